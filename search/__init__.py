@@ -1,0 +1,1 @@
+"""The search service: settings, storage, pruners, the supervisor, and one run's training."""

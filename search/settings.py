@@ -1,0 +1,284 @@
+"""Settings: `study.toml` and flags, validated before anything is created."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from math import ceil
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from search.errors import UserError
+from space.schedule import to_steps
+from space.search_space import SearchSpace, load_file, load_preset
+
+MINIATURE = "miniature"
+DEFAULT_FILE = Path("study.toml")
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Study(_Section):
+    name: Name = MINIATURE
+    trials: Annotated[int, Field(ge=1)] = 40  # finished trials in all
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 1  # of the sampler and of every run
+    directory: Path = Path("runs")
+    storage: str | None = None  # SQLAlchemy URL; None is SQLite in the study's folder
+    workers: Annotated[int, Field(ge=1, le=64)] | None = None  # slots; None is one a visible GPU, one on a CPU
+    max_retries: Annotated[int, Field(ge=0)] = 2  # of a trial whose run was interrupted
+    stall_minutes: Annotated[float, Field(gt=0)] = 60.0  # a run silent for so long is ended
+
+
+class Data(_Section):
+    path: Path | Literal["miniature"] = MINIATURE
+    formatter: str = "coqui"  # any of coqui's, by name
+    train: str = "train.csv"
+    eval: str | None = None  # its own file, or a seeded share of the training file
+    eval_share: Annotated[float, Field(gt=0, lt=1)] = 0.12
+    language: Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[a-z]+)?$")] = "en"
+    max_audio_seconds: Annotated[float, Field(gt=0.5, le=30)] = 11.6
+    max_text_tokens: Annotated[int, Field(ge=1)] = 200
+    min_conditioning_seconds: Annotated[float, Field(gt=0)] | None = None  # None is 3, or 0.5 on the miniature base
+    max_conditioning_seconds: Annotated[float, Field(gt=0)] | None = None  # None is 6, or 1
+    probe_clips: Annotated[int, Field(ge=1)] = 32  # training clips evaluated beside the eval set
+
+
+class Base(_Section):
+    path: Path | Literal["miniature"] = MINIATURE
+    extend_vocabulary: bool = True  # append letters that the base lacks
+
+
+class Training(_Section):
+    # One clip a batch is refused: stock's prompt mask can cover the only row, and the loss is 0/0.
+    batch_size: Annotated[int, Field(ge=2)] = 2
+    accumulation: Annotated[int, Field(ge=1)] = 8
+    eval_batch_size: Annotated[int, Field(ge=1)] = 8
+    epochs: Annotated[float, Field(gt=0)] | None = None  # of the full run; None with steps None is 10
+    steps: Annotated[int, Field(ge=2)] | None = None  # optimizer steps of the full run, instead of epochs
+    truncation: Annotated[float, Field(gt=0, le=1)] = 0.2  # a trial runs this share of the full run
+    evaluations: Annotated[int, Field(ge=2, le=50)] = 10  # of a trial
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+
+    @model_validator(mode="after")
+    def _one_horizon(self) -> "Training":
+        if self.epochs is not None and self.steps is not None:
+            raise ValueError("give epochs or steps, not both")
+        return self
+
+
+class Space(_Section):
+    preset: str | None = None  # None is the base's own: "miniature" or "xtts-v2"
+    file: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Space":
+        if self.preset is not None and self.file is not None:
+            raise ValueError("give preset or file, not both")
+        return self
+
+
+class Pruning(_Section):
+    median: bool = True
+    startup_trials: Annotated[int, Field(ge=1)] = 6  # completed trials before the median rule judges
+    warmup_evaluations: Annotated[int, Field(ge=0)] = 3  # of a trial, before the median rule judges it
+    two_increases: bool = True
+    n_increases: Annotated[int, Field(ge=1)] = 2
+    min_delta: Annotated[float, Field(ge=0)] = 0.0  # nats; a smaller rise is none
+
+
+class Settings(_Section):
+    """All settings of a study, checked. Paths are absolute; `resolved` names where they came from."""
+
+    study: Study = Study()
+    data: Data = Data()
+    base: Base = Base()
+    training: Training = Training()
+    space: Space = Space()
+    pruning: Pruning = Pruning()
+
+    @property
+    def is_miniature(self) -> bool:
+        return self.data.path == MINIATURE and self.base.path == MINIATURE
+
+    @property
+    def directory(self) -> Path:
+        return self.study.directory / self.study.name
+
+    @property
+    def storage_url(self) -> str:
+        return self.study.storage or f"sqlite:///{(self.directory / 'study.db').absolute()}"
+
+    @property
+    def conditioning_seconds(self) -> tuple[float, float]:
+        """Shortest and longest slice of a clip that conditions the model on its voice."""
+        low, high = (0.5, 1.0) if self.base.path == MINIATURE else (3.0, 6.0)  # 3-6 s: the stock recipe's
+        return self.data.min_conditioning_seconds or low, self.data.max_conditioning_seconds or high
+
+    def full_horizon(self, train_clips: int) -> int:
+        """Optimizer steps of the full run; an epoch has as many as coqui's trainer makes of `train_clips`."""
+        if self.training.steps is not None:
+            return self.training.steps
+        micro_steps = ceil(train_clips / self.training.batch_size)
+        return max(1, round((self.training.epochs or 10) * ceil(micro_steps / self.training.accumulation)))
+
+    def trial_horizon(self, train_clips: int) -> int:
+        """Optimizer steps of a trial. Raises UserError when too few for the evaluations or milestones."""
+        full = self.full_horizon(train_clips)
+        horizon = max(1, round(full * self.training.truncation))
+        if horizon < self.training.evaluations:
+            raise UserError(
+                f"training.truncation is {self.training.truncation}: {horizon} of {full} optimizer steps a trial, fewer"
+                f" than training.evaluations = {self.training.evaluations}; lengthen the run (training.epochs), raise"
+                " the truncation, or lower the evaluations or the accumulation"
+            )
+        try:
+            to_steps([0.5] * self.search_space().max_milestones, horizon)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        return horizon
+
+    def search_space(self) -> SearchSpace:
+        try:
+            if self.space.file is not None:
+                return load_file(self.space.file)
+            return load_preset(self.space.preset or (MINIATURE if self.base.path == MINIATURE else "xtts-v2"))
+        except FileNotFoundError as error:
+            raise UserError(f"space.file is {self.space.file}, which does not exist") from error
+        except ValueError as error:
+            raise UserError(str(error)) from error
+
+    def to_toml(self) -> str:
+        """The settings as resolved, for the study's folder. No password."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        if "storage" in values["study"]:
+            values["study"]["storage"] = safe_url(values["study"]["storage"])
+        return "# The settings of this study as resolved; written by study.py.\n" + tomli_w.dumps(values)
+
+
+# The embedded default: small enough that 40 trials take minutes on two cores.
+MINIATURE_SETTINGS: dict[str, dict[str, Any]] = {
+    "study": {"name": MINIATURE},
+    "data": {"language": "am", "eval": "eval.csv", "probe_clips": 20},
+    "training": {"batch_size": 4, "accumulation": 1, "epochs": 40, "eval_batch_size": 20},
+}
+
+
+def load(path: Path | None, overrides: Mapping[str, Any]) -> Settings:
+    """Settings from `path` (None: `study.toml` of the working folder, or else the miniature) under `overrides`.
+
+    `overrides` maps "section.key" to a value and wins over the file. Relative paths of the file are relative to its
+    folder. Raises UserError in one line.
+    """
+    if path is None and DEFAULT_FILE.exists():
+        path = DEFAULT_FILE
+    values: dict[str, dict[str, Any]] = {}
+    if path is not None:
+        values = _read(path)
+        if values.get("data", {}).get("path", MINIATURE) == values.get("base", {}).get("path", MINIATURE) == MINIATURE:
+            values = _merged(MINIATURE_SETTINGS, values)
+        elif "name" not in values.get("study", {}):
+            values.setdefault("study", {})["name"] = re.sub(r"[^A-Za-z0-9._-]", "-", path.absolute().parent.name) or "study"
+    else:
+        values = _merged(MINIATURE_SETTINGS, {})
+    for key, value in overrides.items():
+        section, _, field = key.partition(".")
+        if not field:
+            raise UserError(f"setting {key!r} is not of the form section.key=value")
+        values.setdefault(section, {})[field] = value
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        raise UserError(_explain(error, path)) from error
+    _check_paths(settings)
+    _check_storage(settings)
+    settings.search_space()
+    return settings
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError as error:
+        raise UserError(f"settings file {path} does not exist; see study.example.toml for one to start from") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"settings file {path} cannot be read: {error}") from error
+    for section, entries in values.items():
+        if not isinstance(entries, dict):
+            allowed = ", ".join(Settings.model_fields)
+            raise UserError(f"{path}: unknown key {section!r} outside a section; sections are {allowed}")
+    for section, key in (("data", "path"), ("base", "path"), ("space", "file"), ("study", "directory")):
+        value = values.get(section, {}).get(key)
+        if isinstance(value, str) and value != MINIATURE:
+            values[section][key] = str((path.absolute().parent / Path(value).expanduser()).resolve())
+    return values
+
+
+def _merged(defaults: dict[str, dict[str, Any]], values: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    sections = {**defaults, **values}
+    merged = {name: {**defaults.get(name, {}), **values.get(name, {})} for name in sections}
+    if "steps" in values.get("training", {}):
+        merged["training"].pop("epochs", None)
+    return merged
+
+
+def _explain(error: ValidationError, path: Path | None) -> str:
+    """The first complaint of pydantic as `field: value; what is allowed`."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("literal", "function", "constrained")))
+    source = f"{path}: " if path else ""
+    if first["type"] == "extra_forbidden":
+        model: Any = Settings
+        for part in first["loc"][:-1]:
+            model = model.model_fields[str(part)].annotation
+        return f"{source}unknown key {place}; allowed are {', '.join(model.model_fields)}"
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    if isinstance(first["input"], dict):
+        return f"{source}{place}: {message}"
+    return f"{source}{place} is {first['input']!r}: {message}"
+
+
+def _check_paths(settings: Settings) -> None:
+    data, base = settings.data, settings.base
+    if data.path != MINIATURE:
+        if not Path(data.path).is_dir():
+            raise UserError(f"data.path is {data.path}, which is not a folder")
+        for key, name in (("train", data.train), ("eval", data.eval)):
+            if name and data.formatter == "coqui" and not (Path(data.path) / name).is_file():
+                raise UserError(f"data.{key} is {name!r}, but {Path(data.path) / name} does not exist")
+    if base.path != MINIATURE:
+        if not Path(base.path).is_dir():
+            raise UserError(f"base.path is {base.path}, which is not a folder; give one in XTTS layout, or \"miniature\"")
+        wanted = ("config.json", "model.pth", "dvae.pth", "mel_stats.pth", "vocab.json")
+        missing = [name for name in wanted if not (Path(base.path) / name).is_file()]
+        if missing:
+            raise UserError(f"base.path {base.path} lacks {', '.join(missing)}; an XTTS base has {', '.join(wanted)}")
+    low, high = settings.conditioning_seconds
+    if low > high:
+        raise UserError(f"data.min_conditioning_seconds is {low}, above data.max_conditioning_seconds {high}")
+
+
+def _check_storage(settings: Settings) -> None:
+    if settings.study.storage is None:
+        return
+    try:
+        make_url(settings.study.storage).get_dialect()
+    except (ArgumentError, ModuleNotFoundError) as error:
+        raise UserError(
+            f"study.storage is {safe_url(settings.study.storage)!r}, no database URL of SQLAlchemy's; give one like"
+            " sqlite:///study.db or postgresql+psycopg://user@host/database"
+        ) from error
+
+
+def safe_url(url: str) -> str:
+    """`url` fit for a screen or a file: its password, also one among the query parameters, is ***."""
+    hidden = re.sub(r"(://[^:/@?#]*):[^@]*@", r"\1:***@", url)
+    return re.sub(r"([?&][^=&]*(?:password|passwd|pwd|secret)[^=&]*=)[^&]*", r"\1***", hidden, flags=re.IGNORECASE)

@@ -1,0 +1,197 @@
+"""The base model: checked, extended by missing letters, and loaded into the stock `GPTTrainer`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+from TTS.tts.configs.xtts_config import XttsAudioConfig
+from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTArgs, GPTTrainer, GPTTrainerConfig
+from TTS.tts.models.xtts import Xtts
+
+from search.errors import UserError
+from search.training.tokenizer import Tokenizer, extended_vocabulary, missing_tokens
+
+FILES = ("config.json", "model.pth", "dvae.pth", "mel_stats.pth", "vocab.json")
+
+# The stock recipe's optimizer (coqui recipes/ljspeech/xtts_v2/train_gpt_xtts.py); weight decay is a knob.
+ADAMW = {"betas": [0.9, 0.96], "eps": 1e-8}
+
+
+class StudyModel(GPTTrainer):
+    """The stock model; a batch brings the DVAE codes of its clips instead of having them computed at every step."""
+
+    @torch.no_grad()
+    def format_batch_on_device(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """As the stock method, but for `audio_codes` (batch, codes), which were made clip by clip, without padding."""
+        clips, slices, channels, samples = batch["conditioning"].size()
+        mel = self.torch_mel_spectrogram_style_encoder(
+            batch.pop("conditioning").view(clips * slices, channels, samples)
+        )
+        batch["cond_mels"] = mel.view(clips, slices, mel.size(1), mel.size(2))
+        batch["text_inputs"] = batch.pop("padded_text")
+        del batch["wav"]
+        return batch
+
+
+class _NoInit(TorchFunctionMode):
+    """Leaves out `torch.nn.init`, whose result is overwritten by the checkpoint: 2 of 2.5 s of a start (measured)."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return (kwargs or {}).get("tensor", args[0] if args else None)
+        return func(*args, **(kwargs or {}))
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """The base's `config.json`."""
+    try:
+        content = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        return {"model_args": dict(content["model_args"]), "audio": dict(content.get("audio", {}))}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"base.path {directory}: config.json is no XTTS configuration ({error!r})") from error
+
+
+def training_config(
+    directory: Path, conditioning_seconds: tuple[float, float], max_audio_seconds: float, max_text_tokens: int
+) -> GPTTrainerConfig:
+    """A stock `GPTTrainerConfig` for the base in `directory`, the searched knobs left at their defaults."""
+    stored = read_config(directory)
+    audio = XttsAudioConfig(**{k: v for k, v in stored["audio"].items() if k in XttsAudioConfig.__dataclass_fields__})
+    known = {k: v for k, v in stored["model_args"].items() if k in GPTArgs.__dataclass_fields__}
+    args = GPTArgs(
+        **{
+            **known,
+            "min_conditioning_length": int(conditioning_seconds[0] * audio.sample_rate),
+            "max_conditioning_length": int(conditioning_seconds[1] * audio.sample_rate),
+            "max_wav_length": int(max_audio_seconds * audio.sample_rate),
+            "max_text_length": max_text_tokens,
+            "tokenizer_file": str(directory / "vocab.json"),
+            "mel_norm_file": str(directory / "mel_stats.pth"),
+            "dvae_checkpoint": str(directory / "dvae.pth"),
+            "xtts_checkpoint": str(directory / "model.pth"),
+            "gpt_checkpoint": "",
+        }
+    )
+    return GPTTrainerConfig(
+        model_args=args,
+        audio=audio,
+        optimizer="AdamW",
+        optimizer_params=dict(ADAMW),
+        optimizer_wd_only_on_weights=True,
+        scheduler_after_epoch=False,
+        save_checkpoints=False,
+        run_eval=True,
+        test_sentences=[],
+    )
+
+
+def check(directory: Path) -> None:
+    """Raises UserError unless the files of `directory` belong together: every weight there, a row for every token."""
+    state = _load(directory / "model.pth")
+    weights = gpt_weights(state)
+    tokenizer = Tokenizer(directory / "vocab.json")
+    for token in ("[START]", "[STOP]"):
+        if tokenizer.tokenizer.token_to_id(token) is None:
+            raise UserError(f"base.path {directory}: vocab.json has no {token}; it is not an XTTS vocabulary")
+    tokens = tokenizer.get_number_tokens()
+    for name in ("text_embedding.weight", "text_head.weight", "text_head.bias"):
+        if name not in weights:
+            raise UserError(f"base.path {directory}: model.pth has no gpt.{name}; it is not an XTTS model")
+        rows = weights[name].shape[0]
+        if rows != tokens:
+            raise UserError(
+                f"base.path {directory}: model.pth has {rows} rows in gpt.{name}, vocab.json has {tokens} tokens; take"
+                " the two from the same base, or extend the original base again"
+            )
+    expected = _shapes(directory)
+    expected.pop("mel_stats", None)  # GPTTrainer reads mel_stats.pth instead
+    found = {k: tuple(v.shape) for k, v in _flat(state).items()}
+    for name, shape in expected.items():
+        if name not in found:
+            raise UserError(f"base.path {directory}: model.pth lacks {name}, which its config.json calls for")
+        if found[name] != shape:
+            raise UserError(
+                f"base.path {directory}: {name} is {found[name]} in model.pth and {shape} by config.json and vocab.json"
+            )
+
+
+def extend(directory: Path, texts: list[str], language: str, seed: int, target: Path) -> list[str]:
+    """Writes the base with the tokens that `texts` lack appended to its vocabulary; returns them.
+
+    Every old id and row is kept; START and STOP stay where they are. New rows of `text_embedding` and `text_head`
+    are normal with the mean and standard deviation of the old rows (stock's N(0, 1) is far louder), seeded.
+    Returns [] and writes nothing when nothing is missing.
+    """
+    added = missing_tokens(Tokenizer(directory / "vocab.json"), texts, language)
+    if not added:
+        return []
+    state = _load(directory / "model.pth")
+    weights = gpt_weights(state)
+    generator = torch.Generator().manual_seed(seed)
+    for name in ("text_embedding.weight", "text_head.weight", "text_head.bias"):
+        old = weights[name]
+        noise = torch.randn(len(added), *old.shape[1:], generator=generator).to(old.dtype)
+        rows = old.mean(0, keepdim=True) + old.std() * noise if old.ndim == 2 else old.mean().expand(len(added))
+        weights[name] = torch.cat([old, rows])
+    target.mkdir(parents=True)
+    (target / "vocab.json").write_text(extended_vocabulary(directory / "vocab.json", added), encoding="utf-8")
+    torch.save({"model": {**{k: v for k, v in _flat(state).items() if not k.startswith("gpt.")},
+                          **{f"gpt.{k}": v for k, v in weights.items()}}}, target / "model.pth")
+    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    config["model_args"]["gpt_number_text_tokens"] = weights["text_embedding.weight"].shape[0]
+    config["languages"] = [*config.get("languages", []), *([] if language in config.get("languages", []) else [language])]
+    (target / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+    for name in ("dvae.pth", "mel_stats.pth"):
+        (target / name).symlink_to((directory / name).resolve())
+    return added
+
+
+def load_model(config: GPTTrainerConfig) -> StudyModel:
+    """The model with its base's weights, on the CPU. Only for a base that passed `check`: nothing else sets weights."""
+    with _NoInit():
+        model = StudyModel(config)
+    model.xtts.tokenizer = Tokenizer(config.model_args.tokenizer_file)
+    return model
+
+
+def gpt_weights(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The GPT's tensors of a base's state dict, without their prefix."""
+    return {k.removeprefix("gpt."): v for k, v in _flat(state).items() if k.startswith("gpt.")}
+
+
+def _flat(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Keys as `Xtts` names them, without what coqui's trainer adds (`Xtts.get_compatible_checkpoint_state_dict`)."""
+    added = ("torch_mel_spectrogram_style_encoder", "torch_mel_spectrogram_dvae", "dvae")
+    flat = {k.removeprefix("xtts."): v for k, v in state.items()}
+    return {k: v for k, v in flat.items() if k.split(".")[0] not in added}
+
+
+def _load(path: Path) -> dict[str, torch.Tensor]:
+    """The state dict of a base's `model.pth`, by coqui's own loader, which allows the classes that old ones hold."""
+    try:
+        return dict(Xtts._load_checkpoint(None, path))  # its self is not used
+    except Exception as error:  # torch raises many kinds for a file that is no checkpoint; each ends as one line
+        raise UserError(f"base.path: {path} cannot be loaded as an XTTS checkpoint: {str(error).splitlines()[0]}") from error
+
+
+def _shapes(directory: Path) -> dict[str, tuple[int, ...]]:
+    """Every weight that `Xtts` has for this base; none is set, so that their pages are never touched."""
+    config = training_config(directory, (3.0, 6.0), 11.6, 200)
+    with _NoInit():
+        model = Xtts(config)
+        model.tokenizer = Tokenizer(directory / "vocab.json")
+        model.init_models()
+    return {k: tuple(v.shape) for k, v in model.state_dict().items()}
+
+
+def config_from_dict(values: dict[str, Any]) -> GPTTrainerConfig:
+    """The config that `to_dict` wrote, with its nested classes."""
+    config = GPTTrainerConfig()
+    config.from_dict(values)
+    if not isinstance(config.model_args, GPTArgs):
+        config.model_args = GPTArgs(**values["model_args"])
+    if not isinstance(config.audio, XttsAudioConfig):
+        config.audio = XttsAudioConfig(**values["audio"])
+    return config

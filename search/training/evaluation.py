@@ -1,0 +1,98 @@
+"""The evaluation: token-weighted cross-entropy over frozen clips, the same whatever the batch size."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainer
+
+from search.training.batches import PreparedDataset, evaluation_batches
+from search.training.corpus import Corpus
+from search.trial import Evaluation
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Mean cross-entropies in nats per token."""
+
+    mel_ce: float
+    text_ce: float
+
+
+class Evaluator:
+    """Evaluates a model on the eval set and the train probe. Batches are made once: they are the same at every step.
+
+    Conditioning is stock's for evaluation: the start of the clip, of the middle length, no prompt mask. fp32 in every
+    run, outside autocast, as in stock.
+    """
+
+    def __init__(self, model: GPTTrainer, corpus: Corpus, probe_clips: int, seed: int, batch_size: int) -> None:
+        self.model = model
+        probe = corpus.probe(probe_clips, seed)
+        self._eval, self._probe = (
+            [
+                _formatted(model, batch)
+                for batch in evaluation_batches(
+                    PreparedDataset(model.config, clips, corpus, model.xtts.tokenizer, is_eval=True), batch_size
+                )
+            ]
+            for clips in (corpus.eval, probe)
+        )
+
+    def __call__(self, step: int, started: float, train_loss: float | None = None, lr: float | None = None) -> Evaluation:
+        """`started` is the run's start on the monotonic clock. Leaves the model in eval mode."""
+        held_out, probe = self.losses(self._eval), self.losses(self._probe)
+        return Evaluation(
+            step=step,
+            mel_ce=held_out.mel_ce,
+            text_ce=held_out.text_ce,
+            probe_mel_ce=probe.mel_ce,
+            probe_text_ce=probe.text_ce,
+            train_loss=train_loss,
+            lr=lr,
+            seconds=round(time.monotonic() - started, 3),
+        )
+
+    @torch.inference_mode()
+    def losses(self, batches: list[dict[str, Any]]) -> Losses:
+        """Stock's forward gives a batch's mean over its tokens; weighting by their number undoes the batching."""
+        self.model.eval()
+        device = next(self.model.parameters()).device
+        mel_sum = text_sum = 0.0
+        mel_tokens = text_tokens = 0
+        for batch in batches:
+            on_device = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+            text, mel, _ = self.model(
+                on_device["text_inputs"],
+                on_device["text_lengths"],
+                on_device["audio_codes"],
+                on_device["wav_lengths"],
+                on_device["cond_mels"],
+                None,  # GPTTrainer.eval_step: no masking in evaluation
+                on_device["cond_lens"],
+            )
+            mel_count, text_count = target_tokens(self.model, batch)
+            mel_sum += mel.item() * mel_count
+            text_sum += text.item() * text_count
+            mel_tokens += mel_count
+            text_tokens += text_count
+        return Losses(mel_sum / mel_tokens, text_sum / text_tokens)
+
+
+def target_tokens(model: GPTTrainer, batch: dict[str, Any]) -> tuple[int, int]:
+    """(audio, text) tokens that the stock loss averages over in evaluation (`GPT.forward`).
+
+    A clip of n codes has the targets n codes and 4 stop tokens (`code_lengths` adds 3, the shift one more); a text of
+    n tokens n and one stop.
+    """
+    codes = torch.ceil(batch["wav_lengths"] / model.xtts.gpt.code_stride_len).long() + 3
+    return int((codes + 1).sum()), int((batch["text_lengths"] + 1).sum())
+
+
+def _formatted(model: GPTTrainer, batch: dict[str, Any]) -> dict[str, Any]:
+    """The batch as the model takes it, computed once and kept in the machine's memory."""
+    device = next(model.parameters()).device
+    on_device = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+    formatted = model.format_batch_on_device(on_device)
+    return {k: v.cpu() if isinstance(v, torch.Tensor) else v for k, v in formatted.items()}

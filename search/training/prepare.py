@@ -1,0 +1,191 @@
+"""Preparation: all that is the same in every trial of a study, made once a machine and checked before any is started."""
+
+import hashlib
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from search.atomic import write_text
+from search.errors import UserError
+from search.settings import MINIATURE, Settings
+from search.training import base, corpus
+from search.training.evaluation import Evaluator
+from search.training.run import seed_everything
+from search.training.tokenizer import Tokenizer, missing_tokens
+from search.trial import Prepared
+
+# Bumped when the prepared files would differ for the same input; old folders are then left aside.
+LAYOUT = 1
+
+Progress = Callable[[str], None]
+
+
+def prepare(settings: Settings, cache: Path, progress: Progress) -> Prepared:
+    """Checks data and base, and writes corpus and extended base into a folder of `cache` named by their contents.
+
+    Folders appear whole or not at all, so that two supervisors may prepare at once. Raises UserError.
+    """
+    if settings.training.precision == "tf32" and not torch.cuda.is_available():
+        raise UserError("training.precision is 'tf32', which acts on CUDA GPUs only, and none is visible; use fp32")
+    root, directory = locate(settings, cache, progress)
+    samples = corpus.read_samples(settings.data, root, settings.study.seed)
+    base.check(directory)
+    progress(f"reading {sum(map(len, samples))} clips of {root}")
+    data_fingerprint = corpus.fingerprint(samples, settings.data)
+    base_fingerprint = fingerprint_base(directory)
+    key = hashlib.sha256(
+        repr(
+            (LAYOUT, data_fingerprint, base_fingerprint, settings.conditioning_seconds, settings.base.extend_vocabulary,
+             settings.study.seed, settings.training.eval_batch_size, corpus_paths(samples), str(directory))
+        ).encode()
+    ).hexdigest()[:16]  # fmt: skip
+    target = cache / f"prepared-{key}"
+    if not (target / "prepared.json").exists():
+        with building(target) as folder:
+            made = _prepare_into(settings, samples, directory, folder, target, data_fingerprint, base_fingerprint, progress)
+            write_text(folder / "prepared.json", made.to_json())
+    return Prepared.from_json((target / "prepared.json").read_text(encoding="utf-8"))
+
+
+def corpus_paths(samples: tuple[list[dict], list[dict]]) -> list[str]:
+    return [row["audio_file"] for part in samples for row in part]
+
+
+def _prepare_into(
+    settings: Settings,
+    samples: tuple[list[dict], list[dict]],
+    directory: Path,
+    folder: Path,
+    target: Path,
+    data_fingerprint: str,
+    base_fingerprint: str,
+    progress: Progress,
+) -> Prepared:
+    data = settings.data
+    texts = [str(row["text"]) for part in samples for row in part]
+    missing = missing_tokens(Tokenizer(directory / "vocab.json"), texts, data.language)
+    if missing and not settings.base.extend_vocabulary:
+        raise UserError(
+            f"base.path {directory}: its vocabulary lacks {' '.join(missing[:20])}{' …' if len(missing) > 20 else ''}"
+            f" ({len(missing)} in all), and base.extend_vocabulary is off; turn it on, or extend the base"
+        )
+    final = directory
+    if missing:
+        progress(f"extending the vocabulary by {len(missing)} tokens")
+        base.extend(directory, texts, data.language, settings.study.seed, folder / "base")
+        final = target / "base"
+    building_base = folder / "base" if missing else directory
+    config = base.training_config(
+        building_base, settings.conditioning_seconds, data.max_audio_seconds, data.max_text_tokens
+    )
+    seed_everything(settings.study.seed)
+    model = base.load_model(config)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model.to(device)
+    (folder / "corpus").mkdir()
+    told = [time.monotonic()]
+
+    def count(done: int, total: int) -> None:
+        if time.monotonic() - told[0] > 2 or done == total:
+            told[0] = time.monotonic()
+            progress(f"computing audio codes: {done} of {total} clips")
+
+    dropped = corpus.prepare(data, samples, model, model.xtts.tokenizer, folder / "corpus", count)
+    clips = corpus.load(folder / "corpus")
+    progress("evaluating the untouched base model")
+    evaluator = Evaluator(model, clips, data.probe_clips, settings.study.seed, settings.training.eval_batch_size)
+    untouched = evaluator(0, time.monotonic())
+    rate = config.audio.sample_rate
+    final_config = base.training_config(
+        building_base, settings.conditioning_seconds, data.max_audio_seconds, data.max_text_tokens
+    ).to_dict()
+    for name in ("tokenizer_file", "mel_norm_file", "dvae_checkpoint", "xtts_checkpoint"):
+        final_config["model_args"][name] = str(final / Path(final_config["model_args"][name]).name)
+    return Prepared(
+        directory=str(target),
+        train_clips=len(clips.train),
+        eval_clips=len(clips.eval),
+        probe_clips=min(data.probe_clips, len(clips.train)),
+        train_seconds=sum(c.samples for c in clips.train) / rate,
+        eval_seconds=sum(c.samples for c in clips.eval) / rate,
+        dropped=dropped,
+        added_tokens=missing,
+        vocabulary_size=model.xtts.tokenizer.get_number_tokens(),
+        base_evaluation=asdict(untouched),
+        coqui_config=final_config,
+        data_fingerprint=data_fingerprint,
+        base_fingerprint=base_fingerprint,
+        versions=versions(),
+    )
+
+
+def locate(settings: Settings, cache: Path, progress: Progress) -> tuple[Path, Path]:
+    """(corpus root, base directory), the miniature's made on first use."""
+    root, directory = settings.data.path, settings.base.path
+    if root == MINIATURE:
+        root = cache / f"miniature-speech-{_source_digest('speech.py', 'texts.py')}"
+        if not root.exists():
+            progress("generating the miniature's Amharic speech")
+            with building(root) as folder:
+                # A fresh process: the synthesiser keeps state, and its output must not depend on what came before.
+                subprocess.run([sys.executable, "-m", "search.miniature.speech", "amharic", str(folder)], check=True)
+    if directory == MINIATURE:
+        directory = cache / f"miniature-base-{_source_digest('base.py', 'weights.npz')}"
+        if not directory.exists():
+            from search.miniature.base import write_base
+
+            progress("writing the miniature base model")
+            with building(directory) as folder:
+                write_base(folder)
+    return Path(root), Path(directory)
+
+
+def _source_digest(*names: str) -> str:
+    """Names the generated files by what makes them."""
+    folder = Path(__file__).parent.parent / "miniature"
+    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in names)).hexdigest()[:12]
+
+
+class building:
+    """A temporary folder beside `target` that takes its name on success. Losing a race to a twin is success, too."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __enter__(self) -> Path:
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        self.folder = Path(tempfile.mkdtemp(dir=self.target.parent, prefix=f".{self.target.name}."))
+        return self.folder
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            if kind is None:
+                os.rename(self.folder, self.target)
+        except OSError:
+            if not self.target.exists():
+                raise
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def fingerprint_base(directory: Path) -> str:
+    """SHA-256 over the base's files, by name."""
+    digest = hashlib.sha256()
+    for name in base.FILES:
+        digest.update(name.encode() + corpus.file_digest(directory / name))
+    return digest.hexdigest()[:16]
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries that a run's numbers depend on."""
+    names = ("torch", "torchaudio", "coqui-tts", "coqui-tts-trainer", "transformers", "tokenizers", "numpy", "optuna")
+    return {"python": sys.version.split()[0], **{name: importlib.metadata.version(name) for name in names}}

@@ -1,0 +1,118 @@
+"""Measures what the knobs did: at the optimizer, at the moment of each update."""
+
+import math
+import statistics
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from search.trial import RunRecord
+from space.hyperparameters import Hyperparameters
+from space.schedule import to_steps
+
+# A run whose decay alone shrinks a weight by less than a tenth of a percent is as good as one without decay.
+NEGLIGIBLE_DECAY = 1e-3
+
+
+class NotFinite(ArithmeticError):
+    """A gradient norm that is NaN or infinite, before the optimizer used it."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer step, as measured."""
+
+    lr: float  # applied by this update
+    loss: float  # mean of the micro-batches, undivided
+    text_ce: float  # weighted as stock logs it (x 0.01)
+    mel_ce: float
+    norm_before: float  # L2 norm of the whole gradient
+    norm_after: float  # the same as the optimizer saw it
+    decay: float  # lr * weight_decay of the decayed group
+
+
+class Recorder:
+    """Hooks into `optimizer`; the trainer tells it the micro-batches' losses.
+
+    Raises NotFinite from within `optimizer.step()`, before any weight changes, for a gradient that is not finite.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.history: list[Step] = []
+        self.micro_steps = 0
+        self.train_seconds = 0.0
+        self.evaluation_seconds = 0.0
+        self._applied = (math.nan, math.nan, math.nan)
+        groups = optimizer.param_groups
+        self.trainable = sum(p.numel() for g in groups for p in g["params"] if p.requires_grad)
+        self.decayed = sum(p.numel() for g in groups if g["weight_decay"] for p in g["params"] if p.requires_grad)
+        optimizer.register_step_pre_hook(self._before_update)
+
+    @property
+    def steps(self) -> int:
+        return len(self.history)
+
+    def _before_update(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        gradients = [p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients).item()
+        if not math.isfinite(norm):
+            raise NotFinite(f"the gradient norm is {norm} after {self.steps} optimizer steps")
+        lr = optimizer.param_groups[0]["lr"]
+        self._applied = (lr, norm, lr * max(g["weight_decay"] for g in optimizer.param_groups))
+
+    def micro_step(self, seconds: float) -> None:
+        self.micro_steps += 1
+        self.train_seconds += seconds
+
+    def optimizer_step(self, losses: list[dict[str, Any]], grad_clip: float) -> None:
+        """`losses` are what stock's `train_step` logged for each micro-batch of the step."""
+        lr, norm_after, decay = self._applied
+        # torch.nn.utils.clip_grad_norm_ returns the norm before it clips; without a clip stock logs 0.
+        norm_before = float(losses[-1]["grad_norm"]) if grad_clip else norm_after
+        mean = {k: statistics.fmean(entry[k] for entry in losses) for k in ("loss", "loss_text_ce", "loss_mel_ce")}
+        self.history.append(
+            Step(lr, mean["loss"], mean["loss_text_ce"], mean["loss_mel_ce"], norm_before, norm_after, decay)
+        )
+
+    def record(self, point: Hyperparameters, horizon: int, setup_seconds: float) -> RunRecord:
+        """The summary of the run so far. A run without a single update has NaN norms."""
+        rates = [step.lr for step in self.history]
+        changes = [[i, b] for i, (a, b) in enumerate(zip(rates, rates[1:], strict=False), 1) if a != b]
+        decay = -math.expm1(sum(math.log1p(-step.decay) for step in self.history))
+        clipped = self.clipped_share(point)
+        return RunRecord(
+            steps=self.steps,
+            micro_steps=self.micro_steps,
+            lr_first=rates[0] if rates else math.nan,
+            lr_last=rates[-1] if rates else math.nan,
+            lr_changes=changes,
+            clipped_share=clipped,
+            grad_norm_before=statistics.median([s.norm_before for s in self.history] or [math.nan]),
+            grad_norm_after=statistics.median([s.norm_after for s in self.history] or [math.nan]),
+            cumulative_decay=decay,
+            trainable_parameters=self.trainable,
+            decayed_parameters=self.decayed,
+            inert=self._inert(point, horizon, len(changes), clipped, decay),
+            setup_seconds=setup_seconds,
+            train_seconds=self.train_seconds,
+            evaluation_seconds=self.evaluation_seconds,
+        )
+
+    def clipped_share(self, point: Hyperparameters) -> float:
+        """Share of the optimizer steps whose gradient was longer than the clip."""
+        if point.clip_norm is None or not self.history:
+            return 0.0
+        return sum(step.norm_before > point.clip_norm for step in self.history) / self.steps
+
+    def _inert(self, point: Hyperparameters, horizon: int, changes: int, clipped: float, decay: float) -> list[str]:
+        found = []
+        if point.milestones and changes < len(point.milestones):
+            promised = to_steps(point.milestones, horizon)
+            found.append(f"milestones: {changes} of {len(promised)} reached, the run ended at step {self.steps}")
+        if point.clip_norm is not None and clipped == 0:
+            longest = max((step.norm_before for step in self.history), default=math.nan)
+            found.append(f"clip_norm: {point.clip_norm:.3g} was never exceeded, the longest gradient was {longest:.3g}")
+        if point.weight_decay and decay < NEGLIGIBLE_DECAY:
+            found.append(f"weight_decay: it shrank the weights by {decay:.2e} in all, less than {NEGLIGIBLE_DECAY:g}")
+        return found

@@ -1,0 +1,99 @@
+"""coqui's `Trainer`, corrected. What differs from stock, why, and the test that pins it: docs/parity.md."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from trainer import Trainer, TrainerArgs
+from trainer.logging import DummyLogger
+from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainer, GPTTrainerConfig
+
+from search.training.record import NotFinite, Recorder
+
+Batch = dict[str, Any]
+
+
+class Diverged(Exception):
+    """A loss or a gradient is not finite; nothing of it has reached the weights."""
+
+
+class Stopped(Exception):
+    """The run was told to stop."""
+
+
+class StudyTrainer(Trainer):
+    """Keeps stock's `train_step` and `optimize`; owns the loop around them.
+
+    The loop counts optimizer steps, each of exactly `accumulation` micro-batches (stock divides a short last group of
+    an epoch by the full count), evaluates where it is told to, and lets every exception out (`Trainer.fit` turns them
+    into `sys.exit`). No checkpoint is written and no run folder is shared.
+    """
+
+    def __init__(self, config: GPTTrainerConfig, model: GPTTrainer, directory: Path, accumulation: int) -> None:
+        """`directory` must be this run's own: stock adds a folder with a name of minute resolution inside it."""
+        super().__init__(
+            TrainerArgs(grad_accum_steps=accumulation),
+            config,
+            output_path=str(directory),
+            model=model,
+            dashboard_logger=DummyLogger(),
+            train_samples=[],
+            eval_samples=[],
+            parse_command_line_args=False,
+        )
+        self.recorder = Recorder(self.optimizer[0])
+
+    def save_training_script(self) -> None:
+        """Stock copies sys.argv[0] into every run folder; the study records its commit instead."""
+
+    def _compute_loss(self, batch: Batch, criterion: Any, optimizer_idx: int | None) -> tuple[Any, Any]:
+        """As stock; raises Diverged for a loss that is not finite, before it can reach the optimizer."""
+        outputs, losses = super()._compute_loss(batch, criterion, optimizer_idx)
+        if not torch.isfinite(losses["loss"]):
+            raise Diverged(f"the training loss is {losses['loss'].item()} after {self.recorder.steps} optimizer steps")
+        return outputs, losses
+
+    def detach_loss_dict(self, loss_dict: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """As stock, with `loss` multiplied back: stock logs it divided by the accumulation steps (T:824)."""
+        detached = super().detach_loss_dict(loss_dict, **kwargs)
+        detached["loss"] *= self.grad_accum_steps
+        return detached
+
+    def train(
+        self,
+        batches: Iterator[Batch],
+        horizon: int,
+        evaluation_steps: list[int],
+        evaluate: Callable[[int], None],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        """Runs to `horizon` optimizer steps, calling `evaluate(step)` after each of `evaluation_steps`.
+
+        Raises Stopped before the next batch once `should_stop()`, and Diverged; the recorder keeps what was done.
+        """
+        due = set(evaluation_steps)
+        self.callbacks.on_train_epoch_start(self)
+        for step in range(1, horizon + 1):
+            losses = []
+            for micro, batch in enumerate(itertools.islice(batches, self.grad_accum_steps)):
+                if should_stop():
+                    raise Stopped
+                started = time.monotonic()
+                try:
+                    _, logged = self.train_step(batch, self.grad_accum_steps, micro, time.time())
+                except NotFinite as error:
+                    raise Diverged(str(error)) from error
+                assert logged is not None
+                losses.append(logged)
+                self.recorder.micro_step(time.monotonic() - started)
+            self.recorder.optimizer_step(losses, self.config.grad_clip)
+            if step in due:
+                started = time.monotonic()
+                evaluate(step)
+                # Stock puts the whole model into training mode after an evaluation within an epoch, the DVAE included.
+                self.callbacks.on_train_epoch_start(self)
+                self.recorder.evaluation_seconds += time.monotonic() - started
+

@@ -1,0 +1,144 @@
+"""What supervisor and training say to each other about a trial. Plain data in JSON; no torch."""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import Any, Self
+
+from space.hyperparameters import Hyperparameters
+
+SPEC_VERSION = 1
+
+
+class StopReason(StrEnum):
+    """Why a run ended."""
+
+    FINISHED = "finished"  # it reached its horizon
+    TWO_INCREASES = "two_increases"  # the evaluation rose twice in a row; the best one is a full result
+    MEDIAN = "median"  # worse than half of the completed trials at that step
+    DIVERGED = "diverged"  # a loss or a gradient was not finite
+    OUT_OF_MEMORY = "out_of_memory"
+    TIMEOUT = "timeout"  # no sign of life for study.stall_minutes
+    CRASHED = "crashed"
+    PREEMPTED = "preempted"  # its supervisor died
+    STOPPED_BY_USER = "stopped_by_user"
+
+
+# A run that ended so says nothing about its hyperparameters: its trial fails and is run again.
+INTERRUPTIONS = frozenset(
+    {
+        StopReason.OUT_OF_MEMORY,
+        StopReason.TIMEOUT,
+        StopReason.CRASHED,
+        StopReason.PREEMPTED,
+        StopReason.STOPPED_BY_USER,
+    }
+)
+
+
+class _Json:
+    """Dataclasses to and from one line of JSON; an unknown or missing key is a TypeError."""
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False)  # type: ignore[call-overload]
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True)
+class Evaluation(_Json):
+    """Losses at one optimizer step, in nats per token, dropout off, over frozen clips; NaN when not finite."""
+
+    step: int  # optimizer steps done; 0 is the untouched base model
+    mel_ce: float  # the objective: mean mel cross-entropy over all audio tokens of the eval set
+    text_ce: float
+    probe_mel_ce: float  # the same over the fixed subset of training clips
+    probe_text_ce: float
+    train_loss: float | None = None  # mean undivided training loss since the evaluation before
+    lr: float | None = None  # applied by the last update
+    seconds: float = 0.0  # since the run started
+
+    @property
+    def gap(self) -> float:
+        """Eval / train probe, both in eval mode: 1 is no gap."""
+        return self.mel_ce / self.probe_mel_ce
+
+
+@dataclass(frozen=True)
+class RunRecord(_Json):
+    """What the knobs did in a run: measured at the optimizer, not read from the settings."""
+
+    steps: int  # optimizer steps done
+    micro_steps: int
+    lr_first: float
+    lr_last: float
+    lr_changes: list[list[float]]  # [updates done before the change, new rate]
+    clipped_share: float  # of the optimizer steps
+    grad_norm_before: float  # median L2 norm before the clip
+    grad_norm_after: float  # median as the optimizer saw it
+    cumulative_decay: float  # by how much weight decay alone shrank a decayed weight: 1 - prod(1 - lr * wd)
+    trainable_parameters: int
+    decayed_parameters: int
+    inert: list[str]  # knobs that were set and did not act, each with the reason
+    setup_seconds: float
+    train_seconds: float
+    evaluation_seconds: float
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """Everything that one run needs. `replay` starts from this alone."""
+
+    study: str
+    number: int
+    hyperparameters: Hyperparameters
+    seed: int
+    horizon: int  # optimizer steps of this run
+    evaluation_steps: list[int]
+    batch_size: int
+    accumulation: int
+    eval_batch_size: int
+    precision: str  # fp32, tf32 or bf16
+    prepared: str  # folder of the prepared corpus and base
+    directory: str  # where the run writes
+    device: str | None = None  # CUDA_VISIBLE_DEVICES of the run; None leaves the machine's
+    version: int = field(default=SPEC_VERSION)
+
+    def to_json(self) -> str:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return json.dumps({**values, "hyperparameters": self.hyperparameters.to_dict()}, ensure_ascii=False, indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> "TrialSpec":
+        values = json.loads(text)
+        if values.get("version") != SPEC_VERSION:
+            raise ValueError(f"spec.json has version {values.get('version')!r}; this release reads {SPEC_VERSION}")
+        return cls(**{**values, "hyperparameters": Hyperparameters.from_dict(values["hyperparameters"])})
+
+
+@dataclass(frozen=True)
+class Prepared(_Json):
+    """What preparation found and made; `prepared.json` in the folder that trials read."""
+
+    directory: str
+    train_clips: int
+    eval_clips: int
+    probe_clips: int
+    train_seconds: float  # of audio
+    eval_seconds: float
+    dropped: list[list[str]]  # [file, reason] of each clip that cannot be trained on
+    added_tokens: list[str]  # letters and language tags appended to the base's vocabulary
+    vocabulary_size: int
+    base_evaluation: dict[str, Any]  # an Evaluation at step 0
+    coqui_config: dict[str, Any]  # a GPTTrainerConfig without the searched knobs
+    data_fingerprint: str
+    base_fingerprint: str
+    versions: dict[str, str]
+
+
+def evaluation_steps(horizon: int, count: int) -> list[int]:
+    """`count` equally spaced optimizer steps, the last one `horizon`; fewer when the run is shorter."""
+    count = min(count, horizon)
+    return sorted({round(horizon * i / count) for i in range(1, count + 1)})
