@@ -1,0 +1,75 @@
+"""Starts the processes that train, from a fork server that has torch and TTS loaded."""
+
+import json
+import multiprocessing
+import time
+from collections.abc import Callable
+from typing import Any
+
+from search.training import child
+
+KILL_AFTER = 30.0  # seconds that a child has to obey "stop"
+
+
+class Child:
+    """One process and the pipe to it."""
+
+    def __init__(self, process: Any, connection: Any) -> None:
+        self._process = process
+        self._connection = connection
+        self._heard = time.monotonic()
+
+    @property
+    def pid(self) -> int:
+        return int(self._process.pid)
+
+    def receive(self, timeout: float) -> dict[str, Any] | None:
+        """The next message, or None after `timeout` seconds. Raises EOFError once the child has gone without a word."""
+        try:
+            if not self._connection.poll(timeout):
+                return None
+            message: dict[str, Any] = json.loads(self._connection.recv_bytes())
+        except (EOFError, OSError) as error:
+            self._process.join(KILL_AFTER)
+            raise EOFError(f"the process ended with exit code {self._process.exitcode}") from error
+        self._heard = time.monotonic()
+        return message
+
+    @property
+    def silent_seconds(self) -> float:
+        return time.monotonic() - self._heard
+
+    def stop(self) -> None:
+        """Asks the child to end its run at the next batch."""
+        try:
+            self._connection.send_bytes(child.STOP)
+        except OSError:
+            pass  # it is gone already, which `receive` reports
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def close(self) -> None:
+        """Waits for the process and frees the pipe; kills what does not end."""
+        self._connection.close()
+        self._process.join(KILL_AFTER)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._process.close()
+
+
+class Launcher:
+    """The fork server of one supervisor. Starting it costs the import of torch and TTS, once."""
+
+    def __init__(self) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["__main__", *child.PRELOAD])
+
+    def start(self, target: Callable[..., None], *arguments: Any) -> Child:
+        """`target(*arguments, connection)` in a process of its own."""
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=target, args=(*arguments, theirs), daemon=True)
+        process.start()
+        theirs.close()
+        return Child(process, ours)

@@ -1,0 +1,71 @@
+"""Trials that were cut short: failed for good, and queued again with the same parameters, exactly once each."""
+
+import socket
+from typing import Any
+
+import optuna
+import psutil
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState
+
+from search.trial import INTERRUPTIONS, StopReason
+
+
+def owner() -> dict[str, Any]:
+    """Who runs a trial: this process of this machine. The start time tells a process from a later one of its id."""
+    return {"host": socket.gethostname(), "pid": psutil.Process().pid, "started": psutil.Process().create_time()}
+
+
+def is_dead(owned_by: dict[str, Any] | None) -> bool:
+    """Whether the owner was a process of this machine that is gone. An owner elsewhere is presumed alive."""
+    if not owned_by or owned_by["host"] != socket.gethostname():
+        return False
+    try:
+        return bool(abs(psutil.Process(owned_by["pid"]).create_time() - owned_by["started"]) > 1)
+    except psutil.NoSuchProcess:
+        return True
+
+
+def recover(study: optuna.Study, max_retries: int) -> int:
+    """Fails the trials that a dead supervisor of this machine left RUNNING, and queues what was cut short.
+
+    Safe to interrupt: what was failed and not queued is queued by the next call. Returns how many were queued.
+    """
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        # A trial without an owner was asked for by a process that died before it could sign: one supervisor holds the
+        # study's lock at a time, and it is us.
+        if "owner" not in trial.user_attrs or is_dead(trial.user_attrs["owner"]):
+            fail(study, trial, StopReason.PREEMPTED)
+    return requeue(study, max_retries)
+
+
+def fail(study: optuna.Study, trial: FrozenTrial, reason: StopReason) -> None:
+    """FAIL with the reason. A trial that someone else has finished meanwhile stays as it is."""
+    try:
+        study._storage.set_trial_user_attr(trial._trial_id, "stop_reason", str(reason))
+        study.tell(trial.number, state=TrialState.FAIL)
+    except (UpdateFinishedTrialError, ValueError):
+        return
+
+
+def requeue(study: optuna.Study, max_retries: int) -> int:
+    """Queues each interrupted trial that has no successor yet, at most `max_retries` times in a row."""
+    trials = study.get_trials(deepcopy=False)
+    succeeded = {trial.user_attrs.get("retry_of") for trial in trials}
+    queued = 0
+    for trial in trials:
+        attempt = trial.user_attrs.get("attempt", 0)
+        stopped = trial.user_attrs.get("stop_reason")
+        # A stop by hand or a dead supervisor says nothing against the trial; only its own failures are counted.
+        counts = stopped not in (StopReason.STOPPED_BY_USER, StopReason.PREEMPTED)
+        if (
+            trial.state == TrialState.FAIL
+            and stopped in INTERRUPTIONS
+            and trial.number not in succeeded
+            and attempt + counts <= max_retries
+        ):
+            kept = {k: v for k, v in trial.user_attrs.items() if k == "baseline"}
+            params = trial.params or trial.system_attrs.get("fixed_params", {})
+            study.enqueue_trial(params, user_attrs={**kept, "retry_of": trial.number, "attempt": attempt + counts})
+            queued += 1
+    return queued

@@ -1,0 +1,169 @@
+"""What a study has found so far, in tables: at the end of a search and for `status`."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from search.trial import Evaluation, StopReason
+from search.view import duration
+from space.search_space import SearchSpace
+
+SHOWN = 5  # best trials
+
+
+@dataclass(frozen=True)
+class Row:
+    """A trial as the table shows it."""
+
+    trial: FrozenTrial
+    evaluations: list[Evaluation]
+    record: dict[str, Any] | None
+
+    @property
+    def baseline(self) -> str | None:
+        name: str | None = self.trial.user_attrs.get("baseline")
+        return name
+
+    @property
+    def reason(self) -> str:
+        return str(self.trial.user_attrs.get("stop_reason", self.trial.state.name.lower()))
+
+    @property
+    def best(self) -> Evaluation | None:
+        return min(self.evaluations, key=lambda e: e.mel_ce, default=None)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A study read once from its storage."""
+
+    study: str
+    rows: list[Row]
+    horizon: int
+    base: Evaluation
+    prepared: dict[str, Any]
+
+    @property
+    def completed(self) -> list[Row]:
+        """COMPLETE trials, the best first."""
+        done = [row for row in self.rows if row.trial.state == TrialState.COMPLETE]
+        return sorted(done, key=lambda row: row.trial.value or math.inf)
+
+    @property
+    def finished(self) -> int:
+        return sum(row.trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for row in self.rows)
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """(optimizer steps trained by finished trials, those that they would have taken unpruned)."""
+        done = [r for r in self.rows if r.trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+        return sum((r.record or {}).get("steps", 0) for r in done), self.horizon * len(done)
+
+
+def read(study: optuna.Study) -> Findings:
+    """Everything that report and export show. Raises KeyError for a study that xtts-study did not make."""
+    rows = []
+    for trial in study.get_trials(deepcopy=False):
+        run = trial.user_attrs.get("run") or {}
+        rows.append(Row(trial, [Evaluation(**e) for e in run.get("evaluations", [])], run.get("record")))
+    prepared = study.user_attrs["prepared"]
+    return Findings(study.study_name, rows, study.user_attrs["horizon"], Evaluation(**prepared["base_evaluation"]), prepared)
+
+
+def show(findings: Findings, space: SearchSpace, console: Console) -> None:
+    """The table of the best trials beside the baselines and the base, the counts, and what the pruning saved."""
+    console.print(_table(findings, space))
+    reasons = Counter(row.reason for row in findings.rows)
+    console.print(f"{findings.finished} finished trials: " + ", ".join(f"{n} {r}" for r, n in reasons.most_common()))
+    trained, unpruned = findings.steps
+    if unpruned:
+        console.print(
+            f"Optimizer steps: {trained:,} trained, {unpruned:,} without pruning: {1 - trained / unpruned:.0%} saved"
+        )
+    best = findings.completed[0] if findings.completed else None
+    if best is None:
+        console.print("No trial has completed yet.")
+        return
+    for line in verdict(findings, best, space):
+        console.print(line)
+
+
+def verdict(findings: Findings, best: Row, space: SearchSpace) -> list[str]:
+    """What the best trial means, in sentences, and what speaks against trusting it."""
+    assert best.trial.value is not None
+    lines = []
+    gain = findings.base.mel_ce - best.trial.value
+    if gain <= 0:
+        lines.append(f"Do not fine-tune: no trial beats the untouched base model ({findings.base.mel_ce:.4f}).")
+    else:
+        lines.append(
+            f"Trial {best.trial.number} is {gain:.4f} nats per audio token below the untouched base model"
+            f" ({best.trial.value:.4f} against {findings.base.mel_ce:.4f})."
+        )
+    stock = next((row for row in findings.rows if row.baseline == "V0" and row.best), None)
+    if stock and stock.best:
+        margin = stock.best.mel_ce - best.trial.value
+        lines.append(f"It is {margin:.4f} below the stock recipe (V0, {stock.best.mel_ce:.4f}).")
+    lines.append("One seed and a truncated run each: the order of close trials is not proven.")
+    lines += [f"Warning: {text}; widen the range." for text in space.at_edge(best.trial.params)]
+    lines += [f"Did not act in trial {best.trial.number}: {text}" for text in (best.record or {}).get("inert", [])]
+    return lines
+
+
+def time_share(findings: Findings, wall_seconds: float, slots: int, since: int) -> str | None:
+    """How much of the slots' time went into training and evaluation, over the trials numbered `since` and later."""
+    records = [row.record for row in findings.rows if row.record and row.trial.number >= since]
+    if not records:
+        return None
+    train = sum(r["train_seconds"] for r in records)
+    evaluate = sum(r["evaluation_seconds"] for r in records)
+    other = 1 - (train + evaluate) / (wall_seconds * slots)
+    return (
+        f"Time: {duration(wall_seconds)} on {slots} slot{'s' if slots > 1 else ''}; training"
+        f" {train / wall_seconds / slots:.0%}, evaluation {evaluate / wall_seconds / slots:.0%}, the rest {other:.0%}"
+    )
+
+
+def _table(findings: Findings, space: SearchSpace) -> Table:
+    table = Table(title=f"Study {findings.study}", title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for name in ("trial", "eval", "at step", "text", "gap"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("stopped by", no_wrap=True)
+    table.add_column("parameters", no_wrap=True, overflow="ellipsis")
+    shown = findings.completed[:SHOWN]
+    for row in shown:
+        _add(table, row, space, bold=row is shown[0])
+    rest = [row for row in findings.rows if row.baseline and row.best and row not in shown]
+    if rest:
+        table.add_section()
+    for row in rest:
+        _add(table, row, space)
+    table.add_section()
+    base = findings.base
+    table.add_row("base", f"{base.mel_ce:.4f}", "0", f"{base.text_ce:.2f}", f"{base.gap:.2f}", "", "untouched base model")
+    return table
+
+
+def _add(table: Table, row: Row, space: SearchSpace, bold: bool = False) -> None:
+    best = row.best
+    described = space.from_params(row.trial.params).describe() if row.trial.params else ""
+    parameters = Text(described)
+    if row.baseline:
+        parameters.append(f"  {row.baseline}", style="cyan")
+    table.add_row(
+        str(row.trial.number),
+        f"{best.mel_ce:.4f}" if best else "-",
+        str(best.step) if best else "-",
+        f"{best.text_ce:.2f}" if best else "-",
+        f"{best.gap:.2f}" if best else "-",
+        Text(row.reason, style="yellow" if row.reason == StopReason.TWO_INCREASES else ""),
+        parameters,
+        style="bold" if bold else "",
+    )

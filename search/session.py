@@ -1,0 +1,183 @@
+"""A search from settings to export: what `study.py` calls."""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+import platformdirs
+
+from search import export, report, storage
+from search.devices import visible_gpus
+from search.errors import UserError
+from search.launcher import Launcher
+from search.settings import Settings, safe_url
+from search.supervisor import Supervisor
+from search.training.child import prepare_child
+from search.trial import Prepared, evaluation_steps
+from search.view import View, duration
+
+
+def cache_directory() -> Path:
+    """Where prepared corpora and the miniature lie; XTTS_STUDY_CACHE overrides the user's cache directory."""
+    return Path(os.environ.get("XTTS_STUDY_CACHE") or platformdirs.user_cache_path("xtts-study")).absolute()
+
+
+def search(settings: Settings, view: View, *, ended: bool = False) -> "Result":
+    """Runs the study to its number of trials and exports the best. Raises UserError, then nothing was created."""
+    started = time.monotonic()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if settings.directory.exists():
+        with study_lock(settings):
+            pass  # fails at once, not after the preparation, when another search holds it
+    storage.check_reachable(settings.storage_url)
+    launcher = Launcher()
+    prepared = prepare(settings, launcher, view)
+    horizon = settings.trial_horizon(prepared.train_clips)
+    devices = slots(settings)
+    describe(settings, prepared, horizon, devices, view)
+    settings.directory.mkdir(parents=True, exist_ok=True)
+    with study_lock(settings):
+        study = storage.open_study(settings, prepared)
+        (settings.directory / "study.toml").write_text(settings.to_toml(), encoding="utf-8")
+        before = report.read(study)
+        best = before.completed[0] if before.completed else None
+        found = (best.trial.number, best.trial.value) if best and best.trial.value is not None else None
+        view.begin(settings.study.trials, before.finished, len(devices), before.base.mel_ce, found)
+        supervisor = Supervisor(study, settings, prepared, launcher, view, devices)
+        supervisor.run()
+        findings = report.read(study)
+        path = export.write_best_config(findings, settings, study.user_attrs, settings.search_space())
+    share = report.time_share(findings, time.monotonic() - started, len(devices), since=len(before.rows))
+    return Result(findings, path, supervisor.stopped, share)
+
+
+class Result:
+    """What a search leaves: the findings, the export, whether the user stopped it, and where the time went."""
+
+    def __init__(self, findings: report.Findings, path: Path | None, stopped: bool, time_share: str | None) -> None:
+        self.findings, self.path, self.stopped, self.time_share = findings, path, stopped, time_share
+
+
+def prepare(settings: Settings, launcher: Launcher, view: View) -> Prepared:
+    """Prepares data and base in a child. Raises UserError for what is the user's to mend."""
+    cache = cache_directory()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cache folder {cache} cannot be made ({error.strerror}); set XTTS_STUDY_CACHE to another") from error
+    log = cache / f"prepare-{os.getpid()}.log"
+    view.note("loading torch and TTS")
+    child = launcher.start(prepare_child, settings.model_dump_json(), str(cache), str(log))
+    prepared = None
+    try:
+        while True:
+            message = child.receive(0.2)
+            view.refresh()
+            match message:
+                case {"kind": "progress", "text": text}:
+                    view.note(text)
+                case {"kind": "prepared"}:
+                    prepared = Prepared(**{k: v for k, v in message.items() if k != "kind"})
+                case {"kind": "refused", "message": text}:
+                    log.unlink(missing_ok=True)
+                    raise UserError(text)
+                case {"kind": "end", "error": text}:
+                    raise UserError(f"preparation failed: {text}; see {log}")
+                case {"kind": "end"} if prepared:
+                    log.unlink(missing_ok=True)
+                    return prepared
+    except EOFError as error:
+        raise UserError(f"preparation died: {error}; see {log}") from error
+    except KeyboardInterrupt:
+        child.kill()
+        log.unlink(missing_ok=True)
+        raise
+    finally:
+        child.close()
+
+
+def slots(settings: Settings) -> list[str | None]:
+    """The device of each slot: one a visible GPU, one on a CPU, or `study.workers` of them over the GPUs in turn."""
+    gpus: list[str | None] = [*visible_gpus()]
+    count = settings.study.workers or max(1, len(gpus))
+    return [gpus[i % len(gpus)] if gpus else None for i in range(count)]
+
+
+def describe(settings: Settings, prepared: Prepared, horizon: int, devices: list[str | None], view: View) -> None:
+    """What is about to be searched, in a few lines."""
+    data = "the generated Amharic speech" if settings.data.path == "miniature" else settings.data.path
+    view.note(
+        f"data: {prepared.train_clips} training clips ({duration(prepared.train_seconds)}) and {prepared.eval_clips}"
+        f" for evaluation ({duration(prepared.eval_seconds)}) of {data}"
+    )
+    if prepared.dropped:
+        view.note(f"dropped {len(prepared.dropped)} clips that cannot be trained on:")
+        for file, reason in prepared.dropped[:10]:
+            view.note(f"  {file}: {reason}")
+        if len(prepared.dropped) > 10:
+            view.note(f"  and {len(prepared.dropped) - 10} more, in {prepared.directory}/prepared.json")
+    if prepared.added_tokens:
+        view.note(
+            f"vocabulary: {len(prepared.added_tokens)} tokens that the base lacked were appended"
+            f" ({' '.join(prepared.added_tokens[:12])}{' …' if len(prepared.added_tokens) > 12 else ''})"
+        )
+    full = settings.full_horizon(prepared.train_clips)
+    count = len(evaluation_steps(horizon, settings.training.evaluations))
+    where = f"{len(devices)} slot{'s' if len(devices) > 1 else ''} on " + ("GPUs" if devices[0] else "the CPU")
+    view.note(f"trials of {horizon} optimizer steps ({full} in the full run), {count} evaluations each, {where}")
+    view.note(f"storage: {safe_url(settings.storage_url)}")
+    base = prepared.base_evaluation
+    view.note(
+        f"base model, untouched: eval {base['mel_ce']:.4f} nats per audio token, text {base['text_ce']:.3f}"
+    )
+
+
+@contextmanager
+def study_lock(settings: Settings) -> Iterator[None]:
+    """One search at a time in a study's folder; the kernel frees the lock whatever ends the process."""
+    with open(settings.directory / ".lock", "a", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"study {settings.study.name!r} is being searched by another process on this machine; watch it with"
+                " study.py status, or start another study with --study"
+            ) from error
+        yield
+
+
+def replay(settings: Settings, number: int, report_line: Any) -> list[tuple[Any, Any]]:
+    """Runs trial `number` again in this process, from its spec, in a folder of its own.
+
+    Returns (evaluation then, evaluation now) pairs; `report_line` is called with each evaluation as it comes. Raises
+    UserError when the trial or what it was prepared from is not on this machine.
+    """
+    import dataclasses
+
+    from search.trial import TrialSpec
+
+    directory = settings.directory / "trials" / str(number)
+    if not (directory / "spec.json").exists():
+        raise UserError(f"trial {number} of study {settings.study.name!r} has no {directory / 'spec.json'} on this machine")
+    spec = TrialSpec.from_json((directory / "spec.json").read_text(encoding="utf-8"))
+    if not (Path(spec.prepared) / "prepared.json").exists():
+        raise UserError(f"the prepared data of trial {number} is gone from {spec.prepared}; run the search again to make it")
+    target = directory / f"replay-{time.strftime('%Y%m%d-%H%M%S')}"
+    target.mkdir()
+    from search.training.run import run_trial  # torch: replay trains in the foreground
+
+    recorded = {row.trial.number: row for row in report.read(storage.load_study(settings)).rows}.get(number)
+    then = {e.step: e for e in recorded.evaluations} if recorded else {}
+    pairs: list[tuple[Any, Any]] = []
+
+    def evaluated(evaluation: Any) -> None:
+        pairs.append((then.get(evaluation.step), evaluation))
+        report_line(*pairs[-1])
+
+    run_trial(dataclasses.replace(spec, directory=str(target)), evaluated)
+    return pairs

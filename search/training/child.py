@@ -1,0 +1,136 @@
+"""The process of one run: talks to its supervisor over a pipe. Light to import; torch comes with the run.
+
+The supervisor's fork server imports `search.training.run` once (`PRELOAD`), and children start from it in some 20 ms.
+"""
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from search.trial import StopReason, TrialSpec
+
+PRELOAD = ["search.training.prepare", "search.training.run"]
+SIGN_OF_LIFE = 10.0  # seconds between messages of a run that has nothing else to say
+SUPERVISOR_GONE = 3  # exit code
+
+STOP = b"stop"
+
+
+class Line:
+    """The child's end of the pipe. Sending never waits: a thread does it, and a slow supervisor costs no step."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.stop = threading.Event()
+        self._connection = connection
+        self._outbox: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._sender = threading.Thread(target=self._send, daemon=True)
+        self._sender.start()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def say(self, kind: str, **values: Any) -> None:
+        self._outbox.put({"kind": kind, **values})
+
+    def close(self) -> None:
+        """Returns once all is sent, for at most half a minute."""
+        self._outbox.put(None)
+        self._sender.join(30)
+
+    def _send(self) -> None:
+        while True:
+            try:
+                message = self._outbox.get(timeout=SIGN_OF_LIFE)
+            except queue.Empty:
+                message = {"kind": "alive"}
+            if message is None:
+                return
+            try:
+                self._connection.send_bytes(json.dumps(message, ensure_ascii=False).encode())
+            except OSError:
+                os._exit(SUPERVISOR_GONE)
+
+    def _listen(self) -> None:
+        """Obeys "stop"; an end of the pipe means that the supervisor is gone, and nobody waits for this run."""
+        while True:
+            try:
+                if self._connection.recv_bytes() == STOP:
+                    self.stop.set()
+            except (EOFError, OSError):
+                os._exit(SUPERVISOR_GONE)
+
+
+def run_child(spec_json: str, connection: Connection) -> None:
+    """Runs a trial. Says "started", "evaluation" for each one, and "end" with the reason and the record."""
+    spec = TrialSpec.from_json(spec_json)
+    _detach(Path(spec.directory) / "log.txt", spec.device)
+    line = Line(connection)
+    line.say("started")
+
+    def run() -> dict[str, Any]:
+        from search.training.run import run_trial  # torch
+
+        reason, record = run_trial(spec, lambda e: line.say("evaluation", **asdict(e)), line.stop.is_set)
+        return {"reason": reason, "record": asdict(record)}
+
+    line.say("end", **_guarded(run))
+    line.close()
+
+
+def prepare_child(settings_json: str, cache: str, log: str, connection: Connection) -> None:
+    """Prepares a study. Says "progress" and at last "prepared", "refused" (the user's to mend) or "end"."""
+    _detach(Path(log), None)
+    line = Line(connection)
+
+    def run() -> dict[str, Any]:
+        from search.errors import UserError
+        from search.settings import Settings
+        from search.training.prepare import prepare  # torch
+
+        try:
+            settings = Settings.model_validate_json(settings_json)
+            line.say("prepared", **asdict(prepare(settings, Path(cache), lambda text: line.say("progress", text=text))))
+        except UserError as error:
+            line.say("refused", message=str(error))
+        return {"reason": StopReason.FINISHED}
+
+    line.say("end", **_guarded(run))
+    line.close()
+
+
+def _guarded(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `run` returns, or how it failed. The traceback goes to the log, its last line to the supervisor."""
+    try:
+        return run()
+    except MemoryError as error:
+        return {"reason": StopReason.OUT_OF_MEMORY, "error": str(error) or "out of memory"}
+    except BaseException as error:  # the process ends here; whatever it was, the supervisor must hear of it
+        traceback.print_exc()
+        import torch
+
+        reason = StopReason.OUT_OF_MEMORY if isinstance(error, torch.OutOfMemoryError) else StopReason.CRASHED
+        text = str(error).strip().splitlines()
+        return {"reason": reason, "error": f"{type(error).__name__}: {text[0] if text else ''}"}
+
+
+def _detach(log: Path, device: str | None) -> None:
+    """Output to `log`, the terminal's Ctrl-C left to the supervisor, one GPU visible (before CUDA starts)."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if device is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = device
+    sys.stdout.flush()
+    sys.stderr.flush()
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    print(f"process {os.getpid()} started {time.strftime('%Y-%m-%d %H:%M:%S')}", flush=True)

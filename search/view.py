@@ -1,0 +1,235 @@
+"""What a search shows while it runs: a live table in a terminal, plain lines elsewhere."""
+
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from search.trial import INTERRUPTIONS, Evaluation, StopReason
+from space.hyperparameters import Hyperparameters
+
+
+class View(Protocol):
+    """What supervisor and preparation tell. Called from any thread."""
+
+    def note(self, text: str) -> None: ...
+    def begin(self, trials: int, finished: int, slots: int, base_mel_ce: float, best: tuple[int, float] | None) -> None: ...
+    def started(self, slot: int, number: int, point: Hyperparameters, horizon: int, baseline: str | None) -> None: ...
+    def evaluated(self, slot: int, number: int, evaluation: Evaluation) -> None: ...
+    def ended(
+        self, slot: int, number: int, reason: StopReason, best: Evaluation | None, error: str | None
+    ) -> None: ...
+    def refresh(self) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass
+class Run:
+    """A trial in a slot."""
+
+    number: int
+    point: Hyperparameters
+    horizon: int
+    baseline: str | None
+    last: Evaluation | None = None
+    before: Evaluation | None = None
+
+
+class Board:
+    """The state of a search as told so far, from which both views draw."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.trials = self.finished = self.slots = self.first_finished = 0
+        self.base_mel_ce: float | None = None
+        self.best: tuple[int, float] | None = None  # trial, nats
+        self.runs: dict[int, Run] = {}
+        self.reasons: Counter[StopReason] = Counter()
+        self.since = time.monotonic()
+
+    def begin(self, trials: int, finished: int, slots: int, base_mel_ce: float, best: tuple[int, float] | None) -> None:
+        self.trials, self.finished, self.slots = trials, finished, slots
+        self.first_finished = finished
+        self.base_mel_ce, self.best = base_mel_ce, best
+        self.since = time.monotonic()
+
+    def ended(self, slot: int, number: int, reason: StopReason, best: Evaluation | None) -> bool:
+        """Whether the trial is the best so far."""
+        self.runs.pop(slot, None)
+        self.reasons[reason] += 1
+        self.finished += reason not in INTERRUPTIONS
+        full = reason in (StopReason.FINISHED, StopReason.TWO_INCREASES)
+        if not (full and best and (self.best is None or best.mel_ce < self.best[1])):
+            return False
+        self.best = (number, best.mel_ce)
+        return True
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """By the pace of this search; None before its first trial has ended."""
+        done = self.finished - self.first_finished
+        return (time.monotonic() - self.since) / done * (self.trials - self.finished) if done else None
+
+    def summary(self) -> str:
+        """Counts, the best and the time left, in one line."""
+        parts = [f"{self.finished}/{self.trials} trials"]
+        parts += [f"{count} {reason}" for reason, count in self.reasons.most_common()]
+        if self.best:
+            parts.append(f"best {self.best[1]:.4f} (trial {self.best[0]})")
+        if self.base_mel_ce is not None:
+            parts.append(f"base {self.base_mel_ce:.4f}")
+        left = self.remaining_seconds
+        if left is not None:
+            parts.append(f"about {duration(left)} left")
+        return "  ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """2 h 05 m, 3 m 20 s, 12 s."""
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02} m"
+    return f"{whole // 60} m {whole % 60:02} s" if whole >= 60 else f"{whole} s"
+
+
+class PlainView:
+    """One line an event, for pipes and logs."""
+
+    def __init__(self) -> None:
+        self._board = Board()
+
+    def note(self, text: str) -> None:
+        self._print(text)
+
+    def begin(self, trials: int, finished: int, slots: int, base_mel_ce: float, best: tuple[int, float] | None) -> None:
+        self._board.begin(trials, finished, slots, base_mel_ce, best)
+
+    def started(self, slot: int, number: int, point: Hyperparameters, horizon: int, baseline: str | None) -> None:
+        name = f" (baseline {baseline})" if baseline else ""
+        self._print(f"trial {number}{name}  started  {point.describe()}")
+
+    def evaluated(self, slot: int, number: int, evaluation: Evaluation) -> None:
+        e = evaluation
+        self._print(f"trial {number}  step {e.step}  eval {e.mel_ce:.4f}  text {e.text_ce:.3f}  gap {e.gap:.2f}")
+
+    def ended(self, slot: int, number: int, reason: StopReason, best: Evaluation | None, error: str | None) -> None:
+        with self._board.lock:
+            first = self._board.ended(slot, number, reason, best)
+            value = f"  best {best.mel_ce:.4f} at step {best.step}" if best else ""
+            mark = "  (best so far)" if first else ""
+            why = f"  {error}" if error else ""
+            self._print(f"trial {number}  {reason}{value}{mark}{why}")
+            self._print(self._board.summary())
+
+    def refresh(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def _print(self, text: str) -> None:
+        with self._board.lock:
+            print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
+
+
+class LiveView:
+    """A table of the running trials that redraws itself, with a line above it for each that has ended."""
+
+    def __init__(self, console: Console) -> None:
+        self._board = Board()
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._live.start()
+        self._last_note = ""
+
+    def note(self, text: str) -> None:
+        with self._board.lock:
+            self._last_note = text
+            if self._board.trials:
+                self._live.console.print(Text(text, style="dim"))
+            self.refresh()
+
+    def begin(self, trials: int, finished: int, slots: int, base_mel_ce: float, best: tuple[int, float] | None) -> None:
+        with self._board.lock:
+            self._last_note = ""
+            self._board.begin(trials, finished, slots, base_mel_ce, best)
+
+    def started(self, slot: int, number: int, point: Hyperparameters, horizon: int, baseline: str | None) -> None:
+        with self._board.lock:
+            self._board.runs[slot] = Run(number, point, horizon, baseline)
+
+    def evaluated(self, slot: int, number: int, evaluation: Evaluation) -> None:
+        with self._board.lock:
+            run = self._board.runs[slot]
+            run.before, run.last = run.last, evaluation
+
+    def ended(self, slot: int, number: int, reason: StopReason, best: Evaluation | None, error: str | None) -> None:
+        with self._board.lock:
+            run = self._board.runs.get(slot)
+            first = self._board.ended(slot, number, reason, best)
+            line = Text(f"trial {number:<4}")
+            line.append(f"{reason:<15}", style="bold" if first else _STYLES.get(reason, ""))
+            line.append(f"{best.mel_ce:8.4f}" if best else "       -", style="bold green" if first else "")
+            line.append(f"  {run.point.describe() if run else ''}")
+            line.append(f"  {run.baseline}" if run and run.baseline else "", style="cyan")
+            line.append(f"  {error}" if error else "", style="red")
+            self._live.console.print(line, overflow="ellipsis", no_wrap=True)
+
+    def refresh(self) -> None:
+        with self._board.lock:
+            self._live.update(self._draw(), refresh=True)
+
+    def close(self) -> None:
+        with self._board.lock:
+            self._live.stop()
+
+    def _draw(self) -> Group | Text:
+        board = self._board
+        if not board.trials:
+            return Text(self._last_note, style="dim")
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for name in ("slot", "trial", "step", "", "eval", "gap", "parameters"):
+            numeric = name in ("slot", "trial", "step", "eval", "gap")
+            table.add_column(name, justify="right" if numeric else "left", no_wrap=True, overflow="ellipsis")
+        for slot, run in sorted(board.runs.items()):
+            step = run.last.step if run.last else 0
+            table.add_row(
+                str(slot),
+                str(run.number),
+                f"{step}/{run.horizon}",
+                ProgressBar(run.horizon, step, width=10),
+                _trend(run),
+                f"{run.last.gap:.2f}" if run.last else "",
+                Text(run.point.describe() + (f"  {run.baseline}" if run.baseline else "")),
+            )
+        overall = ProgressBar(max(board.trials, 1), board.finished, width=30)
+        return Group(Text(""), table, overall, Text(board.summary(), style="bold"))
+
+
+_STYLES = {
+    StopReason.MEDIAN: "dim",
+    StopReason.TWO_INCREASES: "yellow",
+    StopReason.DIVERGED: "red",
+    StopReason.CRASHED: "red",
+    StopReason.OUT_OF_MEMORY: "red",
+}
+
+
+def _trend(run: Run) -> Text:
+    """The last evaluation, with an arrow where it rose."""
+    if run.last is None:
+        return Text("…", style="dim")
+    rose = run.before is not None and run.last.mel_ce > run.before.mel_ce
+    return Text(f"{run.last.mel_ce:.4f}{' ↑' if rose else '  '}", style="yellow" if rose else "")
+
+
+def make_view() -> View:
+    """`LiveView` in a terminal, `PlainView` in a pipe."""
+    return LiveView(Console()) if sys.stdout.isatty() else PlainView()
