@@ -8,15 +8,20 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
+app = typer.Typer(
+    add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+)
 
 SettingsFile = Annotated[
     Path | None, typer.Option("--settings", help="Settings file; default: study.toml here, or else the miniature.")
 ]
 StudyName = Annotated[str | None, typer.Option("--study", help="Name of the study.")]
-Storage = Annotated[str | None, typer.Option("--storage", help="SQLAlchemy URL; default: SQLite in the study's folder.")]
+Storage = Annotated[
+    str | None, typer.Option("--storage", help="SQLAlchemy URL; default: SQLite in the study's folder.")
+]
 Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any setting, as in the file. Repeatable.")
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any setting, as in the file. Repeatable."),
 ]
 
 
@@ -45,13 +50,14 @@ def search(
         "study.seed": seed,
     }
     loaded = _load(settings, flags, set_)
-    from rich.console import Console
 
     from search import report, session
     from search.view import make_view
 
     if loaded.is_miniature:
-        print("No settings given: searching the miniature (a small base, generated Amharic speech). See study.example.toml.")
+        print(
+            "Searching the miniature: a small base, generated Amharic speech. For your own data see study.example.toml."
+        )
     view = make_view()
     try:
         result = session.search(loaded, view)
@@ -85,7 +91,11 @@ def status(study: StudyName = None, storage: Storage = None, settings: SettingsF
 
             age = (datetime.datetime.now() - row.trial.datetime_start).total_seconds()
             values = row.trial.intermediate_values
-            last = f"step {max(values)}/{findings.horizon}  eval {values[max(values)]:.4f}" if values else "no evaluation yet"
+            last = (
+                f"step {max(values)}/{findings.horizon}  eval {values[max(values)]:.4f}"
+                if values
+                else "no evaluation yet"
+            )
             point = loaded.search_space().from_params(row.trial.params).describe() if row.trial.params else ""
             console.print(f"running: trial {row.trial.number}  {last}  for {duration(age)}  {point}")
     report.show(findings, loaded.search_space(), console)
@@ -104,7 +114,9 @@ def replay(
     from search import session
 
     def line(then: Any, now: Any) -> None:
-        compared = "not recorded" if then is None else f"then {then.mel_ce:.6f}  difference {now.mel_ce - then.mel_ce:+.1e}"
+        compared = (
+            "not recorded" if then is None else f"then {then.mel_ce:.6f}  difference {now.mel_ce - then.mel_ce:+.1e}"
+        )
         print(f"step {now.step}  eval {now.mel_ce:.6f}  {compared}", flush=True)
 
     pairs = session.replay(loaded, number, line)
@@ -151,6 +163,9 @@ def main() -> None:
         sys.exit(_refuse(error.format_message()))
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
+    except BrokenPipeError:  # the reader of our output has gone, as in `study.py | head`
+        sys.stderr.close()
+        sys.exit(141)
     except ValueError as error:
         from search.errors import UserError
 

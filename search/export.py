@@ -16,7 +16,9 @@ from space.search_space import SearchSpace
 VERSION = 1
 
 
-def write_best_config(findings: Findings, settings: Settings, attributes: dict[str, Any], space: SearchSpace) -> Path | None:
+def write_best_config(
+    findings: Findings, settings: Settings, attributes: dict[str, Any], space: SearchSpace
+) -> Path | None:
     """Writes the study's `best_config.json` and returns its path; None while no trial has completed.
 
     `attributes` are the study's user attributes: the horizon and fingerprint that its trials ran under.

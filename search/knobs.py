@@ -9,7 +9,8 @@ from space.schedule import to_steps
 def coqui_fields(point: Hyperparameters, horizon: int, optimizer_params: dict[str, Any]) -> dict[str, Any]:
     """The fields of a `GPTTrainerConfig` that `point` sets in a run of `horizon` optimizer steps.
 
-    Milestones count optimizer steps: `scheduler_after_epoch` must be False, or coqui counts epochs. `grad_clip` 0 is off.
+    Milestones count optimizer steps: `scheduler_after_epoch` must be False, or coqui counts epochs.
+    `grad_clip` 0 is off.
     """
     steps = to_steps(point.milestones, horizon)
     return {

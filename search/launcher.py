@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from search.training import child
@@ -41,10 +42,8 @@ class Child:
 
     def stop(self) -> None:
         """Asks the child to end its run at the next batch."""
-        try:
+        with suppress(OSError):  # it is gone already, which `receive` reports
             self._connection.send_bytes(child.STOP)
-        except OSError:
-            pass  # it is gone already, which `receive` reports
 
     def kill(self) -> None:
         self._process.kill()

@@ -1,5 +1,6 @@
 """The two-increase rule, and several rules at once that say which of them fired."""
 
+import itertools
 import math
 from collections.abc import Mapping
 
@@ -43,7 +44,7 @@ class TwoIncreasePruner(BasePruner):
         if len(values) <= self._n_increases:
             return False
         last = values[-self._n_increases - 1 :]
-        return all(self._rose(a, b) for a, b in zip(last, last[1:], strict=False))
+        return all(self._rose(a, b) for a, b in itertools.pairwise(last))
 
     def _rose(self, before: float, after: float) -> bool:
         if math.isnan(after):

@@ -74,7 +74,9 @@ def read(study: optuna.Study) -> Findings:
         run = trial.user_attrs.get("run") or {}
         rows.append(Row(trial, [Evaluation(**e) for e in run.get("evaluations", [])], run.get("record")))
     prepared = study.user_attrs["prepared"]
-    return Findings(study.study_name, rows, study.user_attrs["horizon"], Evaluation(**prepared["base_evaluation"]), prepared)
+    return Findings(
+        study.study_name, rows, study.user_attrs["horizon"], Evaluation(**prepared["base_evaluation"]), prepared
+    )
 
 
 def show(findings: Findings, space: SearchSpace, console: Console) -> None:
@@ -147,7 +149,9 @@ def _table(findings: Findings, space: SearchSpace) -> Table:
         _add(table, row, space)
     table.add_section()
     base = findings.base
-    table.add_row("base", f"{base.mel_ce:.4f}", "0", f"{base.text_ce:.2f}", f"{base.gap:.2f}", "", "untouched base model")
+    table.add_row(
+        "base", f"{base.mel_ce:.4f}", "0", f"{base.text_ce:.2f}", f"{base.gap:.2f}", "", "untouched base model"
+    )
     return table
 
 

@@ -27,7 +27,7 @@ def cache_directory() -> Path:
     return Path(os.environ.get("XTTS_STUDY_CACHE") or platformdirs.user_cache_path("xtts-study")).absolute()
 
 
-def search(settings: Settings, view: View, *, ended: bool = False) -> "Result":
+def search(settings: Settings, view: View) -> "Result":
     """Runs the study to its number of trials and exports the best. Raises UserError, then nothing was created."""
     started = time.monotonic()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -40,6 +40,7 @@ def search(settings: Settings, view: View, *, ended: bool = False) -> "Result":
     horizon = settings.trial_horizon(prepared.train_clips)
     devices = slots(settings)
     describe(settings, prepared, horizon, devices, view)
+    refuse_strange_folder(settings)
     settings.directory.mkdir(parents=True, exist_ok=True)
     with study_lock(settings):
         study = storage.open_study(settings, prepared)
@@ -69,7 +70,9 @@ def prepare(settings: Settings, launcher: Launcher, view: View) -> Prepared:
     try:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cache folder {cache} cannot be made ({error.strerror}); set XTTS_STUDY_CACHE to another") from error
+        raise UserError(
+            f"cache folder {cache} cannot be made ({error.strerror}); set XTTS_STUDY_CACHE to another"
+        ) from error
     log = cache / f"prepare-{os.getpid()}.log"
     view.note("loading torch and TTS")
     child = launcher.start(prepare_child, settings.model_dump_json(), str(cache), str(log))
@@ -81,8 +84,8 @@ def prepare(settings: Settings, launcher: Launcher, view: View) -> Prepared:
             match message:
                 case {"kind": "progress", "text": text}:
                     view.note(text)
-                case {"kind": "prepared"}:
-                    prepared = Prepared(**{k: v for k, v in message.items() if k != "kind"})
+                case {"kind": "prepared", "prepared": found}:
+                    prepared = Prepared(**found)
                 case {"kind": "refused", "message": text}:
                     log.unlink(missing_ok=True)
                     raise UserError(text)
@@ -132,9 +135,17 @@ def describe(settings: Settings, prepared: Prepared, horizon: int, devices: list
     view.note(f"trials of {horizon} optimizer steps ({full} in the full run), {count} evaluations each, {where}")
     view.note(f"storage: {safe_url(settings.storage_url)}")
     base = prepared.base_evaluation
-    view.note(
-        f"base model, untouched: eval {base['mel_ce']:.4f} nats per audio token, text {base['text_ce']:.3f}"
-    )
+    view.note(f"base model, untouched: eval {base['mel_ce']:.4f} nats per audio token, text {base['text_ce']:.3f}")
+
+
+def refuse_strange_folder(settings: Settings) -> None:
+    """Raises UserError when the study is new and its folder holds trials, of a database that is gone or elsewhere."""
+    trials = settings.directory / "trials"
+    if trials.exists() and any(trials.iterdir()) and not storage.exists(settings):
+        raise UserError(
+            f"{trials} holds trials, but {safe_url(settings.storage_url)} has no study {settings.study.name!r}; move"
+            " the folder away, name the study's own --storage, or start another with --study"
+        )
 
 
 @contextmanager
@@ -163,10 +174,14 @@ def replay(settings: Settings, number: int, report_line: Any) -> list[tuple[Any,
 
     directory = settings.directory / "trials" / str(number)
     if not (directory / "spec.json").exists():
-        raise UserError(f"trial {number} of study {settings.study.name!r} has no {directory / 'spec.json'} on this machine")
+        raise UserError(
+            f"trial {number} of study {settings.study.name!r} has no {directory / 'spec.json'} on this machine"
+        )
     spec = TrialSpec.from_json((directory / "spec.json").read_text(encoding="utf-8"))
     if not (Path(spec.prepared) / "prepared.json").exists():
-        raise UserError(f"the prepared data of trial {number} is gone from {spec.prepared}; run the search again to make it")
+        raise UserError(
+            f"the prepared data of trial {number} is gone from {spec.prepared}; run the search again to make it"
+        )
     target = directory / f"replay-{time.strftime('%Y%m%d-%H%M%S')}"
     target.mkdir()
     from search.training.run import run_trial  # torch: replay trains in the foreground

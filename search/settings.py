@@ -38,7 +38,7 @@ class Study(_Section):
 
 
 class Data(_Section):
-    path: Path | Literal["miniature"] = MINIATURE
+    path: Path | Literal["miniature"] = "miniature"
     formatter: str = "coqui"  # any of coqui's, by name
     train: str = "train.csv"
     eval: str | None = None  # its own file, or a seeded share of the training file
@@ -52,7 +52,7 @@ class Data(_Section):
 
 
 class Base(_Section):
-    path: Path | Literal["miniature"] = MINIATURE
+    path: Path | Literal["miniature"] = "miniature"
     extend_vocabulary: bool = True  # append letters that the base lacks
 
 
@@ -185,7 +185,9 @@ def load(path: Path | None, overrides: Mapping[str, Any]) -> Settings:
         if values.get("data", {}).get("path", MINIATURE) == values.get("base", {}).get("path", MINIATURE) == MINIATURE:
             values = _merged(MINIATURE_SETTINGS, values)
         elif "name" not in values.get("study", {}):
-            values.setdefault("study", {})["name"] = re.sub(r"[^A-Za-z0-9._-]", "-", path.absolute().parent.name) or "study"
+            values.setdefault("study", {})["name"] = (
+                re.sub(r"[^A-Za-z0-9._-]", "-", path.absolute().parent.name) or "study"
+            )
     else:
         values = _merged(MINIATURE_SETTINGS, {})
     for key, value in overrides.items():
@@ -232,7 +234,9 @@ def _merged(defaults: dict[str, dict[str, Any]], values: dict[str, dict[str, Any
 def _explain(error: ValidationError, path: Path | None) -> str:
     """The first complaint of pydantic as `field: value; what is allowed`."""
     first = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("literal", "function", "constrained")))
+    place = ".".join(
+        str(part) for part in first["loc"] if not str(part).startswith(("literal", "function", "constrained"))
+    )
     source = f"{path}: " if path else ""
     if first["type"] == "extra_forbidden":
         model: Any = Settings
@@ -256,7 +260,7 @@ def _check_paths(settings: Settings) -> None:
                 raise UserError(f"data.{key} is {name!r}, but {Path(data.path) / name} does not exist")
     if base.path != MINIATURE:
         if not Path(base.path).is_dir():
-            raise UserError(f"base.path is {base.path}, which is not a folder; give one in XTTS layout, or \"miniature\"")
+            raise UserError(f'base.path is {base.path}, which is not a folder; give one in XTTS layout, or "miniature"')
         wanted = ("config.json", "model.pth", "dvae.pth", "mel_stats.pth", "vocab.json")
         missing = [name for name in wanted if not (Path(base.path) / name).is_file()]
         if missing:

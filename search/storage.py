@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sqlite3
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -60,15 +61,17 @@ def open_storage(url: str) -> RDBStorage:
 
 def exists(settings: Settings) -> bool:
     """Whether the study is in its storage. Creates nothing."""
-    return _sqlite_there(settings) and settings.study.name in optuna.get_all_study_names(open_storage(settings.storage_url))
+    return _sqlite_there(settings) and settings.study.name in optuna.get_all_study_names(
+        open_storage(settings.storage_url)
+    )
 
 
 def load_study(settings: Settings) -> optuna.Study:
     """The study, to read. Raises UserError when it does not exist."""
     if not exists(settings):
         raise UserError(
-            f"study {settings.study.name!r} does not exist in {safe_url(settings.storage_url)}; run study.py to start it,"
-            " or name another with --study"
+            f"study {settings.study.name!r} does not exist in {safe_url(settings.storage_url)}; run study.py to start"
+            " it, or name another with --study"
         )
     return optuna.load_study(study_name=settings.study.name, storage=open_storage(settings.storage_url))
 
@@ -123,8 +126,10 @@ def study_fingerprint(settings: Settings, prepared: Prepared) -> dict[str, Any]:
 
 
 def make_sampler(seed: int, trials: int) -> optuna.samplers.BaseSampler:
-    """Multivariate TPE that knows which parameters go together. A resumed study does not draw its first points again."""
-    return optuna.samplers.TPESampler(seed=seed + trials, multivariate=True, group=True, constant_liar=True)
+    """Multivariate TPE by groups of parameters. A resumed study does not draw its first points again."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # `group`
+        return optuna.samplers.TPESampler(seed=seed + trials, multivariate=True, group=True, constant_liar=True)
 
 
 def make_pruner(settings: Settings, prepared: Prepared) -> BasePruner:

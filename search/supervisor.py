@@ -1,6 +1,5 @@
 """The slots of one machine: each asks for a trial, starts a child, reports, prunes and tells."""
 
-import math
 import os
 import signal
 import threading
@@ -63,6 +62,7 @@ class Supervisor:
         self.horizon = settings.trial_horizon(prepared.train_clips)
         self._launcher = launcher
         self._owner = owner()
+        self._asking = threading.Lock()
         self._changed = threading.Condition()
         self._finished = 0  # COMPLETE + PRUNED
         self._running = 0
@@ -133,9 +133,11 @@ class Supervisor:
 
     def _run_trial(self, index: int, device: str | None) -> bool:
         """One trial from ask to tell; whether it finished."""
-        trial = self.study.ask()
-        trial.set_user_attr("owner", self._owner)
-        point = self.space.suggest(trial)
+        # One at a time: SQLite has no SELECT FOR UPDATE, and two threads were seen to get the same queued trial.
+        with self._asking:
+            trial = self.study.ask()
+            trial.set_user_attr("owner", self._owner)
+            point = self.space.suggest(trial)
         spec = self._spec(trial.number, point, device)
         self.view.started(index, trial.number, point, self.horizon, trial.user_attrs.get("baseline"))
         child = self._launcher.start(run_child, spec.to_json())
@@ -207,7 +209,7 @@ class Supervisor:
 
     def _judge(self, trial: optuna.Trial, evaluation: Evaluation, evaluations: list[Evaluation]) -> StopReason | None:
         """Reports an evaluation; why the trial ends here, or None. A value that is not finite is never reported."""
-        if not math.isfinite(evaluation.mel_ce):
+        if not evaluation.is_finite:
             return StopReason.DIVERGED
         evaluations.append(evaluation)
         trial.report(evaluation.mel_ce, evaluation.step)

@@ -1,6 +1,7 @@
 """What supervisor and training say to each other about a trial. Plain data in JSON; no torch."""
 
 import json
+import math
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Self
@@ -61,6 +62,10 @@ class Evaluation(_Json):
     seconds: float = 0.0  # since the run started
 
     @property
+    def is_finite(self) -> bool:
+        return all(map(math.isfinite, (self.mel_ce, self.text_ce, self.probe_mel_ce, self.probe_text_ce)))
+
+    @property
     def gap(self) -> float:
         """Eval / train probe, both in eval mode: 1 is no gap."""
         return self.mel_ce / self.probe_mel_ce
@@ -72,13 +77,13 @@ class RunRecord(_Json):
 
     steps: int  # optimizer steps done
     micro_steps: int
-    lr_first: float
-    lr_last: float
+    lr_first: float | None  # None: no update was made
+    lr_last: float | None
     lr_changes: list[list[float]]  # [updates done before the change, new rate]
     clipped_share: float  # of the optimizer steps
-    grad_norm_before: float  # median L2 norm before the clip
-    grad_norm_after: float  # median as the optimizer saw it
-    cumulative_decay: float  # by how much weight decay alone shrank a decayed weight: 1 - prod(1 - lr * wd)
+    grad_norm_before: float | None  # median L2 norm before the clip
+    grad_norm_after: float | None  # median as the optimizer saw it
+    cumulative_decay: float | None  # by how much weight decay alone shrank a decayed weight: 1 - prod(1 - lr * wd)
     trainable_parameters: int
     decayed_parameters: int
     inert: list[str]  # knobs that were set and did not act, each with the reason

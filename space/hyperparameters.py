@@ -43,9 +43,13 @@ class Hyperparameters:
                 " change nothing"
             )
         if not self.milestones and self.gamma is not None:
-            raise ValueError(f"gamma is {self.gamma!r}, but there are no milestones at which it could act; leave it out")
+            raise ValueError(
+                f"gamma is {self.gamma!r}, but there are no milestones at which it could act; leave it out"
+            )
         if self.clip_norm is not None and not (math.isfinite(self.clip_norm) and self.clip_norm > 0):
-            raise ValueError(f"clip_norm is {self.clip_norm!r}; it must be a finite number above 0, or left out for off")
+            raise ValueError(
+                f"clip_norm is {self.clip_norm!r}; it must be a finite number above 0, or left out for off"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; `from_dict` is the inverse."""
@@ -57,6 +61,8 @@ class Hyperparameters:
 
     def describe(self) -> str:
         """One line for people: `lr 5.00e-06  wd 0.01  x0.5 at 33% 67%  clip 1`."""
-        schedule = f"x{self.gamma:.2g} at " + " ".join(f"{m:.0%}" for m in self.milestones) if self.milestones else "flat"
+        schedule = (
+            f"x{self.gamma:.2g} at " + " ".join(f"{m:.0%}" for m in self.milestones) if self.milestones else "flat"
+        )
         clip = "off" if self.clip_norm is None else f"{self.clip_norm:.2g}"
         return f"lr {self.lr:.2e}  wd {self.weight_decay:.2g}  {schedule}  clip {clip}"

@@ -234,7 +234,9 @@ class _Reader:
             )
         gamma = self.range("gamma", above=0.0, below=1.0) if "gamma" in self.table else None
         if count and gamma is None:
-            raise ValueError("gamma is missing; milestones change nothing without it: add [gamma] or set milestones.max = 0")
+            raise ValueError(
+                "gamma is missing; milestones change nothing without it: add [gamma] or set milestones.max = 0"
+            )
         if gamma and not count:
             raise ValueError("gamma is given, but milestones.max is 0, so it cannot act: drop one of the two")
         clip_norm, can_be_off = None, False
@@ -248,7 +250,15 @@ class _Reader:
                 " gamma, clip_norm, baselines"
             )
         return SearchSpace(
-            name, lr, weight_decay, count, Range(milestones["low"], milestones["high"]), gamma, clip_norm, can_be_off, baselines
+            name,
+            lr,
+            weight_decay,
+            count,
+            Range(milestones["low"], milestones["high"]),
+            gamma,
+            clip_norm,
+            can_be_off,
+            baselines,
         )
 
     def section(self, name: str, allowed: tuple[str, ...], defaults: dict[str, Any]) -> dict[str, Any]:

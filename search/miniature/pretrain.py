@@ -61,7 +61,9 @@ def kmeans(points: torch.Tensor, count: int, rounds: int = 40) -> torch.Tensor:
     return centres
 
 
-def train(gpt: GPT, clips: list[dict], held_out: list[dict], style: TorchMelSpectrogram, steps: int, batch: int) -> None:
+def train(
+    gpt: GPT, clips: list[dict], held_out: list[dict], style: TorchMelSpectrogram, steps: int, batch: int
+) -> None:
     """Plain AdamW with a cosine, on the stock forward pass; prints the held-out mel cross-entropy on the way."""
     rng = np.random.default_rng(1)
     optimiser = torch.optim.AdamW(gpt.parameters(), lr=1.5e-3, betas=(0.9, 0.96), weight_decay=0.01)
@@ -171,7 +173,7 @@ def main(output: Path, steps: int, batch: int) -> None:
                 learnt[f"gpt.{key}"], learnt[f"gpt.{key}|scale"] = base.quantise(array)
             else:
                 learnt[f"gpt.{key}"] = array
-        np.savez_compressed(output, **learnt)
+        np.savez_compressed(output, allow_pickle=False, **learnt)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ The synthesiser keeps state between sentences, so a corpus is made in one fixed 
 (`python -m search.miniature.speech`): the same bits on every machine.
 """
 
-import ctypes
 import csv
+import ctypes
 import sys
 import wave
 from dataclasses import dataclass
@@ -76,7 +76,14 @@ class Corpus:
 
 CORPORA = {
     "amharic": Corpus(AMHARIC, "am", (("abebe", 38), ("almaz", 74)), train_clips=60, eval_clips=20, seed=7),
-    "english": Corpus(ENGLISH, "en-us", (("anna", 80), ("ben", 30), ("carl", 45), ("dora", 65)), train_clips=2000, eval_clips=40, seed=11),
+    "english": Corpus(
+        ENGLISH,
+        "en-us",
+        (("anna", 80), ("ben", 30), ("carl", 45), ("dora", 65)),
+        train_clips=2000,
+        eval_clips=40,
+        seed=11,
+    ),
 }
 
 

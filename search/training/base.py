@@ -137,11 +137,21 @@ def extend(directory: Path, texts: list[str], language: str, seed: int, target: 
         weights[name] = torch.cat([old, rows])
     target.mkdir(parents=True)
     (target / "vocab.json").write_text(extended_vocabulary(directory / "vocab.json", added), encoding="utf-8")
-    torch.save({"model": {**{k: v for k, v in _flat(state).items() if not k.startswith("gpt.")},
-                          **{f"gpt.{k}": v for k, v in weights.items()}}}, target / "model.pth")
+    torch.save(
+        {
+            "model": {
+                **{k: v for k, v in _flat(state).items() if not k.startswith("gpt.")},
+                **{f"gpt.{k}": v for k, v in weights.items()},
+            }
+        },
+        target / "model.pth",
+    )
     config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     config["model_args"]["gpt_number_text_tokens"] = weights["text_embedding.weight"].shape[0]
-    config["languages"] = [*config.get("languages", []), *([] if language in config.get("languages", []) else [language])]
+    config["languages"] = [
+        *config.get("languages", []),
+        *([] if language in config.get("languages", []) else [language]),
+    ]
     (target / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     for name in ("dvae.pth", "mel_stats.pth"):
         (target / name).symlink_to((directory / name).resolve())
@@ -173,7 +183,9 @@ def _load(path: Path) -> dict[str, torch.Tensor]:
     try:
         return dict(Xtts._load_checkpoint(None, path))  # its self is not used
     except Exception as error:  # torch raises many kinds for a file that is no checkpoint; each ends as one line
-        raise UserError(f"base.path: {path} cannot be loaded as an XTTS checkpoint: {str(error).splitlines()[0]}") from error
+        raise UserError(
+            f"base.path: {path} cannot be loaded as an XTTS checkpoint: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def _shapes(directory: Path) -> dict[str, tuple[int, ...]]:

@@ -1,6 +1,6 @@
 """The process of one run: talks to its supervisor over a pipe. Light to import; torch comes with the run.
 
-The supervisor's fork server imports `search.training.run` once (`PRELOAD`), and children start from it in some 20 ms.
+The supervisor's fork server imports `PRELOAD` once, and children start from it in some 20 ms.
 """
 
 import json
@@ -19,7 +19,7 @@ from typing import Any
 
 from search.trial import StopReason, TrialSpec
 
-PRELOAD = ["search.training.prepare", "search.training.run"]
+PRELOAD = ["search.training.preload"]
 SIGN_OF_LIFE = 10.0  # seconds between messages of a run that has nothing else to say
 SUPERVISOR_GONE = 3  # exit code
 
@@ -97,7 +97,8 @@ def prepare_child(settings_json: str, cache: str, log: str, connection: Connecti
 
         try:
             settings = Settings.model_validate_json(settings_json)
-            line.say("prepared", **asdict(prepare(settings, Path(cache), lambda text: line.say("progress", text=text))))
+            made = prepare(settings, Path(cache), lambda text: line.say("progress", text=text))
+            line.say("prepared", prepared=asdict(made))
         except UserError as error:
             line.say("refused", message=str(error))
         return {"reason": StopReason.FINISHED}

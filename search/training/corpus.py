@@ -85,7 +85,8 @@ def read_samples(data: Data, root: Path, seed: int) -> tuple[list[dict[str, Any]
         held_out += clips[: round(data.eval_share * len(clips))]
     if not held_out:
         raise UserError(
-            f"data.eval_share is {data.eval_share}: no clip of {len(rows)} is held out; raise it or name a file by data.eval"
+            f"data.eval_share is {data.eval_share}: no clip of {len(rows)} is held out; raise it or name a file by"
+            " data.eval"
         )
     names = {row["audio_file"] for row in held_out}
     return [row for row in rows if row["audio_file"] not in names], held_out
@@ -100,14 +101,18 @@ def _format(data: Data, root: Path, table: str, field: str) -> list[dict[str, An
         language=data.language,
     )
     try:
-        rows, _ = load_tts_samples(BaseTTSConfig(datasets=[dataset]), eval_split=False)
+        rows: list[dict[str, Any]] = load_tts_samples(BaseTTSConfig(datasets=[dataset]), eval_split=False)[0]
     except Exception as error:  # formatters are 30 small parsers, each failing in its own way on a malformed table
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"{field} is {table!r}: the {data.formatter!r} formatter finds no clips in {root} ({reason}); check the"
-            " table, that its audio files exist, and data.formatter"
+            f"{field} is {table!r}: the {data.formatter!r} formatter finds no clips in {root} ({_reason(error)}); check"
+            " the table, that its audio files exist, and data.formatter"
         ) from error
     return rows
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error, or its kind when it has no text."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def check_row(row: dict[str, Any], data: Data, tokenizer: Tokenizer, rate: int) -> tuple[torch.Tensor, list[int]] | str:
@@ -125,7 +130,7 @@ def check_row(row: dict[str, Any], data: Data, tokenizer: Tokenizer, rate: int) 
     try:
         wav = load_audio(row["audio_file"], rate)
     except Exception as error:  # decoders raise their own kinds; the reason goes into the report
-        return f"audio cannot be read: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}"
+        return f"audio cannot be read: {_reason(error)}"
     if not torch.isfinite(wav).all():
         return "audio holds NaN or infinite samples"
     if wav.shape[-1] < SHORTEST_SECONDS * rate:
@@ -193,7 +198,8 @@ def clip_codes(model: GPTTrainer, wav: torch.Tensor) -> torch.Tensor:
         "conditioning": torch.zeros(1, 1, 1, model.args.min_conditioning_length), "wav": wav[None],
     }  # fmt: skip
     batch = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
-    return GPTTrainer.format_batch_on_device(model, batch)["audio_codes"][0].cpu()
+    codes: torch.Tensor = GPTTrainer.format_batch_on_device(model, batch)["audio_codes"][0]
+    return codes.cpu()
 
 
 def load(directory: Path) -> Corpus:

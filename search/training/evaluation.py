@@ -28,7 +28,7 @@ class Evaluator:
     """
 
     def __init__(self, model: GPTTrainer, corpus: Corpus, probe_clips: int, seed: int, batch_size: int) -> None:
-        self.model = model
+        self.model, self.corpus = model, corpus
         probe = corpus.probe(probe_clips, seed)
         self._eval, self._probe = (
             [
@@ -40,7 +40,9 @@ class Evaluator:
             for clips in (corpus.eval, probe)
         )
 
-    def __call__(self, step: int, started: float, train_loss: float | None = None, lr: float | None = None) -> Evaluation:
+    def __call__(
+        self, step: int, started: float, train_loss: float | None = None, lr: float | None = None
+    ) -> Evaluation:
         """`started` is the run's start on the monotonic clock. Leaves the model in eval mode."""
         held_out, probe = self.losses(self._eval), self.losses(self._probe)
         return Evaluation(

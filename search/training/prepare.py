@@ -1,4 +1,4 @@
-"""Preparation: all that is the same in every trial of a study, made once a machine and checked before any is started."""
+"""Preparation: all that is the same in every trial of a study, made once a machine and checked before any starts."""
 
 import hashlib
 import importlib.metadata
@@ -51,7 +51,9 @@ def prepare(settings: Settings, cache: Path, progress: Progress) -> Prepared:
     target = cache / f"prepared-{key}"
     if not (target / "prepared.json").exists():
         with building(target) as folder:
-            made = _prepare_into(settings, samples, directory, folder, target, data_fingerprint, base_fingerprint, progress)
+            made = _prepare_into(
+                settings, samples, directory, folder, target, data_fingerprint, base_fingerprint, progress
+            )
             write_text(folder / "prepared.json", made.to_json())
     return Prepared.from_json((target / "prepared.json").read_text(encoding="utf-8"))
 

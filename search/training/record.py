@@ -1,5 +1,6 @@
 """Measures what the knobs did: at the optimizer, at the moment of each update."""
 
+import itertools
 import math
 import statistics
 from dataclasses import dataclass
@@ -76,21 +77,21 @@ class Recorder:
         )
 
     def record(self, point: Hyperparameters, horizon: int, setup_seconds: float) -> RunRecord:
-        """The summary of the run so far. A run without a single update has NaN norms."""
+        """The summary of the run so far. What a run without a single update lacks is None."""
         rates = [step.lr for step in self.history]
-        changes = [[i, b] for i, (a, b) in enumerate(zip(rates, rates[1:], strict=False), 1) if a != b]
-        decay = -math.expm1(sum(math.log1p(-step.decay) for step in self.history))
+        changes = [[i, b] for i, (a, b) in enumerate(itertools.pairwise(rates), 1) if a != b]
+        decay = 1 - math.prod(1 - step.decay for step in self.history)
         clipped = self.clipped_share(point)
         return RunRecord(
             steps=self.steps,
             micro_steps=self.micro_steps,
-            lr_first=rates[0] if rates else math.nan,
-            lr_last=rates[-1] if rates else math.nan,
+            lr_first=rates[0] if rates else None,
+            lr_last=rates[-1] if rates else None,
             lr_changes=changes,
             clipped_share=clipped,
-            grad_norm_before=statistics.median([s.norm_before for s in self.history] or [math.nan]),
-            grad_norm_after=statistics.median([s.norm_after for s in self.history] or [math.nan]),
-            cumulative_decay=decay,
+            grad_norm_before=statistics.median([s.norm_before for s in self.history]) if rates else None,
+            grad_norm_after=statistics.median([s.norm_after for s in self.history]) if rates else None,
+            cumulative_decay=decay if math.isfinite(decay) else None,
             trainable_parameters=self.trainable,
             decayed_parameters=self.decayed,
             inert=self._inert(point, horizon, len(changes), clipped, decay),

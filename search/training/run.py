@@ -5,8 +5,8 @@ import json
 import random
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import asdict, fields
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -32,47 +32,60 @@ def seed_everything(seed: int) -> None:
     torch.cuda.manual_seed_all(seed)
 
 
+@dataclass(frozen=True)
+class Run:
+    """A run ready to train: the model on its device, and where its batches and evaluations come from."""
+
+    trainer: StudyTrainer
+    evaluator: Evaluator
+    batches: Iterator[dict[str, Any]]
+
+
+def build(spec: TrialSpec) -> Run:
+    """The run of `spec`, its random state seeded before the model is made."""
+    prepared = Prepared.from_json((Path(spec.prepared) / "prepared.json").read_text(encoding="utf-8"))
+    seed_everything(spec.seed)
+    config = run_config(spec, prepared)
+    model = base.load_model(config)
+    clips = corpus.load(Path(spec.prepared) / "corpus")
+    trainer = StudyTrainer(config, model, Path(spec.directory) / "coqui", spec.accumulation)
+    evaluator = Evaluator(model, clips, prepared.probe_clips, spec.seed, spec.eval_batch_size)
+    dataset = PreparedDataset(config, clips.train, clips, model.xtts.tokenizer, is_eval=False)
+    return Run(trainer, evaluator, training_batches(dataset, spec.batch_size))
+
+
 def run_trial(
     spec: TrialSpec, report: Callable[[Evaluation], None], should_stop: Callable[[], bool] = lambda: False
 ) -> tuple[StopReason, RunRecord]:
     """Trains as `spec` says, calling `report` with each evaluation, and writes the run's files into its directory.
 
     The reason is FINISHED, DIVERGED or, once `should_stop()`, STOPPED_BY_USER; any other end is an exception.
-    A thread of this process evaluates nothing beside: on a CPU the same spec gives the same evaluations, bit by bit.
+    On a CPU the same spec gives the same evaluations, bit by bit, whatever runs beside it.
     """
     started = time.monotonic()
-    prepared = Prepared.from_json((Path(spec.prepared) / "prepared.json").read_text(encoding="utf-8"))
-    seed_everything(spec.seed)
-    config = run_config(spec, prepared)
-    model = base.load_model(config)
-    clips = corpus.load(Path(spec.prepared) / "corpus")
-    directory = Path(spec.directory)
-    trainer = StudyTrainer(config, model, directory / "coqui", spec.accumulation)
-    evaluator = Evaluator(model, clips, prepared.probe_clips, spec.seed, spec.eval_batch_size)
-    dataset = PreparedDataset(config, clips.train, clips, model.xtts.tokenizer, is_eval=False)
+    run = build(spec)
     setup_seconds = time.monotonic() - started
-
+    recorder = run.trainer.recorder
+    directory = Path(spec.directory)
     with RunFiles(directory) as files:
 
         def evaluate(step: int) -> None:
-            since = trainer.recorder.history[files.steps_written :]
+            since = recorder.history[files.steps_written :]
             files.write_steps(since)
-            evaluation = evaluator(step, started, statistics.fmean(s.loss for s in since), since[-1].lr)
+            evaluation = run.evaluator(step, started, statistics.fmean(s.loss for s in since), since[-1].lr)
             files.write_evaluation(evaluation)
             report(evaluation)
 
         try:
-            trainer.train(
-                training_batches(dataset, spec.batch_size), spec.horizon, spec.evaluation_steps, evaluate, should_stop
-            )
+            run.trainer.train(run.batches, spec.horizon, spec.evaluation_steps, evaluate, should_stop)
             reason = StopReason.FINISHED
         except Diverged as error:
             print(error)
             reason = StopReason.DIVERGED
         except Stopped:
             reason = StopReason.STOPPED_BY_USER
-        files.write_steps(trainer.recorder.history[files.steps_written :])
-    record = trainer.recorder.record(spec.hyperparameters, spec.horizon, setup_seconds)
+        files.write_steps(recorder.history[files.steps_written :])
+    record = recorder.record(spec.hyperparameters, spec.horizon, setup_seconds)
     (directory / "record.json").write_text(json.dumps(asdict(record), indent=2), encoding="utf-8")
     return reason, record
 
@@ -107,8 +120,8 @@ class RunFiles:
 
     def __init__(self, directory: Path) -> None:
         self.steps_written = 0
-        self._evaluations = open(directory / "evaluations.csv", "w", newline="", encoding="utf-8")
-        self._steps = open(directory / "steps.csv", "w", newline="", encoding="utf-8")
+        self._evaluations = (directory / "evaluations.csv").open("w", newline="", encoding="utf-8")
+        self._steps = (directory / "steps.csv").open("w", newline="", encoding="utf-8")
         self._tensorboard = SummaryWriter(str(directory / "tensorboard"))
         csv.writer(self._evaluations).writerow([*(f.name for f in fields(Evaluation)), "gap"])
         csv.writer(self._steps).writerow(["step", *(f.name for f in fields(Step))])

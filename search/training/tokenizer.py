@@ -19,7 +19,7 @@ class Tokenizer(VoiceBpeTokenizer):
 
     def preprocess_text(self, txt: str, lang: str) -> str:
         try:
-            return super().preprocess_text(txt, lang)
+            return str(super().preprocess_text(txt, lang))
         except NotImplementedError:
             return " ".join(unicodedata.normalize("NFC", txt).lower().split())
 

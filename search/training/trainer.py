@@ -58,7 +58,7 @@ class StudyTrainer(Trainer):
 
     def detach_loss_dict(self, loss_dict: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """As stock, with `loss` multiplied back: stock logs it divided by the accumulation steps (T:824)."""
-        detached = super().detach_loss_dict(loss_dict, **kwargs)
+        detached: dict[str, Any] = super().detach_loss_dict(loss_dict, **kwargs)
         detached["loss"] *= self.grad_accum_steps
         return detached
 
@@ -96,4 +96,3 @@ class StudyTrainer(Trainer):
                 # Stock puts the whole model into training mode after an evaluation within an epoch, the DVAE included.
                 self.callbacks.on_train_epoch_start(self)
                 self.recorder.evaluation_seconds += time.monotonic() - started
-

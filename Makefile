@@ -1,0 +1,57 @@
+# The two commands of the README, `make study` and `make test`, each set up what they need on a bare machine.
+
+PYTHON ?= python3
+TRIALS ?= 40
+ARGS ?=
+BIN := .venv/bin
+
+.PHONY: study test check test-full experiments lock clean
+
+study: .venv/.runtime
+	$(BIN)/python study.py --trials $(TRIALS) $(ARGS)
+
+test: .venv/.development
+	$(BIN)/python -m pytest $(ARGS)
+
+# Lint, format and types.
+check: .venv/.development
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# A full-size base with random weights, two optimizer steps on a CPU: 13 GB of memory, some minutes.
+test-full: .venv/.development
+	$(BIN)/python -m pytest -m full $(ARGS)
+
+# The figures of docs/experiments.md.
+experiments: .venv/.runtime
+	$(BIN)/python -m docs.experiments
+
+# Trains the weights of the miniature base again and writes search/miniature/weights.npz.
+miniature-weights: .venv/.runtime
+	$(BIN)/python -m search.miniature.pretrain
+
+# The virtual environment holds exactly what the lock files name; their hashes are checked. uv installs in parallel.
+.venv/.uv: requirements/uv.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; name one with PYTHON=") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	touch $@
+
+.venv/.runtime: requirements/runtime.txt .venv/.uv
+	test -e .venv/.development || $(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/runtime.txt requirements/uv.txt
+	touch $@
+
+.venv/.development: requirements/development.txt .venv/.uv
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/development.txt requirements/uv.txt
+	touch $@ .venv/.runtime
+
+# Pins again from requirements/*.in.
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+lock: .venv/.uv
+	$(COMPILE) requirements/uv.in -o requirements/uv.txt
+	$(COMPILE) requirements/runtime.in -o requirements/runtime.txt
+	$(COMPILE) requirements/development.in -c requirements/runtime.txt -o requirements/development.txt
+
+clean:
+	rm -rf .venv runs

@@ -1,0 +1,163 @@
+"""The base model: extension keeps what was there, and files that do not belong together are refused."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from TTS.tts.configs.xtts_config import XttsConfig
+from TTS.tts.models.xtts import Xtts
+
+from search.errors import UserError
+from search.settings import load
+from search.training import base
+from search.training.prepare import locate
+from search.training.tokenizer import UNKNOWN_ID, Tokenizer, missing_tokens
+
+AMHARIC = ["ሰላም ውሃ፣ ቤት።", "፲፪ ልጅ"]  # with Ethiopic punctuation and numerals
+
+
+@pytest.fixture(scope="session")
+def miniature(cache: Path) -> Path:
+    """The miniature base as generated, English only."""
+    return locate(load(None, {}), cache, lambda text: None)[1]
+
+
+@pytest.fixture
+def copy(miniature: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(miniature, tmp_path / "base"))
+
+
+def edit_model(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
+    state = torch.load(folder / "model.pth", weights_only=True)
+    change(state["model"])
+    torch.save(state, folder / "model.pth")
+
+
+def test_the_miniature_is_a_whole_base(miniature: Path) -> None:
+    base.check(miniature)
+
+
+def test_the_stock_class_loads_the_miniature_strictly(miniature: Path) -> None:
+    """`Xtts.load_checkpoint` with strict=True, as for a downloaded XTTS-v2."""
+    config = XttsConfig()
+    config.load_json(str(miniature / "config.json"))
+    model = Xtts.init_from_config(config)
+    model.load_checkpoint(config, checkpoint_dir=str(miniature), eval=True)
+    assert model.gpt.text_embedding.weight.shape[0] == Tokenizer(miniature / "vocab.json").get_number_tokens()
+
+
+def test_extension_keeps_old_ids_and_rows(miniature: Path, tmp_path: Path) -> None:
+    added = base.extend(miniature, AMHARIC, "am", 1, tmp_path / "base")
+    old, new = Tokenizer(miniature / "vocab.json"), Tokenizer(tmp_path / "base" / "vocab.json")
+    assert added[0] == "[am]"
+    assert new.get_number_tokens() == old.get_number_tokens() + len(added)
+    for token, index in old.tokenizer.get_vocab().items():
+        assert new.tokenizer.token_to_id(token) == index
+    before, after = (
+        base.gpt_weights(torch.load(folder / "model.pth", weights_only=True)["model"])
+        for folder in (miniature, tmp_path / "base")
+    )
+    for name, value in before.items():
+        assert torch.equal(after[name][: len(value)] if value.ndim else after[name], value), name
+
+
+def test_new_rows_are_as_loud_as_the_old(miniature: Path, tmp_path: Path) -> None:
+    added = base.extend(miniature, AMHARIC, "am", 1, tmp_path / "base")
+    weight = base.gpt_weights(torch.load(tmp_path / "base" / "model.pth", weights_only=True)["model"])
+    for name in ("text_embedding.weight", "text_head.weight"):
+        old, new = weight[name][: -len(added)], weight[name][-len(added) :]
+        assert new.std().item() == pytest.approx(old.std().item(), rel=0.15)
+
+
+def test_extension_is_seeded(miniature: Path, tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        base.extend(miniature, AMHARIC, "am", seed, tmp_path / name)
+    rows = {
+        name: torch.load(tmp_path / name / "model.pth", weights_only=True)["model"]["gpt.text_embedding.weight"]
+        for name in "abc"
+    }
+    assert torch.equal(rows["a"], rows["b"])
+    assert not torch.equal(rows["a"], rows["c"])
+
+
+def test_an_extended_base_passes_the_check_and_knows_every_letter(miniature: Path, tmp_path: Path) -> None:
+    base.extend(miniature, AMHARIC, "am", 1, tmp_path / "base")
+    base.check(tmp_path / "base")
+    tokenizer = Tokenizer(tmp_path / "base" / "vocab.json")
+    for text in AMHARIC:
+        ids = tokenizer.encode(text, "am")
+        assert UNKNOWN_ID not in ids
+        assert tokenizer.decode(ids) == f"[am]{text}"
+    assert base.extend(tmp_path / "base", AMHARIC, "am", 1, tmp_path / "again") == []
+
+
+def test_english_tokens_are_the_stock_tokenizers(miniature: Path) -> None:
+    """Nothing changes for a language that coqui lists: numbers are spoken, abbreviations expanded."""
+    from TTS.tts.layers.xtts.tokenizer import VoiceBpeTokenizer
+
+    text = "Mr. Fox ran 12 miles"
+    ours, stock = Tokenizer(miniature / "vocab.json"), VoiceBpeTokenizer(miniature / "vocab.json")
+    assert ours.encode(text, "en") == stock.encode(text, "en")
+    assert missing_tokens(ours, ["hello world"], "en") == []
+
+
+def test_other_languages_are_normalised_and_keep_their_signs(miniature: Path) -> None:
+    tokenizer = Tokenizer(miniature / "vocab.json")
+    assert tokenizer.preprocess_text("  Wáre\u0301 Ὀ ፲፪፣  ω\u0301 ", "mdw") == "wáré ὀ ፲፪፣ ώ"
+
+
+def drop(name: str) -> Callable[[dict[str, torch.Tensor]], None]:
+    return lambda state: state.pop(name) and None
+
+
+def shorten(name: str) -> Callable[[dict[str, torch.Tensor]], None]:
+    return lambda state: state.update({name: state[name][:-3].clone()})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (shorten("gpt.text_embedding.weight"), r"98 rows in gpt.text_embedding.weight, vocab.json has 101 tokens"),
+        (shorten("gpt.text_head.bias"), r"98 rows in gpt.text_head.bias"),
+        (drop("gpt.text_head.weight"), "has no gpt.text_head.weight"),
+        (drop("gpt.final_norm.weight"), "lacks gpt.final_norm.weight"),
+        (shorten("gpt.mel_head.weight"), r"gpt.mel_head.weight is \(255, 128\) in model.pth and \(258, 128\)"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(copy: Path, change: Callable[[dict], None], message: str) -> None:
+    tokens = Tokenizer(copy / "vocab.json").get_number_tokens()
+    edit_model(copy, change)
+    with pytest.raises(UserError, match=message.replace("98", str(tokens - 3)).replace("101", str(tokens))):
+        base.check(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("model.pth", "not a checkpoint", "cannot be loaded as an XTTS checkpoint"),
+        ("config.json", "{", "config.json is no XTTS configuration"),
+        ("config.json", "[]", "config.json is no XTTS configuration"),
+    ],
+)
+def test_files_of_another_kind_are_refused(copy: Path, name: str, content: str, message: str) -> None:
+    (copy / name).write_text(content)
+    with pytest.raises(UserError, match=message):
+        base.check(copy)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(copy: Path) -> None:
+    """torch.load with weights_only: a pickle of anything else is no checkpoint."""
+    torch.save({"model": {}, "config": Path}, copy / "model.pth")
+    with pytest.raises(UserError, match="cannot be loaded"):
+        base.check(copy)
+
+
+def test_a_vocabulary_without_start_is_refused(copy: Path) -> None:
+    content = (copy / "vocab.json").read_text(encoding="utf-8").replace("[START]", "[BEGIN]")
+    json.loads(content)
+    (copy / "vocab.json").write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=r"vocab.json has no \[START\]"):
+        base.check(copy)

@@ -1,0 +1,168 @@
+import ast
+import os
+import resource
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from search import storage
+from search.recovery import owner
+from search.settings import load
+from search.trial import Prepared
+from space.search_space import load_preset
+
+ROOT = Path(__file__).parent.parent
+SOURCES = [
+    "study.py",
+    *sorted(f.relative_to(ROOT).as_posix() for p in ("space", "search") for f in (ROOT / p).rglob("*.py")),
+]
+TRAINING = [s for s in SOURCES if s.startswith("search/training/")]
+TRAINING += ["search/miniature/base.py", "search/miniature/pretrain.py"]
+
+
+class CommandLine:
+    """`study.py` run in a folder of its own, with a cache beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.cwd, self.cache = folder / "cwd", folder / "cache"
+        self.cwd.mkdir()
+
+    def __call__(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, str(ROOT / "study.py"), *arguments]
+        environment = {**os.environ, "XTTS_STUDY_CACHE": str(self.cache)}
+        return subprocess.run(
+            command, cwd=self.cwd, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def refused(self, *arguments: str) -> str:
+        """The one line that bad input gives, checked to be all that it leaves."""
+        before = sorted(self.cwd.parent.rglob("*"))
+        result = self(*arguments)
+        assert (result.returncode, result.stderr.count("\n")) == (2, 1), result.stderr
+        assert result.stderr.startswith("study.py: ")
+        assert sorted(self.cwd.parent.rglob("*")) == before
+        return result.stderr
+
+
+@pytest.fixture
+def study_py(tmp_path: Path) -> CommandLine:
+    return CommandLine(tmp_path)
+
+
+def test_help_takes_less_than_a_second_of_cpu(study_py: CommandLine) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    result = study_py("--help")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert result.returncode == 0
+    assert "--trials" in result.stdout
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
+
+
+def test_help_does_not_load_what_it_does_not_need() -> None:
+    code = "import sys, study\ntry: study.app(['--help'])\nexcept SystemExit: pass\nprint('loaded', *sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = result.stdout.splitlines()[-1].split()
+    assert loaded[0] == "loaded"
+    assert not {"torch", "TTS", "trainer", "optuna", "sqlalchemy"} & set(loaded)
+
+
+def test_the_supervisor_loads_no_torch() -> None:
+    modules = "study, search.supervisor, search.session, search.report, search.export, search.view, search.recovery"
+    code = f"import sys, {modules}\nprint(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(result.stdout.split())
+    assert {"search.supervisor", "optuna"} <= loaded
+    assert not {"torch", "TTS", "trainer"} & loaded
+
+
+def imports(source: str, *, top_level: bool) -> Iterator[str]:
+    """The packages that a file imports; the top level is all that runs when the file itself is imported."""
+    nodes: list[ast.AST] = [ast.parse((ROOT / source).read_text(encoding="utf-8"))]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module and node.level == 0, f"{source}:{node.lineno} imports from a relative place"
+            yield node.module.split(".")[0]
+        if not (top_level and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)):
+            nodes += ast.iter_child_nodes(node)
+
+
+@pytest.mark.parametrize("source", sorted({*SOURCES} - {*TRAINING}))
+def test_nothing_but_training_imports_torch_at_its_top(source: str) -> None:
+    assert not {*imports(source, top_level=True)} & {"torch", "torchaudio", "TTS", "trainer"}
+
+
+def test_training_does_import_torch_at_its_top() -> None:
+    assert {"torch", "TTS", "trainer"} <= {name for source in TRAINING for name in imports(source, top_level=True)}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_imports_point_one_way(source: str) -> None:
+    found = {*imports(source, top_level=False)}
+    if source.startswith("space/"):
+        assert not found & {"search", "study", "optuna", "sqlalchemy", "torch", "TTS", "trainer"}
+    elif source.startswith("search/"):
+        assert "study" not in found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--trials", "0"], ["study.trials is 0", "greater than or equal to 1"]),
+        (["--settings", "nowhere.toml"], ["nowhere.toml does not exist", "study.example.toml"]),
+        (["--set", "training.batch_size=1"], ["training.batch_size is 1:", "greater than or equal to 2"]),
+        (["--set", "training.precision=fp64"], ["training.precision is 'fp64'", "'fp32', 'tf32' or 'bf16'"]),
+        (["--set", "training.bach_size=2"], ["unknown key training.bach_size", "batch_size"]),
+        (["--set", "training"], ["--set 'training'", "section.key=value"]),
+        (["--set", "data.path=/nowhere"], ["data.path is /nowhere", "not a folder"]),
+        (["--storage", "nonsense"], ["study.storage is 'nonsense'", "postgresql"]),
+        (["status", "--study", "other"], ["study 'other' does not exist", "--study"]),
+        (["replay", "3"], ["trial 3 of study 'miniature'", "spec.json"]),
+    ],
+)
+def test_bad_input_gives_one_line_and_leaves_nothing(
+    study_py: CommandLine, arguments: list[str], parts: list[str]
+) -> None:
+    line = study_py.refused(*arguments)
+    assert all(part in line for part in parts), line
+
+
+@pytest.mark.parametrize("command", [[], ["status"]], ids=["search", "status"])
+def test_an_unreachable_database_gives_one_line_without_its_password(study_py: CommandLine, command: list[str]) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    line = study_py.refused(*command, "--storage", f"postgresql://reader:hunter2@127.0.0.1:{port}/db")
+    assert f"reader:***@127.0.0.1:{port}/db" in line
+    assert "hunter2" not in line
+
+
+def test_status_shows_a_running_trial_and_the_results(study_py: CommandLine) -> None:
+    settings = load(None, {"study.directory": str(study_py.cwd / "runs")})
+    settings.directory.mkdir(parents=True)
+    base = {"step": 0, "mel_ce": 5.0, "text_ce": 2.0, "probe_mel_ce": 5.0, "probe_text_ce": 2.0}
+    study = storage.open_study(
+        settings, Prepared("", 100, 20, 20, 1.0, 1.0, [], [], 60, base, {}, "data-1", "base-1", {"torch": "2.8.0"})
+    )
+    space = load_preset("miniature")
+    finished, running = study.ask(), study.ask()
+    for trial in (finished, running):
+        trial.set_user_attr("owner", owner())
+        space.suggest(trial)
+        trial.report(4.5, 20)
+    finished.set_user_attr("stop_reason", "finished")
+    finished.set_user_attr("run", {"evaluations": [{**base, "step": 20, "mel_ce": 4.5}], "record": None, "error": None})
+    study.tell(finished, 4.5)
+    result = study_py("status")
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("running: trial 1  step 20/200  eval 4.5000")
+    assert any(line.split()[:3] == ["0", "4.5000", "20"] for line in lines)
+    assert "1 finished trials: 1 finished, 1 running" in lines
+    assert not study_py.cache.exists()

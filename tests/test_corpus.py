@@ -1,0 +1,118 @@
+"""Clips: what is dropped and why, the split, and fingerprints by content."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from search.errors import UserError
+from search.settings import Data
+from search.training import corpus
+from search.training.prepare import locate
+from search.training.tokenizer import Tokenizer
+from search.settings import load
+
+RATE = 22_050
+
+
+@pytest.fixture(scope="module")
+def tokenizer(cache: Path) -> Tokenizer:
+    return Tokenizer(locate(load(None, {}), cache, lambda text: None)[1] / "vocab.json")
+
+
+def write_corpus(folder: Path, rows: list[tuple[str, str, str]], table: str = "train.csv") -> None:
+    lines = ["audio_file|text|speaker_name", *("|".join(row) for row in rows)]
+    (folder / table).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def tone(folder: Path, name: str, seconds: float = 1.0, rate: int = RATE, channels: int = 1) -> str:
+    wave = 0.3 * np.sin(np.arange(int(seconds * rate)) / 20)
+    soundfile.write(folder / name, np.stack([wave] * channels, 1), rate)
+    return name
+
+
+def row(path: Path, text: str = "hello") -> dict[str, str]:
+    return {"audio_file": str(path), "text": text, "speaker_name": "a", "language": "en"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text", "reason"),
+    [
+        (1.0, "  ", "empty text"),
+        (1.0, "ሰላም", "a letter that the vocabulary lacks"),
+        (1.0, "hello " * 30, "text tokens, more than data.max_text_tokens 40"),
+        (0.3, "hello", "0.30 s, shorter than 0.5 s"),
+        (3.0, "hello", "3.00 s, longer than data.max_audio_seconds 2.0"),
+    ],
+)
+def test_reasons_to_drop_a_clip(tmp_path: Path, tokenizer: Tokenizer, seconds: float, text: str, reason: str) -> None:
+    tone(tmp_path, "a.wav", seconds)
+    data = Data(max_audio_seconds=2.0, max_text_tokens=40)
+    found = corpus.check_row(row(tmp_path / "a.wav", text), data, tokenizer, RATE)
+    assert isinstance(found, str)
+    assert reason in found
+
+
+def test_unreadable_and_not_finite_audio_is_dropped(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    (tmp_path / "a.wav").write_bytes(b"no sound")
+    soundfile.write(tmp_path / "b.wav", np.full(RATE, np.nan), RATE, subtype="FLOAT")
+    reasons = [corpus.check_row(row(tmp_path / name), Data(), tokenizer, RATE) for name in ("a.wav", "b.wav")]
+    assert reasons[0].startswith("audio cannot be read: ")
+    assert reasons[1] == "audio holds NaN or infinite samples"
+
+
+def test_any_rate_and_stereo_become_one_channel(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    tone(tmp_path, "a.flac", 1.0, rate=16_000, channels=2)
+    wav, tokens = corpus.check_row(row(tmp_path / "a.flac"), Data(), tokenizer, RATE)
+    assert wav.shape == (1, RATE)
+    assert tokens == tokenizer.encode("hello", "en")
+
+
+def test_the_split_is_seeded_and_by_speaker(tmp_path: Path) -> None:
+    names = [tone(tmp_path, f"{i}.wav", 0.1) for i in range(40)]
+    write_corpus(tmp_path, [(name, "hello", "ab"[i % 4 == 0]) for i, name in enumerate(names)])
+    data = Data(path=tmp_path, eval_share=0.2)
+    train, held_out = corpus.read_samples(data, tmp_path, 1)
+    assert len(train) == 32
+    assert sorted(r["speaker_name"] for r in held_out) == ["a"] * 6 + ["b"] * 2
+    assert not {r["audio_file"] for r in train} & {r["audio_file"] for r in held_out}
+    assert corpus.read_samples(data, tmp_path, 1)[1] == held_out
+    assert corpus.read_samples(data, tmp_path, 2)[1] != held_out
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "data.train is 'train.csv'"),
+        ("audio_file|text|speaker_name\n", "finds no clips"),
+        ("audio_file|text|speaker_name\nmissing.wav|hello|a\n", "finds no clips"),
+        ("file,words\na.wav,hello\n", "finds no clips"),
+    ],
+)
+def test_an_empty_or_strange_table_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "train.csv").write_text(content)
+    with pytest.raises(UserError, match=message):
+        corpus.read_samples(Data(path=tmp_path), tmp_path, 1)
+
+
+def test_an_unknown_formatter_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="formatter"):
+        corpus.read_samples(Data(path=tmp_path, formatter="nothing"), tmp_path, 1)
+
+
+def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    write_corpus(tmp_path / "one", [(tone(tmp_path / "one", f"{i}.wav"), "hello", "a") for i in range(10)])
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+
+    def fingerprint(name: str, **values: object) -> str:
+        data = Data(path=tmp_path / name, **values)
+        return corpus.fingerprint(corpus.read_samples(data, tmp_path / name, 1), data)
+
+    reference = fingerprint("one")
+    assert fingerprint("two") == reference
+    assert fingerprint("two", max_text_tokens=150) != reference
+    tone(tmp_path / "two", "3.wav", 1.1)
+    assert fingerprint("two") != reference

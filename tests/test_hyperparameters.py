@@ -1,0 +1,97 @@
+import dataclasses
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from space.hyperparameters import Hyperparameters
+
+VALID: dict[str, Any] = {"lr": 1e-3, "weight_decay": 0.01, "milestones": (0.25, 0.5), "gamma": 0.5, "clip_norm": 1.0}
+
+positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False, allow_nan=False)
+between = st.floats(min_value=0, max_value=1, exclude_min=True, exclude_max=True)
+
+
+@st.composite
+def points(draw: st.DrawFn) -> Hyperparameters:
+    milestones = tuple(sorted(draw(st.sets(between, max_size=5))))
+    return Hyperparameters(
+        lr=draw(positive),
+        weight_decay=draw(st.floats(min_value=0, allow_infinity=False, allow_nan=False)),
+        milestones=milestones,
+        gamma=draw(between) if milestones else None,
+        clip_norm=draw(st.none() | positive),
+    )
+
+
+@settings(deadline=None)
+@given(points())
+def test_survives_json(point: Hyperparameters) -> None:
+    assert Hyperparameters.from_dict(json.loads(json.dumps(point.to_dict()))) == point
+
+
+@settings(deadline=None)
+@given(points(), points())
+def test_equal_exactly_when_the_fields_are(a: Hyperparameters, b: Hyperparameters) -> None:
+    assert (a == b) == (a.to_dict() == b.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"lr": 0.0}, "lr is 0.0"),
+        ({"lr": -1e-6}, "lr is -1e-06"),
+        ({"lr": math.nan}, "lr is nan"),
+        ({"lr": math.inf}, "lr is inf"),
+        ({"weight_decay": -0.1}, "weight_decay is -0.1"),
+        ({"weight_decay": math.nan}, "weight_decay is nan"),
+        ({"weight_decay": math.inf}, "weight_decay is inf"),
+        ({"milestones": (0.0, 0.5)}, r"milestones are \[0.0, 0.5\]"),
+        ({"milestones": (0.5, 1.0)}, r"milestones are \[0.5, 1.0\]"),
+        ({"milestones": (0.5, 0.5)}, r"milestones are \[0.5, 0.5\]"),
+        ({"milestones": (0.5, 0.25)}, r"milestones are \[0.5, 0.25\]"),
+        ({"milestones": (math.nan,)}, r"milestones are \[nan\]"),
+        ({"gamma": None}, "gamma is None"),
+        ({"gamma": 1.0}, "gamma is 1.0"),
+        ({"gamma": 0.0}, "gamma is 0.0"),
+        ({"gamma": math.nan}, "gamma is nan"),
+        ({"milestones": ()}, "gamma is 0.5"),
+        ({"clip_norm": 0.0}, "clip_norm is 0.0"),
+        ({"clip_norm": -1.0}, "clip_norm is -1.0"),
+        ({"clip_norm": math.inf}, "clip_norm is inf"),
+        ({"clip_norm": math.nan}, "clip_norm is nan"),
+    ],
+)
+def test_a_knob_that_cannot_act_is_refused(changed: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValueError, match=f"^{named}"):
+        Hyperparameters(**{**VALID, **changed})
+
+
+@pytest.mark.parametrize("change", [{"weight_decay": 0.0}, {"clip_norm": None}, {"milestones": (), "gamma": None}])
+def test_a_knob_that_is_off_is_accepted(change: dict[str, Any]) -> None:
+    values = {**VALID, **change}
+    assert dataclasses.asdict(Hyperparameters(**values)) == values
+
+
+def test_cannot_be_changed() -> None:
+    point = Hyperparameters(**VALID)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        point.lr = 1.0  # type: ignore[misc]
+
+
+def test_milestones_given_as_a_list_are_the_same_point() -> None:
+    assert hash(Hyperparameters(**{**VALID, "milestones": [0.25, 0.5]})) == hash(Hyperparameters(**VALID))
+
+
+@pytest.mark.parametrize(
+    ("point", "line"),
+    [
+        (Hyperparameters(5e-6, 0.01), "lr 5.00e-06  wd 0.01  flat  clip off"),
+        (Hyperparameters(5e-6, 0.01, (1 / 3, 2 / 3), 0.5, 1.0), "lr 5.00e-06  wd 0.01  x0.5 at 33% 67%  clip 1"),
+    ],
+)
+def test_describe(point: Hyperparameters, line: str) -> None:
+    assert point.describe() == line

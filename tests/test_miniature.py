@@ -1,0 +1,80 @@
+"""The miniature: the same bits everywhere, a real base in a small size."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from search.miniature import speech, texts
+from search.miniature.base import dequantise, noise, quantise
+from search.settings import load
+from search.training.prepare import locate
+from search.trial import Prepared
+
+# Of the generated files, as made where docs/experiments.md was measured.
+SPEECH_DIGEST = "SPEECH"
+WEIGHTS_DIGEST = "WEIGHTS"
+
+
+def digest_of(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(file.name.encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def test_speech_has_the_same_bits_as_everywhere(cache: Path) -> None:
+    root, _ = locate(load(None, {}), cache, lambda text: None)
+    assert digest_of([file for file in root.rglob("*") if file.is_file()]) == SPEECH_DIGEST
+
+
+def test_weights_have_the_same_bits_as_everywhere(cache: Path) -> None:
+    """Every parameter of model.pth and dvae.pth; the files themselves also hold buffers of torch's making."""
+    _, folder = locate(load(None, {}), cache, lambda text: None)
+    digest = hashlib.sha256()
+    for name in ("model.pth", "dvae.pth"):
+        state = torch.load(folder / name, weights_only=True)
+        for key, value in sorted(state.get("model", state).items()):
+            if key.endswith((".weight", ".bias", "embed")):
+                digest.update(key.encode() + value.contiguous().numpy().tobytes())
+    assert digest.hexdigest()[:16] == WEIGHTS_DIGEST
+
+
+def test_the_base_is_small(cache: Path) -> None:
+    """About 1/100 of the 2.1 GB of an XTTS-v2 base."""
+    _, folder = locate(load(None, {}), cache, lambda text: None)
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 21_000_000
+
+
+def test_the_base_lacks_amharic_and_is_extended_by_it(prepared: Prepared) -> None:
+    letters = set("".join(texts.AMHARIC))
+    assert set(prepared.added_tokens) <= letters | {"[am]"}
+    assert len(prepared.added_tokens) > 60
+    assert prepared.dropped == []
+
+
+def test_sentences_are_distinct_and_seeded() -> None:
+    made = texts.sentences(texts.AMHARIC, 100, seed=1)
+    assert len(set(made)) == 100
+    assert made == texts.sentences(texts.AMHARIC, 100, seed=1)
+
+
+def test_corpora_hold_out_other_sentences() -> None:
+    corpus = speech.CORPORA["amharic"]
+    every = texts.sentences(corpus.words, corpus.train_clips + corpus.eval_clips, corpus.seed)
+    assert not set(every[: corpus.train_clips]) & set(every[corpus.train_clips :])
+
+
+def test_noise_is_a_view_of_a_small_pool() -> None:
+    made = noise((64, 32, 3), seed=5)
+    assert made.untyped_storage().nbytes() < made.numel() * 4 / 4
+    assert abs(made.std().item() - (2 / (32 * 3)) ** 0.5) < 0.005  # He's
+    assert torch.equal(made, noise((64, 32, 3), seed=5))
+
+
+def test_quantised_weights_come_back_close() -> None:
+    weight = np.random.default_rng(0).normal(size=(20, 7, 3)).astype(np.float32)
+    values, scale = quantise(weight)
+    assert values.dtype == np.int8
+    assert np.abs(dequantise(values, scale).numpy() - weight).max() <= scale.max() / 2 + 1e-6

@@ -1,0 +1,203 @@
+import math
+from collections.abc import Sequence
+
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna.pruners import BasePruner, MedianPruner, NopPruner, PatientPruner, ThresholdPruner
+
+from search.pruners import FirstToFire, TwoIncreasePruner
+
+nan, inf = math.nan, math.inf
+
+
+def prune_steps(pruner: BasePruner, values: Sequence[float]) -> list[int]:
+    """The steps, counted from 1, after which `should_prune` says stop; the trial reports on regardless."""
+    trial = optuna.create_study(pruner=pruner).ask()
+    found = []
+    for step, value in enumerate(values, 1):
+        trial.report(value, step)
+        if trial.should_prune():
+            found.append(step)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([], []),
+        ([1], []),
+        ([1, 2], []),
+        ([1, 2, 3], [3]),
+        ([3, 2, 1], []),
+        ([3, 2, 3, 4], [4]),
+        ([1, 2, 3, 4], [3, 4]),
+        ([1, 2, 1, 2, 1, 2], []),
+        ([1, 2, 3, 1, 2, 3], [3, 6]),
+        # PatientPruner(None, 1) stops here: it looks at the best so far, not at consecutive values.
+        ([3, 2, 2.5, 2.4], []),
+        # Ties
+        ([1, 1, 1, 1], []),
+        ([1, 2, 2, 3], []),
+        ([1, 2, 2, 3, 4], [5]),
+        # NaN: a rise after a number, none after NaN, and no number is above it
+        ([1, 2, nan], [3]),
+        ([1, nan, nan], []),
+        ([1, nan, 2], []),
+        ([nan, 1, 2, 3], [4]),
+        ([nan, nan, nan], []),
+        ([1, 2, nan, nan, 3, 4, 5], [3, 7]),
+        # Infinity
+        ([1, 2, inf], [3]),
+        ([1, inf, inf], []),
+        ([-inf, 0, inf], [3]),
+    ],
+)
+def test_two_increases(values: list[float], expected: list[int]) -> None:
+    assert prune_steps(TwoIncreasePruner(), values) == expected
+
+
+@pytest.mark.parametrize(
+    ("n_increases", "values", "expected"),
+    [
+        (1, [2, 1, 2, 1], [3]),
+        (1, [1, 1, nan], [3]),
+        (3, [1, 2, 3], []),
+        (3, [1, 2, 3, 4], [4]),
+        (3, [1, 2, 3, 2, 3, 4, 5], [7]),
+    ],
+)
+def test_n_increases(n_increases: int, values: list[float], expected: list[int]) -> None:
+    assert prune_steps(TwoIncreasePruner(n_increases), values) == expected
+
+
+@pytest.mark.parametrize(
+    ("min_delta", "values", "expected"),
+    [
+        (0.5, [1, 1.5, 2], []),  # a rise must exceed it
+        (0.5, [1, 1.625, 2.25], [3]),
+        (0.5, [1, 2, 2.25, 3], []),  # each rise of its own, not their sum
+        (0.5, [1, 2, nan], [3]),
+        (1e9, [1, 2, inf], []),
+    ],
+)
+def test_min_delta(min_delta: float, values: list[float], expected: list[int]) -> None:
+    assert prune_steps(TwoIncreasePruner(min_delta=min_delta), values) == expected
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 3), max_size=12), st.integers(1, 3), st.integers(0, 1))
+def test_fires_exactly_at_the_end_of_a_streak(values: list[int], n_increases: int, min_delta: int) -> None:
+    streak, expected = 0, []
+    for step in range(2, len(values) + 1):
+        streak = streak + 1 if values[step - 1] - values[step - 2] > min_delta else 0
+        if streak >= n_increases:
+            expected.append(step)
+    assert prune_steps(TwoIncreasePruner(n_increases, min_delta), values) == expected
+
+
+def test_values_count_in_the_order_of_their_steps() -> None:
+    trial = optuna.create_study(pruner=TwoIncreasePruner()).ask()
+    for step, value in [(80, 3.0), (9, 1.0), (10, 2.0)]:
+        trial.report(value, step)
+    assert trial.should_prune()
+
+
+def test_a_step_reported_again_is_no_evaluation() -> None:
+    trial = optuna.create_study(pruner=TwoIncreasePruner()).ask()
+    with pytest.warns(UserWarning, match="already reported"):
+        for step, value in [(1, 1.0), (2, 2.0), (2, 3.0)]:
+            trial.report(value, step)
+    assert not trial.should_prune()
+
+
+def test_a_maximising_study_is_refused() -> None:
+    trial = optuna.create_study(direction="maximize", pruner=TwoIncreasePruner()).ask()
+    trial.report(1.0, 1)
+    with pytest.raises(ValueError, match="minimises one objective.*maximize"):
+        trial.should_prune()
+
+
+def test_a_study_of_several_objectives_is_refused() -> None:
+    study = optuna.create_study(directions=["minimize", "minimize"])
+    study.ask()
+    with pytest.raises(ValueError, match="minimises one objective.*'minimize', 'minimize'"):
+        TwoIncreasePruner().prune(study, study.trials[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"n_increases": 0}, "n_increases is 0"),
+        ({"n_increases": -1}, "n_increases is -1"),
+        ({"n_increases": 2.0}, "n_increases is 2.0"),
+        ({"n_increases": True}, "n_increases is True"),
+        ({"min_delta": -0.1}, "min_delta is -0.1"),
+        ({"min_delta": nan}, "min_delta is nan"),
+        ({"min_delta": inf}, "min_delta is inf"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(arguments: dict[str, float], named: str) -> None:
+    with pytest.raises(ValueError, match=f"^{named}; it must be"):
+        TwoIncreasePruner(**arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([3, 2, 1], [None, None, None]),
+        ([3, 9, 1], [None, "high", None]),
+        ([1, 2, 3], [None, None, "rises"]),
+        ([1, 2, 9], [None, None, "rises"]),  # both: the first in order
+    ],
+)
+def test_fired_names_the_first_rule_that_stops_a_trial(values: list[float], expected: list[str | None]) -> None:
+    pruner = FirstToFire({"rises": TwoIncreasePruner(), "high": ThresholdPruner(upper=8)})
+    study = optuna.create_study(pruner=pruner)
+    trial = study.ask()
+    fired = []
+    for step, value in enumerate(values, 1):
+        trial.report(value, step)
+        fired.append(pruner.fired(study, study.trials[0]))
+        assert trial.should_prune() == (fired[-1] is not None)
+    assert fired == expected
+
+
+def test_the_order_decides_between_rules_that_both_fire() -> None:
+    rises, high = TwoIncreasePruner(), ThresholdPruner(upper=8)
+    study = optuna.create_study()
+    trial = study.ask()
+    for step, value in enumerate([1, 2, 9], 1):
+        trial.report(value, step)
+    assert FirstToFire({"high": high, "rises": rises}).fired(study, study.trials[0]) == "high"
+    assert FirstToFire({"rises": rises, "high": high}).fired(study, study.trials[0]) == "rises"
+
+
+def test_the_median_rule_sees_the_whole_study() -> None:
+    pruner = FirstToFire({"rises": TwoIncreasePruner(), "median": MedianPruner(n_startup_trials=3)})
+    study = optuna.create_study(pruner=pruner)
+    for best in (1.0, 2.0, 3.0):
+        trial = study.ask()
+        trial.report(best, 1)
+        study.tell(trial, best)
+    for value, fired in [(2.5, "median"), (1.5, None)]:
+        trial = study.ask()
+        trial.report(value, 1)
+        assert pruner.fired(study, study.trials[-1]) == fired
+        assert trial.should_prune() == (fired is not None)
+
+
+def test_unlike_patient_pruner() -> None:
+    values = [3, 2, 2.5, 2.4]
+    assert prune_steps(PatientPruner(None, 1), values) == [4]
+    assert prune_steps(TwoIncreasePruner(), values) == []
+
+
+def test_rules_that_never_fire_never_prune() -> None:
+    assert prune_steps(FirstToFire({"nop": NopPruner()}), [1, 2, 3]) == []
+
+
+def test_no_rules_are_refused() -> None:
+    with pytest.raises(ValueError, match="pruners is empty"):
+        FirstToFire({})

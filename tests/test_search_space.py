@@ -1,0 +1,290 @@
+from typing import Any
+
+import optuna
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler
+
+from space.hyperparameters import Hyperparameters
+from space.schedule import to_steps
+from space.search_space import PRESETS, SearchSpace, load_preset, parse
+
+SPACES = {name: load_preset(name) for name in PRESETS}
+presets = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
+
+MINIMAL = "version = 1\n[lr]\nlow = 1e-5\nhigh = 1e-3\n[weight_decay]\nvalue = 0\n"
+FULL = """
+version = 1
+[lr]
+low = 1e-5
+high = 1e-3
+log = true
+[weight_decay]
+low = 0
+high = 0.1
+[milestones]
+max = 2
+low = 0.2
+high = 0.8
+[gamma]
+low = 0.1
+high = 0.9
+[clip_norm]
+low = 0.5
+high = 2.0
+off = false
+"""
+
+
+class Drawn(BaseSampler):
+    """Takes every value that is not in `given` from hypothesis, ends of the ranges included."""
+
+    def __init__(self, data: st.DataObject, given: dict[str, Any] | None = None) -> None:
+        self.data, self.given = data, given or {}
+
+    def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, BaseDistribution]:
+        return {}
+
+    def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
+        return {}
+
+    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: BaseDistribution) -> Any:
+        if param_name in self.given:
+            return self.given[param_name]
+        match param_distribution:
+            case FloatDistribution(low=low, high=high):
+                return self.data.draw(st.floats(low, high), label=param_name)
+            case IntDistribution(low=low, high=high):
+                return self.data.draw(st.integers(low, high), label=param_name)
+            case CategoricalDistribution(choices=choices):
+                return self.data.draw(st.sampled_from(choices), label=param_name)
+        raise AssertionError(param_distribution)
+
+
+def sample(
+    space: SearchSpace, data: st.DataObject, given: dict[str, Any] | None = None
+) -> tuple[Hyperparameters, optuna.Trial]:
+    trial = optuna.create_study(sampler=Drawn(data, given)).ask()
+    return space.suggest(trial), trial
+
+
+def numbers(point: Hyperparameters) -> tuple[float, ...]:
+    """The point for comparisons with a tolerance; a knob that is off is 0, which no point may hold."""
+    return (point.lr, point.weight_decay, point.gamma or 0.0, point.clip_norm or 0.0, *point.milestones)
+
+
+@presets
+@settings(deadline=None)
+@given(data=st.data())
+def test_every_sampled_point_is_inside_the_space(space: SearchSpace, data: st.DataObject) -> None:
+    point, _ = sample(space, data)
+    assert space.gamma and space.clip_norm
+    assert space.lr.low <= point.lr <= space.lr.high
+    assert space.weight_decay.low <= point.weight_decay <= space.weight_decay.high
+    assert len(point.milestones) <= space.max_milestones
+    assert all(space.milestones.low <= m < space.milestones.high for m in point.milestones)
+    assert point.gamma is None if not point.milestones else space.gamma.low <= point.gamma <= space.gamma.high
+    assert point.clip_norm is None or space.clip_norm.low <= point.clip_norm <= space.clip_norm.high
+
+
+@presets
+@settings(deadline=None)
+@given(data=st.data(), spare=st.integers(0, 5) | st.integers(0, 10**5))
+def test_every_sampled_schedule_acts_at_any_horizon(space: SearchSpace, data: st.DataObject, spare: int) -> None:
+    point, _ = sample(space, data)
+    horizon = len(point.milestones) + 1 + spare
+    steps = to_steps(point.milestones, horizon)
+    assert len(steps) == len(point.milestones)
+    assert all(a < b for a, b in zip((0, *steps), (*steps, horizon), strict=True))
+
+
+@presets
+@settings(deadline=None)
+@given(data=st.data())
+def test_from_params_and_to_params_are_inverse(space: SearchSpace, data: st.DataObject) -> None:
+    point, trial = sample(space, data)
+    assert space.from_params(trial.params) == point
+    params, clipped = space.to_params(point)
+    assert clipped == []
+    assert params == pytest.approx(trial.params, rel=1e-9, abs=0)
+    assert {name: type(value) for name, value in params.items()} == {k: type(v) for k, v in trial.params.items()}
+
+
+@presets
+@settings(deadline=None)
+@given(data=st.data())
+def test_a_change_of_any_parameter_changes_the_point(space: SearchSpace, data: st.DataObject) -> None:
+    point, trial = sample(space, data)
+    name = data.draw(st.sampled_from(sorted(trial.params)), label="changed")
+    others = {key: value for key, value in trial.params.items() if key != name}
+    other, changed = sample(space, data, others)
+    assume(changed.params[name] != pytest.approx(trial.params[name], rel=1e-6, abs=0))
+    assert numbers(other) != pytest.approx(numbers(point), rel=1e-9, abs=0)
+
+
+@presets
+def test_a_trial_is_asked_only_for_what_matters(space: SearchSpace) -> None:
+    study = optuna.create_study()
+    plain = {"lr": space.lr.low, "weight_decay": space.weight_decay.low, "n_milestones": 0, "clip": False}
+    rich = {**plain, "n_milestones": 2, "milestone_1": 0.2, "milestone_2_of_rest": 0.5, "gamma": 0.5}
+    rich |= {"clip": True, "clip_norm": 1.0}
+    for params in (plain, rich):
+        study.enqueue_trial(params)
+        trial = study.ask()
+        space.suggest(trial)
+        assert trial.params == params
+        study.tell(trial, 1.0)
+
+
+def test_a_later_milestone_is_a_share_of_what_is_left() -> None:
+    params = {"lr": 1e-4, "weight_decay": 0.0, "n_milestones": 2, "milestone_1": 0.4, "milestone_2_of_rest": 0.25}
+    point = parse(FULL, "full").from_params({**params, "gamma": 0.5, "clip_norm": 1.0})
+    assert point.milestones == pytest.approx((0.4, 0.5))
+
+
+@pytest.mark.parametrize(("preset", "stock_lr"), [("xtts-v2", 5e-6), ("miniature", 1e-3)])
+def test_the_baselines_are_as_their_author_meant_them_and_fit(preset: str, stock_lr: float) -> None:
+    space = SPACES[preset]
+    expected = {
+        "V0": Hyperparameters(stock_lr, 0.01),
+        "V1": Hyperparameters(stock_lr * 2 / 5, 0.01, (1 / 3, 2 / 3), 0.5, 1.0),
+        "V2": Hyperparameters(stock_lr / 5, 0.05, (1 / 6, 1 / 3, 1 / 2), 0.5, 1.0),
+    }
+    assert [baseline.name for baseline in space.baselines] == list(expected)
+    for baseline in space.baselines:
+        params, clipped = space.to_params(baseline.hyperparameters)
+        assert clipped == []
+        for point in (baseline.hyperparameters, space.from_params(params)):
+            assert numbers(point) == pytest.approx(numbers(expected[baseline.name]), rel=1e-12, abs=0)
+
+
+@pytest.mark.parametrize(
+    ("point", "fitted", "clipped"),
+    [
+        (Hyperparameters(1e-6, 0.0, (), None, 1.0), Hyperparameters(1e-5, 0.0, (), None, 1.0), ["lr 1e-06 -> 1e-05"]),
+        (
+            Hyperparameters(1e-4, 0.5, (), None, 1.0),
+            Hyperparameters(1e-4, 0.1, (), None, 1.0),
+            ["weight_decay 0.5 -> 0.1"],
+        ),
+        (Hyperparameters(1e-4, 0.0, (), None, 9.0), Hyperparameters(1e-4, 0.0, (), None, 2.0), ["clip_norm 9 -> 2"]),
+        (Hyperparameters(1e-4, 0.0), Hyperparameters(1e-4, 0.0, (), None, 2.0), ["clip_norm off -> 2"]),
+        (
+            Hyperparameters(1e-4, 0.0, (0.1,), 0.95, 1.0),
+            Hyperparameters(1e-4, 0.0, (0.2,), 0.9, 1.0),
+            ["milestone_1 0.1 -> 0.2", "gamma 0.95 -> 0.9"],
+        ),
+        (
+            Hyperparameters(1e-4, 0.0, (0.3, 0.55, 0.7), 0.5, 1.0),
+            Hyperparameters(1e-4, 0.0, (0.3, 0.55), 0.5, 1.0),
+            ["milestones 3 -> 2"],
+        ),
+    ],
+)
+def test_a_point_outside_is_clipped_and_said_so(
+    point: Hyperparameters, fitted: Hyperparameters, clipped: list[str]
+) -> None:
+    space = parse(FULL, "full")
+    params, said = space.to_params(point)
+    assert said == clipped
+    assert numbers(space.from_params(params)) == pytest.approx(numbers(fitted))
+
+
+def test_a_space_without_schedule_or_clip_says_what_it_leaves_out() -> None:
+    space = parse(MINIMAL, "minimal")
+    params, clipped = space.to_params(Hyperparameters(1e-4, 0.0, (0.5,), 0.5, 1.0))
+    assert params == {"lr": 1e-4, "weight_decay": 0.0}
+    assert clipped == ["milestones 1 -> 0", "clip_norm 1 -> off"]
+
+
+@pytest.mark.parametrize(
+    ("params", "found"),
+    [
+        ({"lr": 1e-4, "weight_decay": 0.05, "gamma": 0.5, "clip_norm": 1.0}, []),
+        ({"lr": 1e-3}, ["lr 0.001 lies at the edge of 1e-05 to 0.001"]),
+        ({"lr": 1.05e-5}, ["lr 1.05e-05 lies at the edge of 1e-05 to 0.001"]),
+        ({"lr": 2e-5}, []),  # 15 % of the logarithmic range, 1 % of the linear one
+        ({"weight_decay": 0.0, "gamma": 0.899}, 2),
+        ({"clip_norm": 0.5}, 1),
+    ],
+)
+def test_at_edge(params: dict[str, float], found: list[str] | int) -> None:
+    edges = parse(FULL, "full").at_edge(params)
+    assert (len(edges) if isinstance(found, int) else edges) == found
+
+
+def test_a_fixed_knob_is_asked_for_and_has_no_edge() -> None:
+    space = parse(MINIMAL, "minimal")
+    trial = optuna.create_study().ask()
+    assert space.suggest(trial).weight_decay == 0
+    assert trial.params.keys() == {"lr", "weight_decay"}
+    assert space.at_edge({"lr": 5e-4, "weight_decay": 0.0}) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("low = 1e-5", "low = 2e-5"),
+        ("log = true", "log = false"),
+        ("high = 0.1", "high = 0.2"),
+        ("max = 2", "max = 3"),
+        ("high = 0.8", "high = 0.7"),
+        ("high = 0.9", "high = 0.8"),
+        ("high = 2.0", "high = 3.0"),
+        ("off = false", "off = true"),
+    ],
+)
+def test_to_dict_tells_spaces_apart(old: str, new: str) -> None:
+    assert FULL.count(old) == 1
+    assert parse(FULL, "a").to_dict() != parse(FULL.replace(old, new), "b").to_dict()
+
+
+def test_to_dict_leaves_out_the_name_and_the_baselines() -> None:
+    named = 'name = "other"\n' + FULL + '[[baselines]]\nname = "V0"\nlr = 1e-3\nweight_decay = 0.01\n'
+    assert parse(named, "a").to_dict() == parse(FULL, "b").to_dict()
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("nonsense", "Expected '='"),
+        ("version = 2", "version is 2; .* version 1"),
+        (MINIMAL.replace("version = 1", ""), "version is None"),
+        ("version = 1", "lr is missing"),
+        ("version = 1\nlr = 3", "lr is 3; it must be a table with low, high"),
+        (MINIMAL.replace("high = 1e-3", ""), "lr.high is None"),
+        (MINIMAL.replace("1e-5", "0"), "lr.low is 0; .* above 0"),
+        (MINIMAL.replace("1e-5", "nan"), "lr.low is nan"),
+        (MINIMAL.replace("1e-3", "inf"), "lr.high is inf"),
+        (MINIMAL.replace("1e-5", '"small"'), "lr.low is 'small'"),
+        (MINIMAL.replace("1e-5", "true"), "lr.low is True"),
+        (MINIMAL.replace("1e-5", "1"), "lr.low is 1, above lr.high 0.001"),
+        (MINIMAL.replace("value = 0", "low = 0\nhigh = 1\nlog = true"), "weight_decay.low is 0; a logarithmic range"),
+        (MINIMAL.replace("value = 0", "value = -0.1"), "weight_decay.low is -0.1; .* 0 or above"),
+        (MINIMAL.replace("value = 0", "mean = 0"), "unknown key weight_decay.mean; allowed are low, high, log, value"),
+        (MINIMAL + "[betas]\nvalue = 0.9", "unknown key 'betas'; allowed are version, name, lr"),
+        (MINIMAL + "[milestones]\nmax = 2", "gamma is missing; milestones change nothing without it"),
+        (MINIMAL + "[gamma]\nvalue = 0.5", "gamma is given, but milestones.max is 0"),
+        (MINIMAL + "[milestones]\nmax = 2\n[gamma]\nvalue = 1", "gamma.low is 1; .* above 0 and below 1"),
+        (MINIMAL + "[milestones]\nmax = 2\n[gamma]\nlow = 0.5\nhigh = 1.0", "gamma.high is 1.0; .* below 1"),
+        (MINIMAL + "[milestones]\nmax = 10\n[gamma]\nvalue = 0.5", "milestones.max is 10; .* from 0 to 9"),
+        (MINIMAL + "[milestones]\nmax = 1.5\n[gamma]\nvalue = 0.5", "milestones.max is 1.5"),
+        (MINIMAL + "[milestones]\nlow = 0.9\nhigh = 0.1", "milestones.low and high are 0.9 and 0.1"),
+        (MINIMAL + "[milestones]\nhigh = 1.0", "milestones.low and high are 0.1 and 1.0"),
+        (MINIMAL + "[milestones]\ncount = 1", "unknown key milestones.count; allowed are max, low, high"),
+        (MINIMAL + "[clip_norm]\nvalue = 0", "clip_norm.low is 0; .* above 0"),
+        (MINIMAL + '[[baselines]]\nname = "V9"\nlr = 0.0\nweight_decay = 0.0', "baseline .*'V9'.* lr is 0.0"),
+        (MINIMAL + '[[baselines]]\nname = "V9"\nlr = 1e-4', "baseline .*'V9'.*'weight_decay'"),
+        (MINIMAL + '[[baselines]]\nname = "V9"\nlr = 1e-4\nweight_decay = 0.0\nbeta = 1', "baseline .*'V9'.*'beta'"),
+    ],
+)
+def test_a_bad_space_is_refused_with_source_key_and_value(text: str, named: str) -> None:
+    with pytest.raises(ValueError, match=f"(?s)^space.toml: {named}"):
+        parse(text, "space.toml")
+
+
+def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="space.preset is 'huge'; allowed are xtts-v2, miniature"):
+        load_preset("huge")

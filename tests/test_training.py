@@ -1,0 +1,235 @@
+"""One run: every knob acts, every number means what it says."""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from search.training import base
+from search.training.evaluation import Evaluator
+from search.training.run import build, run_config, run_trial
+from search.training.trainer import Diverged, Stopped
+from search.trial import Evaluation, Prepared, StopReason, TrialSpec
+from space.schedule import to_steps
+
+Make = Callable[..., TrialSpec]
+
+
+def train(spec: TrialSpec) -> Any:
+    """The run after its horizon, without files."""
+    run = build(spec)
+    run.trainer.train(run.batches, spec.horizon, [], lambda _: None, lambda: False)
+    return run
+
+
+def weights(spec: TrialSpec) -> torch.Tensor:
+    """All GPT weights after the run, in one vector."""
+    gpt = train(spec).trainer.model.xtts.gpt
+    return torch.cat([p.detach().flatten() for p in gpt.parameters()])
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"lr": 4e-4},
+        {"weight_decay": 0.5},
+        {"milestones": (0.75,), "gamma": 0.5},
+        {"milestones": (0.5,), "gamma": 0.2},
+        {"clip_norm": 1.0},
+    ],
+    ids=["lr", "weight_decay", "milestones", "gamma", "clip_norm"],
+)
+def test_each_knob_changes_the_weights(make_spec: Make, changed: dict[str, Any]) -> None:
+    reference = {"lr": 5e-4, "weight_decay": 0.01, "milestones": (0.5,), "gamma": 0.5, "clip_norm": 0.5}
+    a, b = weights(make_spec(4, **reference)), weights(make_spec(4, **{**reference, **changed}))
+    assert (a - b).abs().max() > 1e-7
+
+
+def test_the_same_spec_gives_the_same_weights(make_spec: Make) -> None:
+    """The control of the test above: without a change nothing differs."""
+    assert torch.equal(weights(make_spec(3)), weights(make_spec(3)))
+
+
+@pytest.mark.parametrize("accumulation", [1, 3, 8])
+def test_the_rate_is_multisteplr_at_the_promised_steps(make_spec: Make, accumulation: int) -> None:
+    milestones, gamma, horizon = (0.3, 0.5, 0.8), 0.5, 10
+    spec = make_spec(horizon, lr=1e-3, milestones=milestones, gamma=gamma, accumulation=accumulation)
+    run = train(spec)
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1e-3)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(to_steps(milestones, horizon)), gamma)
+    expected = []
+    for _ in range(horizon):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert [step.lr for step in run.trainer.recorder.history] == pytest.approx(expected, rel=1e-12)
+    assert run.trainer.recorder.micro_steps == horizon * accumulation
+
+
+def test_the_logged_loss_does_not_depend_on_the_accumulation(make_spec: Make) -> None:
+    """The same batch k times over, before any update: its loss, whatever k."""
+    logged = {}
+    for accumulation in (1, 3, 8):
+        spec = make_spec(1, accumulation=accumulation)
+        run = build(spec)
+        batch = next(run.batches)
+        run.trainer.model.eval()  # without dropout, so that each pass gives the same loss
+        run.trainer.callbacks.on_train_epoch_start = lambda _: None
+        run.trainer.train(copies(batch), 1, [], lambda _: None, lambda: False)
+        logged[accumulation] = run.trainer.recorder.history[0].loss
+    assert logged[3] == pytest.approx(logged[1], rel=1e-6)
+    assert logged[8] == pytest.approx(logged[1], rel=1e-6)
+
+
+def copies(batch: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    while True:
+        yield {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+
+
+def test_the_clip_is_measured_at_the_optimizer(make_spec: Make) -> None:
+    spec = make_spec(4, clip_norm=0.5)
+    record = train(spec).trainer.recorder.record(spec.hyperparameters, spec.horizon, 0.0)
+    assert record.grad_norm_before > 0.5
+    assert record.grad_norm_after == pytest.approx(0.5, rel=1e-3)
+    assert record.clipped_share == 1.0
+    assert not any(text.startswith("clip_norm") for text in record.inert)
+
+
+def test_knobs_that_did_not_act_are_named(make_spec: Make) -> None:
+    """A clip above every gradient, a decay of nothing, and milestones after the end of a stopped run."""
+    spec = make_spec(10, clip_norm=1e6, weight_decay=1e-6, milestones=(0.9,), gamma=0.5)
+    run = build(spec)
+    run.trainer.train(run.batches, 3, [], lambda _: None, lambda: False)
+    record = run.trainer.recorder.record(spec.hyperparameters, spec.horizon, 0.0)
+    assert [text.split(":")[0] for text in record.inert] == ["milestones", "clip_norm", "weight_decay"]
+
+
+def test_decay_and_parameters_are_recorded(make_spec: Make) -> None:
+    spec = make_spec(4, lr=1e-2, weight_decay=0.5, clip_norm=1.0)
+    run = train(spec)
+    record = run.trainer.recorder.record(spec.hyperparameters, spec.horizon, 0.0)
+    assert record.cumulative_decay == pytest.approx(1 - (1 - 1e-2 * 0.5) ** 4, rel=1e-9)
+    gpt = run.trainer.model.xtts.gpt
+    assert record.trainable_parameters == sum(p.numel() for p in gpt.parameters())
+    assert 0 < record.decayed_parameters < record.trainable_parameters
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_the_evaluation_does_not_depend_on_its_batch_size(make_spec: Make, batch_size: int) -> None:
+    run = build(make_spec(2))
+    reference = run.evaluator(0, 0.0)
+    other = Evaluator(run.trainer.model, run.evaluator.corpus, 20, 1, batch_size)(0, 0.0)
+    for name in ("mel_ce", "text_ce", "probe_mel_ce", "probe_text_ce"):
+        assert getattr(other, name) == pytest.approx(getattr(reference, name), rel=1e-5)
+
+
+def test_an_evaluation_changes_nothing(make_spec: Make) -> None:
+    """The same steps with ten evaluations between them and with none give the same weights."""
+    seen: list[Evaluation] = []
+    spec = make_spec(5, evaluations=5)
+    run = build(spec)
+    run.trainer.train(run.batches, 5, [1, 2, 3, 4, 5], lambda s: seen.append(run.evaluator(s, 0.0)), lambda: False)
+    plain = train(make_spec(5))
+    for a, b in zip(run.trainer.model.parameters(), plain.trainer.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert [e.step for e in seen] == [1, 2, 3, 4, 5]
+    assert len({e.mel_ce for e in seen}) == 5
+
+
+def test_every_weight_comes_from_the_base(make_spec: Make, prepared: Prepared) -> None:
+    """Initialisation is left out, so that nothing but the checkpoint may be in the weights."""
+    spec = make_spec()
+    model = base.load_model(run_config(spec, prepared))
+    folder = Path(prepared.coqui_config["model_args"]["xtts_checkpoint"]).parent
+    stored = torch.load(folder / "model.pth", weights_only=True)["model"]
+    for name, parameter in model.xtts.named_parameters():
+        assert torch.equal(parameter, stored[name]), name
+    dvae = torch.load(folder / "dvae.pth", weights_only=True)
+    for name, value in model.dvae.state_dict().items():
+        assert torch.equal(value, dvae[name]), name
+
+
+def test_a_loss_that_is_not_finite_never_reaches_the_weights(make_spec: Make) -> None:
+    run = build(make_spec(3))
+    gpt = run.trainer.model.xtts.gpt
+    with torch.no_grad():
+        gpt.mel_head.bias[0] = math.nan
+    before = gpt.text_embedding.weight.clone()
+    with pytest.raises(Diverged, match="nan"):
+        run.trainer.train(run.batches, 3, [], lambda _: None, lambda: False)
+    assert torch.equal(gpt.text_embedding.weight, before)
+    assert run.trainer.recorder.steps == 0
+
+
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
+def test_a_gradient_that_is_not_finite_never_reaches_the_weights(make_spec: Make, clip_norm: float | None) -> None:
+    run = build(make_spec(3, clip_norm=clip_norm))
+    gpt = run.trainer.model.xtts.gpt
+    gpt.text_embedding.weight.register_hook(lambda gradient: gradient * math.inf)
+    before = gpt.mel_head.weight.clone()
+    with pytest.raises(Diverged, match="gradient"):
+        run.trainer.train(run.batches, 3, [], lambda _: None, lambda: False)
+    assert torch.equal(gpt.mel_head.weight, before)
+
+
+def test_divergence_ends_the_run_with_its_reason(make_spec: Make) -> None:
+    """A learning rate far too high, to the end: the run is `diverged`, its record and files are there."""
+    spec = make_spec(40, lr=1e18, evaluations=4)
+    evaluations: list[Evaluation] = []
+    reason, record = run_trial(spec, evaluations.append)
+    assert reason == StopReason.DIVERGED
+    assert record.steps < 40
+    assert json.loads((Path(spec.directory) / "record.json").read_text())["steps"] == record.steps
+
+
+def test_exceptions_come_out(make_spec: Make) -> None:
+    """Stock's `fit` turns them into sys.exit(1)."""
+
+    def broken() -> Iterator[dict[str, Any]]:
+        raise RuntimeError("no batch")
+        yield {}
+
+    run = build(make_spec(2))
+    with pytest.raises(RuntimeError, match="no batch"):
+        run.trainer.train(broken(), 2, [], lambda _: None, lambda: False)
+
+
+def test_a_stop_is_obeyed_at_the_next_batch(make_spec: Make) -> None:
+    run = build(make_spec(5, accumulation=4))
+    answers = iter([False, False, True])
+    with pytest.raises(Stopped):
+        run.trainer.train(run.batches, 5, [], lambda _: None, lambda: next(answers))
+    assert run.trainer.recorder.micro_steps == 2
+
+
+def test_a_run_writes_its_files_and_no_checkpoint(make_spec: Make) -> None:
+    spec = make_spec(4, evaluations=2)
+    evaluations: list[Evaluation] = []
+    reason, record = run_trial(spec, evaluations.append)
+    folder = Path(spec.directory)
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    assert reason == StopReason.FINISHED
+    assert record.steps == 4
+    assert not [file for file in files if file.suffix == ".pth"]
+    assert sum(file.stat().st_size for file in files) < 2_000_000
+    rows = (folder / "evaluations.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["step", "2", "4"]
+    assert float(rows[2].split(",")[1]) == pytest.approx(evaluations[1].mel_ce, rel=1e-7)
+    assert len((folder / "steps.csv").read_text().splitlines()) == 5
+    assert list((folder / "tensorboard").iterdir())
+
+
+def test_bf16_trains_in_autocast_and_evaluates_in_fp32(make_spec: Make) -> None:
+    """Close to fp32 after a few steps, and not the same."""
+    results = {}
+    for precision in ("fp32", "bf16"):
+        evaluations: list[Evaluation] = []
+        run_trial(make_spec(4, evaluations=1, precision=precision), evaluations.append)
+        results[precision] = evaluations[-1].mel_ce
+    assert results["bf16"] != results["fp32"]
+    assert results["bf16"] == pytest.approx(results["fp32"], rel=0.02)
