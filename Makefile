@@ -38,12 +38,14 @@ miniature-weights: .venv/.runtime
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	touch $@
 
+SYNC = $(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes
+
 .venv/.runtime: requirements/runtime.txt .venv/.uv
-	test -e .venv/.development || $(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/runtime.txt requirements/uv.txt
+	$(SYNC) $(if $(wildcard .venv/.development),requirements/development.txt,requirements/runtime.txt) requirements/uv.txt
 	touch $@
 
 .venv/.development: requirements/development.txt .venv/.uv
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/development.txt requirements/uv.txt
+	$(SYNC) requirements/development.txt requirements/uv.txt
 	touch $@ .venv/.runtime
 
 # Pins again from requirements/*.in.

@@ -3,13 +3,14 @@
 import json
 import subprocess
 from dataclasses import asdict
+from math import ceil, isfinite
 from pathlib import Path
 from typing import Any
 
 from search.atomic import write_text
-from search.knobs import coqui_fields
+from search.knobs import coqui_fields, precision_fields
 from search.report import Findings, Row
-from search.settings import Settings
+from search.settings import Settings, steps_an_epoch
 from space.schedule import to_steps
 from space.search_space import SearchSpace
 
@@ -53,16 +54,19 @@ def best_config(
             "accumulation": training.accumulation,
             "batch_size": training.batch_size,
         },
-        "coqui_config": {
-            **findings.prepared["coqui_config"],
-            **coqui_fields(point, horizon, {k: v for k, v in optimizer.items() if k != "weight_decay"}),
-            "batch_size": training.batch_size,
-            "eval_batch_size": training.eval_batch_size,
-            "training_seed": settings.study.seed,
-            "mixed_precision": training.precision == "bf16",
-            "precision": "bf16" if training.precision == "bf16" else "fp16",
-            "allow_tf32": training.precision == "tf32",
-        },
+        "coqui_config": _finite(
+            {
+                **findings.prepared["coqui_config"],
+                **coqui_fields(point, horizon, {k: v for k, v in optimizer.items() if k != "weight_decay"}),
+                "batch_size": training.batch_size,
+                "eval_batch_size": training.eval_batch_size,
+                "training_seed": settings.study.seed,
+                **precision_fields(training.precision),
+                # coqui counts epochs: as many as the horizon needs, the last one perhaps in part.
+                "epochs": ceil(horizon / steps_an_epoch(settings, findings.prepared["train_clips"])),
+                "save_checkpoints": True,
+            }
+        ),
         "grad_accum_steps": training.accumulation,  # of coqui's TrainerArgs, not of its config
         "evidence": {
             "trial": best.trial.number,
@@ -87,6 +91,11 @@ def best_config(
             "added_tokens": findings.prepared["added_tokens"],
         },
     }
+
+
+def _finite(config: dict[str, Any]) -> dict[str, Any]:
+    """`config` without the fields that are infinite, which JSON cannot hold; they are coqui's defaults."""
+    return {k: v for k, v in config.items() if not (isinstance(v, float) and not isfinite(v))}
 
 
 def commit() -> str | None:

@@ -21,3 +21,12 @@ def coqui_fields(point: Hyperparameters, horizon: int, optimizer_params: dict[st
         "scheduler_after_epoch": False,
         "grad_clip": point.clip_norm or 0.0,
     }
+
+
+def precision_fields(precision: str) -> dict[str, Any]:
+    """coqui's fields for a precision: bf16 is autocast of the training step; evaluation stays fp32."""
+    return {
+        "mixed_precision": precision == "bf16",
+        "precision": "bf16" if precision == "bf16" else "fp16",  # read by stock only with mixed_precision
+        "allow_tf32": precision == "tf32",
+    }

@@ -1,5 +1,6 @@
 """Trials that were cut short: failed for good, and queued again with the same parameters, exactly once each."""
 
+import datetime
 import socket
 from typing import Any
 
@@ -9,6 +10,8 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from search.trial import INTERRUPTIONS, StopReason
+
+_UNSIGNED = datetime.timedelta(seconds=60)  # far longer than the two statements between ask and signature take
 
 
 def owner() -> dict[str, Any]:
@@ -26,15 +29,19 @@ def is_dead(owned_by: dict[str, Any] | None) -> bool:
         return True
 
 
+def _is_abandoned(trial: FrozenTrial) -> bool:
+    """Whether a trial without an owner was asked for by a process that died before it could sign it."""
+    started = trial.datetime_start
+    return started is None or datetime.datetime.now() - started > _UNSIGNED
+
+
 def recover(study: optuna.Study, max_retries: int) -> int:
     """Fails the trials that a dead supervisor of this machine left RUNNING, and queues what was cut short.
 
     Safe to interrupt: what was failed and not queued is queued by the next call. Returns how many were queued.
     """
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        # A trial without an owner was asked for by a process that died before it could sign: one supervisor holds the
-        # study's lock at a time, and it is us.
-        if "owner" not in trial.user_attrs or is_dead(trial.user_attrs["owner"]):
+        if is_dead(trial.user_attrs["owner"]) if "owner" in trial.user_attrs else _is_abandoned(trial):
             fail(study, trial, StopReason.PREEMPTED)
     return requeue(study, max_retries)
 

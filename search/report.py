@@ -1,5 +1,6 @@
 """What a study has found so far, in tables: at the end of a search and for `status`."""
 
+import datetime
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from search.errors import UserError
 from search.trial import Evaluation, StopReason
 from search.view import duration
 from space.search_space import SearchSpace
@@ -57,18 +59,24 @@ class Findings:
         return sorted(done, key=lambda row: row.trial.value or math.inf)
 
     @property
+    def judged(self) -> list[Row]:
+        """Finished trials: COMPLETE and PRUNED. One that was cut short says nothing; its retry does."""
+        return [row for row in self.rows if row.trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+
+    @property
     def finished(self) -> int:
-        return sum(row.trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for row in self.rows)
+        return len(self.judged)
 
     @property
     def steps(self) -> tuple[int, int]:
         """(optimizer steps trained by finished trials, those that they would have taken unpruned)."""
-        done = [r for r in self.rows if r.trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-        return sum((r.record or {}).get("steps", 0) for r in done), self.horizon * len(done)
+        return sum((r.record or {}).get("steps", 0) for r in self.judged), self.horizon * self.finished
 
 
 def read(study: optuna.Study) -> Findings:
-    """Everything that report and export show. Raises KeyError for a study that xtts-study did not make."""
+    """Everything that report and export show. Raises UserError for a study that xtts-study did not make."""
+    if "fingerprint" not in study.user_attrs:
+        raise UserError(f"study {study.study_name!r} was not made by xtts-study; name another with --study")
     rows = []
     for trial in study.get_trials(deepcopy=False):
         run = trial.user_attrs.get("run") or {}
@@ -97,6 +105,27 @@ def show(findings: Findings, space: SearchSpace, console: Console) -> None:
         console.print(line)
 
 
+def show_running(findings: Findings, space: SearchSpace, console: Console) -> None:
+    """A line for each trial that runs now, anywhere."""
+    for row in findings.rows:
+        if row.trial.state != TrialState.RUNNING or row.trial.datetime_start is None:
+            continue
+        age = duration((datetime.datetime.now() - row.trial.datetime_start).total_seconds())
+        values = row.trial.intermediate_values
+        last = (
+            f"step {max(values)}/{findings.horizon}  eval {values[max(values)]:.4f}" if values else "no evaluation yet"
+        )
+        console.print(f"running for {age}: trial {row.trial.number}  {last}  {_described(row, space)}")
+
+
+def _described(row: Row, space: SearchSpace) -> str:
+    """The trial's parameters in words; nothing while it is being asked for."""
+    try:
+        return space.from_params(row.trial.params).describe()
+    except KeyError:
+        return ""
+
+
 def verdict(findings: Findings, best: Row, space: SearchSpace) -> list[str]:
     """What the best trial means, in sentences, and what speaks against trusting it."""
     assert best.trial.value is not None
@@ -109,7 +138,7 @@ def verdict(findings: Findings, best: Row, space: SearchSpace) -> list[str]:
             f"Trial {best.trial.number} is {gain:.4f} nats per audio token below the untouched base model"
             f" ({best.trial.value:.4f} against {findings.base.mel_ce:.4f})."
         )
-    stock = next((row for row in findings.rows if row.baseline == "V0" and row.best), None)
+    stock = next((row for row in findings.judged if row.baseline == "V0" and row.best), None)
     if stock and stock.best:
         margin = stock.best.mel_ce - best.trial.value
         lines.append(f"It is {margin:.4f} below the stock recipe (V0, {stock.best.mel_ce:.4f}).")
@@ -119,17 +148,12 @@ def verdict(findings: Findings, best: Row, space: SearchSpace) -> list[str]:
     return lines
 
 
-def time_share(findings: Findings, wall_seconds: float, slots: int, since: int) -> str | None:
-    """How much of the slots' time went into training and evaluation, over the trials numbered `since` and later."""
-    records = [row.record for row in findings.rows if row.record and row.trial.number >= since]
-    if not records:
-        return None
-    train = sum(r["train_seconds"] for r in records)
-    evaluate = sum(r["evaluation_seconds"] for r in records)
-    other = 1 - (train + evaluate) / (wall_seconds * slots)
+def time_share(train: float, evaluation: float, wall: float, slots: int) -> str:
+    """How much of the slots' time went into training and evaluation; all in seconds."""
+    total = wall * slots
     return (
-        f"Time: {duration(wall_seconds)} on {slots} slot{'s' if slots > 1 else ''}; training"
-        f" {train / wall_seconds / slots:.0%}, evaluation {evaluate / wall_seconds / slots:.0%}, the rest {other:.0%}"
+        f"Time: {duration(wall)} on {slots} slot{'s' if slots > 1 else ''}; training {train / total:.0%}, evaluation"
+        f" {evaluation / total:.0%}, the rest {1 - (train + evaluation) / total:.0%}"
     )
 
 
@@ -142,7 +166,7 @@ def _table(findings: Findings, space: SearchSpace) -> Table:
     shown = findings.completed[:SHOWN]
     for row in shown:
         _add(table, row, space, bold=row is shown[0])
-    rest = [row for row in findings.rows if row.baseline and row.best and row not in shown]
+    rest = [row for row in findings.judged if row.baseline and row.best and row not in shown]
     if rest:
         table.add_section()
     for row in rest:
@@ -157,8 +181,7 @@ def _table(findings: Findings, space: SearchSpace) -> Table:
 
 def _add(table: Table, row: Row, space: SearchSpace, bold: bool = False) -> None:
     best = row.best
-    described = space.from_params(row.trial.params).describe() if row.trial.params else ""
-    parameters = Text(described)
+    parameters = Text(_described(row, space))
     if row.baseline:
         parameters.append(f"  {row.baseline}", style="cyan")
     table.add_row(

@@ -53,7 +53,8 @@ def search(settings: Settings, view: View) -> "Result":
         supervisor.run()
         findings = report.read(study)
         path = export.write_best_config(findings, settings, study.user_attrs, settings.search_space())
-    share = report.time_share(findings, time.monotonic() - started, len(devices), since=len(before.rows))
+    spent = (supervisor.train_seconds, supervisor.evaluation_seconds)
+    share = report.time_share(*spent, time.monotonic() - started, len(devices)) if any(spent) else None
     return Result(findings, path, supervisor.stopped, share)
 
 
@@ -74,7 +75,7 @@ def prepare(settings: Settings, launcher: Launcher, view: View) -> Prepared:
             f"cache folder {cache} cannot be made ({error.strerror}); set XTTS_STUDY_CACHE to another"
         ) from error
     log = cache / f"prepare-{os.getpid()}.log"
-    view.note("loading torch and TTS")
+    view.status("loading torch and TTS")
     child = launcher.start(prepare_child, settings.model_dump_json(), str(cache), str(log))
     prepared = None
     try:
@@ -83,7 +84,7 @@ def prepare(settings: Settings, launcher: Launcher, view: View) -> Prepared:
             view.refresh()
             match message:
                 case {"kind": "progress", "text": text}:
-                    view.note(text)
+                    view.status(text)
                 case {"kind": "prepared", "prepared": found}:
                     prepared = Prepared(**found)
                 case {"kind": "refused", "message": text}:
@@ -177,13 +178,18 @@ def replay(settings: Settings, number: int, report_line: Any) -> list[tuple[Any,
         raise UserError(
             f"trial {number} of study {settings.study.name!r} has no {directory / 'spec.json'} on this machine"
         )
-    spec = TrialSpec.from_json((directory / "spec.json").read_text(encoding="utf-8"))
+    try:
+        spec = TrialSpec.from_json((directory / "spec.json").read_text(encoding="utf-8"))
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{directory / 'spec.json'} cannot be read: {error}") from error
     if not (Path(spec.prepared) / "prepared.json").exists():
         raise UserError(
             f"the prepared data of trial {number} is gone from {spec.prepared}; run the search again to make it"
         )
     target = directory / f"replay-{time.strftime('%Y%m%d-%H%M%S')}"
     target.mkdir()
+    if spec.device is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = spec.device  # before CUDA starts
     from search.training.run import run_trial  # torch: replay trains in the foreground
 
     recorded = {row.trial.number: row for row in report.read(storage.load_study(settings)).rows}.get(number)

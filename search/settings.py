@@ -95,7 +95,7 @@ class Pruning(_Section):
 
 
 class Settings(_Section):
-    """All settings of a study, checked. Paths are absolute; `resolved` names where they came from."""
+    """All settings of a study, checked. Paths from a file are absolute."""
 
     study: Study = Study()
     data: Data = Data()
@@ -123,11 +123,10 @@ class Settings(_Section):
         return self.data.min_conditioning_seconds or low, self.data.max_conditioning_seconds or high
 
     def full_horizon(self, train_clips: int) -> int:
-        """Optimizer steps of the full run; an epoch has as many as coqui's trainer makes of `train_clips`."""
+        """Optimizer steps of the full run."""
         if self.training.steps is not None:
             return self.training.steps
-        micro_steps = ceil(train_clips / self.training.batch_size)
-        return max(1, round((self.training.epochs or 10) * ceil(micro_steps / self.training.accumulation)))
+        return max(1, round((self.training.epochs or 10) * steps_an_epoch(self, train_clips)))
 
     def trial_horizon(self, train_clips: int) -> int:
         """Optimizer steps of a trial. Raises UserError when too few for the evaluations or milestones."""
@@ -152,6 +151,8 @@ class Settings(_Section):
             return load_preset(self.space.preset or (MINIATURE if self.base.path == MINIATURE else "xtts-v2"))
         except FileNotFoundError as error:
             raise UserError(f"space.file is {self.space.file}, which does not exist") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"space.file is {self.space.file}, which cannot be read: {error}") from error
         except ValueError as error:
             raise UserError(str(error)) from error
 
@@ -161,6 +162,11 @@ class Settings(_Section):
         if "storage" in values["study"]:
             values["study"]["storage"] = safe_url(values["study"]["storage"])
         return "# The settings of this study as resolved; written by study.py.\n" + tomli_w.dumps(values)
+
+
+def steps_an_epoch(settings: Settings, train_clips: int) -> int:
+    """Optimizer steps that coqui's trainer makes of one epoch; the last may have fewer micro-batches."""
+    return ceil(ceil(train_clips / settings.training.batch_size) / settings.training.accumulation)
 
 
 # The embedded default: small enough that 40 trials take minutes on two cores.
@@ -179,22 +185,17 @@ def load(path: Path | None, overrides: Mapping[str, Any]) -> Settings:
     """
     if path is None and DEFAULT_FILE.exists():
         path = DEFAULT_FILE
-    values: dict[str, dict[str, Any]] = {}
-    if path is not None:
-        values = _read(path)
-        if values.get("data", {}).get("path", MINIATURE) == values.get("base", {}).get("path", MINIATURE) == MINIATURE:
-            values = _merged(MINIATURE_SETTINGS, values)
-        elif "name" not in values.get("study", {}):
-            values.setdefault("study", {})["name"] = (
-                re.sub(r"[^A-Za-z0-9._-]", "-", path.absolute().parent.name) or "study"
-            )
-    else:
-        values = _merged(MINIATURE_SETTINGS, {})
+    values = _read(path) if path is not None else {}
     for key, value in overrides.items():
         section, _, field = key.partition(".")
         if not field:
             raise UserError(f"setting {key!r} is not of the form section.key=value")
         values.setdefault(section, {})[field] = value
+    if values.get("data", {}).get("path", MINIATURE) == values.get("base", {}).get("path", MINIATURE) == MINIATURE:
+        values = _merged(MINIATURE_SETTINGS, values)
+    elif "name" not in values.get("study", {}):
+        folder = (path.absolute().parent if path else Path.cwd()).name
+        values.setdefault("study", {})["name"] = re.sub(r"[^A-Za-z0-9]+", "-", folder).strip("-")[:64] or "study"
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
@@ -274,12 +275,19 @@ def _check_storage(settings: Settings) -> None:
     if settings.study.storage is None:
         return
     try:
-        make_url(settings.study.storage).get_dialect()
-    except (ArgumentError, ModuleNotFoundError) as error:
+        url = make_url(settings.study.storage)
+        if url.drivername != "postgres":  # an old name, which the storage translates
+            url.get_dialect()
+    except (ArgumentError, ImportError) as error:
         raise UserError(
             f"study.storage is {safe_url(settings.study.storage)!r}, no database URL of SQLAlchemy's; give one like"
             " sqlite:///study.db or postgresql+psycopg://user@host/database"
         ) from error
+    folder = Path(url.database or "").parent
+    if url.drivername.startswith("sqlite") and not folder.is_dir():
+        raise UserError(
+            f"study.storage is {safe_url(settings.study.storage)}, but {folder} is not a folder; make it first"
+        )
 
 
 def safe_url(url: str) -> str:

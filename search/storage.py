@@ -11,7 +11,7 @@ import optuna
 from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, inspect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -26,13 +26,18 @@ _CODE = ("knobs.py", "trial.py", "pruners.py", "training")  # of search/: what a
 
 def check_reachable(url: str) -> None:
     """Raises UserError when there is no database at `url`. Creates nothing."""
-    parsed = make_url(_with_driver(url))
+    parsed = make_url(with_driver(url))
     if parsed.get_backend_name() == "sqlite":
-        folder = Path(parsed.database or "").parent
-        if parsed.database and not Path(parsed.database).exists() and folder.exists() and not folder.is_dir():
-            raise UserError(f"study.storage is {safe_url(url)}: {folder} is not a folder")
         return
-    engine = create_engine(parsed, connect_args={"connect_timeout": 10} if "postgresql" in parsed.drivername else {})
+    try:
+        engine = create_engine(
+            parsed, connect_args={"connect_timeout": 10} if "postgresql" in parsed.drivername else {}
+        )
+    except ImportError as error:
+        raise UserError(
+            f"study.storage {safe_url(url)} needs the Python package {error.name}, which is missing; use sqlite or"
+            " postgresql"
+        ) from error
     try:
         engine.connect().close()
     except Exception as error:  # drivers raise their own kinds besides SQLAlchemy's
@@ -46,7 +51,7 @@ def check_reachable(url: str) -> None:
 
 def open_storage(url: str) -> RDBStorage:
     """The Optuna storage at `url`; its tables are made if they are not there. Raises UserError."""
-    parsed = make_url(_with_driver(url))
+    parsed = make_url(with_driver(url))
     sqlite = parsed.get_backend_name() == "sqlite"
     try:
         if sqlite and parsed.database:
@@ -60,8 +65,8 @@ def open_storage(url: str) -> RDBStorage:
 
 
 def exists(settings: Settings) -> bool:
-    """Whether the study is in its storage. Creates nothing."""
-    return _sqlite_there(settings) and settings.study.name in optuna.get_all_study_names(
+    """Whether the study is in its storage. Creates nothing, not even Optuna's tables."""
+    return _has_tables(settings) and settings.study.name in optuna.get_all_study_names(
         open_storage(settings.storage_url)
     )
 
@@ -88,11 +93,16 @@ def open_study(settings: Settings, prepared: Prepared) -> optuna.Study:
         pruner=make_pruner(settings, prepared),
     )
     stored = study.user_attrs.get("fingerprint")
+    if stored is None and study.get_trials(deepcopy=False):
+        raise UserError(
+            f"study {settings.study.name!r} in {safe_url(settings.storage_url)} was not made by xtts-study; give this"
+            " search another name with --study"
+        )
     if stored is None:
-        study.set_user_attr("fingerprint", fingerprint)
         study.set_user_attr("prepared", json.loads(prepared.to_json()))
         study.set_user_attr("horizon", settings.trial_horizon(prepared.train_clips))
         study.set_user_attr("full_horizon", settings.full_horizon(prepared.train_clips))
+        study.set_user_attr("fingerprint", fingerprint)  # last: it says that the others are there
     elif stored != fingerprint:
         keys = [k for k in {**stored, **fingerprint} if stored.get(k) != fingerprint.get(k)]
         differences = "; ".join(f"{k}: {stored.get(k)} there, {fingerprint.get(k)} here" for k in keys)
@@ -144,12 +154,19 @@ def make_pruner(settings: Settings, prepared: Prepared) -> BasePruner:
     return FirstToFire(rules) if rules else NopPruner()
 
 
-def _sqlite_there(settings: Settings) -> bool:
-    parsed = make_url(settings.storage_url)
-    return parsed.get_backend_name() != "sqlite" or Path(parsed.database or "").is_file()
+def _has_tables(settings: Settings) -> bool:
+    url = make_url(with_driver(settings.storage_url))
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+        return False
+    check_reachable(settings.storage_url)
+    engine = create_engine(url)
+    try:
+        return bool(inspect(engine).has_table("studies"))
+    finally:
+        engine.dispose()
 
 
-def _with_driver(url: str) -> str:
+def with_driver(url: str) -> str:
     """psycopg 3 for plain postgresql:// URLs."""
     for plain in ("postgresql://", "postgres://"):
         if url.startswith(plain):

@@ -70,6 +70,7 @@ class Supervisor:
         self._children: dict[int, Child] = {}
         self._ending = threading.Event()
         self._error: BaseException | None = None
+        self.train_seconds = self.evaluation_seconds = 0.0  # of the runs of this search, over all slots
 
     def run(self) -> None:
         """Returns when the study has its trials, or after a stop by the user (`stopped`). Raises what a slot raised."""
@@ -148,6 +149,7 @@ class Supervisor:
             del self._children[index]
             child.close()
         self._tell(trial, outcome)
+        self._count_time(outcome)
         self.view.ended(index, trial.number, outcome.reason, outcome.best, outcome.error)
         if outcome.reason in INTERRUPTIONS:
             self._count_failure(outcome, Path(spec.directory) / "log.txt")
@@ -222,7 +224,8 @@ class Supervisor:
     def _tell(self, trial: optuna.Trial, outcome: Outcome) -> None:
         """The trial's state says what its value means (docs/design.md): only a full result is COMPLETE.
 
-        A diverged trial is PRUNED, not FAIL, which TPE would ignore: divergence is a result, and the worst one.
+        A diverged trial is PRUNED, not FAIL, which TPE would ignore: divergence is a result, and
+        TPE ranks it behind every COMPLETE one.
         """
         trial.set_user_attr("stop_reason", str(outcome.reason))
         trial.set_user_attr(
@@ -242,6 +245,12 @@ class Supervisor:
                 requeue(self.study, self.settings.study.max_retries)
         else:
             self.study.tell(trial, state=TrialState.PRUNED)
+
+    def _count_time(self, outcome: Outcome) -> None:
+        if outcome.record:
+            with self._changed:
+                self.train_seconds += outcome.record["train_seconds"]
+                self.evaluation_seconds += outcome.record["evaluation_seconds"]
 
     def _count_failure(self, outcome: Outcome, log: Path) -> None:
         if outcome.reason == StopReason.STOPPED_BY_USER:

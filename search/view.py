@@ -18,9 +18,10 @@ from space.hyperparameters import Hyperparameters
 
 
 class View(Protocol):
-    """What supervisor and preparation tell. Called from any thread."""
+    """What supervisor and preparation tell: a note stays, a status gives way to the next. Called from any thread."""
 
     def note(self, text: str) -> None: ...
+    def status(self, text: str) -> None: ...
     def begin(
         self, trials: int, finished: int, slots: int, base_mel_ce: float, best: tuple[int, float] | None
     ) -> None: ...
@@ -109,6 +110,8 @@ class PlainView:
     def note(self, text: str) -> None:
         self._print(text)
 
+    status = note
+
     def begin(self, trials: int, finished: int, slots: int, base_mel_ce: float, best: tuple[int, float] | None) -> None:
         self._board.begin(trials, finished, slots, base_mel_ce, best)
 
@@ -147,18 +150,19 @@ class LiveView:
         self._board = Board()
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._live.start()
-        self._last_note = ""
+        self._status = ""
 
     def note(self, text: str) -> None:
         with self._board.lock:
-            self._last_note = text
-            if self._board.trials:
-                self._live.console.print(Text(text, style="dim"))
+            self._live.console.print(Text(text))
+
+    def status(self, text: str) -> None:
+        with self._board.lock:
+            self._status = text
             self.refresh()
 
     def begin(self, trials: int, finished: int, slots: int, base_mel_ce: float, best: tuple[int, float] | None) -> None:
         with self._board.lock:
-            self._last_note = ""
             self._board.begin(trials, finished, slots, base_mel_ce, best)
 
     def started(self, slot: int, number: int, point: Hyperparameters, horizon: int, baseline: str | None) -> None:
@@ -193,7 +197,7 @@ class LiveView:
     def _draw(self) -> Group | Text:
         board = self._board
         if not board.trials:
-            return Text(self._last_note, style="dim")
+            return Text(self._status, style="dim")
         table = Table(box=None, pad_edge=False, header_style="dim")
         for name in ("slot", "trial", "step", "", "eval", "gap", "parameters"):
             numeric = name in ("slot", "trial", "step", "eval", "gap")

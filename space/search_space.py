@@ -1,5 +1,6 @@
 """The search space: which values of each knob a study may try, read from TOML."""
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -145,8 +146,6 @@ class SearchSpace:
 
     def at_edge(self, params: Mapping[str, Any]) -> list[str]:
         """Parameters within 2 % of an end of their range: the best value may lie outside."""
-        import math
-
         found = []
         for name, allowed in self._ranges().items():
             if name not in params or allowed.low == allowed.high:
@@ -225,11 +224,12 @@ class _Reader:
         weight_decay = self.range("weight_decay", above=-1e-300)
         milestones = self.section("milestones", ("max", "low", "high"), {"max": 0, "low": 0.1, "high": 0.9})
         count = milestones["max"]
-        if not isinstance(count, int) or not 0 <= count <= 9:
+        if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= 9:
             raise ValueError(f"milestones.max is {count!r}; it must be a whole number from 0 to 9")
-        if not 0 < milestones["low"] < milestones["high"] < 1:
+        places = (milestones["low"], milestones["high"])
+        if not all(isinstance(place, float) for place in places) or not 0 < places[0] < places[1] < 1:
             raise ValueError(
-                f"milestones.low and high are {milestones['low']} and {milestones['high']}; they must be fractions of"
+                f"milestones.low and high are {places[0]!r} and {places[1]!r}; they must be fractions of"
                 " the run with 0 < low < high < 1"
             )
         gamma = self.range("gamma", above=0.0, below=1.0) if "gamma" in self.table else None
@@ -241,9 +241,15 @@ class _Reader:
             raise ValueError("gamma is given, but milestones.max is 0, so it cannot act: drop one of the two")
         clip_norm, can_be_off = None, False
         if "clip_norm" in self.table:
-            can_be_off = bool(self.table["clip_norm"].pop("off", True))
+            if isinstance(self.table["clip_norm"], dict):
+                can_be_off = self.table["clip_norm"].pop("off", True)
+            if not isinstance(can_be_off, bool):
+                raise ValueError(f"clip_norm.off is {can_be_off!r}; it must be true or false")
             clip_norm = self.range("clip_norm", above=0.0)
-        baselines = tuple(self.baseline(entry) for entry in self.table.pop("baselines", []))
+        entries = self.table.pop("baselines", [])
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise ValueError(f"baselines are {entries!r}; give each as a table [[baselines]]")
+        baselines = tuple(self.baseline(entry) for entry in entries)
         if self.table:
             raise ValueError(
                 f"unknown key {next(iter(self.table))!r}; allowed are version, name, lr, weight_decay, milestones,"
@@ -254,7 +260,7 @@ class _Reader:
             lr,
             weight_decay,
             count,
-            Range(milestones["low"], milestones["high"]),
+            Range(*places),
             gamma,
             clip_norm,
             can_be_off,
@@ -292,7 +298,9 @@ class _Reader:
     @staticmethod
     def baseline(entry: dict[str, Any]) -> Baseline:
         values = dict(entry)
+        if "name" not in values:
+            raise ValueError(f"baseline {entry} has no name")
         try:
             return Baseline(str(values.pop("name")), Hyperparameters.from_dict(values))
-        except (KeyError, TypeError, ValueError) as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(f"baseline {entry}: {error}") from error

@@ -29,7 +29,7 @@ def prepared(cache: Path) -> Prepared:
     """The miniature, extended and encoded, as a search prepares it."""
     from search.training.prepare import prepare
 
-    return prepare(load(None, {}), cache, lambda text: None)
+    return prepare(load(None, {}), cache, lambda _: None)
 
 
 @pytest.fixture

@@ -22,12 +22,19 @@ AMHARIC = ["ሰላም ውሃ፣ ቤት።", "፲፪ ልጅ"]  # with Ethiopic pu
 @pytest.fixture(scope="session")
 def miniature(cache: Path) -> Path:
     """The miniature base as generated, English only."""
-    return locate(load(None, {}), cache, lambda text: None)[1]
+    return locate(load(None, {}), cache, lambda _: None)[1]
 
 
 @pytest.fixture
 def copy(miniature: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(miniature, tmp_path / "base"))
+
+
+def extend(folder: Path, target: Path, seed: int = 1) -> list[str]:
+    """`folder` extended by what AMHARIC needs, written to `target`; the tokens."""
+    added = missing_tokens(Tokenizer(folder / "vocab.json"), AMHARIC, "am")
+    base.extend(folder, added, "am", seed, target)
+    return added
 
 
 def edit_model(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
@@ -50,7 +57,7 @@ def test_the_stock_class_loads_the_miniature_strictly(miniature: Path) -> None:
 
 
 def test_extension_keeps_old_ids_and_rows(miniature: Path, tmp_path: Path) -> None:
-    added = base.extend(miniature, AMHARIC, "am", 1, tmp_path / "base")
+    added = extend(miniature, tmp_path / "base")
     old, new = Tokenizer(miniature / "vocab.json"), Tokenizer(tmp_path / "base" / "vocab.json")
     assert added[0] == "[am]"
     assert new.get_number_tokens() == old.get_number_tokens() + len(added)
@@ -65,7 +72,7 @@ def test_extension_keeps_old_ids_and_rows(miniature: Path, tmp_path: Path) -> No
 
 
 def test_new_rows_are_as_loud_as_the_old(miniature: Path, tmp_path: Path) -> None:
-    added = base.extend(miniature, AMHARIC, "am", 1, tmp_path / "base")
+    added = extend(miniature, tmp_path / "base")
     weight = base.gpt_weights(torch.load(tmp_path / "base" / "model.pth", weights_only=True)["model"])
     for name in ("text_embedding.weight", "text_head.weight"):
         old, new = weight[name][: -len(added)], weight[name][-len(added) :]
@@ -74,7 +81,7 @@ def test_new_rows_are_as_loud_as_the_old(miniature: Path, tmp_path: Path) -> Non
 
 def test_extension_is_seeded(miniature: Path, tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        base.extend(miniature, AMHARIC, "am", seed, tmp_path / name)
+        extend(miniature, tmp_path / name, seed)
     rows = {
         name: torch.load(tmp_path / name / "model.pth", weights_only=True)["model"]["gpt.text_embedding.weight"]
         for name in "abc"
@@ -84,14 +91,14 @@ def test_extension_is_seeded(miniature: Path, tmp_path: Path) -> None:
 
 
 def test_an_extended_base_passes_the_check_and_knows_every_letter(miniature: Path, tmp_path: Path) -> None:
-    base.extend(miniature, AMHARIC, "am", 1, tmp_path / "base")
+    extend(miniature, tmp_path / "base")
     base.check(tmp_path / "base")
     tokenizer = Tokenizer(tmp_path / "base" / "vocab.json")
     for text in AMHARIC:
         ids = tokenizer.encode(text, "am")
         assert UNKNOWN_ID not in ids
         assert tokenizer.decode(ids) == f"[am]{text}"
-    assert base.extend(tmp_path / "base", AMHARIC, "am", 1, tmp_path / "again") == []
+    assert missing_tokens(tokenizer, AMHARIC, "am") == []
 
 
 def test_english_tokens_are_the_stock_tokenizers(miniature: Path) -> None:
@@ -110,7 +117,7 @@ def test_other_languages_are_normalised_and_keep_their_signs(miniature: Path) ->
 
 
 def drop(name: str) -> Callable[[dict[str, torch.Tensor]], None]:
-    return lambda state: state.pop(name) and None
+    return lambda state: dict.__delitem__(state, name)
 
 
 def shorten(name: str) -> Callable[[dict[str, torch.Tensor]], None]:

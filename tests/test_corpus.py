@@ -8,18 +8,17 @@ import pytest
 import soundfile
 
 from search.errors import UserError
-from search.settings import Data
+from search.settings import Data, load
 from search.training import corpus
 from search.training.prepare import locate
 from search.training.tokenizer import Tokenizer
-from search.settings import load
 
 RATE = 22_050
 
 
 @pytest.fixture(scope="module")
 def tokenizer(cache: Path) -> Tokenizer:
-    return Tokenizer(locate(load(None, {}), cache, lambda text: None)[1] / "vocab.json")
+    return Tokenizer(locate(load(None, {}), cache, lambda _: None)[1] / "vocab.json")
 
 
 def write_corpus(folder: Path, rows: list[tuple[str, str, str]], table: str = "train.csv") -> None:

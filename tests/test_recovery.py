@@ -1,3 +1,4 @@
+import datetime
 import os
 import signal
 import socket
@@ -22,8 +23,7 @@ BLAMELESS = [StopReason.PREEMPTED, StopReason.STOPPED_BY_USER]
 def gone() -> dict[str, Any]:
     """The owner of a process that has ended."""
     with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as process:
-        who = {**owner(), "pid": process.pid, "started": psutil.Process(process.pid).create_time()}
-    return who
+        return {**owner(), "pid": process.pid, "started": psutil.Process(process.pid).create_time()}
 
 
 def ask(study: optuna.Study, owned_by: dict[str, Any] | None) -> optuna.Trial:
@@ -75,11 +75,18 @@ def test_a_dead_owner_s_trial_is_failed_and_queued_once_with_the_same_parameters
     assert states(study) == [TrialState.FAIL, TrialState.COMPLETE]
 
 
-def test_a_trial_that_was_never_signed_is_recovered() -> None:
+@pytest.mark.parametrize(("age", "queued"), [(datetime.timedelta(minutes=2), 1), (datetime.timedelta(0), 0)])
+def test_a_trial_that_was_never_signed_is_recovered_once_it_is_old(age: datetime.timedelta, queued: int) -> None:
     study = optuna.create_study()
-    left = ask(study, None)
-    assert recover(study, 2) == 1
-    assert ask(study, owner()).params == left.params
+    ask(study, None)
+    unsigned = study.trials[0]
+    unsigned.datetime_start = datetime.datetime.now() - age
+    study = optuna.create_study()
+    study.add_trial(unsigned)
+    assert recover(study, 2) == queued
+    assert [trial.params or trial.system_attrs["fixed_params"] for trial in study.trials] == [unsigned.params] * (
+        1 + queued
+    )
 
 
 def test_a_queued_trial_keeps_its_parameters_when_it_is_cut_short_before_it_suggests(gone: dict[str, Any]) -> None:
@@ -160,9 +167,10 @@ def test_the_baseline_s_name_goes_with_its_retries(gone: dict[str, Any]) -> None
 def test_results_are_not_run_again(reason: StopReason) -> None:
     study = optuna.create_study()
     complete, pruned = ask(study, owner()), ask(study, owner())
-    for trial, told in [(complete, {"values": 1.0}), (pruned, {"state": TrialState.PRUNED})]:
+    for trial in (complete, pruned):
         trial.set_user_attr("stop_reason", str(reason))
-        study.tell(trial, **told)
+    study.tell(complete, 1.0)
+    study.tell(pruned, state=TrialState.PRUNED)
     assert recover(study, 2) == 0
 
 

@@ -12,8 +12,10 @@ from rich.console import Console
 
 from search import export, report, storage
 from search.atomic import write_text
+from search.errors import UserError
 from search.settings import Settings, load
 from search.trial import Evaluation, Prepared, RunRecord, StopReason
+from space.search_space import load_preset
 
 BASE = Evaluation(step=0, mel_ce=5.0, text_ce=2.5, probe_mel_ce=4.0, probe_text_ce=2.0)
 PREPARED = Prepared(
@@ -51,14 +53,15 @@ STEPPED = {
 
 def miniature(directory: Path, overrides: dict[str, Any] | None = None) -> Settings:
     """Trials of 200 optimizer steps, evaluated every 20; full runs of 1000."""
-    settings = load(None, {"study.directory": str(directory), **(overrides or {})})
-    settings.directory.mkdir(parents=True)
+    (directory / "study.toml").touch()  # an empty file is the miniature
+    settings = load(directory / "study.toml", {"study.directory": str(directory), **(overrides or {})})
+    settings.directory.mkdir()
     return settings
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return miniature(tmp_path / "runs")
+    return miniature(tmp_path)
 
 
 @pytest.fixture
@@ -103,7 +106,7 @@ def run(
     """One trial from ask to tell, as a supervisor leaves it."""
     study.enqueue_trial(params, user_attrs={"baseline": baseline} if baseline else {})
     trial = study.ask()
-    load(None, {}).search_space().suggest(trial)
+    load_preset("miniature").suggest(trial)
     found = evaluations(losses)
     trial.set_user_attr("stop_reason", str(reason))
     trial.set_user_attr(
@@ -120,7 +123,7 @@ def run(
 
 def shown(study: optuna.Study) -> str:
     console = Console(file=io.StringIO(), width=160)
-    report.show(report.read(study), load(None, {}).search_space(), console)
+    report.show(report.read(study), load_preset("miniature"), console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -132,32 +135,32 @@ def table(study: optuna.Study) -> list[list[str]]:
     return [line.split() for line in lines[2:end]]
 
 
-def three_trials(study: optuna.Study) -> None:
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> optuna.Study:
+    """A study of three trials: a baseline that turned up again, a hopeless one, and the best. Only to be read."""
+    study = storage.open_study(miniature(tmp_path_factory.mktemp("three")), PREPARED)
     run(study, FLAT, [4.5, 4.25, 4.0, 4.1, 4.2], StopReason.TWO_INCREASES, "V0")
     run(study, {**FLAT, "lr": 5e-3}, [4.9, 4.8], StopReason.MEDIAN)
     run(study, STEPPED, [4.5, 4.0, 3.5, 3.25, 3.5, 3.0, 2.9, 2.8, 2.75, 2.9])
+    return study
 
 
 # Report
 
 
-def test_findings(study: optuna.Study) -> None:
-    three_trials(study)
-    study.enqueue_trial(FLAT)
-    findings = report.read(study)
+def test_findings(three: optuna.Study) -> None:
+    findings = report.read(three)
     assert [row.trial.number for row in findings.completed] == [2, 0]
-    assert [row.reason for row in findings.rows] == ["two_increases", "median", "finished", "waiting"]
+    assert [row.reason for row in findings.rows] == ["two_increases", "median", "finished"]
     assert findings.rows[0].best == Evaluation(60, 4.0, 2.0, 3.2, 2.0)
-    assert findings.rows[3].best is None
     assert findings.finished == 3
     assert findings.steps == (100 + 40 + 200, 600)
     assert findings.base == BASE
 
 
-def test_the_tables_name_best_baseline_and_base(study: optuna.Study) -> None:
-    three_trials(study)
-    assert shown(study).startswith("Study miniature")
-    rows = table(study)
+def test_the_tables_name_best_baseline_and_base(three: optuna.Study) -> None:
+    assert shown(three).startswith("Study miniature")
+    rows = table(three)
     assert len(rows) == 3
     assert rows[0][:6] == ["2", "2.7500", "180", "2.00", "1.25", "finished"]
     assert rows[1][:6] == ["0", "4.0000", "60", "2.00", "1.25", "two_increases"]
@@ -166,9 +169,8 @@ def test_the_tables_name_best_baseline_and_base(study: optuna.Study) -> None:
     assert rows[0][6:] == "lr 4.00e-04 wd 0.02 x0.5 at 25% 50% clip 2".split()
 
 
-def test_the_counts_and_what_pruning_saved(study: optuna.Study) -> None:
-    three_trials(study)
-    text = shown(study)
+def test_the_counts_and_what_pruning_saved(three: optuna.Study) -> None:
+    text = shown(three)
     assert "3 finished trials: 1 two_increases, 1 median, 1 finished" in text
     assert "Optimizer steps: 340 trained, 600 without pruning: 43% saved" in text
     assert "Trial 2 is 2.2500 nats per audio token below the untouched base model (2.7500 against 5.0000)." in text
@@ -210,20 +212,26 @@ def test_the_verdict_says_what_speaks_against_the_winner(
 ) -> None:
     run(study, params, [loss], inert=inert)
     findings = report.read(study)
-    lines = report.verdict(findings, findings.completed[0], load(None, {}).search_space())
+    lines = report.verdict(findings, findings.completed[0], load_preset("miniature"))
     assert set(expected) <= set(lines)
     for mark in ("Do not fine-tune", "Warning", "Did not act"):
         assert any(line.startswith(mark) for line in lines) == any(line.startswith(mark) for line in expected)
 
 
-def test_the_time_is_shared_over_the_slots_since_the_start(study: optuna.Study) -> None:
-    three_trials(study)
-    findings = report.read(study)
-    line = report.time_share(findings, wall_seconds=80, slots=1, since=1)  # trials 1 and 2: 60 s and 12 s
-    assert line == "Time: 1 m 20 s on 1 slot; training 75%, evaluation 15%, the rest 10%"
-    line = report.time_share(findings, wall_seconds=80, slots=2, since=0)  # 90 s and 18 s of 160
-    assert line == "Time: 1 m 20 s on 2 slots; training 56%, evaluation 11%, the rest 32%"
-    assert report.time_share(findings, wall_seconds=80, slots=1, since=3) is None
+@pytest.mark.parametrize(
+    ("train", "evaluation", "slots", "line"),
+    [
+        (60, 12, 1, "Time: 1 m 20 s on 1 slot; training 75%, evaluation 15%, the rest 10%"),
+        (90, 18, 2, "Time: 1 m 20 s on 2 slots; training 56%, evaluation 11%, the rest 32%"),
+    ],
+)
+def test_the_time_is_shared_over_the_slots(train: float, evaluation: float, slots: int, line: str) -> None:
+    assert report.time_share(train, evaluation, 80, slots) == line
+
+
+def test_a_study_of_another_tool_is_refused() -> None:
+    with pytest.raises(UserError, match="study 'other' was not made by xtts-study"):
+        report.read(optuna.create_study(study_name="other"))
 
 
 # Export
@@ -243,9 +251,8 @@ def test_nothing_is_exported_before_a_trial_has_completed(study: optuna.Study, s
     assert sorted(settings.directory.iterdir()) == before
 
 
-def test_the_winner_is_exported_for_the_full_horizon(study: optuna.Study, settings: Settings) -> None:
-    three_trials(study)
-    content = exported(study, settings)
+def test_the_winner_is_exported_for_the_full_horizon(three: optuna.Study, settings: Settings) -> None:
+    content = exported(three, settings)
     assert content["hyperparameters"] == {
         "lr": 4e-4,
         "weight_decay": 0.02,
@@ -264,10 +271,9 @@ def test_the_winner_is_exported_for_the_full_horizon(study: optuna.Study, settin
     assert content["confirmed"] is False
 
 
-def test_the_coqui_config_is_complete_and_as_searched(study: optuna.Study, settings: Settings) -> None:
-    three_trials(study)
-    config = exported(study, settings)["coqui_config"]
-    assert config == {
+def test_the_coqui_config_is_the_prepared_one_with_what_was_searched(three: optuna.Study, settings: Settings) -> None:
+    config = exported(three, settings)["coqui_config"]
+    expected = {
         "run_name": "am",
         "optimizer": "AdamW",
         "lr": 4e-4,
@@ -283,6 +289,7 @@ def test_the_coqui_config_is_complete_and_as_searched(study: optuna.Study, setti
         "precision": "fp16",
         "allow_tf32": False,
     }
+    assert {name: config.get(name) for name in expected} == expected
 
 
 def test_a_flat_winner_without_clip_sets_neither(study: optuna.Study, settings: Settings) -> None:
@@ -293,9 +300,8 @@ def test_a_flat_winner_without_clip_sets_neither(study: optuna.Study, settings: 
     assert (config["lr_scheduler"], config["lr_scheduler_params"], config["grad_clip"]) == (None, {}, 0.0)
 
 
-def test_the_evidence_is_the_winner_s(study: optuna.Study, settings: Settings) -> None:
-    three_trials(study)
-    evidence = exported(study, settings)["evidence"]
+def test_the_evidence_is_the_winner_s(three: optuna.Study, settings: Settings) -> None:
+    evidence = exported(three, settings)["evidence"]
     assert (evidence["trial"], evidence["stop_reason"], evidence["value"], evidence["best_step"]) == (
         2,
         "finished",
@@ -324,11 +330,10 @@ def test_the_provenance_is_the_study_s(study: optuna.Study, settings: Settings) 
     ("precision", "fields"),
     [("fp32", (False, "fp16", False)), ("tf32", (False, "fp16", True)), ("bf16", (True, "bf16", False))],
 )
-def test_the_precision_is_the_search_s(tmp_path: Path, precision: str, fields: tuple[bool, str, bool]) -> None:
-    settings = miniature(tmp_path, {"training.precision": precision})
-    study = storage.open_study(settings, PREPARED)
-    run(study, FLAT, [4.0])
-    config = exported(study, settings)["coqui_config"]
+def test_the_precision_is_the_search_s(
+    three: optuna.Study, tmp_path: Path, precision: str, fields: tuple[bool, str, bool]
+) -> None:
+    config = exported(three, miniature(tmp_path, {"training.precision": precision}))["coqui_config"]
     assert (config["mixed_precision"], config["precision"], config["allow_tf32"]) == fields
 
 

@@ -80,12 +80,14 @@ def numbers(point: Hyperparameters) -> tuple[float, ...]:
 @given(data=st.data())
 def test_every_sampled_point_is_inside_the_space(space: SearchSpace, data: st.DataObject) -> None:
     point, _ = sample(space, data)
-    assert space.gamma and space.clip_norm
+    assert space.gamma
+    assert space.clip_norm
     assert space.lr.low <= point.lr <= space.lr.high
     assert space.weight_decay.low <= point.weight_decay <= space.weight_decay.high
     assert len(point.milestones) <= space.max_milestones
     assert all(space.milestones.low <= m < space.milestones.high for m in point.milestones)
-    assert point.gamma is None if not point.milestones else space.gamma.low <= point.gamma <= space.gamma.high
+    assert (point.gamma is None) == (not point.milestones)
+    assert point.gamma is None or space.gamma.low <= point.gamma <= space.gamma.high
     assert point.clip_norm is None or space.clip_norm.low <= point.clip_norm <= space.clip_norm.high
 
 
@@ -286,5 +288,5 @@ def test_a_bad_space_is_refused_with_source_key_and_value(text: str, named: str)
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="space.preset is 'huge'; allowed are xtts-v2, miniature"):
+    with pytest.raises(ValueError, match=r"space\.preset is 'huge'; allowed are xtts-v2, miniature"):
         load_preset("huge")

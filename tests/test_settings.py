@@ -58,6 +58,7 @@ BAD_FILES = [
     ("[study]\nstall_minutes = 0", ["study.stall_minutes is 0", "greater than 0"]),
     ("[study]\nstorage = 'nonsense'", ["study.storage is 'nonsense'", "sqlite:///study.db", "postgresql"]),
     ("[study]\nstorage = 'oraculum://u:secret@h/d'", ["study.storage is 'oraculum://u:***@h/d'", "postgresql"]),
+    ("[study]\nstorage = 'sqlite:////nowhere/study.db'", ["sqlite:////nowhere/study.db", "/nowhere is not a folder"]),
     ("[data]\npath = 'nowhere'", ["data.path is", "my-project/nowhere", "not a folder"]),
     ("[data]\npath = 'space.toml'", ["data.path is", "my-project/space.toml", "not a folder"]),
     ("[data]\npath = 'speech'\ntrain = 'all.csv'", ["data.train is 'all.csv'", "speech/all.csv does not exist"]),
@@ -171,14 +172,24 @@ def test_the_study_of_own_data_is_named_after_its_folder(project: Path) -> None:
     assert loaded(project, "[study]\nname = 'mine'\n[data]\npath = 'speech'").study.name == "mine"
 
 
-def test_without_a_file_it_is_the_miniature(project: Path) -> None:
+@pytest.mark.parametrize(
+    ("folder", "name"), [("ድምፅ", "study"), (".hidden", "hidden"), ("a b", "a-b"), ("x" * 99, "x" * 64)]
+)
+def test_a_folder_that_is_no_name_gives_one(project: Path, folder: str, name: str) -> None:
+    renamed = project.rename(project.parent / folder)
+    assert loaded(renamed, "[data]\npath = 'speech'").study.name == name
+
+
+@pytest.mark.usefixtures("project")
+def test_without_a_file_it_is_the_miniature() -> None:
     settings = load(None, {})
     assert settings.is_miniature
     assert settings.study.name == "miniature"
     assert settings.search_space().name == "miniature"
 
 
-def test_the_file_of_the_working_folder_is_read(project: Path) -> None:
+@pytest.mark.usefixtures("project")
+def test_the_file_of_the_working_folder_is_read() -> None:
     Path("study.toml").write_text("[study]\ntrials = 7")
     assert load(None, {}).study.trials == 7
 
@@ -191,6 +202,7 @@ def test_a_file_without_data_is_the_miniature_with_changes(project: Path) -> Non
 
 def test_steps_take_the_place_of_the_miniature_s_epochs(project: Path) -> None:
     assert loaded(project, "[training]\nsteps = 300").full_horizon(100) == 300
+    assert load(None, {"training.steps": 300}).full_horizon(100) == 300
 
 
 def test_own_data_has_none_of_the_miniature_s_defaults(project: Path) -> None:
@@ -198,6 +210,11 @@ def test_own_data_has_none_of_the_miniature_s_defaults(project: Path) -> None:
     assert not settings.is_miniature
     assert (settings.data.language, settings.data.eval, settings.training.epochs) == ("en", None, None)
     assert settings.search_space().name == "xtts-v2"
+
+
+def test_data_named_by_an_override_has_none_of_them_either(project: Path) -> None:
+    settings = load(None, {"data.path": str(project / "speech")})
+    assert (settings.study.name, settings.data.language, settings.data.eval) == ("elsewhere", "en", None)
 
 
 def test_an_override_wins_over_the_file(project: Path) -> None:
@@ -251,7 +268,7 @@ def test_a_trial_too_short_for_its_milestones_is_refused(project: Path) -> None:
 
 
 URLS = [
-    ("sqlite:///runs/study.db", "sqlite:///runs/study.db"),
+    ("sqlite:///study.db", "sqlite:///study.db"),
     ("postgresql://reader@host:5432/db", "postgresql://reader@host:5432/db"),
     ("postgresql://reader:hunter2@host:5432/db", "postgresql://reader:***@host:5432/db"),
     ("postgresql+psycopg://reader:hunter2@host/db", "postgresql+psycopg://reader:***@host/db"),
@@ -271,14 +288,16 @@ def test_safe_url_hides_the_password_and_nothing_else(url: str, shown: str) -> N
     assert safe_url(url) == shown
 
 
+@pytest.mark.usefixtures("project")
 @pytest.mark.parametrize(("url", "shown"), URLS)
-def test_no_password_is_written_to_the_study_s_folder(project: Path, url: str, shown: str) -> None:
+def test_no_password_is_written_to_the_study_s_folder(url: str, shown: str) -> None:
     written = load(None, {"study.storage": url}).to_toml()
     assert "hunter2" not in written
     assert f'storage = "{shown}"' in written
 
 
-def test_the_password_itself_reaches_the_database(project: Path) -> None:
+@pytest.mark.usefixtures("project")
+def test_the_password_itself_reaches_the_database() -> None:
     url = "postgresql://reader:hunter2@host/db"
     assert load(None, {"study.storage": url}).storage_url == url
 

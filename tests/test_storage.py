@@ -38,7 +38,8 @@ PREPARED = Prepared(
 
 def miniature(directory: Path, overrides: dict[str, Any] | None = None) -> Settings:
     """Trials of 200 optimizer steps, evaluated every 20."""
-    settings = load(None, {"study.directory": str(directory), **(overrides or {})})
+    (directory / "study.toml").touch()  # an empty file is the miniature
+    settings = load(directory / "study.toml", {"study.directory": str(directory), **(overrides or {})})
     settings.directory.mkdir(parents=True, exist_ok=True)
     return settings
 
@@ -101,10 +102,14 @@ def test_a_server_that_does_not_answer_is_said_in_one_line(action: Any, url: str
     assert "hunter2" not in message
 
 
-@pytest.mark.parametrize("action", [storage.check_reachable, storage.open_storage])
-def test_a_folder_that_is_a_file_is_said_in_one_line(action: Any, tmp_path: Path) -> None:
+def test_a_folder_that_is_a_file_is_said_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert f"{tmp_path}/file" in refusal(action, f"sqlite:///{tmp_path}/file/study.db")
+    assert f"{tmp_path}/file/study.db cannot be" in refusal(storage.open_storage, f"sqlite:///{tmp_path}/file/study.db")
+
+
+def test_a_driver_that_is_not_installed_is_named() -> None:
+    message = refusal(storage.check_reachable, "mysql+mysqldb://reader:hunter2@127.0.0.1/db")
+    assert "mysql+mysqldb://reader:***@127.0.0.1/db needs the Python package MySQLdb" in message
 
 
 def test_a_file_that_is_no_database_is_said_in_one_line(tmp_path: Path) -> None:
@@ -121,8 +126,11 @@ def test_check_reachable_creates_nothing(tmp_path: Path) -> None:
 # Studies
 
 
-def test_a_study_that_is_not_there_is_refused_and_nothing_is_created(tmp_path: Path) -> None:
-    settings = load(None, {"study.directory": str(tmp_path / "runs")})
+def test_a_study_that_is_not_there_is_refused_and_nothing_is_created(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load(None, {})
     assert not storage.exists(settings)
     message = refusal(storage.load_study, settings)
     assert "study 'miniature' does not exist in sqlite:///" in message
@@ -132,7 +140,7 @@ def test_a_study_that_is_not_there_is_refused_and_nothing_is_created(tmp_path: P
 
 def test_another_name_in_the_same_database_is_refused(stored: Path) -> None:
     url = f"sqlite:///{stored}/miniature/study.db"
-    settings = load(None, {"study.name": "other", "study.storage": url})
+    settings = miniature(stored, {"study.name": "other", "study.storage": url})
     assert not storage.exists(settings)
     assert "study 'other' does not exist" in refusal(storage.load_study, settings)
 
@@ -216,6 +224,21 @@ def test_other_settings_are_refused_with_each_difference(
 )
 def test_other_data_base_or_versions_are_refused(stored: Path, change: dict[str, Any], difference: str) -> None:
     assert difference in refusal(storage.open_study, miniature(stored), replace(PREPARED, **change))
+
+
+def test_a_study_of_another_tool_is_refused(tmp_path: Path) -> None:
+    settings = miniature(tmp_path)
+    optuna.create_study(study_name="miniature", storage=settings.storage_url, direction="maximize").ask()
+    assert "study 'miniature'" in refusal(storage.open_study, settings, PREPARED)
+
+
+def test_a_look_leaves_a_foreign_database_alone(tmp_path: Path) -> None:
+    settings = miniature(tmp_path)
+    with sqlite3.connect(settings.directory / "study.db") as connection:
+        connection.execute("CREATE TABLE mine (x)")
+    before = (settings.directory / "study.db").read_bytes()
+    assert not storage.exists(settings)
+    assert (settings.directory / "study.db").read_bytes() == before
 
 
 # Sampler and pruner

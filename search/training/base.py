@@ -1,17 +1,19 @@
 """The base model: checked, extended by missing letters, and loaded into the stock `GPTTrainer`."""
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 from TTS.tts.configs.xtts_config import XttsAudioConfig
+from TTS.tts.layers.xtts.dvae import DiscreteVAE
 from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTArgs, GPTTrainer, GPTTrainerConfig
-from TTS.tts.models.xtts import Xtts
+from TTS.tts.models.xtts import Xtts, _legacy_safe_globals
 
 from search.errors import UserError
-from search.training.tokenizer import Tokenizer, extended_vocabulary, missing_tokens
+from search.training.tokenizer import Tokenizer, extended_vocabulary
 
 FILES = ("config.json", "model.pth", "dvae.pth", "mel_stats.pth", "vocab.json")
 
@@ -105,28 +107,54 @@ def check(directory: Path) -> None:
                 f"base.path {directory}: model.pth has {rows} rows in gpt.{name}, vocab.json has {tokens} tokens; take"
                 " the two from the same base, or extend the original base again"
             )
-    expected = _shapes(directory)
-    expected.pop("mel_stats", None)  # GPTTrainer reads mel_stats.pth instead
-    found = {k: tuple(v.shape) for k, v in _flat(state).items()}
-    for name, shape in expected.items():
-        if name not in found:
-            raise UserError(f"base.path {directory}: model.pth lacks {name}, which its config.json calls for")
-        if found[name] != shape:
+    xtts, dvae = _shapes(directory)
+    xtts.pop("mel_stats", None)  # GPTTrainer reads mel_stats.pth instead
+    _compare(directory, "model.pth", _flat(state), xtts)
+    try:
+        stored = torch.load(directory / "dvae.pth", map_location="cpu", weights_only=True, mmap=True)
+        stats = torch.load(directory / "mel_stats.pth", map_location="cpu", weights_only=True)
+    except Exception as error:  # as in `_load`
+        raise UserError(
+            f"base.path {directory}: dvae.pth or mel_stats.pth is no checkpoint: {_reason(error)}"
+        ) from error
+    _compare(directory, "dvae.pth", stored, dvae)
+    if stats.shape != (80,):
+        raise UserError(f"base.path {directory}: mel_stats.pth is {tuple(stats.shape)}; XTTS has 80 mel channels")
+
+
+def _compare(directory: Path, name: str, found: dict[str, torch.Tensor], expected: dict[str, tuple[int, ...]]) -> None:
+    for key, shape in expected.items():
+        if key not in found:
+            raise UserError(f"base.path {directory}: {name} lacks {key}, which its config.json calls for")
+        if tuple(found[key].shape) != shape:
             raise UserError(
-                f"base.path {directory}: {name} is {found[name]} in model.pth and {shape} by config.json and vocab.json"
+                f"base.path {directory}: {key} is {tuple(found[key].shape)} in {name} and {shape} by config.json and"
+                " vocab.json"
             )
 
 
-def extend(directory: Path, texts: list[str], language: str, seed: int, target: Path) -> list[str]:
-    """Writes the base with the tokens that `texts` lack appended to its vocabulary; returns them.
+def limits(config: GPTTrainerConfig) -> tuple[float, int]:
+    """(seconds of audio, text tokens) that the model has positions for (`GPT.__init__`, `GPT.forward`)."""
+    args = config.model_args
+    codes = args.gpt_max_audio_tokens + 3 - 5  # positions, less START, STOP and 3 codes of padding
+    return codes * args.gpt_code_stride_len / config.audio.sample_rate, args.gpt_max_text_tokens
+
+
+def holds_a_config(path: Path) -> bool:
+    """Whether `path` is an original checkpoint with a pickled `XttsConfig`, which coqui would overwrite."""
+    try:
+        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError:
+        return True
+    return False
+
+
+def extend(directory: Path, added: list[str], language: str, seed: int, target: Path) -> None:
+    """Writes the base of `directory` to the new folder `target`, with the tokens `added` appended to its vocabulary.
 
     Every old id and row is kept; START and STOP stay where they are. New rows of `text_embedding` and `text_head`
     are normal with the mean and standard deviation of the old rows (stock's N(0, 1) is far louder), seeded.
-    Returns [] and writes nothing when nothing is missing.
     """
-    added = missing_tokens(Tokenizer(directory / "vocab.json"), texts, language)
-    if not added:
-        return []
     state = _load(directory / "model.pth")
     weights = gpt_weights(state)
     generator = torch.Generator().manual_seed(seed)
@@ -155,7 +183,6 @@ def extend(directory: Path, texts: list[str], language: str, seed: int, target: 
     (target / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     for name in ("dvae.pth", "mel_stats.pth"):
         (target / name).symlink_to((directory / name).resolve())
-    return added
 
 
 def load_model(config: GPTTrainerConfig) -> StudyModel:
@@ -179,23 +206,45 @@ def _flat(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _load(path: Path) -> dict[str, torch.Tensor]:
-    """The state dict of a base's `model.pth`, by coqui's own loader, which allows the classes that old ones hold."""
+    """The state dict of a base's `model.pth`, memory-mapped.
+
+    An original XTTS-v2 holds a pickled `XttsConfig`, which coqui's loader allows, and then overwrites the user's file
+    without it (`Xtts._load_checkpoint`); this one leaves it alone.
+    """
     try:
-        return dict(Xtts._load_checkpoint(None, path))  # its self is not used
+        with _legacy_safe_globals():
+            return dict(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["model"])
     except Exception as error:  # torch raises many kinds for a file that is no checkpoint; each ends as one line
-        raise UserError(
-            f"base.path: {path} cannot be loaded as an XTTS checkpoint: {str(error).splitlines()[0]}"
-        ) from error
+        raise UserError(f"base.path: {path} cannot be loaded as an XTTS checkpoint: {_reason(error)}") from error
 
 
-def _shapes(directory: Path) -> dict[str, tuple[int, ...]]:
-    """Every weight that `Xtts` has for this base; none is set, so that their pages are never touched."""
+def _shapes(directory: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
+    """The weights of Xtts, and those of the DVAE that make codes. None is set, so that no page of them is touched."""
     config = training_config(directory, (3.0, 6.0), 11.6, 200)
     with _NoInit():
         model = Xtts(config)
         model.tokenizer = Tokenizer(directory / "vocab.json")
         model.init_models()
-    return {k: tuple(v.shape) for k, v in model.state_dict().items()}
+        dvae = DiscreteVAE(
+            channels=80,
+            normalization=None,
+            positional_dims=1,
+            num_tokens=config.model_args.gpt_num_audio_tokens - 2,
+            codebook_dim=512,
+            hidden_dim=512,
+            num_resnet_blocks=3,
+            kernel_size=3,
+            num_layers=2,
+            use_transposed_convs=False,
+        )  # as GPTTrainer makes it
+    return (
+        {k: tuple(v.shape) for k, v in model.state_dict().items()},
+        {k: tuple(v.shape) for k, v in dvae.state_dict().items() if k.startswith("encoder.") or k == "codebook.embed"},
+    )
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def config_from_dict(values: dict[str, Any]) -> GPTTrainerConfig:

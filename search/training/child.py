@@ -30,12 +30,18 @@ class Line:
     """The child's end of the pipe. Sending never waits: a thread does it, and a slow supervisor costs no step."""
 
     def __init__(self, connection: Connection) -> None:
-        self.stop = threading.Event()
+        self._stop = threading.Event()
+        self._alive = threading.Event()
         self._connection = connection
         self._outbox: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._sender = threading.Thread(target=self._send, daemon=True)
         self._sender.start()
         threading.Thread(target=self._listen, daemon=True).start()
+
+    def should_stop(self) -> bool:
+        """Asked by the run between two batches, which also shows that it is not stuck."""
+        self._alive.set()
+        return self._stop.is_set()
 
     def say(self, kind: str, **values: Any) -> None:
         self._outbox.put({"kind": kind, **values})
@@ -50,6 +56,9 @@ class Line:
             try:
                 message = self._outbox.get(timeout=SIGN_OF_LIFE)
             except queue.Empty:
+                if not self._alive.is_set():
+                    continue  # stuck, or in a long evaluation; the supervisor counts the silence
+                self._alive.clear()
                 message = {"kind": "alive"}
             if message is None:
                 return
@@ -63,7 +72,7 @@ class Line:
         while True:
             try:
                 if self._connection.recv_bytes() == STOP:
-                    self.stop.set()
+                    self._stop.set()
             except (EOFError, OSError):
                 os._exit(SUPERVISOR_GONE)
 
@@ -78,7 +87,7 @@ def run_child(spec_json: str, connection: Connection) -> None:
     def run() -> dict[str, Any]:
         from search.training.run import run_trial  # torch
 
-        reason, record = run_trial(spec, lambda e: line.say("evaluation", **asdict(e)), line.stop.is_set)
+        reason, record = run_trial(spec, lambda e: line.say("evaluation", **asdict(e)), line.should_stop)
         return {"reason": reason, "record": asdict(record)}
 
     line.say("end", **_guarded(run))

@@ -24,7 +24,7 @@ class Evaluator:
     """Evaluates a model on the eval set and the train probe. Batches are made once: they are the same at every step.
 
     Conditioning is stock's for evaluation: the start of the clip, of the middle length, no prompt mask. fp32 in every
-    run, outside autocast, as in stock.
+    run: outside autocast, as in stock, and without TF32.
     """
 
     def __init__(self, model: GPTTrainer, corpus: Corpus, probe_clips: int, seed: int, batch_size: int) -> None:
@@ -61,6 +61,13 @@ class Evaluator:
         """Stock's forward gives a batch's mean over its tokens; weighting by their number undoes the batching."""
         self.model.eval()
         device = next(self.model.parameters()).device
+        tf32, torch.backends.cuda.matmul.allow_tf32 = torch.backends.cuda.matmul.allow_tf32, False
+        try:
+            return self._losses(batches, device)
+        finally:
+            torch.backends.cuda.matmul.allow_tf32 = tf32
+
+    def _losses(self, batches: list[dict[str, Any]], device: torch.device) -> Losses:
         mel_sum = text_sum = 0.0
         mel_tokens = text_tokens = 0
         for batch in batches:

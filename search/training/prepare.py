@@ -2,13 +2,15 @@
 
 import hashlib
 import importlib.metadata
+import logging
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -23,9 +25,6 @@ from search.training.run import seed_everything
 from search.training.tokenizer import Tokenizer, missing_tokens
 from search.trial import Prepared
 
-# Bumped when the prepared files would differ for the same input; old folders are then left aside.
-LAYOUT = 1
-
 Progress = Callable[[str], None]
 
 
@@ -37,15 +36,18 @@ def prepare(settings: Settings, cache: Path, progress: Progress) -> Prepared:
     if settings.training.precision == "tf32" and not torch.cuda.is_available():
         raise UserError("training.precision is 'tf32', which acts on CUDA GPUs only, and none is visible; use fp32")
     root, directory = locate(settings, cache, progress)
-    samples = corpus.read_samples(settings.data, root, settings.study.seed)
+    with missing_files() as missing:
+        samples = corpus.read_samples(settings.data, root, settings.study.seed)
     base.check(directory)
+    check_limits(settings, directory)
     progress(f"reading {sum(map(len, samples))} clips of {root}")
     data_fingerprint = corpus.fingerprint(samples, settings.data)
     base_fingerprint = fingerprint_base(directory)
     key = hashlib.sha256(
         repr(
-            (LAYOUT, data_fingerprint, base_fingerprint, settings.conditioning_seconds, settings.base.extend_vocabulary,
-             settings.study.seed, settings.training.eval_batch_size, corpus_paths(samples), str(directory))
+            (data_fingerprint, base_fingerprint, settings.conditioning_seconds, settings.base.extend_vocabulary,
+             settings.study.seed, settings.training.eval_batch_size, corpus_paths(samples), str(directory), versions(),
+             code_digest())
         ).encode()
     ).hexdigest()[:16]  # fmt: skip
     target = cache / f"prepared-{key}"
@@ -54,12 +56,50 @@ def prepare(settings: Settings, cache: Path, progress: Progress) -> Prepared:
             made = _prepare_into(
                 settings, samples, directory, folder, target, data_fingerprint, base_fingerprint, progress
             )
+            made.dropped.extend([data_table(settings), line] for line in missing)
             write_text(folder / "prepared.json", made.to_json())
     return Prepared.from_json((target / "prepared.json").read_text(encoding="utf-8"))
 
 
+def data_table(settings: Settings) -> str:
+    """Where the rows come from, for a report."""
+    return " and ".join(filter(None, (settings.data.train, settings.data.eval)))
+
+
 def corpus_paths(samples: tuple[list[dict], list[dict]]) -> list[str]:
     return [row["audio_file"] for part in samples for row in part]
+
+
+@contextmanager
+def missing_files() -> Iterator[list[str]]:
+    """Collects what coqui's formatters only warn of: "5 files not found", rows of the table without their audio."""
+    found: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("TTS.tts.datasets.formatters")
+    handler.setLevel(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield found
+    finally:
+        logger.removeHandler(handler)
+
+
+def check_limits(settings: Settings, directory: Path) -> None:
+    """Raises UserError for lengths that the base has no positions for."""
+    data = settings.data
+    config = base.training_config(
+        directory, settings.conditioning_seconds, data.max_audio_seconds, data.max_text_tokens
+    )
+    seconds, tokens = base.limits(config)
+    if data.max_audio_seconds > seconds:
+        raise UserError(
+            f"data.max_audio_seconds is {data.max_audio_seconds}; the base has positions for {seconds:.1f} s: lower it"
+        )
+    if data.max_text_tokens > tokens:
+        raise UserError(
+            f"data.max_text_tokens is {data.max_text_tokens}; the base has positions for {tokens}: lower it"
+        )
 
 
 def _prepare_into(
@@ -80,12 +120,12 @@ def _prepare_into(
             f"base.path {directory}: its vocabulary lacks {' '.join(missing[:20])}{' …' if len(missing) > 20 else ''}"
             f" ({len(missing)} in all), and base.extend_vocabulary is off; turn it on, or extend the base"
         )
-    final = directory
-    if missing:
-        progress(f"extending the vocabulary by {len(missing)} tokens")
-        base.extend(directory, texts, data.language, settings.study.seed, folder / "base")
-        final = target / "base"
-    building_base = folder / "base" if missing else directory
+    # coqui overwrites an original model.pth when it loads it (`Xtts._load_checkpoint`); trials get a copy to load.
+    copied = bool(missing) or base.holds_a_config(directory / "model.pth")
+    if copied:
+        progress(f"extending the vocabulary by {len(missing)} tokens" if missing else "copying the base model")
+        base.extend(directory, missing, data.language, settings.study.seed, folder / "base")
+    building_base, final = (folder / "base", target / "base") if copied else (directory, directory)
     config = base.training_config(
         building_base, settings.conditioning_seconds, data.max_audio_seconds, data.max_text_tokens
     )
@@ -165,6 +205,9 @@ class building:
 
     def __enter__(self) -> Path:
         self.target.parent.mkdir(parents=True, exist_ok=True)
+        for left in self.target.parent.glob(".*-*.*"):  # by a process that was killed
+            if left.is_dir() and time.time() - left.stat().st_mtime > 86_400:
+                shutil.rmtree(left, ignore_errors=True)
         self.folder = Path(tempfile.mkdtemp(dir=self.target.parent, prefix=f".{self.target.name}."))
         return self.folder
 
@@ -185,6 +228,12 @@ def fingerprint_base(directory: Path) -> str:
     for name in base.FILES:
         digest.update(name.encode() + corpus.file_digest(directory / name))
     return digest.hexdigest()[:16]
+
+
+def code_digest() -> str:
+    """Of the sources that write the prepared files."""
+    names = ("base.py", "batches.py", "corpus.py", "evaluation.py", "prepare.py", "tokenizer.py")
+    return hashlib.sha256(b"".join((Path(__file__).parent / name).read_bytes() for name in names)).hexdigest()[:16]
 
 
 def versions() -> dict[str, str]:

@@ -26,7 +26,7 @@ class Step:
 
     lr: float  # applied by this update
     loss: float  # mean of the micro-batches, undivided
-    text_ce: float  # weighted as stock logs it (x 0.01)
+    text_ce: float  # nats per token; stock logs it times its weight, 0.01
     mel_ce: float
     norm_before: float  # L2 norm of the whole gradient
     norm_after: float  # the same as the optimizer saw it
@@ -39,7 +39,9 @@ class Recorder:
     Raises NotFinite from within `optimizer.step()`, before any weight changes, for a gradient that is not finite.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer, text_weight: float, mel_weight: float) -> None:
+        """The weights are those by which the model multiplies its two losses."""
+        self._weights = {"loss": 1.0, "loss_text_ce": text_weight, "loss_mel_ce": mel_weight}
         self.history: list[Step] = []
         self.micro_steps = 0
         self.train_seconds = 0.0
@@ -71,7 +73,7 @@ class Recorder:
         lr, norm_after, decay = self._applied
         # torch.nn.utils.clip_grad_norm_ returns the norm before it clips; without a clip stock logs 0.
         norm_before = float(losses[-1]["grad_norm"]) if grad_clip else norm_after
-        mean = {k: statistics.fmean(entry[k] for entry in losses) for k in ("loss", "loss_text_ce", "loss_mel_ce")}
+        mean = {k: statistics.fmean(entry[k] for entry in losses) / weight for k, weight in self._weights.items()}
         self.history.append(
             Step(lr, mean["loss"], mean["loss_text_ce"], mean["loss_mel_ce"], norm_before, norm_after, decay)
         )

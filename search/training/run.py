@@ -15,7 +15,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainerConfig
 
-from search.knobs import coqui_fields
+from search.knobs import coqui_fields, precision_fields
 from search.training import base, corpus
 from search.training.batches import PreparedDataset, training_batches
 from search.training.evaluation import Evaluator
@@ -104,15 +104,6 @@ def run_config(spec: TrialSpec, prepared: Prepared) -> GPTTrainerConfig:
     # Console lines and dashboards are the study's; stock's would report at its own steps.
     config.print_step = config.plot_step = config.save_step = config.log_model_step = 2**62
     return config
-
-
-def precision_fields(precision: str) -> dict[str, Any]:
-    """coqui's fields for a precision: bf16 is autocast of the training step; evaluation stays fp32."""
-    return {
-        "mixed_precision": precision == "bf16",
-        "precision": "bf16" if precision == "bf16" else "fp16",  # read by stock only with mixed_precision
-        "allow_tf32": precision == "tf32",
-    }
 
 
 class RunFiles:

@@ -40,6 +40,10 @@ def extended_vocabulary(vocabulary: Path, added: list[str]) -> str:
     """
     content = json.loads(vocabulary.read_text(encoding="utf-8"))
     model = content["model"]["vocab"]
+    for token in content["added_tokens"]:
+        # `tokenizers` numbers an added token that the model does not know after the model's last id, whatever the
+        # file says: with a longer model vocabulary [START] would move.
+        model.setdefault(token["content"], token["id"])
     next_id = 1 + max([*model.values(), *(token["id"] for token in content["added_tokens"])])
     for i, token in enumerate(added):
         if token.startswith("[") and len(token) > 1:

@@ -44,7 +44,8 @@ class StudyTrainer(Trainer):
             eval_samples=[],
             parse_command_line_args=False,
         )
-        self.recorder = Recorder(self.optimizer[0])
+        args = config.model_args
+        self.recorder = Recorder(self.optimizer[0], args.gpt_loss_text_ce_weight, args.gpt_loss_mel_ce_weight)
 
     def save_training_script(self) -> None:
         """Stock copies sys.argv[0] into every run folder; the study records its commit instead."""
