@@ -5,7 +5,7 @@ TRIALS ?= 40
 ARGS ?=
 BIN := .venv/bin
 
-.PHONY: study test check test-full experiments lock clean
+.PHONY: study test check test-full experiments miniature-weights lock clean
 
 study: .venv/.runtime
 	$(BIN)/python study.py --trials $(TRIALS) $(ARGS)
@@ -25,7 +25,7 @@ test-full: .venv/.development
 
 # The figures of docs/experiments.md.
 experiments: .venv/.runtime
-	$(BIN)/python -m docs.experiments
+	$(BIN)/python docs/experiments.py
 
 # Trains the weights of the miniature base again and writes search/miniature/weights.npz.
 miniature-weights: .venv/.runtime

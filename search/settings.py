@@ -88,7 +88,7 @@ class Space(_Section):
 class Pruning(_Section):
     median: bool = True
     startup_trials: Annotated[int, Field(ge=1)] = 6  # completed trials before the median rule judges
-    warmup_evaluations: Annotated[int, Field(ge=0)] = 3  # of a trial, before the median rule judges it
+    warmup_evaluations: Annotated[int, Field(ge=0)] = 4  # of a trial, before the median rule judges it
     two_increases: bool = True
     n_increases: Annotated[int, Field(ge=1)] = 2
     min_delta: Annotated[float, Field(ge=0)] = 0.0  # nats; a smaller rise is none

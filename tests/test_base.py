@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from TTS.tts.configs.xtts_config import XttsConfig
-from TTS.tts.models.xtts import Xtts
+from TTS.tts.models.xtts import Xtts, _legacy_safe_globals
 
 from search.errors import UserError
 from search.settings import load
@@ -160,6 +160,20 @@ def test_a_checkpoint_that_would_run_code_is_refused(copy: Path) -> None:
     torch.save({"model": {}, "config": Path}, copy / "model.pth")
     with pytest.raises(UserError, match="cannot be loaded"):
         base.check(copy)
+
+
+def test_an_original_checkpoint_is_not_overwritten(copy: Path, tmp_path: Path) -> None:
+    """XTTS-v2's own model.pth holds a pickled XttsConfig; coqui's loader replaces the file on the way."""
+    state = torch.load(copy / "model.pth", weights_only=True)
+    with _legacy_safe_globals():  # the classes' names of that time
+        torch.save({**state, "config": XttsConfig()}, copy / "model.pth")
+    before = (copy / "model.pth").read_bytes()
+    assert base.holds_a_config(copy / "model.pth")
+    base.check(copy)
+    base.extend(copy, [], "en", 1, tmp_path / "made")
+    assert not base.holds_a_config(tmp_path / "made" / "model.pth")
+    base.load_model(base.training_config(tmp_path / "made", (0.5, 1.0), 5.0, 100))
+    assert (copy / "model.pth").read_bytes() == before
 
 
 def test_a_vocabulary_without_start_is_refused(copy: Path) -> None:

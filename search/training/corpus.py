@@ -92,14 +92,20 @@ def read_samples(data: Data, root: Path, seed: int) -> tuple[list[dict[str, Any]
     return [row for row in rows if row["audio_file"] not in names], held_out
 
 
-def _format(data: Data, root: Path, table: str, field: str) -> list[dict[str, Any]]:
-    dataset = BaseDatasetConfig(
+def dataset_config(data: Data, root: Path, train: str, held_out: str = "") -> BaseDatasetConfig:
+    """coqui's description of the data."""
+    return BaseDatasetConfig(
         formatter=data.formatter,
         dataset_name="study",
         path=str(root),
-        meta_file_train=table,
+        meta_file_train=train,
+        meta_file_val=held_out,
         language=data.language,
     )
+
+
+def _format(data: Data, root: Path, table: str, field: str) -> list[dict[str, Any]]:
+    dataset = dataset_config(data, root, table)
     try:
         rows: list[dict[str, Any]] = load_tts_samples(BaseTTSConfig(datasets=[dataset]), eval_split=False)[0]
     except Exception as error:  # formatters are 30 small parsers, each failing in its own way on a malformed table

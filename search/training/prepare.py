@@ -54,7 +54,7 @@ def prepare(settings: Settings, cache: Path, progress: Progress) -> Prepared:
     if not (target / "prepared.json").exists():
         with building(target) as folder:
             made = _prepare_into(
-                settings, samples, directory, folder, target, data_fingerprint, base_fingerprint, progress
+                settings, samples, root, directory, folder, target, data_fingerprint, base_fingerprint, progress
             )
             made.dropped.extend([data_table(settings), line] for line in missing)
             write_text(folder / "prepared.json", made.to_json())
@@ -105,6 +105,7 @@ def check_limits(settings: Settings, directory: Path) -> None:
 def _prepare_into(
     settings: Settings,
     samples: tuple[list[dict], list[dict]],
+    root: Path,
     directory: Path,
     folder: Path,
     target: Path,
@@ -152,6 +153,8 @@ def _prepare_into(
     ).to_dict()
     for name in ("tokenizer_file", "mel_norm_file", "dvae_checkpoint", "xtts_checkpoint"):
         final_config["model_args"][name] = str(final / Path(final_config["model_args"][name]).name)
+    final_config["datasets"] = [corpus.dataset_config(data, root, data.train, data.eval or "").to_dict()]
+    final_config["languages"] = sorted({*final_config["languages"], data.language})
     return Prepared(
         directory=str(target),
         train_clips=len(clips.train),

@@ -1,0 +1,252 @@
+"""Whole searches with real processes and signals: exact counts, resumption, nobody left alive."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import psutil
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from search.launcher import Launcher
+from search.training.child import run_child
+from search.trial import TrialSpec
+from tests.conftest import ROOT
+
+# Trials of 20 optimizer steps, some 3 s each; gentle enough that most of them finish.
+SHORT = ("--set", "training.steps=40", "--set", "training.truncation=0.5", "--set", "training.evaluations=5")
+
+
+class Search:
+    """`study.py` as a user runs it, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.study = folder / "runs" / "miniature"
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, str(ROOT / "study.py"), *arguments, *SHORT],
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *arguments: str) -> str:
+        """The output of a search that must end well."""
+        process = self.start(*arguments)
+        output, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, output
+        return output
+
+    def trials(self) -> list[FrozenTrial]:
+        storage = f"sqlite:///{self.study / 'study.db'}"
+        return optuna.load_study(study_name="miniature", storage=storage).get_trials()
+
+    def states(self) -> Counter[TrialState]:
+        return Counter(trial.state for trial in self.trials())
+
+    def finished(self) -> int:
+        return self.states()[TrialState.COMPLETE] + self.states()[TrialState.PRUNED]
+
+
+@pytest.fixture
+def search(tmp_path: Path, cache: Path) -> Search:  # noqa: ARG001 (the cache is set up)
+    return Search(tmp_path)
+
+
+def wait_for(process: subprocess.Popen[str], text: str) -> list[str]:
+    """Reads the process's output up to the first line with `text`."""
+    lines = []
+    assert process.stdout
+    for line in process.stdout:
+        lines.append(line)
+        if text in line:
+            return lines
+    raise AssertionError(f"no {text!r} in:\n{''.join(lines)}")
+
+
+def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def assert_all_gone(processes: list[psutil.Process]) -> None:
+    _, alive = psutil.wait_procs(processes, timeout=20)
+    assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
+
+
+def run_children(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that train: children of the fork server, which is the one with children."""
+    return [child for p in processes for child in p.children()]
+
+
+@pytest.mark.timeout(900)
+def test_whatever_is_killed_the_same_command_finishes_the_study(search: Search) -> None:
+    """A child by kill -9, then the supervisor by SIGINT, kill -9, SIGTERM and two Ctrl-C: 8 finished trials in all."""
+    command = ("--trials", "8", "--workers", "2")
+
+    process = search.start(*command)
+    wait_for(process, "trial 1  step 4")
+    everyone = descendants(process)
+    os.kill(run_children(everyone)[0].pid, signal.SIGKILL)
+    wait_for(process, "crashed")
+    wait_for(process, "step 4")
+    everyone = descendants(process)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command continues" in output
+    assert_all_gone(everyone)
+    assert TrialState.RUNNING not in search.states()
+
+    process = search.start(*command)
+    wait_for(process, "step 8")
+    everyone = descendants(process)
+    process.kill()
+    process.wait()
+    assert_all_gone(everyone)
+    assert search.states()[TrialState.RUNNING] == 2
+
+    process = search.start(*command)
+    wait_for(process, "step 4")
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert TrialState.RUNNING not in search.states()
+
+    process = search.start(*command)
+    wait_for(process, "step 4")
+    everyone = descendants(process)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert_all_gone(everyone)
+
+    output = search.run(*command)
+    assert search.finished() == 8
+    assert search.states()[TrialState.RUNNING] == search.states()[TrialState.WAITING] == 0
+    trials = search.trials()
+    assert [trial.number for trial in trials] == list(range(len(trials)))
+    completed = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    assert Counter(t.user_attrs["baseline"] for t in completed if "baseline" in t.user_attrs) == {
+        "V0": 1,
+        "V1": 1,
+        "V2": 1,
+    }
+    interrupted = [t for t in trials if t.state == TrialState.FAIL]
+    by_number = {t.user_attrs["retry_of"]: t for t in trials if "retry_of" in t.user_attrs}
+    for trial in interrupted:
+        assert by_number[trial.number].params == trial.params or not trial.params
+    assert "Exported" in output
+
+
+@pytest.mark.timeout(600)
+def test_a_search_from_start_to_export(search: Search) -> None:
+    """Files, count, table, export, resumption to more trials, status and replay, as a user meets them."""
+    output = search.run("--trials", "4")
+    assert output.splitlines()[0].startswith("Searching the miniature")
+    assert search.finished() == 4
+    for part in ("trial 0 (baseline V0)  started", "untouched base model", "Optimizer steps: ", "Time: "):
+        assert part in output
+    exported = json.loads((search.study / "best_config.json").read_text(), parse_constant=refuse_constant)
+    best = min((t for t in search.trials() if t.state == TrialState.COMPLETE), key=lambda t: t.value)
+    assert exported["evidence"]["trial"] == best.number
+    assert exported["evidence"]["value"] == best.value
+    assert exported["schedule"]["horizon"] == 40
+    assert exported["coqui_config"]["lr"] == best.params["lr"]
+    assert exported["confirmed"] is False
+    for number in range(4):
+        folder = search.study / "trials" / str(number)
+        assert {"spec.json", "log.txt", "evaluations.csv", "steps.csv", "record.json"} <= {
+            f.name for f in folder.iterdir()
+        }
+        assert sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) < 2_000_000
+
+    search.run("--trials", "5")
+    assert search.finished() == 5
+    assert "5 finished trials" in search.run("--trials", "5")  # nothing left to do
+    assert search.finished() == 5
+
+    shown = study(search, "status")
+    assert "5 finished trials" in shown.stdout
+    replayed = study(search, "replay", str(best.number))
+    assert (
+        "5 of 5 recorded evaluations are the same bit for bit." in replayed.stdout
+        or best.user_attrs["stop_reason"] != "finished"
+    )
+    assert " difference +0.0e+00" in replayed.stdout
+
+    changed = study(search, "--trials", "5", "--set", "training.batch_size=6", *SHORT)
+    assert changed.returncode == 2
+    assert "batch_size: 4 there, 6 here" in changed.stderr
+    assert len(changed.stderr.splitlines()) == 1
+
+
+def refuse_constant(name: str) -> float:
+    raise AssertionError(f"{name} is no JSON")
+
+
+def study(search: Search, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "study.py"), *arguments]
+    return subprocess.run(command, cwd=search.folder, capture_output=True, text=True, timeout=240)
+
+
+def test_a_second_search_of_a_running_study_is_refused(search: Search) -> None:
+    search.study.mkdir(parents=True)
+    import fcntl
+
+    with open(search.study / ".lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        refused = study(search, "--trials", "3")
+    assert refused.returncode == 2
+    assert "is being searched by another process" in refused.stderr
+
+
+@pytest.mark.timeout(300)
+def test_the_same_spec_gives_the_same_evaluations_side_by_side(make_spec: Callable[..., TrialSpec]) -> None:
+    """Three children at once on two cores, one of them on another seed: the other two agree bit by bit."""
+    launcher = Launcher()
+    specs = [make_spec(12, evaluations=4), make_spec(12, evaluations=4), make_spec(12, evaluations=4, seed=2)]
+    children = [launcher.start(run_child, spec.to_json()) for spec in specs]
+    results: list[list[float]] = []
+    for child in children:
+        values = []
+        while (message := child.receive(120)) is not None and message["kind"] != "end":
+            if message["kind"] == "evaluation":
+                values.append(message["mel_ce"])
+        child.close()
+        results.append(values)
+    assert len(results[0]) == 4
+    assert results[0] == results[1]
+    assert results[0] != results[2]
+
+
+def test_the_supervisor_imports_no_torch() -> None:
+    """All that a search imports in the supervisor's process, down to the launcher of the children."""
+    code = (
+        "import sys, study, search.session, search.supervisor, search.view, search.report, search.export\n"
+        "print([m for m in ('torch', 'TTS', 'trainer', 'transformers') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_child_whose_supervisor_is_gone_ends_itself(make_spec: Callable[..., TrialSpec]) -> None:
+    """Not through the supervisor's tests above, where the fork server dies with it: the pipe alone."""
+    launcher = Launcher()
+    child = launcher.start(run_child, make_spec(10_000, evaluations=50).to_json())
+    assert child.receive(120) == {"kind": "started"}
+    process = psutil.Process(child.pid)
+    child._connection.close()
+    _, alive = psutil.wait_procs([process], timeout=20)
+    assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
