@@ -2,13 +2,16 @@
 
 import json
 import multiprocessing
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from search.training import child
 
+ROOT = Path(__file__).parent.parent
 KILL_AFTER = 30.0  # seconds that a child has to obey "stop"
 
 
@@ -62,6 +65,9 @@ class Launcher:
     """The fork server of one supervisor. Starting it costs the import of torch and TTS, once."""
 
     def __init__(self) -> None:
+        # The server looks for the modules that it preloads in its own path, which lacks this checkout when the working
+        # folder is another (CPython issue 126631), and passes over what it does not find: each child would import torch.
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["__main__", *child.PRELOAD])
 

@@ -63,7 +63,7 @@ def test_help_takes_less_than_a_second_of_cpu(study_py: CommandLine) -> None:
 
 
 def test_help_does_not_load_what_it_does_not_need() -> None:
-    code = "import sys, study\ntry: study.app(['--help'])\nexcept SystemExit: pass\nprint('loaded', *sys.modules)"
+    code = "import sys, study\ntry: study.search(['--help'])\nexcept SystemExit: pass\nprint('loaded', *sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = result.stdout.splitlines()[-1].split()
     assert loaded[0] == "loaded"
@@ -120,6 +120,11 @@ def test_imports_point_one_way(source: str) -> None:
         (["--set", "training"], ["--set 'training'", "section.key=value"]),
         (["status", "--study", "other"], ["study 'other' does not exist", "--study"]),
         (["replay", "3"], ["trial 3 of study 'miniature'", "spec.json"]),
+        (["--trials", "many"], ["--trials", "'many'", "integer"]),
+        (["--bogus"], ["--bogus"]),
+        (["watch"], ["'watch'"]),
+        (["replay"], ["NUMBER"]),
+        (["--study", "other", "status"], ["options go after the command: study.py status"]),
     ],
 )
 def test_bad_input_gives_one_line_and_leaves_nothing(
@@ -159,7 +164,8 @@ def test_status_shows_a_running_trial_and_the_results(study_py: CommandLine, mon
     result = study_py("status")
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
-    assert lines[0].startswith("running: trial 1  step 20/200  eval 4.5000")
+    assert lines[0].startswith("running for ")
+    assert "trial 1  step 20/200  eval 4.5000  lr " in lines[0]
     assert any(line.split()[:3] == ["0", "4.5000", "20"] for line in lines)
     assert "1 finished trials: 1 finished, 1 running" in lines
     assert not study_py.cache.exists()

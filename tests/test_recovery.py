@@ -174,6 +174,12 @@ def test_results_are_not_run_again(reason: StopReason) -> None:
     assert recover(study, 2) == 0
 
 
+def test_a_trial_that_another_tool_failed_is_not_run_again() -> None:
+    study = optuna.create_study()
+    study.tell(ask(study, owner()), state=TrialState.FAIL)
+    assert recover(study, 2) == 0
+
+
 def test_fail_leaves_a_trial_that_someone_else_has_finished() -> None:
     study = optuna.create_study()
     trial = ask(study, owner())

@@ -1,6 +1,7 @@
 import io
 import json
 import math
+import sqlite3
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -64,9 +65,19 @@ def settings(tmp_path: Path) -> Settings:
     return miniature(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of a new study; a copy takes a fifth of the time."""
+    settings = miniature(tmp_path_factory.mktemp("empty"))
+    storage.open_study(settings, PREPARED)
+    return settings.directory / "study.db"
+
+
 @pytest.fixture
-def study(settings: Settings) -> optuna.Study:
-    return storage.open_study(settings, PREPARED)
+def study(settings: Settings, empty: Path) -> optuna.Study:
+    with sqlite3.connect(empty) as source, sqlite3.connect(settings.directory / "study.db") as target:
+        source.backup(target)
+    return storage.load_study(settings)
 
 
 def record(steps: int, inert: list[str]) -> dict[str, Any]:

@@ -241,11 +241,29 @@ def test_the_supervisor_imports_no_torch() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_children_start_with_torch_loaded_wherever_the_search_runs(
+    make_spec: Callable[..., TrialSpec], tmp_path: Path
+) -> None:
+    """The fork server passes over a module that it cannot find, and each child would import torch anew."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from search.launcher import Launcher\n"
+        "from search.training.child import run_child\n"
+        "child = Launcher().start(run_child, open(sys.argv[2]).read())\n"
+        "print(child.receive(120))\n"
+    )
+    spec = tmp_path / "spec.json"
+    spec.write_text(make_spec(2).to_json())
+    command = [sys.executable, "-c", code, str(ROOT), str(spec)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    assert done.stdout.strip() == "{'kind': 'started', 'preloaded': True}", done.stderr
+
+
 def test_a_child_whose_supervisor_is_gone_ends_itself(make_spec: Callable[..., TrialSpec]) -> None:
     """Not through the supervisor's tests above, where the fork server dies with it: the pipe alone."""
     launcher = Launcher()
     child = launcher.start(run_child, make_spec(10_000, evaluations=50).to_json())
-    assert child.receive(120) == {"kind": "started"}
+    assert child.receive(120) == {"kind": "started", "preloaded": True}
     process = psutil.Process(child.pid)
     child._connection.close()
     _, alive = psutil.wait_procs([process], timeout=20)

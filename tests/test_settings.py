@@ -78,6 +78,7 @@ BAD_FILES = [
     ("[data]\npath = 'speech'\n[training]\nepochs = 5\nsteps = 500", ["training: give epochs or steps, not both"]),
     ("[space]\npreset = 'huge'", ["space.preset is 'huge'", "xtts-v2, miniature"]),
     ("[space]\nfile = 'nowhere.toml'", ["space.file is", "my-project/nowhere.toml", "does not exist"]),
+    ("[space]\nfile = 'speech'", ["space.file is", "my-project/speech", "cannot be read"]),
     ("[space]\npreset = 'miniature'\nfile = 'space.toml'", ["space: give preset or file, not both"]),
     ("[pruning]\nn_increases = 0", ["pruning.n_increases is 0", "greater than or equal to 1"]),
     ("[pruning]\nmin_delta = -0.1", ["pruning.min_delta is -0.1", "greater than or equal to 0"]),

@@ -235,7 +235,7 @@ def test_a_study_of_another_tool_is_refused(tmp_path: Path) -> None:
 def test_a_look_leaves_a_foreign_database_alone(tmp_path: Path) -> None:
     settings = miniature(tmp_path)
     with sqlite3.connect(settings.directory / "study.db") as connection:
-        connection.execute("CREATE TABLE mine (x)")
+        connection.execute("CREATE TABLE cookbook (recipe)")
     before = (settings.directory / "study.db").read_bytes()
     assert not storage.exists(settings)
     assert (settings.directory / "study.db").read_bytes() == before
@@ -278,7 +278,7 @@ def fired(settings: Settings, values: Sequence[float]) -> list[str | None]:
     ("overrides", "values", "expected"),
     [
         ({}, [0.5, 0.4, 0.3, 0.2], [None] * 4),
-        ({}, [3, 2.8, 2.6, 2.4], [None, None, None, "median"]),  # after three evaluations of warm-up
+        ({"pruning.warmup_evaluations": 3}, [3, 2.8, 2.6, 2.4], [None, None, None, "median"]),
         ({}, [1, 2, 3, 4], [None, None, "two_increases", "two_increases"]),
         ({"pruning.warmup_evaluations": 0}, [3, 2], ["median", "median"]),
         ({"pruning.startup_trials": 7}, [3, 2.8, 2.6, 2.4], [None] * 4),

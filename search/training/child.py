@@ -82,7 +82,7 @@ def run_child(spec_json: str, connection: Connection) -> None:
     spec = TrialSpec.from_json(spec_json)
     _detach(Path(spec.directory) / "log.txt", spec.device)
     line = Line(connection)
-    line.say("started")
+    line.say("started", preloaded="search.training.preload" in sys.modules)
 
     def run() -> dict[str, Any]:
         from search.training.run import run_trial  # torch
