@@ -28,7 +28,7 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--trials", type=int, help="Finished trials in all (default 40); the same command resumes.")
-@click.option("--workers", type=int, help="Slots; default: one a visible GPU, one on a CPU.")
+@click.option("--workers", type=int, help="Slots; default: one a visible GPU, one on a CPU (the miniature: two).")
 @click.option("--seed", type=int, help="Of the sampler and of every run.")
 @common
 @click.pass_context
@@ -39,7 +39,7 @@ def search(context: click.Context, trials: int | None, workers: int | None, seed
     """
     flags = {"study.trials": trials, "study.workers": workers, "study.seed": seed}
     if context.invoked_subcommand is not None:
-        if any(value for value in (*flags.values(), *given.values())):
+        if any(value not in (None, ()) for value in (*flags.values(), *given.values())):
             raise click.UsageError(f"options go after the command: study.py {context.invoked_subcommand} …")
         return
     settings = load_settings(given, flags)

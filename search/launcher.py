@@ -66,7 +66,7 @@ class Launcher:
 
     def __init__(self) -> None:
         # The server looks for the modules that it preloads in its own path, which lacks this checkout when the working
-        # folder is another (CPython issue 126631), and passes over what it does not find: each child would import torch.
+        # folder is another, and passes over what it does not find: each child would import torch.
         os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["__main__", *child.PRELOAD])

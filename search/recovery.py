@@ -24,7 +24,10 @@ def is_dead(owned_by: dict[str, Any] | None) -> bool:
     if not owned_by or owned_by["host"] != socket.gethostname():
         return False
     try:
-        return bool(abs(psutil.Process(owned_by["pid"]).create_time() - owned_by["started"]) > 1)
+        process = psutil.Process(owned_by["pid"])
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return True
+        return bool(abs(process.create_time() - owned_by["started"]) > 1)
     except psutil.NoSuchProcess:
         return True
 
@@ -72,7 +75,8 @@ def requeue(study: optuna.Study, max_retries: int) -> int:
             and attempt + counts <= max_retries
         ):
             kept = {k: v for k, v in trial.user_attrs.items() if k == "baseline"}
-            params = trial.params or trial.system_attrs.get("fixed_params", {})
+            # A queued trial may have been cut short before it was asked for all that it was queued with.
+            params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
             study.enqueue_trial(params, user_attrs={**kept, "retry_of": trial.number, "attempt": attempt + counts})
             queued += 1
     return queued

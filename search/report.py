@@ -56,7 +56,7 @@ class Findings:
     def completed(self) -> list[Row]:
         """COMPLETE trials, the best first."""
         done = [row for row in self.rows if row.trial.state == TrialState.COMPLETE]
-        return sorted(done, key=lambda row: row.trial.value or math.inf)
+        return sorted(done, key=lambda row: math.inf if row.trial.value is None else row.trial.value)
 
     @property
     def judged(self) -> list[Row]:
@@ -122,7 +122,7 @@ def _described(row: Row, space: SearchSpace) -> str:
     """The trial's parameters in words; nothing while it is being asked for."""
     try:
         return space.from_params(row.trial.params).describe()
-    except KeyError:
+    except (KeyError, ValueError):
         return ""
 
 
@@ -141,7 +141,14 @@ def verdict(findings: Findings, best: Row, space: SearchSpace) -> list[str]:
     stock = next((row for row in findings.judged if row.baseline == "V0" and row.best), None)
     if stock and stock.best:
         margin = stock.best.mel_ce - best.trial.value
-        lines.append(f"It is {margin:.4f} below the stock recipe (V0, {stock.best.mel_ce:.4f}).")
+        if stock.trial.number == best.trial.number:
+            lines.append("It is the stock recipe (V0): no other trial was better.")
+        elif margin > 0:
+            lines.append(f"It is {margin:.4f} below the stock recipe (V0, {stock.best.mel_ce:.4f}).")
+        else:
+            lines.append(
+                f"The stock recipe (V0) came to {stock.best.mel_ce:.4f} before it was stopped ({stock.reason})."
+            )
     lines.append("One seed and a truncated run each: the order of close trials is not proven.")
     lines += [f"Warning: {text}; widen the range." for text in space.at_edge(best.trial.params)]
     lines += [f"Did not act in trial {best.trial.number}: {text}" for text in (best.record or {}).get("inert", [])]

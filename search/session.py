@@ -106,9 +106,13 @@ def prepare(settings: Settings, launcher: Launcher, view: View) -> Prepared:
 
 
 def slots(settings: Settings) -> list[str | None]:
-    """The device of each slot: one a visible GPU, one on a CPU, or `study.workers` of them over the GPUs in turn."""
+    """The device of each slot: one a visible GPU, one on a CPU, or `study.workers` of them over the GPUs in turn.
+
+    The miniature, whose runs use one core each, has two on a CPU.
+    """
     gpus: list[str | None] = [*visible_gpus()]
-    count = settings.study.workers or max(1, len(gpus))
+    on_cpu = min(2, os.cpu_count() or 1) if settings.is_miniature else 1
+    count = settings.study.workers or len(gpus) or on_cpu
     return [gpus[i % len(gpus)] if gpus else None for i in range(count)]
 
 

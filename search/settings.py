@@ -61,7 +61,7 @@ class Training(_Section):
     batch_size: Annotated[int, Field(ge=2)] = 2
     accumulation: Annotated[int, Field(ge=1)] = 8
     eval_batch_size: Annotated[int, Field(ge=1)] = 8
-    epochs: Annotated[float, Field(gt=0)] | None = None  # of the full run; None with steps None is 10
+    epochs: Annotated[float, Field(gt=0, le=100_000)] | None = None  # of the full run; None with steps None is 10
     steps: Annotated[int, Field(ge=2)] | None = None  # optimizer steps of the full run, instead of epochs
     truncation: Annotated[float, Field(gt=0, le=1)] = 0.2  # a trial runs this share of the full run
     evaluations: Annotated[int, Field(ge=2, le=50)] = 10  # of a trial
@@ -91,7 +91,7 @@ class Pruning(_Section):
     warmup_evaluations: Annotated[int, Field(ge=0)] = 4  # of a trial, before the median rule judges it
     two_increases: bool = True
     n_increases: Annotated[int, Field(ge=1)] = 2
-    min_delta: Annotated[float, Field(ge=0)] = 0.0  # nats; a smaller rise is none
+    min_delta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # nats; a smaller rise is none
 
 
 class Settings(_Section):
@@ -159,6 +159,11 @@ class Settings(_Section):
     def to_toml(self) -> str:
         """The settings as resolved, for the study's folder. No password."""
         values = self.model_dump(mode="json", exclude_none=True)
+        # Absolute, so that the file means the same from its place in the study's folder.
+        values["study"]["directory"] = str(self.study.directory.absolute())
+        for section, key in (("data", "path"), ("base", "path"), ("space", "file")):
+            if values[section].get(key, MINIATURE) != MINIATURE:
+                values[section][key] = str(Path(values[section][key]).absolute())
         if "storage" in values["study"]:
             values["study"]["storage"] = safe_url(values["study"]["storage"])
         return "# The settings of this study as resolved; written by study.py.\n" + tomli_w.dumps(values)
@@ -177,6 +182,14 @@ MINIATURE_SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
+_EXCLUSIVE = {
+    "training.epochs": "training.steps",
+    "training.steps": "training.epochs",
+    "space.preset": "space.file",
+    "space.file": "space.preset",
+}
+
+
 def load(path: Path | None, overrides: Mapping[str, Any]) -> Settings:
     """Settings from `path` (None: `study.toml` of the working folder, or else the miniature) under `overrides`.
 
@@ -191,6 +204,10 @@ def load(path: Path | None, overrides: Mapping[str, Any]) -> Settings:
         if not field:
             raise UserError(f"setting {key!r} is not of the form section.key=value")
         values.setdefault(section, {})[field] = value
+        if key in _EXCLUSIVE:  # a flag wins over the other form in the file
+            other_section, _, other = _EXCLUSIVE[key].partition(".")
+            if _EXCLUSIVE[key] not in overrides:
+                values.get(other_section, {}).pop(other, None)
     if values.get("data", {}).get("path", MINIATURE) == values.get("base", {}).get("path", MINIATURE) == MINIATURE:
         values = _merged(MINIATURE_SETTINGS, values)
     elif "name" not in values.get("study", {}):
@@ -219,7 +236,7 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
             raise UserError(f"{path}: unknown key {section!r} outside a section; sections are {allowed}")
     for section, key in (("data", "path"), ("base", "path"), ("space", "file"), ("study", "directory")):
         value = values.get(section, {}).get(key)
-        if isinstance(value, str) and value != MINIATURE:
+        if isinstance(value, str) and (value != MINIATURE or section in ("space", "study")):
             values[section][key] = str((path.absolute().parent / Path(value).expanduser()).resolve())
     return values
 
@@ -227,7 +244,8 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
 def _merged(defaults: dict[str, dict[str, Any]], values: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     sections = {**defaults, **values}
     merged = {name: {**defaults.get(name, {}), **values.get(name, {})} for name in sections}
-    if "steps" in values.get("training", {}):
+    given = values.get("training", {})
+    if "steps" in given and "epochs" not in given:
         merged["training"].pop("epochs", None)
     return merged
 
@@ -235,9 +253,7 @@ def _merged(defaults: dict[str, dict[str, Any]], values: dict[str, dict[str, Any
 def _explain(error: ValidationError, path: Path | None) -> str:
     """The first complaint of pydantic as `field: value; what is allowed`."""
     first = error.errors(include_url=False)[0]
-    place = ".".join(
-        str(part) for part in first["loc"] if not str(part).startswith(("literal", "function", "constrained"))
-    )
+    place = ".".join(str(part) for part in first["loc"][:2])  # what follows are the branches of a union
     source = f"{path}: " if path else ""
     if first["type"] == "extra_forbidden":
         model: Any = Settings
@@ -266,6 +282,11 @@ def _check_paths(settings: Settings) -> None:
         missing = [name for name in wanted if not (Path(base.path) / name).is_file()]
         if missing:
             raise UserError(f"base.path {base.path} lacks {', '.join(missing)}; an XTTS base has {', '.join(wanted)}")
+    for folder in (settings.directory, *settings.directory.parents):
+        if folder.exists() and not folder.is_dir():
+            raise UserError(
+                f"study.directory is {settings.study.directory}, but {folder} is a file; name another folder"
+            )
     low, high = settings.conditioning_seconds
     if low > high:
         raise UserError(f"data.min_conditioning_seconds is {low}, above data.max_conditioning_seconds {high}")
@@ -278,11 +299,15 @@ def _check_storage(settings: Settings) -> None:
         url = make_url(settings.study.storage)
         if url.drivername != "postgres":  # an old name, which the storage translates
             url.get_dialect()
-    except (ArgumentError, ImportError) as error:
+    except (ArgumentError, ImportError, ValueError) as error:
         raise UserError(
             f"study.storage is {safe_url(settings.study.storage)!r}, no database URL of SQLAlchemy's; give one like"
             " sqlite:///study.db or postgresql+psycopg://user@host/database"
         ) from error
+    if url.drivername.startswith("sqlite") and url.database in (None, "", ":memory:"):
+        raise UserError(
+            "study.storage is a database in memory, which slots cannot share; name a file: sqlite:///study.db"
+        )
     folder = Path(url.database or "").parent
     if url.drivername.startswith("sqlite") and not folder.is_dir():
         raise UserError(
@@ -292,5 +317,6 @@ def _check_storage(settings: Settings) -> None:
 
 def safe_url(url: str) -> str:
     """`url` fit for a screen or a file: its password, also one among the query parameters, is ***."""
-    hidden = re.sub(r"(://[^:/@?#]*):[^@]*@", r"\1:***@", url)
+    # From the first colon to the last @: a password may hold any sign, escaped or not.
+    hidden = url if url.startswith("sqlite") else re.sub(r"(://[^:]*):.*@", r"\1:***@", url)
     return re.sub(r"([?&][^=&]*(?:password|passwd|pwd|secret)[^=&]*=)[^&]*", r"\1***", hidden, flags=re.IGNORECASE)

@@ -93,7 +93,8 @@ def open_study(settings: Settings, prepared: Prepared) -> optuna.Study:
         pruner=make_pruner(settings, prepared),
     )
     stored = study.user_attrs.get("fingerprint")
-    if stored is None and study.get_trials(deepcopy=False):
+    foreign = study.get_trials(deepcopy=False) or study.directions != [optuna.study.StudyDirection.MINIMIZE]
+    if stored is None and foreign:
         raise UserError(
             f"study {settings.study.name!r} in {safe_url(settings.storage_url)} was not made by xtts-study; give this"
             " search another name with --study"
@@ -162,6 +163,9 @@ def _has_tables(settings: Settings) -> bool:
     engine = create_engine(url)
     try:
         return bool(inspect(engine).has_table("studies"))
+    except SQLAlchemyError as error:
+        reason = _first_line(error, settings.storage_url)
+        raise UserError(f"study.storage {safe_url(settings.storage_url)} cannot be read: {reason}") from error
     finally:
         engine.dispose()
 
@@ -176,7 +180,7 @@ def with_driver(url: str) -> str:
 
 def _first_line(error: Exception, url: str) -> str:
     """The reason without the password, which a driver may repeat."""
-    text = str(error).strip().splitlines()[0]
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
     password = make_url(url).password
     return text.replace(str(password), "***") if password else text
 

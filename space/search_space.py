@@ -281,6 +281,8 @@ class _Reader:
             raise ValueError(f"{name} is missing; give [{name}] with low and high, or value")
         found = self.section(name, ("low", "high", "log", "value"), {"log": False})
         if "value" in found:
+            if "low" in found or "high" in found:
+                raise ValueError(f"{name} has a value and a range; give value, or low and high")
             found["low"] = found["high"] = found["value"]
             found["log"] = False
         for key in ("low", "high"):
@@ -302,5 +304,10 @@ class _Reader:
             raise ValueError(f"baseline {entry} has no name")
         try:
             return Baseline(str(values.pop("name")), Hyperparameters.from_dict(values))
-        except (TypeError, ValueError) as error:
+        except TypeError as error:
+            raise ValueError(
+                f"baseline {entry}: allowed are name, lr, weight_decay, milestones, gamma and clip_norm; lr and"
+                " weight_decay are needed"
+            ) from error
+        except ValueError as error:
             raise ValueError(f"baseline {entry}: {error}") from error

@@ -39,7 +39,7 @@ def test_conditioning_is_a_slice_of_the_clip(prepared: Prepared) -> None:
 
 
 def test_a_batch_of_one_can_be_masked_whole(make_spec: Callable[..., TrialSpec]) -> None:
-    """Why training.batch_size starts at 2: stock's mask, in the wrong unit, can leave no target, and the loss is NaN."""
+    """Why training.batch_size starts at 2: stock's mask, in the wrong unit, can leave no target. The loss is NaN."""
     run = build(make_spec(2))
     model = run.trainer.model
     dataset = PreparedDataset(

@@ -55,7 +55,7 @@ def test_two_optimizer_steps_fit_into_13_gb(cache: Path, tmp_path: Path) -> None
     (tmp_path / "study.toml").write_text(
         '[study]\nname = "full"\n[data]\npath = "data"\neval = "eval.csv"\nlanguage = "am"\nprobe_clips = 4\n'
         '[base]\npath = "base"\n[training]\nbatch_size = 2\naccumulation = 1\nsteps = 2\n'
-        'truncation = 1.0\nevaluations = 2\n'
+        "truncation = 1.0\nevaluations = 2\n"
         '[space]\nfile = "space.toml"\n'
     )
     process = subprocess.Popen(

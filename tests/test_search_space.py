@@ -285,8 +285,11 @@ def test_to_dict_leaves_out_the_name_and_the_baselines() -> None:
         ("baselines = [3]\n" + MINIMAL, r"baselines are \[3\]; .* table"),
         (MINIMAL + "[[baselines]]\nlr = 1e-4\nweight_decay = 0.0", "baseline .* has no name"),
         (MINIMAL + '[[baselines]]\nname = "V9"\nlr = 0.0\nweight_decay = 0.0', "baseline .*'V9'.* lr is 0.0"),
-        (MINIMAL + '[[baselines]]\nname = "V9"\nlr = 1e-4', "baseline .*'V9'.*'weight_decay'"),
-        (MINIMAL + '[[baselines]]\nname = "V9"\nlr = 1e-4\nweight_decay = 0.0\nbeta = 1', "baseline .*'V9'.*'beta'"),
+        (MINIMAL + '[[baselines]]\nname = "V9"\nlr = 1e-4', "baseline .*'V9'.* lr and weight_decay are needed"),
+        (
+            MINIMAL + '[[baselines]]\nname = "V9"\nlr = 1e-4\nweight_decay = 0.0\nbeta = 1',
+            "baseline .*'V9'.* allowed are name, lr, weight_decay",
+        ),
     ],
 )
 def test_a_bad_space_is_refused_with_source_key_and_value(text: str, named: str) -> None:
