@@ -213,8 +213,9 @@ class LiveView:
                 f"{run.last.gap:.2f}" if run.last else "",
                 Text(run.point.describe() + (f"  {run.baseline}" if run.baseline else "")),
             )
-        overall = ProgressBar(max(board.trials, 1), board.finished, width=30)
-        return Group(Text(""), table, overall, Text(board.summary(), style="bold"))
+        overall = Table.grid(padding=(0, 2))
+        overall.add_row(ProgressBar(board.trials, board.finished, width=24), Text(board.summary(), style="bold"))
+        return Group(Text(""), table, Text(""), overall)
 
 
 _STYLES = {
