@@ -89,7 +89,7 @@ class Board:
             parts.append(f"base {self.base_mel_ce:.4f}")
         left = self.remaining_seconds
         if left is not None:
-            parts.append(f"about {duration(left)} left")
+            parts.append(f"{duration(left)} left")
         return "  ".join(parts)
 
 

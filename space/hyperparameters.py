@@ -60,9 +60,9 @@ class Hyperparameters:
         return cls(**{**values, "milestones": tuple(values.get("milestones", ()))})
 
     def describe(self) -> str:
-        """One line for people: `lr 5.00e-06  wd 0.01  x0.5 at 33% 67%  clip 1`."""
+        """One line for people: `lr 5.00e-06  wd 0.01    x0.5 at 33% 67%  clip 1`."""
         schedule = (
             f"x{self.gamma:.2g} at " + " ".join(f"{m:.0%}" for m in self.milestones) if self.milestones else "flat"
         )
         clip = "off" if self.clip_norm is None else f"{self.clip_norm:.2g}"
-        return f"lr {self.lr:.2e}  wd {self.weight_decay:.2g}  {schedule}  clip {clip}"
+        return f"lr {self.lr:.2e}  wd {self.weight_decay:<6.2g}  {schedule}  clip {clip}"

@@ -89,8 +89,8 @@ def test_milestones_given_as_a_list_are_the_same_point() -> None:
 @pytest.mark.parametrize(
     ("point", "line"),
     [
-        (Hyperparameters(5e-6, 0.01), "lr 5.00e-06  wd 0.01  flat  clip off"),
-        (Hyperparameters(5e-6, 0.01, (1 / 3, 2 / 3), 0.5, 1.0), "lr 5.00e-06  wd 0.01  x0.5 at 33% 67%  clip 1"),
+        (Hyperparameters(5e-6, 0.01), "lr 5.00e-06  wd 0.01    flat  clip off"),
+        (Hyperparameters(5e-6, 0.01, (1 / 3, 2 / 3), 0.5, 1.0), "lr 5.00e-06  wd 0.01    x0.5 at 33% 67%  clip 1"),
     ],
 )
 def test_describe(point: Hyperparameters, line: str) -> None:

@@ -38,8 +38,6 @@ def prepare(settings: Settings, cache: Path, progress: Progress) -> Prepared:
     root, directory = locate(settings, cache, progress)
     with missing_files() as missing:
         samples = corpus.read_samples(settings.data, root, settings.study.seed)
-    base.check(directory)
-    check_limits(settings, directory)
     progress(f"reading {sum(map(len, samples))} clips of {root}")
     data_fingerprint = corpus.fingerprint(samples, settings.data)
     base_fingerprint = fingerprint_base(directory)
@@ -52,11 +50,14 @@ def prepare(settings: Settings, cache: Path, progress: Progress) -> Prepared:
     ).hexdigest()[:16]  # fmt: skip
     target = cache / f"prepared-{key}"
     if not (target / "prepared.json").exists():
+        base.check(directory)
+        check_limits(settings, directory)
         with building(target) as folder:
             made = _prepare_into(
                 settings, samples, root, directory, folder, target, data_fingerprint, base_fingerprint, progress
             )
             made.dropped.extend([data_table(settings), line] for line in missing)
+            torch.save({}, folder / "nothing.pth")  # see `base.load_trainee`
             write_text(folder / "prepared.json", made.to_json())
     return Prepared.from_json((target / "prepared.json").read_text(encoding="utf-8"))
 

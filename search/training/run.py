@@ -46,7 +46,7 @@ def build(spec: TrialSpec) -> Run:
     prepared = Prepared.from_json((Path(spec.prepared) / "prepared.json").read_text(encoding="utf-8"))
     seed_everything(spec.seed)
     config = run_config(spec, prepared)
-    model = base.load_model(config)
+    model = base.load_trainee(config, Path(spec.prepared) / "nothing.pth")
     clips = corpus.load(Path(spec.prepared) / "corpus")
     trainer = StudyTrainer(config, model, Path(spec.directory) / "coqui", spec.accumulation)
     evaluator = Evaluator(model, clips, prepared.probe_clips, spec.seed, spec.eval_batch_size)
