@@ -154,6 +154,11 @@ def test_every_weight_comes_from_the_base(make_spec: Make, prepared: Prepared) -
         assert torch.equal(value, dvae[name]), name
 
 
+def test_a_run_keeps_no_dvae(make_spec: Make) -> None:
+    """0.2 GB that would lie on the GPU for nothing: the codes are prepared."""
+    assert not hasattr(build(make_spec()).trainer.model, "dvae")
+
+
 def test_a_loss_that_is_not_finite_never_reaches_the_weights(make_spec: Make) -> None:
     run = build(make_spec(3))
     gpt = run.trainer.model.xtts.gpt

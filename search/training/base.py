@@ -1,7 +1,6 @@
 """The base model: checked, extended by missing letters, and loaded into the stock `GPTTrainer`."""
 
 import json
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -144,15 +143,6 @@ def limits(config: GPTTrainerConfig) -> tuple[float, int]:
     args = config.model_args
     codes = args.gpt_max_audio_tokens + 3 - 5  # positions, less START, STOP and 3 codes of padding
     return codes * args.gpt_code_stride_len / config.audio.sample_rate, args.gpt_max_text_tokens
-
-
-def holds_a_config(path: Path) -> bool:
-    """Whether `path` is an original checkpoint with a pickled `XttsConfig`, which coqui would overwrite."""
-    try:
-        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except pickle.UnpicklingError:
-        return True
-    return False
 
 
 def extend(directory: Path, added: list[str], language: str, seed: int, target: Path) -> None:

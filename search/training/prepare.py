@@ -122,12 +122,10 @@ def _prepare_into(
             f"base.path {directory}: its vocabulary lacks {' '.join(missing[:20])}{' …' if len(missing) > 20 else ''}"
             f" ({len(missing)} in all), and base.extend_vocabulary is off; turn it on, or extend the base"
         )
-    # coqui overwrites an original model.pth when it loads it (`Xtts._load_checkpoint`); trials get a copy to load.
-    copied = bool(missing) or base.holds_a_config(directory / "model.pth")
-    if copied:
-        progress(f"extending the vocabulary by {len(missing)} tokens" if missing else "copying the base model")
+    if missing:
+        progress(f"extending the vocabulary by {len(missing)} tokens")
         base.extend(directory, missing, data.language, settings.study.seed, folder / "base")
-    building_base, final = (folder / "base", target / "base") if copied else (directory, directory)
+    building_base, final = (folder / "base", target / "base") if missing else (directory, directory)
     config = base.training_config(
         building_base, settings.conditioning_seconds, data.max_audio_seconds, data.max_text_tokens
     )

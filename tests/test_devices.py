@@ -1,0 +1,70 @@
+"""GPUs and slots. The driver's library is a double here: there is no GPU where the tests run."""
+
+import os
+from types import SimpleNamespace
+
+import pynvml
+import pytest
+
+from search.devices import visible_gpus
+from search.session import slots
+from search.settings import Settings, load
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    double = {
+        "nvmlInit": lambda: None,
+        "nvmlShutdown": lambda: None,
+        "nvmlDeviceGetCount": lambda: 2,
+        "nvmlDeviceGetHandleByIndex": lambda index: SimpleNamespace(index=index),
+        "nvmlDeviceGetUUID": lambda handle: f"GPU-{handle.index}",
+    }
+    for name, function in double.items():
+        monkeypatch.setattr(pynvml, name, function)
+
+
+@pytest.mark.parametrize(
+    ("variable", "expected"),
+    [("0,2", ["0", "2"]), (" GPU-a , GPU-b ", ["GPU-a", "GPU-b"]), ("", []), ("-1", [])],
+)
+def test_named_devices_are_taken_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, variable: str, expected: list[str]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
+    assert visible_gpus() == expected
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_gpus_go_by_uuid() -> None:
+    assert visible_gpus() == ["GPU-0", "GPU-1"]
+
+
+def test_no_driver_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert visible_gpus() == []
+
+
+def with_workers(workers: int | None, real: bool = False) -> Settings:
+    settings = load(None, {} if workers is None else {"study.workers": workers})
+    return (
+        settings.model_copy(update={"data": settings.data.model_copy(update={"path": "/data"})}) if real else settings
+    )
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(
+    ("workers", "expected"),
+    [(None, ["GPU-0", "GPU-1"]), (1, ["GPU-0"]), (3, ["GPU-0", "GPU-1", "GPU-0"])],
+)
+def test_one_slot_a_gpu_or_as_many_as_asked(workers: int | None, expected: list[str]) -> None:
+    assert slots(with_workers(workers)) == expected
+
+
+def test_slots_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert slots(with_workers(None, real=True)) == [None]
+    assert slots(with_workers(None)) == [None, None]
+    assert slots(with_workers(4)) == [None] * 4

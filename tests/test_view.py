@@ -1,0 +1,65 @@
+"""What a search prints, in a pipe and in terminals of several widths."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from search.trial import Evaluation, StopReason
+from search.view import LiveView, PlainView, View, duration
+from space.hyperparameters import Hyperparameters
+
+POINT = Hyperparameters(4e-4, 0.14, (0.25, 0.5), 0.5, 1.0)
+
+
+def evaluation(step: int, value: float) -> Evaluation:
+    return Evaluation(step, value, 5.0, value / 1.25, 4.0)
+
+
+def tell(view: View) -> None:
+    """Two slots: a trial that became the best, a crash, and one that runs and has just got worse."""
+    view.note("data: 60 training clips")
+    view.begin(10, 1, 2, 2.9, (0, 2.6))
+    view.started(0, 1, POINT, 120, "V1")
+    view.started(1, 2, POINT, 120, None)
+    view.evaluated(0, 1, evaluation(12, 2.5))
+    view.ended(0, 1, StopReason.TWO_INCREASES, evaluation(12, 2.5), None)
+    view.ended(1, 2, StopReason.CRASHED, None, "exit code -9")
+    view.started(1, 3, POINT, 120, None)
+    view.evaluated(1, 3, evaluation(12, 2.4))
+    view.evaluated(1, 3, evaluation(24, 2.45))
+    view.refresh()
+
+
+def test_a_pipe_gets_a_line_an_event(capsys: pytest.CaptureFixture[str]) -> None:
+    tell(PlainView())
+    lines = [line.split("  ", 1)[1] for line in capsys.readouterr().out.splitlines()]
+    assert "data: 60 training clips" in lines
+    assert f"trial 1 (baseline V1)  started  {POINT.describe()}" in lines
+    assert "trial 1  step 12  eval 2.5000  text 5.000  gap 1.25" in lines
+    assert "trial 1  two_increases  best 2.5000 at step 12  (best so far)" in lines
+    assert "trial 2  crashed  exit code -9" in lines
+    summary = next(line for line in lines if line.startswith("2/10 trials"))
+    assert "1 two_increases" in summary
+    assert "best 2.5000 (trial 1)" in summary
+    assert "base 2.9000" in summary
+    assert not any("\x1b" in line for line in lines)
+
+
+@pytest.mark.parametrize("width", [60, 80, 132, 200])
+def test_a_terminal_gets_a_live_table(width: int) -> None:
+    screen = io.StringIO()
+    view = LiveView(Console(file=screen, force_terminal=True, width=width, height=40, color_system=None))
+    tell(view)
+    view.close()
+    shown = screen.getvalue()
+    for part in ("data: 60 training clips", "two_increases", "24/120", "2.4500 ↑", "2/10", "(trial 1)"):
+        assert part in shown
+    assert "exit code -9" in shown or width < 132  # long lines end in an ellipsis
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(12.4, "12 s"), (59.6, "1 m 00 s"), (200, "3 m 20 s"), (7500, "2 h 05 m")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
