@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 from TTS.tts.configs.xtts_config import XttsArgs, XttsAudioConfig, XttsConfig
-from TTS.tts.layers.xtts.dvae import DiscreteVAE
 from TTS.tts.models.xtts import Xtts
 
 from search.miniature.base import noise_state
+from search.training.base import new_dvae
 from search.training.tokenizer import Tokenizer, extended_vocabulary
 
 TOKENS = 6681  # XTTS-v2's vocabulary
@@ -32,19 +32,7 @@ def write_full_size_base(miniature: Path, directory: Path) -> None:
     )
     config = XttsConfig(model_args=args, audio=XttsAudioConfig(), languages=["en"])
     torch.save({"model": noise_state(Xtts(config), seed=3)}, directory / "model.pth")
-    dvae = DiscreteVAE(
-        channels=80,
-        normalization=None,
-        positional_dims=1,
-        num_tokens=CODES,
-        codebook_dim=512,
-        hidden_dim=512,
-        num_resnet_blocks=3,
-        kernel_size=3,
-        num_layers=2,
-        use_transposed_convs=False,
-    )
-    torch.save(noise_state(dvae, seed=4), directory / "dvae.pth")
+    torch.save(noise_state(new_dvae(CODES), seed=4), directory / "dvae.pth")
     torch.save(torch.full((80,), 3.0), directory / "mel_stats.pth")
     (directory / "config.json").write_text(json.dumps(config.to_dict(), indent=2), encoding="utf-8")
 

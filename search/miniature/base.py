@@ -17,6 +17,8 @@ from TTS.tts.configs.xtts_config import XttsArgs, XttsAudioConfig, XttsConfig
 from TTS.tts.layers.xtts.dvae import DiscreteVAE
 from TTS.tts.models.xtts import Xtts
 
+from search.training.base import new_dvae
+
 WEIGHTS = Path(__file__).with_name("weights.npz")
 CODES = 256  # audio codes; XTTS-v2 has 1,024
 
@@ -56,18 +58,7 @@ def noise_state(model: torch.nn.Module, seed: int) -> dict[str, torch.Tensor]:
 
 def dvae() -> DiscreteVAE:
     """The DVAE as `GPTTrainer` builds it, for `CODES` codes, with the encoder's noise and no codebook yet."""
-    model = DiscreteVAE(
-        channels=80,
-        normalization=None,
-        positional_dims=1,
-        num_tokens=CODES,
-        codebook_dim=512,
-        hidden_dim=512,
-        num_resnet_blocks=3,
-        kernel_size=3,
-        num_layers=2,
-        use_transposed_convs=False,
-    )
+    model = new_dvae(CODES)
     model.load_state_dict(noise_state(model, seed=1), strict=False)
     return model.eval()
 

@@ -225,6 +225,22 @@ def _load(path: Path) -> dict[str, torch.Tensor]:
         raise UserError(f"base.path: {path} cannot be loaded as an XTTS checkpoint: {_reason(error)}") from error
 
 
+def new_dvae(codes: int) -> DiscreteVAE:
+    """The DVAE as `GPTTrainer.__init__` makes it, for so many audio codes."""
+    return DiscreteVAE(
+        channels=80,
+        normalization=None,
+        positional_dims=1,
+        num_tokens=codes,
+        codebook_dim=512,
+        hidden_dim=512,
+        num_resnet_blocks=3,
+        kernel_size=3,
+        num_layers=2,
+        use_transposed_convs=False,
+    )
+
+
 def _shapes(directory: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
     """The weights of Xtts, and those of the DVAE that make codes. None is set, so that no page of them is touched."""
     config = training_config(directory, (3.0, 6.0), 11.6, 200)
@@ -232,18 +248,7 @@ def _shapes(directory: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, tupl
         model = Xtts(config)
         model.tokenizer = Tokenizer(directory / "vocab.json")
         model.init_models()
-        dvae = DiscreteVAE(
-            channels=80,
-            normalization=None,
-            positional_dims=1,
-            num_tokens=config.model_args.gpt_num_audio_tokens - 2,
-            codebook_dim=512,
-            hidden_dim=512,
-            num_resnet_blocks=3,
-            kernel_size=3,
-            num_layers=2,
-            use_transposed_convs=False,
-        )  # as GPTTrainer makes it
+        dvae = new_dvae(config.model_args.gpt_num_audio_tokens - 2)
     return (
         {k: tuple(v.shape) for k, v in model.state_dict().items()},
         {k: tuple(v.shape) for k, v in dvae.state_dict().items() if k.startswith("encoder.") or k == "codebook.embed"},
