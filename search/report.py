@@ -89,7 +89,9 @@ def read(study: optuna.Study) -> Findings:
 
 def show(findings: Findings, space: SearchSpace, console: Console) -> None:
     """The table of the best trials beside the baselines and the base, the counts, and what the pruning saved."""
-    console.print(_table(findings, space))
+    table = _table(findings, space)
+    table.expand = console.is_terminal  # then the last column gives way; a pipe gets whole lines
+    console.print(table)
     reasons = Counter(row.reason for row in findings.rows)
     console.print(f"{findings.finished} finished trials: " + ", ".join(f"{n} {r}" for r, n in reasons.most_common()))
     trained, unpruned = findings.steps
@@ -169,7 +171,7 @@ def _table(findings: Findings, space: SearchSpace) -> Table:
     for name in ("trial", "eval", "at step", "text", "gap"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("stopped by", no_wrap=True)
-    table.add_column("parameters", no_wrap=True, overflow="ellipsis")
+    table.add_column("parameters", ratio=1, no_wrap=True, overflow="ellipsis")
     shown = findings.completed[:SHOWN]
     for row in shown:
         _add(table, row, space, bold=row is shown[0])

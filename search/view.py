@@ -198,10 +198,10 @@ class LiveView:
         board = self._board
         if not board.trials:
             return Text(self._status, style="dim")
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        for name in ("slot", "trial", "step", "", "eval", "gap", "parameters"):
-            numeric = name in ("slot", "trial", "step", "eval", "gap")
-            table.add_column(name, justify="right" if numeric else "left", no_wrap=True, overflow="ellipsis")
+        table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
+        for name in ("slot", "trial", "step", "", "eval", "gap"):
+            table.add_column(name, justify="right" if name else "left", no_wrap=True)
+        table.add_column("parameters", ratio=1, no_wrap=True, overflow="ellipsis")  # the one that gives way
         for slot, run in sorted(board.runs.items()):
             step = run.last.step if run.last else 0
             table.add_row(
