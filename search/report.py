@@ -92,8 +92,10 @@ def show(findings: Findings, space: SearchSpace, console: Console) -> None:
     table = _table(findings, space)
     table.expand = console.is_terminal  # then the last column gives way; a pipe gets whole lines
     console.print(table)
-    reasons = Counter(row.reason for row in findings.rows)
-    console.print(f"{findings.finished} finished trials: " + ", ".join(f"{n} {r}" for r, n in reasons.most_common()))
+    console.print(f"{findings.finished} finished trials: {_counted(findings.judged)}")
+    cut_short = [row for row in findings.rows if row.trial.state == TrialState.FAIL]
+    if cut_short:
+        console.print(f"{len(cut_short)} cut short: {_counted(cut_short)}")
     trained, unpruned = findings.steps
     if unpruned:
         console.print(
@@ -105,6 +107,11 @@ def show(findings: Findings, space: SearchSpace, console: Console) -> None:
         return
     for line in verdict(findings, best, space):
         console.print(line)
+
+
+def _counted(rows: list[Row]) -> str:
+    """12 median, 3 finished."""
+    return ", ".join(f"{count} {reason}" for reason, count in Counter(row.reason for row in rows).most_common())
 
 
 def show_running(findings: Findings, space: SearchSpace, console: Console) -> None:
