@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -177,11 +178,8 @@ def test_a_search_from_start_to_export(search: Search) -> None:
     shown = study(search, "status")
     assert "5 finished trials" in shown.stdout
     replayed = study(search, "replay", str(best.number))
-    assert (
-        "5 of 5 recorded evaluations are the same bit for bit." in replayed.stdout
-        or best.user_attrs["stop_reason"] != "finished"
-    )
-    assert " difference +0.0e+00" in replayed.stdout
+    # Of a trial that a rule ended fewer were recorded than its replay makes, but at least one.
+    assert re.search(r"^([1-9]\d*) of \1 recorded evaluations are the same bit for bit", replayed.stdout, re.MULTILINE)
 
     changed = study(search, "--trials", "5", "--set", "training.batch_size=6", *SHORT)
     assert changed.returncode == 2
