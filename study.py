@@ -3,7 +3,7 @@
 
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,12 +142,12 @@ def main() -> None:
 
         if not isinstance(error, UserError):
             raise
-        sys.exit(refuse(str(error)))
+        sys.exit(refuse(str(error), error.details))
     sys.exit(code or 0)
 
 
-def refuse(message: str) -> int:
-    print(f"study.py: {' '.join(message.split())}", file=sys.stderr)
+def refuse(message: str, details: Sequence[str] = ()) -> int:
+    print(f"study.py: {' '.join(message.split())}", *(f"  {line}" for line in details), sep="\n", file=sys.stderr)
     return 2
 
 

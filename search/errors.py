@@ -1,5 +1,16 @@
 """Errors that are the user's to mend."""
 
+from collections.abc import Sequence
+
 
 class UserError(ValueError):
-    """Bad input: the message names the field, the value, what is allowed and the next step. Exit code 2."""
+    """Bad input: the message names the field, the value, what is allowed and the next step. Exit code 2.
+
+    Args:
+        message: One line.
+        details: Further lines, where there are several things to say.
+    """
+
+    def __init__(self, message: str, details: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.details = tuple(details)

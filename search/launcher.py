@@ -4,7 +4,7 @@ import json
 import multiprocessing
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -62,14 +62,14 @@ class Child:
 
 
 class Launcher:
-    """The fork server of one supervisor. Starting it costs the import of torch and TTS, once."""
+    """The fork server of one supervisor. Starting it costs the import of `preload`, torch and TTS, once."""
 
-    def __init__(self) -> None:
+    def __init__(self, preload: Sequence[str] = child.PRELOAD) -> None:
         # The server looks for the modules that it preloads in its own path, which lacks this checkout when the working
         # folder is another, and passes over what it does not find: each child would import torch.
         os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["__main__", *child.PRELOAD])
+        self._context.set_forkserver_preload(["__main__", *preload])
 
     def start(self, target: Callable[..., None], *arguments: Any) -> Child:
         """`target(*arguments, connection)` in a process of its own."""

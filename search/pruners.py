@@ -52,6 +52,17 @@ class TwoIncreasePruner(BasePruner):
         return after - before > self._min_delta
 
 
+class FromStep(BasePruner):
+    """Asks `pruner` from `step` on. Optuna's median rule reads the whole study before it looks at its own warm-up."""
+
+    def __init__(self, step: int, pruner: BasePruner) -> None:
+        self._step = step
+        self._pruner = pruner
+
+    def prune(self, study: "optuna.study.Study", trial: FrozenTrial) -> bool:
+        return trial.last_step is not None and trial.last_step >= self._step and self._pruner.prune(study, trial)
+
+
 class FirstToFire(BasePruner):
     """Prunes when any of `pruners` does, asked in their order.
 

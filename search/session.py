@@ -12,9 +12,11 @@ import optuna
 import platformdirs
 
 from search import export, report, storage
+from search.atomic import write_text
 from search.devices import visible_gpus
 from search.errors import UserError
 from search.launcher import Launcher
+from search.leases import Leases
 from search.settings import Settings, safe_url
 from search.supervisor import Supervisor
 from search.training.child import prepare_child
@@ -43,14 +45,18 @@ def search(settings: Settings, view: View) -> "Result":
     refuse_strange_folder(settings)
     settings.directory.mkdir(parents=True, exist_ok=True)
     with study_lock(settings):
-        study = storage.open_study(settings, prepared)
-        (settings.directory / "study.toml").write_text(settings.to_toml(), encoding="utf-8")
+        database = storage.open_storage(settings.storage_url, settings.service.connections)
+        database.on_outage = view.note
+        study, ledger = storage.open_study(settings, prepared, database)
+        write_text(settings.directory / "study.toml", settings.to_toml())
         before = report.read(study)
         best = before.completed[0] if before.completed else None
         found = (best.trial.number, best.trial.value) if best and best.trial.value is not None else None
         view.begin(settings.study.trials, before.finished, len(devices), before.base.mel_ce, found)
-        supervisor = Supervisor(study, settings, prepared, launcher, view, devices)
-        supervisor.run()
+        database.patience = 60 * settings.service.outage_minutes
+        leases = Leases(ledger, settings.service, settings.study.max_retries, view.note)
+        supervisor = Supervisor(study, leases, settings, prepared, launcher, view, devices)
+        supervisor.run(database.hurry)
         findings = report.read(study)
         path = export.write_best_config(findings, settings, study.user_attrs, settings.search_space())
     spent = (supervisor.train_seconds, supervisor.evaluation_seconds)
@@ -139,6 +145,11 @@ def describe(settings: Settings, prepared: Prepared, horizon: int, devices: list
     where = f"{len(devices)} slot{'s' if len(devices) > 1 else ''} on " + ("GPUs" if devices[0] else "the CPU")
     view.note(f"trials of {horizon} optimizer steps ({full} in the full run), {count} evaluations each, {where}")
     view.note(f"storage: {safe_url(settings.storage_url)}")
+    space = settings.search_space()
+    for baseline in space.baselines:
+        _, clipped = space.to_params(baseline.hyperparameters)
+        if clipped:
+            view.note(f"baseline {baseline.name} lies outside the space and is clipped: {', '.join(clipped)}")
     base = prepared.base_evaluation
     view.note(f"base model, untouched: eval {base['mel_ce']:.4f} nats per audio token, text {base['text_ce']:.3f}")
 
@@ -155,14 +166,20 @@ def refuse_strange_folder(settings: Settings) -> None:
 
 @contextmanager
 def study_lock(settings: Settings) -> Iterator[None]:
-    """One search at a time in a study's folder; the kernel frees the lock whatever ends the process."""
+    """One search at a time on an SQLite study; the kernel frees the lock whatever ends the process.
+
+    On a server searches share the study, and may share its folder: each trial has one of its own.
+    """
+    if not settings.is_sqlite:
+        yield
+        return
     with open(settings.directory / ".lock", "a", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(
                 f"study {settings.study.name!r} is being searched by another process on this machine; watch it with"
-                " study.py status, or start another study with --study"
+                " study.py status, start another study with --study, or share one through PostgreSQL (--storage)"
             ) from error
         yield
 

@@ -94,6 +94,24 @@ class Pruning(_Section):
     min_delta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # nats; a smaller rise is none
 
 
+class Service(_Section):
+    """How the machines of a study keep in touch, through its database."""
+
+    heartbeat_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 10.0
+    grace_seconds: Annotated[float, Field(gt=0, le=86_400)] = 60.0  # a trial whose owner is silent for so long is taken
+    outage_minutes: Annotated[float, Field(ge=0)] = 60.0  # for which a database that does not answer is waited for
+    connections: Annotated[int, Field(ge=2, le=64)] = 3  # of one search, at most; not for SQLite
+
+    @model_validator(mode="after")
+    def _patient(self) -> "Service":
+        if self.grace_seconds < 3 * self.heartbeat_seconds:
+            raise ValueError(
+                f"grace_seconds is {self.grace_seconds:g}; it must be at least 3 heartbeat_seconds, which is"
+                f" {self.heartbeat_seconds:g}, or one late heartbeat ends a run"
+            )
+        return self
+
+
 class Settings(_Section):
     """All settings of a study, checked. Paths from a file are absolute."""
 
@@ -103,6 +121,7 @@ class Settings(_Section):
     training: Training = Training()
     space: Space = Space()
     pruning: Pruning = Pruning()
+    service: Service = Service()
 
     @property
     def is_miniature(self) -> bool:
@@ -115,6 +134,10 @@ class Settings(_Section):
     @property
     def storage_url(self) -> str:
         return self.study.storage or f"sqlite:///{(self.directory / 'study.db').absolute()}"
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.storage_url.startswith("sqlite")
 
     @property
     def conditioning_seconds(self) -> tuple[float, float]:

@@ -1,74 +1,126 @@
-"""Database, sampler and pruner: the only place that names them."""
+"""Study, sampler and pruner: what a search opens, and what others read."""
 
-import hashlib
 import json
 import sqlite3
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.storages import RDBStorage
-from optuna.trial import TrialState
-from sqlalchemy import create_engine, inspect
-from sqlalchemy.engine import make_url
+from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
+from search.database import StudyStorage, connect_arguments, reason_of
 from search.errors import UserError
-from search.pruners import FirstToFire, TwoIncreasePruner
+from search.fingerprint import differences, fingerprint
+from search.ledger import Ledger
+from search.pruners import FirstToFire, FromStep, TwoIncreasePruner
 from search.settings import Settings, safe_url
 from search.trial import Prepared, StopReason, evaluation_steps
 
-FINISHED_STATES = (TrialState.COMPLETE, TrialState.PRUNED)
-_CODE = ("knobs.py", "trial.py", "pruners.py", "training")  # of search/: what a trial's numbers depend on
+READERS_PATIENCE = 20.0  # seconds that a command waits for a database that does not answer; a search waits longer
+_CREATION = 0x78747473  # PostgreSQL's advisory lock while tables are made
 
 
 def check_reachable(url: str) -> None:
     """Raises UserError when there is no database at `url`. Creates nothing."""
-    parsed = make_url(with_driver(url))
+    parsed = parse(url)
     if parsed.get_backend_name() == "sqlite":
         return
+    engine = None
     try:
-        engine = create_engine(
-            parsed, connect_args={"connect_timeout": 10} if "postgresql" in parsed.drivername else {}
-        )
+        engine = create_engine(parsed, poolclass=NullPool, connect_args=connect_arguments(parsed))
+        engine.connect().close()
     except ImportError as error:
         raise UserError(
             f"study.storage {safe_url(url)} needs the Python package {error.name}, which is missing; use sqlite or"
             " postgresql"
         ) from error
-    try:
-        engine.connect().close()
     except Exception as error:  # drivers raise their own kinds besides SQLAlchemy's
         raise UserError(
-            f"study.storage {safe_url(url)} cannot be reached: {_first_line(error, url)}; check host, port, name and"
+            f"study.storage {safe_url(url)} cannot be reached: {reason_of(error, url)}; check host, port, name and"
             " password, and that the server runs"
         ) from error
     finally:
-        engine.dispose()
+        if engine is not None:
+            engine.dispose()
 
 
-def open_storage(url: str) -> RDBStorage:
-    """The Optuna storage at `url`; its tables are made if they are not there. Raises UserError."""
-    parsed = make_url(with_driver(url))
-    sqlite = parsed.get_backend_name() == "sqlite"
+def open_storage(url: str, connections: int = 3) -> StudyStorage:
+    """The storage at `url`; Optuna's tables are made if they are not there. Raises UserError."""
+    parsed = parse(url)
     try:
-        if sqlite and parsed.database:
+        if parsed.get_backend_name() == "sqlite" and parsed.database:
             # Write-ahead logging lets `status` and the dashboard read while a search writes; the file remembers it.
             with sqlite3.connect(parsed.database) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")
-        arguments: dict[str, Any] = {"connect_args": {"timeout": 60}} if sqlite else {"pool_pre_ping": True}
-        return RDBStorage(parsed.render_as_string(hide_password=False), engine_kwargs=arguments)
+        with _alone(parsed):
+            if _has_tables(parsed):
+                _check_schema(parsed, url)
+            return StudyStorage(parsed, READERS_PATIENCE, connections)
     except (SQLAlchemyError, sqlite3.Error, RuntimeError) as error:
-        raise UserError(f"study.storage {safe_url(url)} cannot be opened: {_first_line(error, url)}") from error
+        raise UserError(f"study.storage {safe_url(url)} cannot be opened: {reason_of(error, url)}") from error
+
+
+@contextmanager
+def _alone(url: URL) -> Iterator[None]:
+    """One process at a time makes tables, of those that start together on an empty server."""
+    if url.get_backend_name() != "postgresql":
+        yield
+        return
+    engine = create_engine(url, poolclass=NullPool, connect_args=connect_arguments(url))
+    with engine.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CREATION})
+        yield
+
+
+def _has_tables(url: URL) -> bool:
+    engine = create_engine(url, poolclass=NullPool, connect_args=connect_arguments(url))
+    with engine.connect() as connection:
+        return inspect(connection).has_table("studies")
+
+
+def _check_schema(url: URL, given: str) -> None:
+    """Raises UserError when another release of Optuna made the tables. Optuna itself would add to them first."""
+    storage = RDBStorage(
+        url.render_as_string(hide_password=False),
+        engine_kwargs={"poolclass": NullPool, "connect_args": connect_arguments(url)},
+        skip_compatibility_check=True,
+        skip_table_creation=True,
+    )
+    there, here = storage.get_current_version(), storage.get_head_version()
+    if there == here:
+        return
+    older = there in storage.get_all_versions()
+    remedy = (
+        "back the database up, end all searches and run: optuna storage upgrade --storage URL"
+        if older
+        else "use the release of xtts-study that made it"
+    )
+    raise UserError(
+        f"study.storage {safe_url(given)} has tables of {'an older' if older else 'another, probably newer,'} Optuna"
+        f" (schema {there}; Optuna {optuna.__version__} has {here}); {remedy} (docs/operations.md), or name another"
+        " database"
+    )
 
 
 def exists(settings: Settings) -> bool:
     """Whether the study is in its storage. Creates nothing, not even Optuna's tables."""
-    return _has_tables(settings) and settings.study.name in optuna.get_all_study_names(
-        open_storage(settings.storage_url)
-    )
+    url = parse(settings.storage_url)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+        return False
+    check_reachable(settings.storage_url)
+    try:
+        found = _has_tables(url)
+    except SQLAlchemyError as error:
+        reason = reason_of(error, settings.storage_url)
+        raise UserError(f"study.storage {safe_url(settings.storage_url)} cannot be read: {reason}") from error
+    return found and settings.study.name in optuna.get_all_study_names(open_storage(settings.storage_url))
 
 
 def load_study(settings: Settings) -> optuna.Study:
@@ -81,66 +133,60 @@ def load_study(settings: Settings) -> optuna.Study:
     return optuna.load_study(study_name=settings.study.name, storage=open_storage(settings.storage_url))
 
 
-def open_study(settings: Settings, prepared: Prepared) -> optuna.Study:
-    """The study, made if it is new, with sampler and pruner. Raises UserError if it was made with other settings."""
-    fingerprint = study_fingerprint(settings, prepared)
-    storage = open_storage(settings.storage_url)
+def open_study(settings: Settings, prepared: Prepared, storage: StudyStorage) -> tuple[optuna.Study, Ledger]:
+    """The study and the ledger of its trials; a new study gets its fingerprint and its baselines as first trials.
+
+    Raises UserError, with a line for each difference, if the study was made with other settings.
+    """
+    name, place = settings.study.name, safe_url(settings.storage_url)
+    here = fingerprint(settings, prepared)
+    attributes = {
+        "fingerprint": here,
+        "prepared": json.loads(prepared.to_json()),
+        "horizon": settings.trial_horizon(prepared.train_clips),
+        "full_horizon": settings.full_horizon(prepared.train_clips),
+    }
+    space = settings.search_space()
+    queue = [(space.to_params(b.hyperparameters)[0], {"baseline": b.name}) for b in space.baselines]
     study = optuna.create_study(
-        study_name=settings.study.name,
+        study_name=name,
         storage=storage,
         direction="minimize",
         load_if_exists=True,
         pruner=make_pruner(settings, prepared),
     )
-    stored = study.user_attrs.get("fingerprint")
-    foreign = study.get_trials(deepcopy=False) or study.directions != [optuna.study.StudyDirection.MINIMIZE]
-    if stored is None and foreign:
+    ledger = Ledger(storage, study._study_id)
+    foreign = study.directions != [optuna.study.StudyDirection.MINIMIZE]
+    stored = {} if foreign else ledger.found(attributes, queue)
+    if not stored:
         raise UserError(
-            f"study {settings.study.name!r} in {safe_url(settings.storage_url)} was not made by xtts-study; give this"
-            " search another name with --study"
+            f"study {name!r} in {place} was not made by xtts-study; give this search another name with --study"
         )
-    if stored is None:
-        study.set_user_attr("prepared", json.loads(prepared.to_json()))
-        study.set_user_attr("horizon", settings.trial_horizon(prepared.train_clips))
-        study.set_user_attr("full_horizon", settings.full_horizon(prepared.train_clips))
-        study.set_user_attr("fingerprint", fingerprint)  # last: it says that the others are there
-    elif stored != fingerprint:
-        keys = [k for k in {**stored, **fingerprint} if stored.get(k) != fingerprint.get(k)]
-        differences = "; ".join(f"{k}: {stored.get(k)} there, {fingerprint.get(k)} here" for k in keys)
+    differing = differences(stored["fingerprint"], here)
+    if differing:
         raise UserError(
-            f"study {settings.study.name!r} exists with other settings ({differences}); give this search another name"
-            " with --study, or the same settings"
+            f"study {name!r} in {place} was made with other settings; give this search another name with --study, or"
+            " make these the same:",
+            differing,
         )
-    study.sampler = make_sampler(settings.study.seed, len(study.get_trials(deepcopy=False)))
-    return study
+    study.sampler = make_sampler(settings.study.seed, stored["searches"])
+    return study, ledger
 
 
-def study_fingerprint(settings: Settings, prepared: Prepared) -> dict[str, Any]:
-    """What all trials of a study must share for their values to be comparable. By content: no paths."""
-    training = settings.training
-    return {
-        "data": prepared.data_fingerprint,
-        "base": prepared.base_fingerprint,
-        "conditioning_seconds": list(settings.conditioning_seconds),
-        "space": hashlib.sha256(json.dumps(settings.search_space().to_dict()).encode()).hexdigest()[:16],
-        "seed": settings.study.seed,
-        "batch_size": training.batch_size,
-        "accumulation": training.accumulation,
-        "horizon": settings.trial_horizon(prepared.train_clips),
-        "full_horizon": settings.full_horizon(prepared.train_clips),
-        "evaluations": training.evaluations,
-        "precision": training.precision,
-        "pruning": settings.pruning.model_dump(),
-        "code": _code_digest(),
-        "versions": {k: v for k, v in prepared.versions.items() if k != "python"},
-    }
+def trial_of(study: optuna.Study, trial_id: int) -> optuna.Trial:
+    """A trial that the ledger claimed, ready to suggest: what `Study.ask` does after it has taken one itself."""
+    study._thread_local.cached_all_trials = None  # else this thread samples from the history of its trial before
+    study._get_trials(deepcopy=False, use_cache=True)  # the cache takes no parameters of a trial that it has not seen
+    return optuna.Trial(study, trial_id)
 
 
-def make_sampler(seed: int, trials: int) -> optuna.samplers.BaseSampler:
-    """Multivariate TPE by groups of parameters. A resumed study does not draw its first points again."""
+def make_sampler(seed: int, search: int) -> optuna.samplers.BaseSampler:
+    """Multivariate TPE by groups of parameters. No two searches of a study, resumed or side by side, draw the same."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # `group`
-        return optuna.samplers.TPESampler(seed=seed + trials, multivariate=True, group=True, constant_liar=True)
+        return optuna.samplers.TPESampler(
+            seed=(seed + 1_000_003 * (search - 1)) % 2**32, multivariate=True, group=True, constant_liar=True
+        )
 
 
 def make_pruner(settings: Settings, prepared: Prepared) -> BasePruner:
@@ -151,46 +197,14 @@ def make_pruner(settings: Settings, prepared: Prepared) -> BasePruner:
     if pruning.two_increases:
         rules[StopReason.TWO_INCREASES] = TwoIncreasePruner(pruning.n_increases, pruning.min_delta)
     if pruning.median and pruning.warmup_evaluations < len(steps):
-        rules[StopReason.MEDIAN] = MedianPruner(pruning.startup_trials, steps[pruning.warmup_evaluations])
+        first = steps[pruning.warmup_evaluations]
+        rules[StopReason.MEDIAN] = FromStep(first, MedianPruner(pruning.startup_trials, first))
     return FirstToFire(rules) if rules else NopPruner()
 
 
-def _has_tables(settings: Settings) -> bool:
-    url = make_url(with_driver(settings.storage_url))
-    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
-        return False
-    check_reachable(settings.storage_url)
-    engine = create_engine(url)
-    try:
-        return bool(inspect(engine).has_table("studies"))
-    except SQLAlchemyError as error:
-        reason = _first_line(error, settings.storage_url)
-        raise UserError(f"study.storage {safe_url(settings.storage_url)} cannot be read: {reason}") from error
-    finally:
-        engine.dispose()
-
-
-def with_driver(url: str) -> str:
+def parse(url: str) -> URL:
     """psycopg 3 for plain postgresql:// URLs."""
     for plain in ("postgresql://", "postgres://"):
         if url.startswith(plain):
-            return "postgresql+psycopg://" + url.removeprefix(plain)
-    return url
-
-
-def _first_line(error: Exception, url: str) -> str:
-    """The reason without the password, which a driver may repeat."""
-    text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    password = make_url(url).password
-    return text.replace(str(password), "***") if password else text
-
-
-def _code_digest() -> str:
-    """SHA-256 over the sources that a trial's numbers depend on."""
-    root = Path(__file__).parent
-    files = [f for name in _CODE for f in ([root / name] if name.endswith(".py") else (root / name).glob("*.py"))]
-    files += (root.parent / "space").glob("*.py")
-    digest = hashlib.sha256()
-    for file in sorted(files, key=lambda f: f.relative_to(root.parent).as_posix()):
-        digest.update(file.relative_to(root.parent).as_posix().encode() + file.read_bytes())
-    return digest.hexdigest()[:16]
+            return make_url("postgresql+psycopg://" + url.removeprefix(plain))
+    return make_url(url)

@@ -4,26 +4,29 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import TrialState, create_trial
 
 from search.errors import UserError
 from search.launcher import KILL_AFTER, Child, Launcher
+from search.leases import Leases
 from search.pruners import FirstToFire
-from search.recovery import owner, recover, requeue
 from search.settings import Settings
-from search.storage import FINISHED_STATES
+from search.storage import trial_of
 from search.training.child import run_child
 from search.trial import INTERRUPTIONS, Evaluation, Prepared, StopReason, TrialSpec, evaluation_steps
 from search.view import View
+from space.hyperparameters import Hyperparameters
 
 POLL = 0.5  # seconds between looks at the stop flag while a child is silent
+ASK_AGAIN = 1.0  # seconds between looks at the study while the running trials may make up its number
 MAX_FAILURES = 6  # runs that fail in a row, with none finished between, end the search: the fault is not the trials'
 
 
@@ -47,11 +50,13 @@ class Supervisor:
     def __init__(
         self,
         study: optuna.Study,
+        leases: Leases,
         settings: Settings,
         prepared: Prepared,
         launcher: Launcher,
         view: View,
         devices: list[str | None],
+        target: Callable[..., None] = run_child,
     ) -> None:
         self.study = study
         self.settings = settings
@@ -60,33 +65,36 @@ class Supervisor:
         self.devices = devices
         self.space = settings.search_space()
         self.horizon = settings.trial_horizon(prepared.train_clips)
+        self._leases = leases
         self._launcher = launcher
-        self._owner = owner()
+        self._target = target
         self._asking = threading.Lock()
         self._changed = threading.Condition()
-        self._finished = 0  # COMPLETE + PRUNED
-        self._running = 0
         self._failures = 0  # in a row
         self._children: dict[int, Child] = {}
         self._ending = threading.Event()
         self._error: BaseException | None = None
         self.train_seconds = self.evaluation_seconds = 0.0  # of the runs of this search, over all slots
 
-    def run(self) -> None:
-        """Returns when the study has its trials, or after a stop by the user (`stopped`). Raises what a slot raised."""
-        recover(self.study, self.settings.study.max_retries)
-        self._enqueue_baselines()
-        self._finished = len(self.study.get_trials(deepcopy=False, states=FINISHED_STATES))
+    def run(self, hurry: Callable[[], None]) -> None:
+        """Returns when the study has its trials, or after a stop by the user (`stopped`). Raises what a slot raised.
+
+        `hurry` is called once when the user wants to leave.
+        """
         threads = [
             threading.Thread(target=self._slot, args=(index, device), name=f"slot-{index}", daemon=True)
             for index, device in enumerate(self.devices)
         ]
-        with self._stop_on_signals():
+        with self._stop_on_signals(), self._leases:
             for thread in threads:
                 thread.start()
             told = False
             while any(thread.is_alive() for thread in threads):
+                if self._leases.error and not self._error:
+                    self._error = self._leases.error
+                    self.stop()
                 if self.stopped and not told:
+                    hurry()
                     self.view.note("stopping; the runs end at their next batch (Ctrl-C again to leave at once)")
                     told = True
                 self.view.refresh()
@@ -102,62 +110,58 @@ class Supervisor:
 
     def _slot(self, index: int, device: str | None) -> None:
         try:
-            while self._claim():
-                finished = False
-                try:
-                    finished = self._run_trial(index, device)
-                finally:
-                    self._release(finished)
+            while (claimed := self._claim()) is not None:
+                self._run_trial(index, device, *claimed)
+                with self._changed:
+                    self._changed.notify_all()
         except BaseException as error:
             # The main thread raises it; the other slots end their trials.
             self._error = self._error or error
             self.stop()
 
-    def _claim(self) -> bool:
-        """Waits for the right to start a trial; False once no further one is needed.
+    def _claim(self) -> tuple[optuna.Trial, Hyperparameters] | None:
+        """Waits for a trial; None once no further one is needed, or the user wants to leave.
 
-        A slot waits while the running trials could make up the number: one of them may fail.
+        While the running trials, here and elsewhere, may make up the number, it waits: one of them may fail. One slot
+        asks at a time, for all that wait here.
         """
-        with self._changed:
-            while not self._ending.is_set() and self._finished < self.settings.study.trials:
-                if self._finished + self._running < self.settings.study.trials:
-                    self._running += 1
-                    return True
-                self._changed.wait(POLL)
-            return False
-
-    def _release(self, finished: bool) -> None:
-        with self._changed:
-            self._running -= 1
-            self._finished += finished
-            self._changed.notify_all()
-
-    def _run_trial(self, index: int, device: str | None) -> bool:
-        """One trial from ask to tell; whether it finished."""
-        # One at a time: SQLite has no SELECT FOR UPDATE, and two threads were seen to get the same queued trial.
         with self._asking:
-            trial = self.study.ask()
-            trial.set_user_attr("owner", self._owner)
-            point = self.space.suggest(trial)
+            while not self._ending.is_set():
+                claim = self._leases.claim(self.settings.study.trials)
+                self.view.counted(claim.finished, claim.best)
+                if claim.trial_id is not None:
+                    trial = trial_of(self.study, claim.trial_id)
+                    return trial, self.space.suggest(trial)
+                if claim.finished >= self.settings.study.trials:
+                    return None
+                with self._changed:
+                    self._changed.wait(ASK_AGAIN)
+        return None
+
+    def _run_trial(self, index: int, device: str | None, trial: optuna.Trial, point: Hyperparameters) -> None:
+        """One trial from its start to its end in the storage."""
         spec = self._spec(trial.number, point, device)
         self.view.started(index, trial.number, point, self.horizon, trial.user_attrs.get("baseline"))
-        child = self._launcher.start(run_child, spec.to_json())
+        child = self._launcher.start(self._target, spec.to_json())
         self._children[index] = child
         try:
             outcome = self._follow(index, child, trial)
         finally:
             del self._children[index]
             child.close()
-        self._tell(trial, outcome)
+        finished = self._end(trial, outcome)
+        if finished is None:
+            self.view.ended(index, trial.number, StopReason.PREEMPTED, None, "taken by another search meanwhile")
+            return
+        self.view.counted(finished, None)
         self._count_time(outcome)
         self.view.ended(index, trial.number, outcome.reason, outcome.best, outcome.error)
         if outcome.reason in INTERRUPTIONS:
             self._count_failure(outcome, Path(spec.directory) / "log.txt")
-            return False
-        self._failures = 0
-        return True
+        else:
+            self._failures = 0
 
-    def _spec(self, number: int, point: Any, device: str | None) -> TrialSpec:
+    def _spec(self, number: int, point: Hyperparameters, device: str | None) -> TrialSpec:
         training = self.settings.training
         directory = (self.settings.directory / "trials" / str(number)).absolute()
         directory.mkdir(parents=True)
@@ -187,9 +191,8 @@ class Supervisor:
         while True:
             if decided is None and self._ending.is_set():
                 decided = StopReason.STOPPED_BY_USER
-            if decided is None and child.silent_seconds > 60 * self.settings.study.stall_minutes:
-                decided = StopReason.TIMEOUT
-                child.kill()
+            if decided is None and self._leases.is_lost(trial._trial_id):
+                decided = StopReason.PREEMPTED
             if decided is not None and not stop_sent:
                 child.stop()
                 stop_sent = time.monotonic()
@@ -199,12 +202,16 @@ class Supervisor:
                 message = child.receive(POLL)
             except EOFError as gone:
                 return Outcome(decided or StopReason.CRASHED, None, None if decided else str(gone), evaluations)
-            if message is None or message["kind"] in ("alive", "started"):
+            if message is None:
+                # Only now: while an outage of the database kept this thread, the child's words waited in the pipe.
+                if decided is None and child.silent_seconds > 60 * self.settings.study.stall_minutes:
+                    decided = StopReason.TIMEOUT
+                    child.kill()
                 continue
             if message["kind"] == "end":
                 reason = decided or StopReason(message["reason"])
                 return Outcome(reason, message.get("record"), message.get("error"), evaluations)
-            if decided is None:
+            if message["kind"] == "evaluation" and decided is None:
                 evaluation = Evaluation(**{k: v for k, v in message.items() if k != "kind"})
                 decided = self._judge(trial, evaluation, evaluations)
                 self.view.evaluated(index, trial.number, evaluation)
@@ -214,37 +221,35 @@ class Supervisor:
         if not evaluation.is_finite:
             return StopReason.DIVERGED
         evaluations.append(evaluation)
-        trial.report(evaluation.mel_ce, evaluation.step)
-        if evaluation.step == self.horizon or not trial.should_prune():
+        try:
+            trial.report(evaluation.mel_ce, evaluation.step)
+        except (UpdateFinishedTrialError, KeyError):  # a peer took it, or it was deleted
+            return StopReason.PREEMPTED
+        if evaluation.step == self.horizon or not isinstance(self.study.pruner, FirstToFire):
             return None
-        assert isinstance(self.study.pruner, FirstToFire)
-        frozen = self.study._storage.get_trial(trial._trial_id)
-        return StopReason(self.study.pruner.fired(self.study, frozen) or StopReason.MEDIAN)
+        # The rules need no more of the trial than its values, which are here: no need to read it again.
+        values = {e.step: e.mel_ce for e in evaluations}
+        fired = self.study.pruner.fired(self.study, create_trial(state=TrialState.RUNNING, intermediate_values=values))
+        return StopReason(fired) if fired else None
 
-    def _tell(self, trial: optuna.Trial, outcome: Outcome) -> None:
-        """The trial's state says what its value means (docs/design.md): only a full result is COMPLETE.
+    def _end(self, trial: optuna.Trial, outcome: Outcome) -> int | None:
+        """How many trials of the study have finished with this one; None when a peer had taken it.
 
-        A diverged trial is PRUNED, not FAIL, which TPE would ignore: divergence is a result, and
-        TPE ranks it behind every COMPLETE one.
+        The trial's state says what its value means (docs/design.md): only a full result is COMPLETE. A diverged trial
+        is PRUNED, not FAIL, which TPE would ignore: divergence is a result, and TPE ranks it behind every COMPLETE one.
         """
-        trial.set_user_attr("stop_reason", str(outcome.reason))
-        trial.set_user_attr(
-            "run",
-            {
-                "evaluations": [vars(e) for e in outcome.evaluations],
-                "record": outcome.record,
-                "error": outcome.error,
-            },
-        )
+        state, value = TrialState.PRUNED, outcome.evaluations[-1].mel_ce if outcome.evaluations else None
         if outcome.reason in (StopReason.FINISHED, StopReason.TWO_INCREASES):
             assert outcome.best is not None
-            self.study.tell(trial, outcome.best.mel_ce)
+            state, value = TrialState.COMPLETE, outcome.best.mel_ce
         elif outcome.reason in INTERRUPTIONS:
-            self.study.tell(trial, state=TrialState.FAIL)
-            if not self._ending.is_set():
-                requeue(self.study, self.settings.study.max_retries)
-        else:
-            self.study.tell(trial, state=TrialState.PRUNED)
+            state, value = TrialState.FAIL, None
+        run = {
+            "evaluations": [vars(e) for e in outcome.evaluations],
+            "record": outcome.record,
+            "error": outcome.error,
+        }
+        return self._leases.end(trial._trial_id, state, value, {"stop_reason": str(outcome.reason), "run": run})
 
     def _count_time(self, outcome: Outcome) -> None:
         if outcome.record:
@@ -266,17 +271,6 @@ class Supervisor:
                 f"{self._failures} runs in a row ended as {outcome.reason} ({outcome.error}); {hint}, then run the same"
                 " command again"
             )
-
-    def _enqueue_baselines(self) -> None:
-        """The baselines are the first trials of a new study, clipped into the space where they lie outside."""
-        present = {t.user_attrs.get("baseline") for t in self.study.get_trials(deepcopy=False)}
-        for baseline in self.space.baselines:
-            if baseline.name in present:
-                continue
-            params, clipped = self.space.to_params(baseline.hyperparameters)
-            if clipped:
-                self.view.note(f"baseline {baseline.name} lies outside the space and was clipped: {', '.join(clipped)}")
-            self.study.enqueue_trial(params, user_attrs={"baseline": baseline.name})
 
     # Stopping
 

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search.trial import INTERRUPTIONS, Evaluation, StopReason
+from search.trial import Evaluation, StopReason
 from space.hyperparameters import Hyperparameters
 
 
@@ -25,6 +25,7 @@ class View(Protocol):
     def begin(
         self, trials: int, finished: int, slots: int, base_mel_ce: float, best: tuple[int, float] | None
     ) -> None: ...
+    def counted(self, finished: int, best: tuple[int, float] | None) -> None: ...
     def started(self, slot: int, number: int, point: Hyperparameters, horizon: int, baseline: str | None) -> None: ...
     def evaluated(self, slot: int, number: int, evaluation: Evaluation) -> None: ...
     def ended(self, slot: int, number: int, reason: StopReason, best: Evaluation | None, error: str | None) -> None: ...
@@ -62,11 +63,16 @@ class Board:
         self.base_mel_ce, self.best = base_mel_ce, best
         self.since = time.monotonic()
 
+    def counted(self, finished: int, best: tuple[int, float] | None) -> None:
+        """What the study has by now, of all machines: numbers of several threads, of which a later one may be older."""
+        self.finished = max(self.finished, finished)
+        if best and (self.best is None or best[1] < self.best[1]):
+            self.best = best
+
     def ended(self, slot: int, number: int, reason: StopReason, best: Evaluation | None) -> bool:
         """Whether the trial is the best so far."""
         self.runs.pop(slot, None)
         self.reasons[reason] += 1
-        self.finished += reason not in INTERRUPTIONS
         full = reason in (StopReason.FINISHED, StopReason.TWO_INCREASES)
         if not (full and best and (self.best is None or best.mel_ce < self.best[1])):
             return False
@@ -114,6 +120,10 @@ class PlainView:
 
     def begin(self, trials: int, finished: int, slots: int, base_mel_ce: float, best: tuple[int, float] | None) -> None:
         self._board.begin(trials, finished, slots, base_mel_ce, best)
+
+    def counted(self, finished: int, best: tuple[int, float] | None) -> None:
+        with self._board.lock:
+            self._board.counted(finished, best)
 
     def started(self, slot: int, number: int, point: Hyperparameters, horizon: int, baseline: str | None) -> None:
         name = f" (baseline {baseline})" if baseline else ""
@@ -164,6 +174,10 @@ class LiveView:
     def begin(self, trials: int, finished: int, slots: int, base_mel_ce: float, best: tuple[int, float] | None) -> None:
         with self._board.lock:
             self._board.begin(trials, finished, slots, base_mel_ce, best)
+
+    def counted(self, finished: int, best: tuple[int, float] | None) -> None:
+        with self._board.lock:
+            self._board.counted(finished, best)
 
     def started(self, slot: int, number: int, point: Hyperparameters, horizon: int, baseline: str | None) -> None:
         with self._board.lock:

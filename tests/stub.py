@@ -1,0 +1,111 @@
+"""A supervisor whose runs do not train: real processes, leases and database; evaluations come from a formula.
+
+    python -m tests.stub URL FOLDER --trials 200 --slots 2 --machine a
+
+stands for `study.py --storage URL --trials 200 --workers 2` on a machine of its own.
+"""
+
+import argparse
+import math
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from search import leases, storage
+from search.launcher import Launcher
+from search.settings import Settings, load
+from search.supervisor import Supervisor
+from search.training.child import Line
+from search.trial import Prepared, StopReason, TrialSpec
+from search.view import PlainView
+
+PREPARED = Prepared(
+    directory="prepared",
+    train_clips=100,
+    eval_clips=20,
+    probe_clips=20,
+    train_seconds=300.0,
+    eval_seconds=60.0,
+    dropped=[],
+    added_tokens=[],
+    vocabulary_size=60,
+    base_evaluation={"step": 0, "mel_ce": 5.0, "text_ce": 2.0, "probe_mel_ce": 5.0, "probe_text_ce": 2.0},
+    coqui_config={"optimizer_params": {"betas": [0.9, 0.96]}},
+    data_fingerprint="data-1",
+    base_fingerprint="base-1",
+    versions={"python": "3.11.7", "torch": "2.8.0"},
+)
+
+
+def values(spec: TrialSpec) -> list[float]:
+    """The run's evaluations: they fall towards a floor that depends on the learning rate, with some noise."""
+    draw = random.Random(spec.number)
+    floor = 2 + 0.2 * abs(math.log10(spec.hyperparameters.lr) + 3)
+    count = len(spec.evaluation_steps)
+    return [floor + 2 * math.exp(-4 * i / count) + draw.gauss(0, 0.02) for i in range(1, count + 1)]
+
+
+def run_stub(spec_json: str, connection: Any) -> None:
+    """In place of `search.training.child.run_child`; an evaluation lasts SECONDS on average."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    spec = TrialSpec.from_json(spec_json)
+    line = Line(connection)
+    line.say("started", preloaded=True)
+    draw = random.Random(os.getpid())
+    seconds = float(os.environ["STUB_SECONDS"])
+    reason = StopReason.FINISHED
+    for step, value in zip(spec.evaluation_steps, values(spec), strict=True):
+        until = time.monotonic() + draw.uniform(0, 2 * seconds)
+        while time.monotonic() < until and not line.should_stop():
+            time.sleep(min(0.05, seconds))
+        if line.should_stop():
+            reason = StopReason.STOPPED_BY_USER
+            break
+        line.say(
+            "evaluation", step=step, mel_ce=value, text_ce=2.0, probe_mel_ce=value / 1.1, probe_text_ce=2.0, seconds=0.0
+        )
+    line.say("end", reason=reason, record=None)
+    line.close()
+
+
+def settings_of(url: str, folder: Path, trials: int, slots: int, **service: float) -> Settings:
+    (folder / "study.toml").touch()  # an empty file is the miniature
+    overrides = {f"service.{name}": value for name, value in service.items()}
+    study = {"directory": str(folder), "storage": url, "trials": trials, "workers": slots}
+    return load(folder / "study.toml", {**{f"study.{name}": value for name, value in study.items()}, **overrides})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("url")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--slots", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=0.05, help="of an evaluation, on average")
+    parser.add_argument("--machine", help="a name instead of this machine's: its peers cannot see its processes")
+    parser.add_argument("--heartbeat", type=float, default=0.5)
+    parser.add_argument("--grace", type=float, default=3.0)
+    parser.add_argument("--outage", type=float, default=5.0, help="minutes")
+    given = parser.parse_args()
+    os.environ["STUB_SECONDS"] = str(given.seconds)
+    if given.machine:
+        leases.machine = lambda: given.machine
+    service = {"heartbeat_seconds": given.heartbeat, "grace_seconds": given.grace, "outage_minutes": given.outage}
+    settings = settings_of(given.url, given.folder, given.trials, given.slots, **service)
+    view = PlainView()
+    database = storage.open_storage(settings.storage_url, settings.service.connections)
+    database.on_outage = view.note
+    study, ledger = storage.open_study(settings, PREPARED, database)
+    database.patience = 60 * settings.service.outage_minutes
+    view.begin(given.trials, 0, given.slots, 5.0, None)
+    held = leases.Leases(ledger, settings.service, settings.study.max_retries, view.note)
+    Supervisor(
+        study, held, settings, PREPARED, Launcher([]), view, [None] * given.slots, target=run_stub
+    ).run(database.hurry)
+
+
+if __name__ == "__main__":
+    main()
