@@ -18,6 +18,8 @@ RUN --mount=type=cache,target=/var/cache/uv \
 
 # No Debian packages are added: the wheels bring their libraries, and need of the system only what Python does.
 FROM base
+COPY --from=builder /opt/venv /opt/venv
+
 # A user id without an entry in passwd has no name, and / as its home: librosa cannot be imported where numba finds no
 # folder to write to.
 ENV PATH=/opt/venv/bin:$PATH \
@@ -27,8 +29,6 @@ ENV PATH=/opt/venv/bin:$PATH \
     XTTS_STUDY_CACHE=/cache
 # A new volume takes the mode of the folder it covers: any user id may write.
 RUN mkdir --mode=1777 /cache /study
-
-COPY --from=builder /opt/venv /opt/venv
 
 # The code comes last, in layers of its own: a change of it moves kilobytes, not the libraries.
 WORKDIR /opt/xtts-study

@@ -15,6 +15,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from search.cache import StudyCache
 from search.database import StudyStorage, connect_arguments, reason_of
 from search.errors import UserError
 from search.fingerprint import differences, fingerprint
@@ -22,6 +23,8 @@ from search.ledger import Ledger
 from search.pruners import FirstToFire, FromStep, TwoIncreasePruner
 from search.settings import Settings, safe_url
 from search.trial import Prepared, StopReason, evaluation_steps
+from space.hyperparameters import Hyperparameters
+from space.search_space import SearchSpace
 
 READERS_PATIENCE = 20.0  # seconds that a command waits for a database that does not answer; a search waits longer
 _CREATION = 0x78747473  # PostgreSQL's advisory lock while tables are made
@@ -150,7 +153,7 @@ def open_study(settings: Settings, prepared: Prepared, storage: StudyStorage) ->
     queue = [(space.to_params(b.hyperparameters)[0], {"baseline": b.name}) for b in space.baselines]
     study = optuna.create_study(
         study_name=name,
-        storage=storage,
+        storage=StudyCache(storage),
         direction="minimize",
         load_if_exists=True,
         pruner=make_pruner(settings, prepared),
@@ -173,11 +176,14 @@ def open_study(settings: Settings, prepared: Prepared, storage: StudyStorage) ->
     return study, ledger
 
 
-def trial_of(study: optuna.Study, trial_id: int) -> optuna.Trial:
-    """A trial that the ledger claimed, ready to suggest: what `Study.ask` does after it has taken one itself."""
-    study._thread_local.cached_all_trials = None  # else this thread samples from the history of its trial before
-    study._get_trials(deepcopy=False, use_cache=True)  # the cache takes no parameters of a trial that it has not seen
-    return optuna.Trial(study, trial_id)
+def suggest(study: optuna.Study, trial_id: int, space: SearchSpace) -> tuple[optuna.Trial, Hyperparameters]:
+    """A trial that the ledger claimed, and its point: what `Study.ask` does after it has taken a trial itself."""
+    cache = study._storage
+    assert isinstance(cache, StudyCache)
+    with cache.one_reading(study._study_id):
+        study._thread_local.cached_all_trials = None  # else this thread samples from the history of its trial before
+        trial = optuna.Trial(study, trial_id)
+        return trial, space.suggest(trial)
 
 
 def make_sampler(seed: int, search: int) -> optuna.samplers.BaseSampler:

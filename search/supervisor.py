@@ -19,7 +19,7 @@ from search.launcher import KILL_AFTER, Child, Launcher
 from search.leases import Leases
 from search.pruners import FirstToFire
 from search.settings import Settings
-from search.storage import trial_of
+from search.storage import suggest
 from search.training.child import run_child
 from search.trial import INTERRUPTIONS, Evaluation, Prepared, StopReason, TrialSpec, evaluation_steps
 from search.view import View
@@ -130,8 +130,7 @@ class Supervisor:
                 claim = self._leases.claim(self.settings.study.trials)
                 self.view.counted(claim.finished, claim.best)
                 if claim.trial_id is not None:
-                    trial = trial_of(self.study, claim.trial_id)
-                    return trial, self.space.suggest(trial)
+                    return suggest(self.study, claim.trial_id, self.space)
                 if claim.finished >= self.settings.study.trials:
                     return None
                 with self._changed:
