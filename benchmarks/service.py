@@ -1,20 +1,17 @@
 """What a trial costs the database: SQL statements, and the time of a report with its prune decision in a large study.
 
-    make bench-service        # on a PostgreSQL of its own; the figures of docs/operations.md
+    python -m benchmarks.service     # on a PostgreSQL of its own; the figures of docs/operations.md
 
 Stock is Optuna as its documentation uses it: `RDBStorage` by URL, `ask`, `report`, `should_prune`, `tell`, the same
 sampler, the same median rule. Times are compared in one run, as ratios.
 """
 
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import optuna
 from optuna.pruners import MedianPruner
@@ -22,8 +19,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import event
 
 from search import storage
-from search.ledger import Ledger
 from search.leases import owner
+from search.ledger import Ledger
 from search.pruners import FirstToFire
 from search.settings import Settings
 from search.trial import StopReason, evaluation_steps
@@ -162,8 +159,6 @@ def report_cost(server: Server, folder: Path) -> None:
         print(
             f"report and decision with {finished} finished and {running} running trials: {1e3 * found[finished]:.1f} ms"
         )
-        asking = seconds(lambda: study._get_trials(deepcopy=False), 5)
-        print(f"  reading the study: {1e3 * asking:.1f} ms")
     print(f"ratio: {found[5000] / found[100]:.2f}")
 
 

@@ -3,7 +3,7 @@
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import platformdirs
 
 from search import export, report, storage
 from search.atomic import write_text
-from search.devices import visible_gpus
+from search.devices import reserved, visible_gpus
 from search.errors import UserError
 from search.launcher import Launcher
 from search.leases import Leases
@@ -37,11 +37,14 @@ def search(settings: Settings, view: View) -> "Result":
         with study_lock(settings):
             pass  # fails at once, not after the preparation, when another search holds it
     storage.check_reachable(settings.storage_url)
+    with reserved(visible_gpus(), settings.study.workers, cache_directory() / "gpus") as gpus:
+        return _search(settings, view, slots(settings, gpus), started)
+
+
+def _search(settings: Settings, view: View, devices: list[str | None], started: float) -> "Result":
     launcher = Launcher()
     prepared = prepare(settings, launcher, view)
-    horizon = settings.trial_horizon(prepared.train_clips)
-    devices = slots(settings)
-    describe(settings, prepared, horizon, devices, view)
+    describe(settings, prepared, devices, view)
     refuse_strange_folder(settings)
     settings.directory.mkdir(parents=True, exist_ok=True)
     with study_lock(settings):
@@ -111,19 +114,19 @@ def prepare(settings: Settings, launcher: Launcher, view: View) -> Prepared:
         child.close()
 
 
-def slots(settings: Settings) -> list[str | None]:
-    """The device of each slot: one a visible GPU, one on a CPU, or `study.workers` of them over the GPUs in turn.
+def slots(settings: Settings, gpus: Sequence[str]) -> list[str | None]:
+    """The device of each slot: one a GPU, one on a CPU, or `study.workers` of them over the GPUs in turn.
 
     The miniature, whose runs use one core each, has two on a CPU.
     """
-    gpus: list[str | None] = [*visible_gpus()]
     on_cpu = min(2, os.cpu_count() or 1) if settings.is_miniature else 1
     count = settings.study.workers or len(gpus) or on_cpu
     return [gpus[i % len(gpus)] if gpus else None for i in range(count)]
 
 
-def describe(settings: Settings, prepared: Prepared, horizon: int, devices: list[str | None], view: View) -> None:
+def describe(settings: Settings, prepared: Prepared, devices: list[str | None], view: View) -> None:
     """What is about to be searched, in a few lines."""
+    horizon = settings.trial_horizon(prepared.train_clips)
     data = "the generated Amharic speech" if settings.data.path == "miniature" else settings.data.path
     view.note(
         f"data: {prepared.train_clips} training clips ({duration(prepared.train_seconds)}) and {prepared.eval_clips}"

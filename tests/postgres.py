@@ -78,8 +78,10 @@ class Server:
             for path in (self.directory, password, self.data):
                 os.chown(path, user.pw_uid, user.pw_gid)
         subprocess.run(
-            [self._programs / "initdb", "-D", self.data, "-U", "xtts", "-E", "UTF8", "--locale=C", "-N"]
-            + ["--auth=scram-sha-256", f"--pwfile={password}"],
+            [
+                *(self._programs / "initdb", "-D", self.data, "-U", "xtts", "-E", "UTF8", "--locale=C", "-N"),
+                *("--auth=scram-sha-256", f"--pwfile={password}"),
+            ],
             check=True,
             capture_output=True,
             **self._as_user(),

@@ -1,0 +1,1 @@
+"""Scripts that measure. Each prints the figures that the docs quote."""
