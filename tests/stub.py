@@ -102,7 +102,7 @@ def main() -> None:
     database.patience = 60 * settings.service.outage_minutes
     view.begin(given.trials, 0, given.slots, 5.0, None)
     held = leases.Leases(ledger, settings.service, settings.study.max_retries, view.note)
-    Supervisor(study, held, settings, PREPARED, Launcher([]), view, [None] * given.slots, target=run_stub).run(
+    Supervisor(study, held, settings, PREPARED, Launcher(["tests.stub"]), view, [None] * given.slots, target=run_stub).run(
         database.hurry
     )
 
