@@ -33,7 +33,7 @@ class Study(_Section):
     directory: Path = Path("runs")
     storage: str | None = None  # SQLAlchemy URL; None is SQLite in the study's folder
     workers: Annotated[int, Field(ge=1, le=64)] | None = None  # slots; None is one a visible GPU, one on a CPU
-    max_retries: Annotated[int, Field(ge=0)] = 2  # of a trial whose run was interrupted
+    max_retries: Annotated[int, Field(ge=0)] = 5  # of a trial whose run, or whose machine, failed
     stall_minutes: Annotated[float, Field(gt=0)] = 60.0  # a run silent for so long is ended
 
 

@@ -1,7 +1,8 @@
 """Shared fixtures. The miniature is prepared once a session, in the user's cache: a second run finds it there."""
 
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,46 @@ import pytest
 
 from search.session import cache_directory
 from search.settings import load
+from search.storage import open_storage
 from search.trial import Prepared, TrialSpec, evaluation_steps
 from space.hyperparameters import Hyperparameters
+from tests.postgres import Server
 
 ROOT = Path(__file__).parent.parent
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 30.0) -> None:
+    """Returns once `condition` holds, and fails when it does not within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A PostgreSQL server, for databases of the tests' own."""
+    server = Server()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def database(server: Server) -> Iterator[str]:
+    """The URL of a fresh PostgreSQL database with Optuna's tables; dropped afterwards, connections or not."""
+    url = server.create_database(lambda template: open_storage(template).engine.dispose())
+    yield url
+    with server.connect("postgres") as connection:
+        connection.execute(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)".encode())
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a fresh database: the test runs over SQLite and over PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/study.db"
+    url: str = request.getfixturevalue("database")
+    return url
 
 
 @pytest.fixture(scope="session")

@@ -10,17 +10,20 @@ import math
 import os
 import random
 import signal
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from search import leases, storage
+from search import database, leases, storage, supervisor
+from search.errors import UserError
 from search.launcher import Launcher
 from search.settings import Settings, load
-from search.supervisor import Supervisor
 from search.training.child import Line
 from search.trial import Prepared, StopReason, TrialSpec
 from search.view import PlainView
+from study import refuse
 
 PREPARED = Prepared(
     directory="prepared",
@@ -40,11 +43,10 @@ PREPARED = Prepared(
 )
 
 
-def values(spec: TrialSpec) -> list[float]:
-    """The run's evaluations: they fall towards a floor that depends on the learning rate, with some noise."""
-    draw = random.Random(spec.number)
-    floor = 2 + 0.2 * abs(math.log10(spec.hyperparameters.lr) + 3)
-    count = len(spec.evaluation_steps)
+def values(number: int, lr: float, count: int) -> list[float]:
+    """The evaluations of trial `number`: they fall towards a floor that depends on the learning rate, with some noise."""
+    draw = random.Random(number)
+    floor = 2 + 0.2 * abs(math.log10(lr) + 3)
     return [floor + 2 * math.exp(-4 * i / count) + draw.gauss(0, 0.02) for i in range(1, count + 1)]
 
 
@@ -57,16 +59,18 @@ def run_stub(spec_json: str, connection: Any) -> None:
     draw = random.Random(os.getpid())
     seconds = float(os.environ["STUB_SECONDS"])
     reason = StopReason.FINISHED
-    for step, value in zip(spec.evaluation_steps, values(spec), strict=True):
+    began = time.monotonic()
+    for step, value in zip(
+        spec.evaluation_steps, values(spec.number, spec.hyperparameters.lr, len(spec.evaluation_steps)), strict=True
+    ):
         until = time.monotonic() + draw.uniform(0, 2 * seconds)
         while time.monotonic() < until and not line.should_stop():
             time.sleep(min(0.05, seconds))
         if line.should_stop():
             reason = StopReason.STOPPED_BY_USER
             break
-        line.say(
-            "evaluation", step=step, mel_ce=value, text_ce=2.0, probe_mel_ce=value / 1.1, probe_text_ce=2.0, seconds=0.0
-        )
+        losses = {"mel_ce": value, "text_ce": 2.0, "probe_mel_ce": value / 1.1, "probe_text_ce": 2.0}
+        line.say("evaluation", step=step, **losses, seconds=time.monotonic() - began)
     line.say("end", reason=reason, record=None)
     line.close()
 
@@ -89,23 +93,39 @@ def main() -> None:
     parser.add_argument("--heartbeat", type=float, default=0.5)
     parser.add_argument("--grace", type=float, default=3.0)
     parser.add_argument("--outage", type=float, default=5.0, help="minutes")
+    parser.add_argument("--idle", type=float, help="seconds, of a transaction whose process was stopped")
+    parser.add_argument("--think", type=float, default=0.0, help="seconds more that the sampler takes")
     given = parser.parse_args()
     os.environ["STUB_SECONDS"] = str(given.seconds)
     if given.machine:
         leases.machine = lambda: given.machine
+    if given.idle:
+        database.IDLE_IN_TRANSACTION = given.idle
+    supervisor.suggest = slow(supervisor.suggest, given.think)
     service = {"heartbeat_seconds": given.heartbeat, "grace_seconds": given.grace, "outage_minutes": given.outage}
     settings = settings_of(given.url, given.folder, given.trials, given.slots, **service)
     view = PlainView()
-    database = storage.open_storage(settings.storage_url, settings.service.connections)
-    database.on_outage = view.note
-    study, ledger = storage.open_study(settings, PREPARED, database)
-    database.patience = 60 * settings.service.outage_minutes
+    opened = storage.open_storage(settings.storage_url, settings.service.connections)
+    opened.on_outage = view.note
+    study, ledger = storage.open_study(settings, PREPARED, opened)
+    opened.patience = 60 * settings.service.outage_minutes
     view.begin(given.trials, 0, given.slots, 5.0, None)
     held = leases.Leases(ledger, settings.service, settings.study.max_retries, view.note)
-    Supervisor(study, held, settings, PREPARED, Launcher(["tests.stub"]), view, [None] * given.slots, target=run_stub).run(
-        database.hurry
-    )
+    launcher = Launcher(["tests.stub"])  # a child that had to import Optuna would take a second to start
+    slots: list[str | None] = [None] * given.slots
+    supervisor.Supervisor(study, held, settings, PREPARED, launcher, view, slots, run_stub).run(opened.hurry)
+
+
+def slow(function: Callable[..., Any], seconds: float) -> Callable[..., Any]:
+    def call(*arguments: Any) -> Any:
+        time.sleep(seconds)
+        return function(*arguments)
+
+    return call
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:  # as `study.py` does
+        sys.exit(refuse(str(error), error.details))

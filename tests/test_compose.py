@@ -11,6 +11,7 @@ import time
 import tomllib
 import urllib.request
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,6 @@ from tests.conftest import ROOT
 from tests.postgres import ESCAPED, PASSWORD, Server, free_port
 
 PROGRAMS = Path(sys.executable).parent
-COMPOSE = shutil.which("docker-compose")
-needs_compose = pytest.mark.skipif(
-    COMPOSE is None, reason="docker-compose is not installed; Debian's package of that name needs no engine for this"
-)
 SECRET = "/run/secrets/postgres_password"
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE_FILE = re.sub("(^| )#.*", "", (ROOT / "docker-compose.yml").read_text(encoding="utf-8"), flags=re.MULTILINE)
@@ -39,10 +36,19 @@ evaluations = 5
 """
 
 
-def example() -> dict[str, str]:
-    """Variables of .env.example and their values there, commented out or not."""
-    lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
-    return dict(re.fullmatch(r"#?([A-Z_]+)=(.*)", line).groups() for line in lines if re.match(r"#?[A-Z_]+=", line))  # type: ignore[union-attr, misc]
+def find_compose() -> str | None:
+    """docker-compose 1.29, the older reader of the file: what it prints is laid out otherwise than by Compose 2."""
+    found = shutil.which("docker-compose")
+    if found is None:
+        return None
+    version = subprocess.run([found, "version", "--short"], capture_output=True, text=True, check=False).stdout
+    return found if version.startswith("1.") else None
+
+
+COMPOSE = find_compose()
+needs_compose = pytest.mark.skipif(
+    COMPOSE is None, reason="docker-compose 1.29 is not installed; Debian 12 has it, and it needs no engine here"
+)
 
 
 def resolve(tmp_path: Path, **variables: str) -> dict[str, Any]:
@@ -84,7 +90,8 @@ def test_the_compose_file_follows_the_specification() -> None:
 def test_the_example_has_every_variable_with_its_default() -> None:
     defaults = dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", COMPOSE_FILE))
     assert set(re.findall(r"\$\{?([A-Z_]+)", COMPOSE_FILE)) == set(defaults)
-    described = example()
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    described = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", example, re.MULTILINE))
     assert set(described) == set(defaults)
     del described["POSTGRES_PASSWORD_FILE"]  # an example: its default means none
     assert {name: defaults[name] for name in described} == described
@@ -101,19 +108,16 @@ def test_images_are_pinned() -> None:
         assert re.fullmatch(r"[a-z-]+:\d+\.\d+(\.\d+)?(-[a-z-]+)?(@sha256:[0-9a-f]{64})?", image)
 
 
-def test_the_image_holds_every_source_and_nothing_else() -> None:
+def test_the_image_holds_the_program_and_nothing_else() -> None:
     """What the Dockerfile copies is what .dockerignore lets through."""
     copied = {word for line in re.findall(r"^COPY (?!--)(.+) \S+$", DOCKERFILE, re.MULTILINE) for word in line.split()}
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
-    allowed = {line[1:] for line in ignored if line.startswith("!")}
     assert "*" in ignored
-    assert {name.replace("requirements/*.txt", "requirements/runtime.txt") for name in allowed} | {
-        "requirements/uv.txt"
-    } == copied
-    for name in copied:
-        assert (ROOT / name).exists()
-    packages = {str(path.parent.relative_to(ROOT)) for path in ROOT.glob("*/__init__.py")} - {"tests"}
-    assert packages <= copied
+    allowed = [line[1:] for line in ignored if line.startswith("!")]
+    assert all(any(fnmatch(name, pattern) for pattern in allowed) for name in copied)
+    assert all(any(fnmatch(name, pattern) for name in copied) for pattern in allowed)
+    assert all((ROOT / name).exists() for name in copied)
+    assert {"study.py", "search", "space"} <= copied
 
 
 # What docker-compose makes of them
