@@ -30,6 +30,10 @@ ENV PATH=/opt/venv/bin:$PATH \
 # A new volume takes the mode of the folder it covers: any user id may write.
 RUN mkdir --mode=1777 /cache /study
 
+# Of the checkout, for the exports: docker compose build --build-arg COMMIT=$(git describe --always --dirty --abbrev=40)
+ARG COMMIT=
+ENV XTTS_STUDY_COMMIT=$COMMIT
+
 # The code comes last, in layers of its own: a change of it moves kilobytes, not the libraries.
 WORKDIR /opt/xtts-study
 COPY docker/with-password.sh docker/

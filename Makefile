@@ -5,7 +5,7 @@ TRIALS ?= 40
 ARGS ?=
 BIN := .venv/bin
 
-.PHONY: study test check test-full experiments miniature-weights lock clean
+.PHONY: study test check test-full experiments bench miniature-weights lock clean
 
 study: .venv/.runtime
 	$(BIN)/python study.py --trials $(TRIALS) $(ARGS)
@@ -26,6 +26,10 @@ test-full: .venv/.development
 # The figures of docs/experiments.md.
 experiments: .venv/.runtime
 	$(BIN)/python docs/experiments.py
+
+# What a trial costs the database, on a PostgreSQL of its own: figures of docs/operations.md.
+bench: .venv/.development
+	$(BIN)/python -m benchmarks.service
 
 # Trains the weights of the miniature base again and writes search/miniature/weights.npz.
 miniature-weights: .venv/.runtime

@@ -1,6 +1,7 @@
 """`best_config.json`: the winner for the full run, with the evidence for it and where it came from."""
 
 import json
+import os
 import subprocess
 from dataclasses import asdict
 from math import ceil, isfinite
@@ -99,7 +100,12 @@ def _finite(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """The commit of this checkout, with "-dirty" after it for uncommitted changes; None outside a checkout."""
+    """The commit of this checkout, with "-dirty" after it for uncommitted changes; None outside a checkout.
+
+    A container image has no checkout; its build may name the commit in XTTS_STUDY_COMMIT.
+    """
+    if os.environ.get("XTTS_STUDY_COMMIT"):
+        return os.environ["XTTS_STUDY_COMMIT"]
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, check=False)

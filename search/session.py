@@ -46,7 +46,7 @@ def _search(settings: Settings, view: View, devices: list[str | None], started: 
     prepared = prepare(settings, launcher, view)
     describe(settings, prepared, devices, view)
     refuse_strange_folder(settings)
-    settings.directory.mkdir(parents=True, exist_ok=True)
+    make_folder(settings)
     with study_lock(settings):
         database = storage.open_storage(settings.storage_url, settings.service.connections)
         database.on_outage = view.note
@@ -155,6 +155,20 @@ def describe(settings: Settings, prepared: Prepared, devices: list[str | None], 
             view.note(f"baseline {baseline.name} lies outside the space and is clipped: {', '.join(clipped)}")
     base = prepared.base_evaluation
     view.note(f"base model, untouched: eval {base['mel_ce']:.4f} nats per audio token, text {base['text_ce']:.3f}")
+
+
+def make_folder(settings: Settings) -> None:
+    """The study's folder. Raises UserError."""
+    try:
+        settings.directory.mkdir(parents=True, exist_ok=True)
+        probe = settings.directory / f".write-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"study.directory {settings.study.directory} cannot be written to ({error.strerror}); name another, or give"
+            " this user the right to write there"
+        ) from error
 
 
 def refuse_strange_folder(settings: Settings) -> None:

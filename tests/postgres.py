@@ -57,7 +57,7 @@ class Server:
         self.directory = Path(tempfile.mkdtemp(prefix="xtts-study-postgres-"))
         self.port = free_port()
         self._user = "nobody" if os.geteuid() == 0 else getpass.getuser()
-        self._programs = self._reachable(folder_of_programs or programs())
+        self.programs = self._reachable(folder_of_programs or programs())
         self._process: subprocess.Popen[bytes] | None = None
         self._count = 0
         self.log = self.directory / "log.txt"
@@ -79,12 +79,12 @@ class Server:
                 os.chown(path, user.pw_uid, user.pw_gid)
         subprocess.run(
             [
-                *(self._programs / "initdb", "-D", self.data, "-U", "xtts", "-E", "UTF8", "--locale=C", "-N"),
+                *(self.programs / "initdb", "-D", self.data, "-U", "xtts", "-E", "UTF8", "--locale=C", "-N"),
                 *("--auth=scram-sha-256", f"--pwfile={password}"),
             ],
             check=True,
             capture_output=True,
-            **self._as_user(),
+            **self.as_user(),
         )
         lines = {
             "listen_addresses": "127.0.0.1",
@@ -102,7 +102,7 @@ class Server:
         if os.geteuid() != 0:
             return folder
         try:
-            subprocess.run([folder / "postgres", "--version"], check=True, capture_output=True, **self._as_user())
+            subprocess.run([folder / "postgres", "--version"], check=True, capture_output=True, **self.as_user())
             return folder
         except PermissionError:
             pass
@@ -112,7 +112,7 @@ class Server:
             shutil.copytree(part, copy / part.relative_to(site))
         return copy / folder.relative_to(site)
 
-    def _as_user(self) -> dict[str, Any]:
+    def as_user(self) -> dict[str, Any]:
         if os.geteuid() != 0:
             return {"cwd": "/"}
         return {"cwd": "/", "user": self._user, "group": pwd.getpwnam(self._user).pw_gid, "extra_groups": []}
@@ -121,7 +121,7 @@ class Server:
         """Returns once the server answers."""
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
-                [self._programs / "postgres", "-D", self.data], stdout=log, stderr=log, **self._as_user()
+                [self.programs / "postgres", "-D", self.data], stdout=log, stderr=log, **self.as_user()
             )
         deadline = time.monotonic() + START_SECONDS
         while True:

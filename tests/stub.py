@@ -44,7 +44,7 @@ PREPARED = Prepared(
 
 
 def values(number: int, lr: float, count: int) -> list[float]:
-    """The evaluations of trial `number`: they fall towards a floor that depends on the learning rate, with some noise."""
+    """The evaluations of a trial: they fall towards a floor that depends on the learning rate, with some noise."""
     draw = random.Random(number)
     floor = 2 + 0.2 * abs(math.log10(lr) + 3)
     return [floor + 2 * math.exp(-4 * i / count) + draw.gauss(0, 0.02) for i in range(1, count + 1)]

@@ -298,7 +298,7 @@ class Deployment:
         if name in OURS:
             last = re.findall(r"^ENV ((?:.*\\\n)*.*)$", DOCKERFILE, re.MULTILINE)[-1]
             image = dict(setting.split("=", 1) for setting in last.replace("\\\n", "").split())
-        path = f"{self.server._programs}:{os.environ['PATH']}"
+        path = f"{self.server.programs}:{os.environ['PATH']}"
         values = {**image, **service.get("environment", {})}
         return {name: self.local(str(value)).replace("$PATH", path) for name, value in values.items()}
 
@@ -308,7 +308,7 @@ class Deployment:
         words = [word for word in service.get("entrypoint", []) if word != "docker-entrypoint.sh"]
         command = service["command"]
         words += command if isinstance(command, list) else shlex.split(command)
-        place: dict[str, Any] = {"cwd": self.study} if name in OURS else self.server._as_user()
+        place: dict[str, Any] = {"cwd": self.study} if name in OURS else self.server.as_user()
         with open(self.logs / f"{len(self.processes)}-{name}.txt", "wb") as log:
             process = subprocess.Popen(
                 [self.local(word) for word in words],

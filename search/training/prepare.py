@@ -216,6 +216,7 @@ class building:
     def __exit__(self, kind: object, *_: object) -> None:
         try:
             if kind is None:
+                os.chmod(self.folder, 0o755)  # others may share the cache; mkdtemp made it private
                 os.rename(self.folder, self.target)
         except OSError:
             if not self.target.exists():

@@ -1,0 +1,236 @@
+"""Supervisors as processes, on machines that share nothing but a database, and what must hold of their study."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psutil
+import psycopg
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from search import settings
+from search.storage import parse
+from search.trial import StopReason
+from tests import stub
+from tests.conftest import ROOT
+from tests.postgres import Server
+
+MAX_RETRIES = settings.Study().max_retries
+STATES = {
+    StopReason.FINISHED: TrialState.COMPLETE,
+    StopReason.TWO_INCREASES: TrialState.COMPLETE,
+    StopReason.MEDIAN: TrialState.PRUNED,
+}
+
+
+def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+    """What `condition` returns once it is true; an AssertionError after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.02)
+    return result
+
+
+@contextmanager
+def outage(server: Server, how: signal.Signals = signal.SIGINT) -> Iterator[None]:
+    """The server is down within the block."""
+    server.stop(how)
+    try:
+        yield
+    finally:
+        server.start()
+
+
+class Machine:
+    """One supervisor, its output in a file. `everyone` are its processes, as far as they were seen."""
+
+    def __init__(self, command: list[str], folder: Path, **environment: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._log = folder / f"output-{len(list(folder.glob('output-*')))}.txt"
+        with open(self._log, "wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *command], cwd=folder, env=os.environ | environment, stdout=log, stderr=log
+            )
+        self.everyone: set[psutil.Process] = set()
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text(encoding="utf-8")
+
+    def send(self, number: signal.Signals) -> None:
+        """A signal to the supervisor alone, as in an accident; its fork server and children get none."""
+        with_children = psutil.Process(self.process.pid).children(recursive=True)
+        self.everyone |= set(with_children)
+        self.process.send_signal(number)
+
+    def wait_for(self, text: str, seconds: float = 30, count: int = 1) -> None:
+        """Until the output holds `text` so many times."""
+
+        def said() -> bool:
+            ended = self.process.poll() is not None
+            enough = self.output.count(text) >= count
+            assert enough or not ended, f"ended with {self.process.returncode} before {text!r}:\n{self.output}"
+            return enough
+
+        wait_until(said, seconds, f"{text!r} in:\n{self.output}")
+
+    def wait(self, seconds: float, code: int = 0) -> None:
+        """Until it has ended, with exit code `code`."""
+        self.process.wait(seconds)
+        assert self.process.returncode == code, self.output[-3000:]
+        assert "Traceback" not in self.output
+
+    def children(self) -> list[psutil.Process]:
+        """The processes that train: children of the fork server, which is the one with children."""
+        return [c for p in psutil.Process(self.process.pid).children() for c in p.children()]
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.send(signal.SIGKILL)
+            self.process.wait(10)
+
+
+class Study:
+    """A study in a database of its own, and the machines that search it. As a context it leaves no process."""
+
+    def __init__(self, url: str, folder: Path, trials: int) -> None:
+        self.url = url
+        self.total = trials
+        self._folder = folder
+        self._machines: list[Machine] = []
+
+    def __enter__(self) -> "Study":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for machine in self._machines:
+            machine.kill()
+        processes = [p for machine in self._machines for p in machine.everyone]
+        _, alive = psutil.wait_procs(processes, timeout=10)
+        orphans = [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
+        for process in orphans:
+            process.kill()
+        assert not orphans, "a supervisor's processes outlived it"
+
+    def start(self, machine: str | None, folder: str = "", **options: float) -> Machine:
+        """A supervisor with stub runs; None for `machine` is this one. Options are those of `tests.stub`."""
+        folder = folder or machine or "here"
+        named = {"trials": self.total, **options, **({"machine": machine} if machine else {})}
+        flags = [word for name, value in named.items() for word in (f"--{name}", str(value))]
+        started = Machine(["-m", "tests.stub", self.url, ".", *flags], self._folder / folder, PYTHONPATH=str(ROOT))
+        return self.add(started)
+
+    def add(self, machine: Machine) -> Machine:
+        self._machines.append(machine)
+        return machine
+
+    def sql(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            return connection.execute(query, values).fetchall()
+
+    def taken(self) -> int:
+        """Trials that finished or run: never more than the study's number."""
+        return int(self.sql("SELECT count(*) FROM trials WHERE state IN ('RUNNING', 'COMPLETE', 'PRUNED')")[0][0])
+
+    def finished(self) -> int:
+        return int(self.sql("SELECT count(*) FROM trials WHERE state IN ('COMPLETE', 'PRUNED')")[0][0])
+
+    def running_of(self, machine: Machine) -> list[int]:
+        """Numbers of the trials that the machine's supervisor runs."""
+        rows = self.sql(
+            "SELECT number FROM trials JOIN trial_user_attributes USING (trial_id) WHERE state = 'RUNNING'"
+            " AND key = 'owner' AND (value_json::json ->> 'pid')::int = %s ORDER BY number",
+            machine.process.pid,
+        )
+        return [number for (number,) in rows]
+
+    def successor_of(self, number: int) -> FrozenTrial | None:
+        """The trial that runs, or ran, in place of trial `number`; None while it is not started."""
+        found = [t for t in self.trials() if t.user_attrs.get("retry_of") == number]
+        assert len(found) <= 1
+        return found[0] if found and found[0].state != TrialState.WAITING else None
+
+    def trials(self) -> list[FrozenTrial]:
+        storage = RDBStorage(parse(self.url).render_as_string(hide_password=False), skip_table_creation=True)
+        try:
+            return optuna.load_study(study_name="miniature", storage=storage).get_trials()
+        finally:
+            storage.engine.dispose()
+
+    # What must hold
+
+    def assert_exact(self, baselines: int | None = 1) -> list[FrozenTrial]:
+        """Exactly `total` finished trials, numbered without a gap, none left over, each with what its run measured.
+
+        `baselines`: how often each finished; None where so many machines died that its retries may be used up.
+        """
+        trials = self.trials()
+        states = Counter(t.state.name for t in trials)
+        assert states["COMPLETE"] + states["PRUNED"] == self.total, states
+        assert states["RUNNING"] == states["WAITING"] == 0, states
+        assert [t.number for t in trials] == list(range(len(trials)))
+        done = [t for t in trials if t.state.is_finished() and t.state != TrialState.FAIL]
+        found = Counter(t.user_attrs["baseline"] for t in done if "baseline" in t.user_attrs)
+        if baselines is None:
+            assert all(count == 1 for count in found.values()), found
+        else:
+            assert found == dict.fromkeys(("V0", "V1", "V2"), baselines)
+        for trial in done:
+            assert_whole(trial)
+        assert_run_again_once(trials)
+        self.assert_acknowledged_is_stored(trials)
+        return trials
+
+    def assert_acknowledged_is_stored(self, trials: list[FrozenTrial]) -> None:
+        """Each evaluation and end that a supervisor printed, which it does once the database has said yes."""
+        for machine in self._machines:
+            for number, step, value in re.findall(r"trial (\d+)  step (\d+)  eval ([\d.]+)", machine.output):
+                stored = trials[int(number)].intermediate_values.get(int(step))
+                taken_away = f"trial {number}  preempted" in machine.output  # it may have heard so at this very report
+                assert taken_away or (stored is not None and f"{stored:.4f}" == value), (number, step, value, stored)
+            for number, reason in re.findall(rf"trial (\d+)  ({'|'.join(STATES)})\b", machine.output):
+                assert trials[int(number)].state == STATES[StopReason(reason)], (number, reason)
+                assert trials[int(number)].user_attrs["stop_reason"] == reason
+
+
+def assert_whole(trial: FrozenTrial) -> None:
+    """Its values are the first so many of its own run, without a gap, and its end is the one that they ask for."""
+    measured = [(e["step"], e["mel_ce"]) for e in trial.user_attrs["run"]["evaluations"]]
+    assert dict(measured) == trial.intermediate_values, trial.number
+    values = [value for _, value in measured]
+    assert values == stub.values(trial.number, trial.params["lr"], 10)[: len(values)], trial.number
+    reason = StopReason(trial.user_attrs["stop_reason"])
+    assert trial.state == STATES[reason]
+    assert len(values) == 10 or reason != StopReason.FINISHED
+    assert trial.value == (min(values) if trial.state == TrialState.COMPLETE else values[-1])
+
+
+def assert_run_again_once(trials: list[FrozenTrial]) -> None:
+    """Each failed trial that has retries left has one successor, with its parameters; nothing else has any."""
+    successors: dict[int, FrozenTrial] = {}
+    for trial in trials:
+        before = trial.user_attrs.get("retry_of")
+        if before is not None:
+            assert before not in successors, f"trial {before} was run again twice"
+            successors[before] = trial
+            assert trial.user_attrs["attempt"] <= MAX_RETRIES
+            assert trials[before].state == TrialState.FAIL
+            assert trials[before].params.items() <= trial.params.items() or not trial.params  # cut short while asked
+    for trial in trials:
+        if trial.state == TrialState.FAIL:
+            by_user = trial.user_attrs["stop_reason"] == StopReason.STOPPED_BY_USER
+            attempt = trial.user_attrs.get("attempt", 0) + (not by_user)
+            queued = trial.params or trial.system_attrs.get("fixed_params")
+            assert (trial.number in successors) == bool(queued and attempt <= MAX_RETRIES), trial

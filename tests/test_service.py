@@ -1,0 +1,110 @@
+"""Several machines search one study on one PostgreSQL: supervisors as real processes, whole and undisturbed."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from tests.conftest import ROOT
+from tests.machines import Machine, Study
+from tests.postgres import ESCAPED, PASSWORD, Server
+from tests.test_search import SHORT
+
+
+@pytest.mark.timeout(300)
+def test_four_machines_make_exactly_200_trials(database: str, tmp_path: Path) -> None:
+    with Study(database, tmp_path, trials=200) as study:
+        began = time.monotonic()
+        machines = [study.start(name, slots=2, seconds=0.005) for name in "abcd"]
+        most = 0
+        while any(machine.process.poll() is None for machine in machines):
+            most = max(most, study.taken())
+            assert time.monotonic() - began < 240
+            time.sleep(0.02)
+        seconds = time.monotonic() - began
+        for machine in machines:
+            machine.wait(1)
+        trials = study.assert_exact()
+        assert most == 200
+        assert not [t for t in trials if t.state == TrialState.FAIL]
+        shares = [len(re.findall(r"  started  ", machine.output)) for machine in machines]
+        assert min(shares) >= 10, shares
+        print(f"\n200 trials in {seconds:.0f} s, {3600 * 200 / seconds:.0f} an hour, shares {shares}")
+
+
+@pytest.mark.timeout(60)
+def test_a_trial_of_plain_optuna_whose_process_is_gone_runs_again_once(database: str, tmp_path: Path) -> None:
+    """It never had a heartbeat. One that has no parameters yet either is failed, and nobody misses it."""
+    code = (
+        "import sys, optuna\n"
+        "from search import settings, storage\n"
+        "study = optuna.load_study(study_name='miniature', storage=storage.open_storage(sys.argv[1]))\n"
+        "settings.load(None, {}).search_space().suggest(study.ask())\n"
+        "print(study.ask().number)\n"
+    )
+    with Study(database, tmp_path, trials=12) as study:
+        machine = study.start("a", slots=2, seconds=0.1, heartbeat=0.3, grace=1.5)
+        machine.wait_for("trial 2 ")  # the baselines are taken
+        command = [sys.executable, "-c", code, database]
+        asked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30)
+        empty = int(asked.stdout)
+        machine.wait(40)
+        trials = study.assert_exact()
+        failed = [t for t in trials if t.state == TrialState.FAIL]
+        assert [t.number for t in failed] == [empty - 1, empty]
+        assert [t.user_attrs["stop_reason"] for t in failed] == ["preempted"] * 2
+        assert failed[0].params
+        assert not failed[1].params
+        assert [t.user_attrs["retry_of"] for t in trials if "retry_of" in t.user_attrs] == [empty - 1]
+        assert machine.output.count("of nobody, started by a process that died before it signed") == 2
+
+
+@pytest.mark.timeout(240)
+def test_two_searches_share_a_study_through_the_command_line(
+    server: Server,
+    database: str,
+    cache: Path,  # noqa: ARG001 (the cache is set up)
+    tmp_path: Path,
+) -> None:
+    """The real miniature: an exact total, one best trial, other settings refused, no word of the password."""
+    command = [str(ROOT / "study.py"), "--storage", database, "--trials", "6", "--workers", "1", *SHORT]
+    with Study(database, tmp_path, trials=6) as study:
+        began = time.monotonic()
+        machines = [study.add(Machine(command, tmp_path / name)) for name in ("one", "two")]
+        for machine in machines:
+            machine.wait(150)
+        seconds = time.monotonic() - began
+        trials = study.trials()
+        assert [t.number for t in trials] == list(range(6))
+        assert {t.state for t in trials} <= {TrialState.COMPLETE, TrialState.PRUNED}
+        assert all(" started " in machine.output for machine in machines)
+
+        other = study.add(Machine([*command, "--set", "training.batch_size=6", "--seed", "2"], tmp_path / "three"))
+        other.wait(60, code=2)
+        refusal = other.output[other.output.index("study.py: ") :].splitlines()
+        assert "was made with other settings" in refusal[0]
+        assert sorted(line.split(":")[0].strip() for line in refusal[1:]) == ["batch_size", "seed"]
+        assert "  batch_size: 4 there, 6 here" in refusal
+
+    best = min((t for t in trials if t.state == TrialState.COMPLETE), key=value)
+    folders = [tmp_path / name for name in ("one", "two")]
+    exports = [json.loads((f / "runs/miniature/best_config.json").read_text()) for f in folders]
+    assert {(e["evidence"]["trial"], e["evidence"]["value"]) for e in exports} == {(best.number, best.value)}
+    assert sum(len(list(f.glob("runs/miniature/trials/*"))) for f in folders) == 6  # each trial on one of them
+
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert len(files) > 40
+    for file in (*files, server.log):
+        content = file.read_bytes()
+        assert PASSWORD.encode() not in content and ESCAPED.encode() not in content, file
+    print(f"\n6 trials of two searches in {seconds:.0f} s")
+
+
+def value(trial: FrozenTrial) -> float:
+    assert trial.value is not None
+    return trial.value
