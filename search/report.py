@@ -124,7 +124,8 @@ def show_running(findings: Findings, space: SearchSpace, console: Console) -> No
         last = (
             f"step {max(values)}/{findings.horizon}  eval {values[max(values)]:.4f}" if values else "no evaluation yet"
         )
-        console.print(f"running for {age}: trial {row.trial.number}  {last}  {_described(row, space)}")
+        host = (row.trial.user_attrs.get("owner") or {}).get("host", "an unknown host")
+        console.print(f"running for {age} on {host}: trial {row.trial.number}  {last}  {_described(row, space)}")
 
 
 def _described(row: Row, space: SearchSpace) -> str:

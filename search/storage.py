@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.pruners import BasePruner, MedianPruner, NopPruner
@@ -142,13 +143,7 @@ def open_study(settings: Settings, prepared: Prepared, storage: StudyStorage) ->
     Raises UserError, with a line for each difference, if the study was made with other settings.
     """
     name, place = settings.study.name, safe_url(settings.storage_url)
-    here = fingerprint(settings, prepared)
-    attributes = {
-        "fingerprint": here,
-        "prepared": json.loads(prepared.to_json()),
-        "horizon": settings.trial_horizon(prepared.train_clips),
-        "full_horizon": settings.full_horizon(prepared.train_clips),
-    }
+    attributes = attributes_of(settings, prepared)
     space = settings.search_space()
     queue = [(space.to_params(b.hyperparameters)[0], {"baseline": b.name}) for b in space.baselines]
     study = optuna.create_study(
@@ -165,7 +160,7 @@ def open_study(settings: Settings, prepared: Prepared, storage: StudyStorage) ->
         raise UserError(
             f"study {name!r} in {place} was not made by xtts-study; give this search another name with --study"
         )
-    differing = differences(stored["fingerprint"], here)
+    differing = differences(stored["fingerprint"], attributes["fingerprint"])
     if differing:
         raise UserError(
             f"study {name!r} in {place} was made with other settings; give this search another name with --study, or"
@@ -174,6 +169,16 @@ def open_study(settings: Settings, prepared: Prepared, storage: StudyStorage) ->
         )
     study.sampler = make_sampler(settings.study.seed, stored["searches"])
     return study, ledger
+
+
+def attributes_of(settings: Settings, prepared: Prepared) -> dict[str, Any]:
+    """What a study remembers of how it was founded."""
+    return {
+        "fingerprint": fingerprint(settings, prepared),
+        "prepared": json.loads(prepared.to_json()),
+        "horizon": settings.trial_horizon(prepared.train_clips),
+        "full_horizon": settings.full_horizon(prepared.train_clips),
+    }
 
 
 def suggest(study: optuna.Study, trial_id: int, space: SearchSpace) -> tuple[optuna.Trial, Hyperparameters]:

@@ -14,6 +14,8 @@ from rich.console import Console
 from search import export, report, storage
 from search.atomic import write_text
 from search.errors import UserError
+from search.fingerprint import fingerprint
+from search.ledger import Ledger
 from search.settings import Settings, load
 from search.trial import Evaluation, Prepared, RunRecord, StopReason
 from space.search_space import load_preset
@@ -60,6 +62,14 @@ def miniature(directory: Path, overrides: dict[str, Any] | None = None) -> Setti
     return settings
 
 
+def new_study(settings: Settings, prepared: Prepared = PREPARED) -> optuna.Study:
+    """A study as a search founds it, but without baselines in its queue."""
+    database = storage.open_storage(settings.storage_url)
+    study = optuna.create_study(study_name=settings.study.name, storage=database, direction="minimize")
+    Ledger(database, study._study_id).found(storage.attributes_of(settings, prepared), [])
+    return study
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return miniature(tmp_path)
@@ -69,7 +79,7 @@ def settings(tmp_path: Path) -> Settings:
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The database of a new study; a copy takes a fifth of the time."""
     settings = miniature(tmp_path_factory.mktemp("empty"))
-    storage.open_study(settings, PREPARED)
+    new_study(settings)
     return settings.directory / "study.db"
 
 
@@ -149,7 +159,7 @@ def table(study: optuna.Study) -> list[list[str]]:
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory) -> optuna.Study:
     """A study of three trials: a baseline that turned up again, a hopeless one, and the best. Only to be read."""
-    study = storage.open_study(miniature(tmp_path_factory.mktemp("three")), PREPARED)
+    study = new_study(miniature(tmp_path_factory.mktemp("three")))
     run(study, FLAT, [4.5, 4.25, 4.0, 4.1, 4.2], StopReason.TWO_INCREASES, "V0")
     run(study, {**FLAT, "lr": 5e-3}, [4.9, 4.8], StopReason.MEDIAN)
     run(study, STEPPED, [4.5, 4.0, 3.5, 3.25, 3.5, 3.0, 2.9, 2.8, 2.75, 2.9])
@@ -330,7 +340,7 @@ def test_the_evidence_is_the_winner_s(three: optuna.Study, settings: Settings) -
 def test_the_provenance_is_the_study_s(study: optuna.Study, settings: Settings) -> None:
     run(study, FLAT, [4.0])
     provenance = exported(study, settings)["provenance"]
-    assert provenance["fingerprint"] == storage.study_fingerprint(settings, PREPARED)
+    assert provenance["fingerprint"] == fingerprint(settings, PREPARED)
     assert provenance["versions"] == PREPARED.versions
     assert provenance["seed"] == 1
     assert (provenance["train_clips"], provenance["eval_clips"]) == (100, 20)
@@ -350,7 +360,7 @@ def test_the_precision_is_the_search_s(
 
 def test_accumulation_is_exported_beside_the_config(tmp_path: Path) -> None:
     settings = miniature(tmp_path, {"training.accumulation": 3})
-    study = storage.open_study(settings, replace(PREPARED, train_clips=1000))
+    study = new_study(settings, replace(PREPARED, train_clips=1000))
     run(study, STEPPED, [4.0])
     content = exported(study, settings)
     assert content["grad_accum_steps"] == content["schedule"]["accumulation"] == 3
