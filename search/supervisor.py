@@ -163,7 +163,13 @@ class Supervisor:
     def _spec(self, number: int, point: Hyperparameters, device: str | None) -> TrialSpec:
         training = self.settings.training
         directory = (self.settings.directory / "trials" / str(number)).absolute()
-        directory.mkdir(parents=True)
+        try:
+            directory.mkdir(parents=True)
+        except FileExistsError as error:
+            raise UserError(
+                f"{directory} exists, but trial {number} starts only now: the database was restored or replaced since;"
+                f" move {self.settings.directory} away and run the same command again"
+            ) from error
         spec = TrialSpec(
             study=self.settings.study.name,
             number=number,
