@@ -18,14 +18,12 @@ import psycopg
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from search import settings
 from search.storage import parse
 from search.trial import StopReason
 from tests import stub
 from tests.conftest import ROOT
 from tests.postgres import Server
 
-MAX_RETRIES = settings.Study().max_retries
 STATES = {
     StopReason.FINISHED: TrialState.COMPLETE,
     StopReason.TWO_INCREASES: TrialState.COMPLETE,
@@ -84,7 +82,10 @@ class Machine:
             assert enough or not ended, f"ended with {self.process.returncode} before {text!r}:\n{self.output}"
             return enough
 
-        wait_until(said, seconds, f"{text!r} in:\n{self.output}")
+        wait_until(said, seconds, f"{text!r} of {self.folder.name}")
+
+    def assert_runs(self) -> None:
+        assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.output[-3000:]}"
 
     def wait(self, seconds: float, code: int = 0) -> None:
         """Until it has ended, with exit code `code`."""
@@ -105,9 +106,10 @@ class Machine:
 class Study:
     """A study in a database of its own, and the machines that search it. As a context it leaves no process."""
 
-    def __init__(self, url: str, folder: Path, trials: int) -> None:
+    def __init__(self, url: str, folder: Path, trials: int, retries: int = 5) -> None:
         self.url = url
         self.total = trials
+        self.retries = retries
         self._folder = folder
         self._machines: list[Machine] = []
 
@@ -127,7 +129,7 @@ class Study:
     def start(self, machine: str | None, folder: str = "", **options: float) -> Machine:
         """A supervisor with stub runs; None for `machine` is this one. Options are those of `tests.stub`."""
         folder = folder or machine or "here"
-        named = {"trials": self.total, **options, **({"machine": machine} if machine else {})}
+        named = {"trials": self.total, "retries": self.retries, **options, **({"machine": machine} if machine else {})}
         flags = [word for name, value in named.items() for word in (f"--{name}", str(value))]
         started = Machine(["-m", "tests.stub", self.url, ".", *flags], self._folder / folder, PYTHONPATH=str(ROOT))
         return self.add(started)
@@ -189,7 +191,7 @@ class Study:
             assert found == dict.fromkeys(("V0", "V1", "V2"), baselines)
         for trial in done:
             assert_whole(trial)
-        assert_run_again_once(trials)
+        assert_run_again_once(trials, self.retries)
         self.assert_acknowledged_is_stored(trials)
         return trials
 
@@ -217,20 +219,26 @@ def assert_whole(trial: FrozenTrial) -> None:
     assert trial.value == (min(values) if trial.state == TrialState.COMPLETE else values[-1])
 
 
-def assert_run_again_once(trials: list[FrozenTrial]) -> None:
+def assert_run_again_once(trials: list[FrozenTrial], retries: int) -> None:
     """Each failed trial that has retries left has one successor, with its parameters; nothing else has any."""
-    successors: dict[int, FrozenTrial] = {}
+    successors = {t.user_attrs["retry_of"]: t for t in trials if "retry_of" in t.user_attrs}
+    assert len(successors) == sum("retry_of" in t.user_attrs for t in trials), "a trial was run again twice"
     for trial in trials:
-        before = trial.user_attrs.get("retry_of")
-        if before is not None:
-            assert before not in successors, f"trial {before} was run again twice"
-            successors[before] = trial
-            assert trial.user_attrs["attempt"] <= MAX_RETRIES
-            assert trials[before].state == TrialState.FAIL
-            assert trials[before].params.items() <= trial.params.items() or not trial.params  # cut short while asked
-    for trial in trials:
-        if trial.state == TrialState.FAIL:
-            by_user = trial.user_attrs["stop_reason"] == StopReason.STOPPED_BY_USER
-            attempt = trial.user_attrs.get("attempt", 0) + (not by_user)
-            queued = trial.params or trial.system_attrs.get("fixed_params")
-            assert (trial.number in successors) == bool(queued and attempt <= MAX_RETRIES), trial
+        successor = successors.pop(trial.number, None)
+        if trial.state != TrialState.FAIL:
+            assert successor is None, trial
+            continue
+        by_user = trial.user_attrs["stop_reason"] == StopReason.STOPPED_BY_USER  # says nothing against the trial
+        attempt = trial.user_attrs.get("attempt", 0) + (not by_user)
+        assert (successor is not None) == bool(parameters(trial) and attempt <= retries), trial
+        if successor is not None:
+            assert parameters(trial).items() <= parameters(successor).items()
+            assert successor.user_attrs["attempt"] == attempt
+    assert not successors
+
+
+def parameters(trial: FrozenTrial) -> dict[str, Any]:
+    """What it was asked for and, where it was cut short before that, what it was queued with."""
+    queued = trial.system_attrs.get("fixed_params", {})
+    assert all(queued.get(name, value) == value for name, value in trial.params.items())
+    return {**queued, **trial.params}

@@ -93,6 +93,7 @@ def main() -> None:
     parser.add_argument("--heartbeat", type=float, default=0.5)
     parser.add_argument("--grace", type=float, default=3.0)
     parser.add_argument("--outage", type=float, default=5.0, help="minutes")
+    parser.add_argument("--retries", type=int, default=5)
     parser.add_argument("--idle", type=float, help="seconds, of a transaction whose process was stopped")
     parser.add_argument("--think", type=float, default=0.0, help="seconds more that the sampler takes")
     given = parser.parse_args()
@@ -110,8 +111,8 @@ def main() -> None:
     study, ledger = storage.open_study(settings, PREPARED, opened)
     opened.patience = 60 * settings.service.outage_minutes
     view.begin(given.trials, 0, given.slots, 5.0, None)
-    held = leases.Leases(ledger, settings.service, settings.study.max_retries, view.note)
-    launcher = Launcher(["tests.stub"])  # a child that had to import Optuna would take a second to start
+    held = leases.Leases(ledger, settings.service, given.retries, view.note)
+    launcher = Launcher(["search.storage", "search.supervisor"])  # a child that had to import them would need a second
     slots: list[str | None] = [None] * given.slots
     supervisor.Supervisor(study, held, settings, PREPARED, launcher, view, slots, run_stub).run(opened.hurry)
 

@@ -6,16 +6,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from optuna.trial import TrialState
+from sqlalchemy.engine import make_url
 
 from search import storage
-from search.recovery import owner
-from search.settings import load
-from search.trial import Prepared
-from space.search_space import load_preset
+from search.leases import owner
+from search.settings import Settings, load
+from study import refuse
+from tests.conftest import ROOT
+from tests.postgres import ESCAPED, PASSWORD, Server
+from tests.stub import PREPARED
 
-ROOT = Path(__file__).parent.parent
 SOURCES = [
     "study.py",
     *sorted(f.relative_to(ROOT).as_posix() for p in ("space", "search") for f in (ROOT / p).rglob("*.py")),
@@ -45,7 +49,12 @@ class CommandLine:
         assert (result.returncode, result.stderr.count("\n")) == (2, 1), result.stderr
         assert result.stderr.startswith("study.py: ")
         assert sorted(self.cwd.parent.rglob("*")) == before
+        assert_no_password(result)
         return result.stderr
+
+
+def assert_no_password(result: "subprocess.CompletedProcess[str]") -> None:
+    assert not [word for word in (PASSWORD, ESCAPED, "hunter2") if word in result.stdout + result.stderr]
 
 
 @pytest.fixture
@@ -71,7 +80,7 @@ def test_help_does_not_load_what_it_does_not_need() -> None:
 
 
 def test_the_supervisor_loads_no_torch() -> None:
-    modules = "study, search.supervisor, search.session, search.report, search.export, search.view, search.recovery"
+    modules = "study, search.supervisor, search.session, search.report, search.export, search.view, search.leases"
     code = f"import sys, {modules}\nprint(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(result.stdout.split())
@@ -134,38 +143,90 @@ def test_bad_input_gives_one_line_and_leaves_nothing(
     assert all(part in line for part in parts), line
 
 
-@pytest.mark.parametrize("command", [[], ["status"]], ids=["search", "status"])
+def test_details_follow_a_refusal_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    assert refuse("made with\nother settings:", ["seed: 1 there, 2 here", "lr: 3"]) == 2
+    assert capsys.readouterr() == ("", "study.py: made with other settings:\n  seed: 1 there, 2 here\n  lr: 3\n")
+
+
+# Databases
+
+BOTH = pytest.mark.parametrize("command", [[], ["status"]], ids=["search", "status"])
+
+
+@BOTH
 def test_an_unreachable_database_gives_one_line_without_its_password(study_py: CommandLine, command: list[str]) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     line = study_py.refused(*command, "--storage", f"postgresql://reader:hunter2@127.0.0.1:{port}/db")
     assert f"reader:***@127.0.0.1:{port}/db" in line
-    assert "hunter2" not in line
+    assert "Connection refused" in line
 
 
-def test_status_shows_a_running_trial_and_the_results(study_py: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(study_py.cwd)
-    settings = load(None, {})
-    settings.directory.mkdir(parents=True)
-    base = {"step": 0, "mel_ce": 5.0, "text_ce": 2.0, "probe_mel_ce": 5.0, "probe_text_ce": 2.0}
-    study = storage.open_study(
-        settings, Prepared("", 100, 20, 20, 1.0, 1.0, [], [], 60, base, {}, "data-1", "base-1", {"torch": "2.8.0"})
-    )
-    space = load_preset("miniature")
-    finished, running = study.ask(), study.ask()
-    for trial in (finished, running):
-        trial.set_user_attr("owner", owner())
-        space.suggest(trial)
+@BOTH
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"password": "hunter2"}, "password authentication failed"),
+        ({"database": "nowhere"}, 'database "nowhere" does not exist'),
+        ({"query": {"sslmode": "require"}}, "server does not support SSL"),
+    ],
+    ids=["password", "database", "TLS"],
+)
+def test_a_database_that_lets_nobody_in_gives_one_line_without_its_password(
+    study_py: CommandLine, server: Server, command: list[str], change: dict[str, Any], part: str
+) -> None:
+    url = make_url(server.url("postgres")).set(**change)
+    line = study_py.refused(*command, "--storage", url.render_as_string(hide_password=False))
+    assert part in line
+    assert f"xtts:***@127.0.0.1:{server.port}/" in line
+
+
+def test_tables_of_another_optuna_are_said_in_one_line(study_py: CommandLine, server: Server, database: str) -> None:
+    with server.connect(make_url(database).database or "") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'v3.0.0.d'")
+    assert "tables of an older Optuna" in study_py.refused("status", "--storage", database)
+
+
+def search_a_little(settings: Settings) -> None:
+    """A trial that finished and one that runs."""
+    study, ledger = storage.open_study(settings, PREPARED, storage.open_storage(settings.storage_url))
+    ids = [ledger.claim(9, owner(60)).trial_id for _ in range(2)]
+    for trial_id in ids:
+        assert trial_id is not None
+        trial, _ = storage.suggest(study, trial_id, settings.search_space())
         trial.report(4.5, 20)
-    finished.set_user_attr("stop_reason", "finished")
-    finished.set_user_attr("run", {"evaluations": [{**base, "step": 20, "mel_ce": 4.5}], "record": None, "error": None})
-    study.tell(finished, 4.5)
-    result = study_py("status")
+    evaluation = {**PREPARED.base_evaluation, "step": 20, "mel_ce": 4.5}
+    run = {"evaluations": [evaluation], "record": None, "error": None}
+    assert ids[0] is not None
+    ledger.end(ids[0], TrialState.COMPLETE, 4.5, {"stop_reason": "finished", "run": run}, 2)
+    ledger._storage.engine.dispose()
+
+
+@pytest.mark.parametrize("where", ["sqlite", "postgresql", "postgresql, the password in the environment"])
+def test_status_shows_a_running_trial_and_the_results(
+    study_py: CommandLine,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    where: str,
+) -> None:
+    monkeypatch.chdir(study_py.cwd)
+    options = []
+    if where != "sqlite":
+        url: str = request.getfixturevalue("database")
+        if "environment" in where:
+            url = url.replace(f":{ESCAPED}", "")
+            monkeypatch.setenv("PGPASSWORD", PASSWORD)
+        options = ["--storage", url]
+    settings = load(None, {"study.storage": options[1]} if options else {})
+    settings.directory.mkdir(parents=True)
+    search_a_little(settings)
+    result = study_py("status", *options)
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
     assert lines[0].startswith("running for ")
     assert "trial 1  step 20/200  eval 4.5000  lr " in lines[0]
     assert any(line.split()[:3] == ["0", "4.5000", "20"] for line in lines)
     assert "1 finished trials: 1 finished" in lines
+    assert_no_password(result)
     assert not study_py.cache.exists()

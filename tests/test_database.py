@@ -1,4 +1,4 @@
-"""Optuna's contract, and what the storage adds to it: calls that survive a lost connection, and few connections."""
+"""What the storage adds to Optuna's: calls that survive a lost connection, and few connections."""
 
 import inspect
 import itertools
@@ -12,27 +12,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import optuna
 import psycopg
 import pytest
 import sqlalchemy.exc as sql_errors
 import trustme
 from optuna.distributions import FloatDistribution
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
-from optuna.testing.pytest_storages import StorageTestCase
 from optuna.trial import TrialState
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from search import database as module
-from search.cache import StudyCache
 from search.database import DatabaseLost, StudyStorage, connect_arguments, is_transient, reason_of
 from search.errors import UserError
 from search.storage import check_reachable, open_storage
 from tests.conftest import wait_until
-from tests.faults import Cut
+from tests.cut import Cut
 from tests.postgres import Server
+from tests.test_storage import refusal
 
 MINIMIZE = [StudyDirection.MINIMIZE]
 
@@ -42,47 +42,6 @@ def storage(database: str) -> Iterator[StudyStorage]:
     opened = open_storage(database)
     yield opened
     opened.engine.dispose()
-
-
-# Optuna's contract: a database serves all of its tests, each of which finds it empty.
-
-
-def emptied(storage: StudyStorage) -> Iterator[StudyStorage]:
-    yield storage
-    for study in storage.get_all_studies():
-        storage.delete_study(study._study_id)
-    storage.engine.dispose()
-
-
-@pytest.fixture(scope="module")
-def sqlite(tmp_path_factory: pytest.TempPathFactory) -> StudyStorage:
-    return open_storage(f"sqlite:///{tmp_path_factory.mktemp('contract')}/study.db")
-
-
-@pytest.fixture(scope="module")
-def postgresql(server: Server) -> StudyStorage:
-    return open_storage(server.empty_database())
-
-
-class TestSqlite(StorageTestCase):
-    @pytest.fixture
-    def storage(self, sqlite: StudyStorage) -> Iterator[BaseStorage]:
-        yield from emptied(sqlite)
-
-
-class TestPostgresql(StorageTestCase):
-    @pytest.fixture
-    def storage(self, postgresql: StudyStorage) -> Iterator[BaseStorage]:
-        yield from emptied(postgresql)
-
-
-class TestCached(StorageTestCase):
-    @pytest.fixture
-    def storage(self, sqlite: StudyStorage) -> Iterator[BaseStorage]:
-        for storage in emptied(sqlite):
-            yield StudyCache(storage)
-
-    test_pickle_storage = None  # it belongs to one process
 
 
 def test_no_method_of_optuna_s_that_opens_a_session_is_left_without_retries() -> None:
@@ -191,7 +150,11 @@ WRITES: dict[str, Callable[[StudyStorage, int], Any]] = {
     "pruned": lambda storage, trial: storage.set_trial_state_values(trial, TrialState.PRUNED, [4.5]),
     "fail": lambda storage, trial: storage.set_trial_state_values(trial, TrialState.FAIL),
     "heartbeat": lambda storage, trial: storage.record_heartbeat(trial),
-    "study": lambda storage, trial: storage.get_study_name_from_id(storage.create_new_study(MINIMIZE, f"s{trial}"))[:1],
+    "study": lambda storage, trial: (
+        optuna.create_study(  # as a search opens its own
+            study_name=f"study {trial}", storage=storage, load_if_exists=True
+        ).user_attrs
+    ),
 }
 
 
@@ -388,16 +351,10 @@ def speaks_tls(server: Server, authority: trustme.CA) -> Iterator[bool]:
         connection.execute("SELECT pg_reload_conf()")
 
 
-def refusal(url: str) -> str:
-    with pytest.raises(UserError) as caught:
-        check_reachable(url)
-    assert "\n" not in str(caught.value)
-    assert "t0p" not in str(caught.value)
-    return str(caught.value)
-
-
 def test_a_server_without_tls_is_refused_where_tls_is_required(database: str) -> None:
-    assert "server does not support SSL, but SSL was required" in refusal(database + "?sslmode=require")
+    assert "server does not support SSL, but SSL was required" in refusal(
+        check_reachable, database + "?sslmode=require"
+    )
 
 
 @pytest.mark.parametrize("root", ["its own", "a stranger's"])
@@ -406,9 +363,9 @@ def test_tls_is_the_url_s(database: str, speaks_tls: bool, authority: trustme.CA
     trusted.cert_pem.write_to_path(tmp_path / "root.pem")
     url = f"{database}?sslmode=verify-full&sslrootcert={tmp_path}/root.pem"
     if not speaks_tls:
-        assert "server does not support SSL, but SSL was required" in refusal(url)
+        assert "server does not support SSL, but SSL was required" in refusal(check_reachable, url)
     elif trusted is not authority:
-        assert "certificate verify failed" in refusal(url)
+        assert "certificate verify failed" in refusal(check_reachable, url)
     else:
         storage = open_storage(url)
         with storage.engine.connect() as connection:

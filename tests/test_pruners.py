@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, PatientPruner, ThresholdPruner
+from optuna.trial import FrozenTrial
 
-from search.pruners import FirstToFire, TwoIncreasePruner
+from search.pruners import FirstToFire, FromStep, TwoIncreasePruner
 
 nan, inf = math.nan, math.inf
 
@@ -142,6 +143,34 @@ def test_a_study_of_several_objectives_is_refused() -> None:
 def test_arguments_out_of_range_are_refused(arguments: dict[str, float], named: str) -> None:
     with pytest.raises(ValueError, match=f"^{named}; it must be"):
         TwoIncreasePruner(**arguments)  # type: ignore[arg-type]
+
+
+class Asked(BasePruner):
+    """Always prunes, and remembers the steps at which it was asked."""
+
+    def __init__(self) -> None:
+        self.steps: list[int | None] = []
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        self.steps.append(trial.last_step)
+        return True
+
+
+@pytest.mark.parametrize(("step", "expected"), [(0, [1, 2, 3, 4]), (1, [1, 2, 3, 4]), (3, [3, 4]), (4, [4]), (5, [])])
+def test_from_a_step_on_its_rule_is_asked_and_not_before(step: int, expected: list[int]) -> None:
+    rule = Asked()
+    assert prune_steps(FromStep(step, rule), [4, 3, 2, 1]) == expected
+    assert rule.steps == expected
+
+
+def test_a_trial_without_a_report_is_not_asked_about() -> None:
+    rule = Asked()
+    assert not optuna.create_study(pruner=FromStep(0, rule)).ask().should_prune()
+    assert rule.steps == []
+
+
+def test_from_a_step_on_the_rule_s_answer_counts() -> None:
+    assert prune_steps(FromStep(2, ThresholdPruner(upper=8)), [9, 1, 9, 1]) == [3]
 
 
 @pytest.mark.parametrize(

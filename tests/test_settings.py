@@ -43,8 +43,8 @@ def refusal(folder: Path, text: str | None, overrides: dict[str, Any] | None = N
 BAD_FILES = [
     # (study.toml, what the line must contain: field, value, what is allowed)
     ("nonsense", ["study.toml", "cannot be read"]),
-    ("trials = 3", ["unknown key 'trials'", "study, data, base, training, space, pruning"]),
-    ("[optimizer]\nlr = 1", ["unknown key optimizer", "study, data, base, training, space, pruning"]),
+    ("trials = 3", ["unknown key 'trials'", "study, data, base, training, space, pruning, service"]),
+    ("[optimizer]\nlr = 1", ["unknown key optimizer", "study, data, base, training, space, pruning, service"]),
     ("[study]\ntrails = 3", ["unknown key study.trails", "trials"]),
     ("[training]\nbatch = 3", ["unknown key training.batch", "batch_size"]),
     ("[study]\ntrials = 0", ["study.trials is 0", "greater than or equal to 1"]),
@@ -84,6 +84,20 @@ BAD_FILES = [
     ("[pruning]\nmin_delta = -0.1", ["pruning.min_delta is -0.1", "greater than or equal to 0"]),
     ("[pruning]\nstartup_trials = 0", ["pruning.startup_trials is 0", "greater than or equal to 1"]),
     ("[pruning]\nmedian = 'perhaps'", ["pruning.median is 'perhaps'", "boolean"]),
+    ("[service]\nheartbeat = 5", ["unknown key service.heartbeat", "heartbeat_seconds, grace_seconds"]),
+    ("[service]\nheartbeat_seconds = 0", ["service.heartbeat_seconds is 0", "greater than or equal to 0.1"]),
+    ("[service]\nheartbeat_seconds = nan", ["service.heartbeat_seconds is nan"]),
+    ("[service]\ngrace_seconds = 0", ["service.grace_seconds is 0", "greater than 0"]),
+    ("[service]\ngrace_seconds = 100_000", ["service.grace_seconds is 100000", "less than or equal to 86400"]),
+    ("[service]\ngrace_seconds = 29", ["service: grace_seconds is 29", "at least 3 heartbeat_seconds, which is 10"]),
+    (
+        "[service]\nheartbeat_seconds = 21",
+        ["service: grace_seconds is 60", "at least 3 heartbeat_seconds, which is 21"],
+    ),
+    ("[service]\noutage_minutes = -1", ["service.outage_minutes is -1", "greater than or equal to 0"]),
+    ("[service]\noutage_minutes = nan", ["service.outage_minutes is nan"]),
+    ("[service]\nconnections = 1", ["service.connections is 1", "greater than or equal to 2"]),
+    ("[service]\nconnections = 65", ["service.connections is 65", "less than or equal to 64"]),
 ]
 
 
@@ -199,6 +213,23 @@ def test_a_file_without_data_is_the_miniature_with_changes(project: Path) -> Non
     settings = loaded(project, "[training]\nevaluations = 5")
     assert settings.is_miniature
     assert settings.training == load(None, {}).training.model_copy(update={"evaluations": 5})
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("", (10, 60, 60, 3)),
+        ("[service]\nheartbeat_seconds = 0.5\ngrace_seconds = 1.5\nconnections = 2", (0.5, 1.5, 60, 2)),
+        pytest.param(
+            "[service]\nheartbeat_seconds = 0.1\ngrace_seconds = 0.3",
+            (0.1, 0.3, 60, 3),
+            marks=pytest.mark.xfail(strict=True, reason="3 * 0.1 is above 0.3 in binary"),
+        ),
+        ("[service]\nheartbeat_seconds = 20\noutage_minutes = 0", (20, 60, 0, 3)),
+    ],
+)
+def test_how_machines_keep_in_touch(project: Path, text: str, values: tuple[float, ...]) -> None:
+    assert tuple(loaded(project, text).service.model_dump().values()) == values
 
 
 def test_steps_take_the_place_of_the_miniature_s_epochs(project: Path) -> None:

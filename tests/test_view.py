@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from search.trial import Evaluation, StopReason
-from search.view import LiveView, PlainView, View, duration
+from search.view import Board, LiveView, PlainView, View, duration
 from space.hyperparameters import Hyperparameters
 
 POINT = Hyperparameters(4e-4, 0.14, (0.25, 0.5), 0.5, 1.0)
@@ -23,6 +23,7 @@ def tell(view: View) -> None:
     view.started(0, 1, POINT, 120, "V1")
     view.started(1, 2, POINT, 120, None)
     view.evaluated(0, 1, evaluation(12, 2.5))
+    view.counted(2, None)
     view.ended(0, 1, StopReason.TWO_INCREASES, evaluation(12, 2.5), None)
     view.ended(1, 2, StopReason.CRASHED, None, "exit code -9")
     view.started(1, 3, POINT, 120, None)
@@ -56,6 +57,38 @@ def test_a_terminal_gets_a_live_table(width: int) -> None:
     for part in ("data: 60 training clips", "two_increases", "24/120", "2.4500 ↑", "2/10", "(trial 1)"):
         assert part in shown
     assert "exit code -9" in shown or width < 132  # long lines end in an ellipsis
+
+
+@pytest.mark.parametrize(
+    ("told", "finished", "best"),
+    [
+        ([], 3, (0, 2.6)),
+        ([(4, None)], 4, (0, 2.6)),
+        ([(7, (5, 2.4))], 7, (5, 2.4)),  # peers finished three, and found a better one
+        ([(7, (5, 2.4)), (6, (0, 2.6))], 7, (5, 2.4)),  # numbers of a slower thread
+        ([(4, (9, 2.7))], 4, (0, 2.6)),
+        ([(5, (5, 2.4)), (6, (6, 2.3)), (8, None)], 8, (6, 2.3)),
+    ],
+)
+def test_what_all_machines_finished_is_counted(
+    told: list[tuple[int, tuple[int, float] | None]], finished: int, best: tuple[int, float]
+) -> None:
+    board = Board()
+    board.begin(10, 3, 2, 2.9, (0, 2.6))
+    for counts in told:
+        board.counted(*counts)
+    assert (board.finished, board.best) == (finished, best)
+    assert board.summary().startswith(f"{finished}/10 trials  best {best[1]:.4f} (trial {best[0]})")
+    assert (board.remaining_seconds is None) == (finished == 3)
+
+
+def test_the_first_count_is_a_best_where_there_was_none() -> None:
+    board = Board()
+    board.begin(10, 0, 2, 2.9, None)
+    board.counted(1, (0, 3.5))
+    assert board.best == (0, 3.5)
+    assert not board.ended(0, 1, StopReason.FINISHED, evaluation(12, 3.6))  # a peer's is better
+    assert board.ended(0, 2, StopReason.FINISHED, evaluation(12, 3.4))
 
 
 @pytest.mark.parametrize(

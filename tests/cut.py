@@ -41,14 +41,14 @@ class Cut:
 
     def _before_statement(self, connection: Any, *_: Any) -> None:
         if self._is_now():
-            self._end(connection.connection.dbapi_connection)
+            self._end(connection.connection)
 
     def _commit(self, connection: Any) -> None:
         if self._is_now():
             self._end(connection)
         self._do_commit(connection)
         if self._is_now():
-            connection.close()
+            connection.dbapi_connection.close()
             self._meanwhile()
             raise psycopg.OperationalError("the answer to COMMIT was lost")
 
@@ -57,8 +57,9 @@ class Cut:
         self.happened = self.happened or self._left == -1
         return self._left == -1
 
-    def _end(self, connection: "psycopg.Connection[Any]") -> None:
+    def _end(self, connection: Any) -> None:
+        pid = connection.dbapi_connection.info.backend_pid
         with self._server.connect("postgres") as administrator:
-            ended = administrator.execute("SELECT pg_terminate_backend(%s, 5000)", [connection.info.backend_pid])
+            ended = administrator.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
             assert ended.fetchone() == (True,)
         self._meanwhile()

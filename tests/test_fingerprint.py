@@ -1,0 +1,166 @@
+"""What makes trials comparable: by content, in lines that name what differs."""
+
+import importlib.util
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search.fingerprint import code_digest, differences, fingerprint
+from search.settings import Settings, load
+from tests.conftest import ROOT
+from tests.stub import PREPARED
+
+SPACE = "version = 1\n[lr]\nlow = 1e-5\nhigh = 1e-3\n[weight_decay]\nvalue = 0\n"
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working folder without settings."""
+    monkeypatch.chdir(tmp_path)
+
+
+def with_file(folder: Path, **overrides: Any) -> Settings:
+    folder.mkdir()
+    (folder / "space.toml").write_text(SPACE)
+    return load(None, {"space.file": str(folder / "space.toml"), **overrides})
+
+
+def test_a_fingerprint_survives_its_storage() -> None:
+    """A list that was a tuple, or a number that was another, would be refused after the way through JSON."""
+    here = fingerprint(load(None, {}), PREPARED)
+    there = json.loads(json.dumps(here))
+    assert there == here
+    assert differences(there, here) == []
+    assert all(not isinstance(value, dict) for value in here.values())
+
+
+def test_the_same_files_at_another_path_agree(tmp_path: Path) -> None:
+    one = fingerprint(with_file(tmp_path / "one"), PREPARED)
+    two = fingerprint(
+        with_file(tmp_path / "two", **{"study.directory": str(tmp_path)}), replace(PREPARED, directory="elsewhere")
+    )
+    assert one == two
+    assert str(tmp_path) not in json.dumps(one)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"study.name": "other"},
+        {"study.trials": 99},
+        {"study.workers": 2},
+        {"study.max_retries": 0},
+        {"study.stall_minutes": 5},
+        {"study.storage": "postgresql://reader:hunter2@host/db"},
+        {"training.eval_batch_size": 3},
+        {"service.heartbeat_seconds": 1},
+        {"service.connections": 9},
+    ],
+)
+def test_what_is_free_to_change(overrides: dict[str, Any]) -> None:
+    assert fingerprint(load(None, overrides), PREPARED) == fingerprint(load(None, {}), PREPARED)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "lines"),
+    [
+        ({"study.seed": 2}, ["seed: 1 there, 2 here"]),
+        (
+            {"training.batch_size": 5},
+            ["batch_size: 4 there, 5 here", "horizon: 200 there, 160 here", "full_horizon: 1000 there, 800 here"],
+        ),
+        (
+            {"training.accumulation": 5},
+            ["accumulation: 1 there, 5 here", "horizon: 200 there, 40 here", "full_horizon: 1000 there, 200 here"],
+        ),
+        ({"training.truncation": 0.5}, ["horizon: 200 there, 500 here"]),
+        ({"training.evaluations": 5}, ["evaluations: 10 there, 5 here"]),
+        ({"training.precision": "bf16"}, ["precision: fp32 there, bf16 here"]),
+        ({"pruning.min_delta": 0.5}, ["pruning.min_delta: 0.0 there, 0.5 here"]),
+        ({"pruning.median": False}, ["pruning.median: True there, False here"]),
+        ({"data.min_conditioning_seconds": 0.6}, ["conditioning_seconds: [0.5, 1.0] there, [0.6, 1.0] here"]),
+        (
+            {"study.seed": 2, "training.precision": "bf16"},
+            ["seed: 1 there, 2 here", "precision: fp32 there, bf16 here"],
+        ),
+    ],
+)
+def test_settings_that_differ_are_named_and_nothing_else(overrides: dict[str, Any], lines: list[str]) -> None:
+    there = fingerprint(load(None, {}), PREPARED)
+    assert differences(there, fingerprint(load(None, overrides), PREPARED)) == lines
+
+
+def test_a_space_that_differs_is_named_knob_by_knob(tmp_path: Path) -> None:
+    settings = with_file(tmp_path / "one")
+    there = fingerprint(settings, PREPARED)
+    (tmp_path / "one/space.toml").write_text(SPACE.replace("1e-3", "1e-2"))
+    assert differences(there, fingerprint(settings, PREPARED)) == ["space.lr.high: 0.001 there, 0.01 here"]
+
+
+@pytest.mark.parametrize(
+    ("change", "lines"),
+    [
+        (
+            {"data_fingerprint": "data-2"},
+            ["data: data-1 there, data-2 here (digests of texts, speakers and audio, in the tables' order)"],
+        ),
+        (
+            {"base_fingerprint": "base-2"},
+            ["base: base-1 there, base-2 here (digests of the base model's files)"],
+        ),
+        ({"versions": {"torch": "2.9.0"}}, ["versions.torch: 2.8.0 there, 2.9.0 here"]),
+        ({"versions": {}}, ["versions.torch: 2.8.0 there, nothing here"]),
+        (
+            {"versions": {"torch": "2.8.0", "numpy": "2.3", "python": "3.12.0"}},
+            ["versions.numpy: nothing there, 2.3 here"],
+        ),
+        (
+            {"train_clips": 101},
+            [
+                "training clips: 100 there, 101 here",
+                "horizon: 200 there, 208 here",
+                "full_horizon: 1000 there, 1040 here",
+            ],
+        ),
+        ({"eval_clips": 21}, ["eval clips: 20 there, 21 here"]),
+    ],
+)
+def test_data_base_and_versions_that_differ_are_named(change: dict[str, Any], lines: list[str]) -> None:
+    settings = load(None, {})
+    there = fingerprint(settings, PREPARED)
+    assert differences(there, fingerprint(settings, replace(PREPARED, **change))) == lines
+
+
+@pytest.mark.parametrize(
+    ("file", "differs"),
+    [
+        ("search/knobs.py", True),
+        ("search/pruners.py", True),
+        ("search/training/run.py", True),
+        ("search/training/new.py", True),
+        ("space/schedule.py", True),
+        ("search/report.py", False),
+        ("search/ledger.py", False),
+        ("tests/test_knobs.py", False),
+        ("search/training/notes.txt", False),
+    ],
+)
+def test_the_code_s_digest_is_of_what_a_trial_s_numbers_depend_on(tmp_path: Path, file: str, differs: bool) -> None:
+    """The copy also shows that the checkout's own path is not part of it."""
+    for package in ("search", "space"):
+        shutil.copytree(
+            ROOT / package, tmp_path / "copy" / package, ignore=shutil.ignore_patterns("__pycache__", "*.npz")
+        )
+    (tmp_path / "copy" / file).parent.mkdir(exist_ok=True)
+    copied = importlib.util.spec_from_file_location("copied", tmp_path / "copy/search/fingerprint.py")
+    assert copied and copied.loader
+    module = importlib.util.module_from_spec(copied)
+    copied.loader.exec_module(module)
+    assert module.code_digest() == code_digest()
+    with open(tmp_path / "copy" / file, "a", encoding="utf-8") as source:
+        source.write("\n# changed\n")
+    assert (module.code_digest() != code_digest()) == differs
