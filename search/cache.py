@@ -1,5 +1,6 @@
 """Optuna's cache of trials, asked for no more than a search needs: reading the study is what costs a large one time."""
 
+import copy
 import threading
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
@@ -23,26 +24,26 @@ class StudyCache(_CachedStorage):
 
     @contextmanager
     def one_reading(self, study_id: int) -> Iterator[None]:
-        """In this thread, trials are as they are now until the block ends."""
-        self._read_trials_from_remote_storage(study_id)
-        self._local.still = True
+        """In this thread, the study's trials are as they are now until the block ends."""
+        self._local.reading = (study_id, self.get_all_trials(study_id, deepcopy=False))
         try:
             yield
         finally:
-            self._local.still = False
+            del self._local.reading
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
+        of, reading = getattr(self._local, "reading", (None, []))
+        if of == study_id:
+            found = [t for t in reading if states is None or t.state in states]
+            return copy.deepcopy(found) if deepcopy else found
         if deepcopy or states is None or any(s in states for s in (TrialState.RUNNING, TrialState.WAITING)):
             return super().get_all_trials(study_id, deepcopy, states)
         self._read_finished(study_id)
         with self._lock:
-            return [t for t in self._studies[study_id].trials.values() if t.state in states]
-
-    def _read_trials_from_remote_storage(self, study_id: int) -> None:
-        if not getattr(self._local, "still", False):
-            super()._read_trials_from_remote_storage(study_id)
+            trials = [t for t in self._studies[study_id].trials.values() if t.state in states]
+            return sorted(trials, key=lambda t: t.number)  # some samplers rely on it
 
     def _read_finished(self, study_id: int) -> None:
         """Adds what finished since, among the trials that ran at the last full reading and those that came after it."""

@@ -63,6 +63,7 @@ class StudyStorage(RDBStorage):
         super().__init__(url.render_as_string(hide_password=False), engine_kwargs=arguments)
         if url.get_backend_name() == "postgresql":
             event.listen(self.engine, "connect", _limit_idle_transactions)
+            self.engine.dispose()  # those that the constructor opened had no limit yet
 
     create_new_study = _surviving("create_new_study")
     delete_study = _surviving("delete_study")
@@ -140,21 +141,21 @@ class StudyStorage(RDBStorage):
             self.scoped_session.remove()  # this thread's session may hold what is left of the failed transaction
         if not self._outage and (state.seconds_since_start or 0.0) > NOTICED and state.outcome:
             self._outage = True
-            reason = reason_of(_cause(state.outcome.exception()), self.url)
+            reason = reason_of(state.outcome.exception(), self.url)
             self.on_outage(
                 f"the database does not answer ({reason}); runs go on, and it is waited for, {self.patience:.0f} s"
             )
 
     def _give_up(self, error: Exception) -> NoReturn:
-        cause = _cause(error)
+        reason = reason_of(error, self.url)
         if is_transient(error):
             raise DatabaseLost(
-                f"study.storage {safe_url(self.url)} does not answer: {reason_of(cause, self.url)}; see that the server"
+                f"study.storage {safe_url(self.url)} does not answer: {reason}; see that the server"
                 " runs and its disk has room, then run the same command again"
             ) from error
-        if isinstance(cause, sql_errors.ProgrammingError):  # a missing right or table
+        if isinstance(_cause(error), sql_errors.ProgrammingError):  # a missing right or table
             raise UserError(
-                f"study.storage {safe_url(self.url)} refused: {reason_of(cause, self.url)}; its user must own Optuna's"
+                f"study.storage {safe_url(self.url)} refused: {reason}; its user must own Optuna's"
                 " tables, see docs/operations.md"
             ) from error
         raise error
@@ -179,6 +180,7 @@ def _cause(error: BaseException | None) -> BaseException | None:
 
 def reason_of(error: BaseException | None, url: str) -> str:
     """The first line of an error, without the password, which a driver may repeat."""
+    error = _cause(error)
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
     password = make_url(url).password
     return line.replace(str(password), "***") if password else line
@@ -186,21 +188,18 @@ def reason_of(error: BaseException | None, url: str) -> str:
 
 def connect_arguments(url: URL) -> dict[str, Any]:
     """What the driver is told besides the URL, which wins: limits on how long a silent network is believed."""
-    match url.get_backend_name():
-        case "sqlite":
-            return {"timeout": 60}
-        case "postgresql":
-            wanted = {
-                "connect_timeout": 10,  # seconds
-                "keepalives_idle": 10,  # seconds; a connection whose peer is gone fails within 25 s
-                "keepalives_interval": 5,
-                "keepalives_count": 3,
-                "tcp_user_timeout": 20_000,  # ms
-                "application_name": "xtts-study",
-            }
-            return {key: value for key, value in wanted.items() if key not in url.query}
-        case _:
-            return {}
+    wanted: dict[str, dict[str, Any]] = {
+        "sqlite": {"timeout": 60},  # seconds
+        "postgresql": {
+            "connect_timeout": 10,  # seconds
+            "keepalives_idle": 10,  # seconds; a connection whose peer is gone fails within 25 s
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 20_000,  # ms
+            "application_name": "xtts-study",
+        },
+    }
+    return {k: v for k, v in wanted.get(url.get_backend_name(), {}).items() if k not in url.query}
 
 
 def _limit_idle_transactions(connection: Any, _record: Any) -> None:

@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
 from optuna.trial import TrialState
 
 from search.database import DatabaseLost
@@ -19,12 +18,12 @@ from search.settings import Service
 
 def owner(grace_seconds: float) -> dict[str, Any]:
     """Who runs a trial: this process of this machine, and for how long its silence is to be borne."""
-    process = psutil.Process()
+    status = _status(os.getpid())
     return {
         "host": socket.gethostname(),
         "machine": machine(),
-        "pid": process.pid,
-        "started": process.create_time(),  # tells the process from a later one of its id
+        "pid": os.getpid(),
+        "started": status and status[1],
         "grace_seconds": grace_seconds,
     }
 
@@ -34,21 +33,28 @@ def machine() -> str:
 
     Not the host's name: two machines may share one, and containers of one machine do not see each other's processes.
     """
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    return f"{boot.read_text().strip()} {os.readlink('/proc/self/ns/pid')}" if boot.exists() else socket.gethostname()
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return f"{boot} {os.readlink('/proc/self/ns/pid')}"
 
 
 def is_dead(owned_by: Mapping[str, Any] | None) -> bool:
     """Whether the owner was a process of this machine that is gone. Of an owner elsewhere only its silence tells."""
-    if not owned_by or owned_by["machine"] != machine():
+    if not owned_by or owned_by.get("machine") != machine():
         return False
+    status = _status(owned_by["pid"])
+    return status is None or status[0] == "Z" or status[1] != owned_by["started"]
+
+
+def _status(pid: int) -> tuple[str, int] | None:
+    """A process's state and start, in clock ticks since the boot; None when there is none of this id.
+
+    The start tells a process from a later one of its id. Not as a date: that moves when the machine's clock is set.
+    """
     try:
-        process = psutil.Process(owned_by["pid"])
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return True
-        return bool(abs(process.create_time() - owned_by["started"]) > 1)
-    except psutil.NoSuchProcess:
-        return True
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return fields[0], int(fields[19])  # the 3rd and 22nd of proc(5)
 
 
 class Watch:

@@ -84,7 +84,7 @@ class Ledger:
                     _insert_attributes(connection, STUDY_ATTRS, {"study_id": self.study_id}, stored)
                     for number, (params, user_attrs) in enumerate(queue):
                         self._insert_trial(connection, number, TrialState.WAITING, user_attrs, params)
-                stored["searches"] += 1
+                stored["searches"] = stored.get("searches", 0) + 1
                 connection.execute(
                     update(STUDY_ATTRS)
                     .where(STUDY_ATTRS.c.study_id == self.study_id, STUDY_ATTRS.c.key == "searches")
@@ -179,7 +179,10 @@ class Ledger:
                 if state == TrialState.FAIL:
                     self._lock_study(connection)  # before the trial, as everywhere: no deadlock
                 stored = self._lock_trial(connection, trial_id)
-                told = attempts > 1 and stored == state  # by us: the answer was lost, not the transaction
+                # A repetition may find its own end, whose answer was lost; a peer's FAIL has another reason.
+                told = (
+                    attempts > 1 and stored == state and self._reason(connection, trial_id) == attributes["stop_reason"]
+                )
                 if stored != TrialState.RUNNING and not told:
                     return None
                 if not told:
@@ -254,6 +257,10 @@ class Ledger:
             select(ATTRS.c.trial_id).where(ATTRS.c.key == "owner", ATTRS.c.value_json == json.dumps(dict(signature)))
         )
         return trial_id
+
+    def _reason(self, connection: Connection, trial_id: int) -> Any:
+        query = select(ATTRS.c.value_json).where(ATTRS.c.trial_id == trial_id, ATTRS.c.key == "stop_reason")
+        return json.loads(connection.scalar(query) or "null")
 
     def _pop_waiting(self, connection: Connection) -> int | None:
         """The first trial of the queue, now RUNNING."""

@@ -104,7 +104,7 @@ class Service(_Section):
 
     @model_validator(mode="after")
     def _patient(self) -> "Service":
-        if self.grace_seconds < 3 * self.heartbeat_seconds:
+        if self.grace_seconds / self.heartbeat_seconds < 3 - 1e-9:
             raise ValueError(
                 f"grace_seconds is {self.grace_seconds:g}; it must be at least 3 heartbeat_seconds, which is"
                 f" {self.heartbeat_seconds:g}, or one late heartbeat ends a run"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.storages import RDBStorage
 from sqlalchemy import create_engine, inspect, text
@@ -67,7 +68,7 @@ def open_storage(url: str, connections: int = 3) -> StudyStorage:
             if _has_tables(parsed):
                 _check_schema(parsed, url)
             return StudyStorage(parsed, READERS_PATIENCE, connections)
-    except (SQLAlchemyError, sqlite3.Error, RuntimeError) as error:
+    except (SQLAlchemyError, StorageInternalError, sqlite3.Error, RuntimeError) as error:
         raise UserError(f"study.storage {safe_url(url)} cannot be opened: {reason_of(error, url)}") from error
 
 
@@ -124,7 +125,13 @@ def exists(settings: Settings) -> bool:
     except SQLAlchemyError as error:
         reason = reason_of(error, settings.storage_url)
         raise UserError(f"study.storage {safe_url(settings.storage_url)} cannot be read: {reason}") from error
-    return found and settings.study.name in optuna.get_all_study_names(open_storage(settings.storage_url))
+    if not found:
+        return False
+    storage = open_storage(settings.storage_url)
+    try:
+        return settings.study.name in optuna.get_all_study_names(storage)
+    finally:
+        storage.engine.dispose()
 
 
 def load_study(settings: Settings) -> optuna.Study:

@@ -101,7 +101,6 @@ def test_whatever_two_writers_do_the_cache_reads_the_same_trials(study: Study, s
     assert len(study.there(*FINISHED)) > 10
 
 
-@pytest.mark.xfail(strict=True, reason="finished trials come in the order in which they were first seen")
 def test_trials_come_in_the_order_of_their_numbers(study: Study) -> None:
     """ "Some samplers assume this behavior", says Optuna's own cache."""
     ids = [study.elsewhere.create_new_trial(study.id) for _ in range(3)]
@@ -141,7 +140,6 @@ def test_one_reading_is_still_in_its_thread_and_in_no_other(study: Study) -> Non
     assert len(study.read()) == 2
 
 
-@pytest.mark.xfail(strict=True, reason="the block shares its trials with other threads and with finished-only readings")
 @pytest.mark.parametrize("reader", ["another thread", "this one, of finished trials"])
 def test_one_reading_is_still_whoever_else_reads(study: Study, reader: str) -> None:
     trial_id = study.elsewhere.create_new_trial(study.id)

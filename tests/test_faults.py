@@ -193,27 +193,32 @@ def test_a_supervisor_that_was_stopped_while_it_asked_goes_on(database: str, tmp
 
 @pytest.mark.timeout(90)
 def test_a_stopped_process_keeps_the_lock_on_the_study_for_seconds_only(database: str, tmp_path: Path) -> None:
-    """In the middle of a claim: peers wait for the server's limit on idle transactions, here 4 s, and go on."""
-    idle = 4.0
+    """In the middle of a claim: peers wait for the server's limit on idle transactions, here 6 s, and go on.
+
+    By then the grace period has passed, and both peers are about to take the same trials.
+    """
+    idle = 6.0
     with Study(database, tmp_path, trials=3) as study:
-        late = study.start("a", slots=4, seconds=1.0, heartbeat=BEAT, grace=GRACE, idle=idle)  # one slot keeps asking
+        options = {"heartbeat": BEAT, "grace": GRACE, "idle": idle}
+        late = study.start("a", slots=4, seconds=1.0, **options)  # one slot keeps asking
         late.wait_for(" started ", count=3)
-        peer = study.start("b", slots=3, seconds=0.1, heartbeat=BEAT, grace=GRACE, idle=idle)
+        peers = [study.start(name, slots=2, seconds=0.1, **options) for name in "bc"]
+        searches = "SELECT value_json FROM study_user_attributes WHERE key = 'searches'"
+        wait_until(lambda: study.sql(searches) == [("3",)], 20, "the peers have opened the study")
+        mine = "SELECT count(*) FROM pg_stat_activity WHERE client_port = ANY(%s)"
         with psycopg.connect(database) as other:
             other.execute("SELECT * FROM studies FOR UPDATE")
             ports = [c.laddr.port for c in psutil.Process(late.process.pid).net_connections() if c.raddr]
-            mine = "SELECT count(*) FROM pg_stat_activity WHERE client_port = ANY(%s)"
-            wait_until(lambda: study.sql(f"{mine} AND wait_event_type = 'Lock'", ports)[0][0], 10, "a claim waits")
+            wait_until(lambda: study.sql(f"{mine} AND wait_event_type = 'Lock'", ports) != [(0,)], 10, "a claim waits")
             late.send(signal.SIGSTOP)
-        wait_until(lambda: study.sql(f"{mine} AND state = 'idle in transaction'", ports)[0][0], 5, "it has the lock")
+        held = f"{mine} AND state = 'idle in transaction'"
+        wait_until(lambda: study.sql(held, ports) != [(0,)], 5, "it has the lock")
         began = time.monotonic()
-        wait_until(
-            lambda: not study.sql(f"{mine} AND state = 'idle in transaction'", ports)[0][0], 15, "the lock is free"
-        )
+        wait_until(lambda: study.sql(held, ports) == [(0,)], 20, "the lock is free")
         seconds = time.monotonic() - began
-        wait_until(lambda: study.finished() == 3, 30, "the peer finishes the study")
+        wait_until(lambda: study.finished() == 3, 30, "the peers finish the study")
         late.send(signal.SIGCONT)
-        for machine in (late, peer):
+        for machine in (late, *peers):
             machine.wait(30)
         trials = study.assert_exact()
         assert [t.number for t in trials if t.state == TrialState.FAIL] == [0, 1, 2]

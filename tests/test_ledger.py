@@ -108,7 +108,6 @@ def test_a_study_of_another_tool_is_not_ours(ledger: Ledger, traces: str) -> Non
     assert states(ledger) == ("R" if traces == "trials" else "")
 
 
-@pytest.mark.xfail(strict=True, raises=KeyError, reason="studies of the release before have no 'searches'")
 def test_a_study_of_the_release_before_is_not_ours(ledger: Ledger) -> None:
     for key, value in ATTRIBUTES.items():
         ledger._storage.set_study_user_attr(ledger.study_id, key, value)

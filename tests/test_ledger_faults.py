@@ -121,7 +121,6 @@ def expire_all(ledger: Ledger) -> None:
     peer.engine.dispose()
 
 
-@pytest.mark.xfail(strict=True, reason="the claim is found by its signature, whatever became of the trial")
 def test_a_claim_that_was_taken_before_its_answer_came_gives_another_trial(
     storage: StudyStorage, server: Server
 ) -> None:
@@ -140,10 +139,7 @@ def test_a_claim_that_was_taken_before_its_answer_came_gives_another_trial(
     [
         "complete",
         "pruned",
-        pytest.param(
-            "fail",
-            marks=pytest.mark.xfail(strict=True, reason="a peer's FAIL is taken for our own that was not committed"),
-        ),
+        "fail",
     ],
 )
 def test_an_end_that_came_too_late_is_none_also_after_a_cut(storage: StudyStorage, server: Server, call: str) -> None:

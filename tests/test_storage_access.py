@@ -193,20 +193,17 @@ def test_who_may_only_read_reads_and_cannot_search(database: str, tmp_path: Path
         assert message.endswith("; its user must own Optuna's tables, see docs/operations.md")
 
 
-@pytest.mark.xfail(strict=True, reason="Optuna's StorageInternalError escapes while the schema is checked")
 def test_who_has_no_rights_is_refused_in_one_line(database: str) -> None:
     url = role_of(database, f"stranger_{make_url(database).database}", READER[:1])
     assert "permission denied for table" in refusal(storage.open_storage, url)
 
 
-@pytest.mark.xfail(strict=True, reason="Optuna's StorageInternalError escapes while the schema is checked")
 def test_a_table_of_that_name_that_is_not_optuna_s_is_refused_in_one_line(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/study.db"
     executing(url)("CREATE TABLE studies (patient TEXT)")
     assert "study.db" in refusal(storage.open_storage, url)
 
 
-@pytest.mark.xfail(strict=True, reason="the engine of the look lingers with its connections until it is collected")
 def test_a_look_leaves_no_connection_behind(database: str, tmp_path: Path) -> None:
     begun(miniature(tmp_path, {"study.storage": database}))[1]._storage.engine.dispose()
     url = database + "?application_name=look"
