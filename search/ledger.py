@@ -254,7 +254,14 @@ class Ledger:
 
     def _claimed(self, connection: Connection, signature: Mapping[str, Any]) -> int | None:
         trial_id: int | None = connection.scalar(
-            select(ATTRS.c.trial_id).where(ATTRS.c.key == "owner", ATTRS.c.value_json == json.dumps(dict(signature)))
+            select(ATTRS.c.trial_id)
+            .join(TRIALS, TRIALS.c.trial_id == ATTRS.c.trial_id)
+            .where(
+                TRIALS.c.study_id == self.study_id,
+                TRIALS.c.state == TrialState.RUNNING,  # it may have been taken meanwhile
+                ATTRS.c.key == "owner",
+                ATTRS.c.value_json == json.dumps(dict(signature)),
+            )
         )
         return trial_id
 

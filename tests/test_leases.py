@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -28,11 +29,17 @@ ELSEWHERE = {"host": "there", "machine": "another", "pid": 1, "started": 0.0, "g
 QUICK = Service(heartbeat_seconds=0.1, grace_seconds=60)
 
 
+def start_of(pid: int) -> int:
+    status = leases._status(pid)
+    assert status
+    return status[1]
+
+
 @pytest.fixture(scope="module")
 def gone() -> dict[str, Any]:
     """The owner of a process of this machine that has ended."""
     with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as process:
-        return {**owner(60), "pid": process.pid, "started": psutil.Process(process.pid).create_time()}
+        return {**owner(60), "pid": process.pid, "started": start_of(process.pid)}
 
 
 # Owners
@@ -46,7 +53,7 @@ def test_this_process_is_alive_and_an_ended_one_is_dead(gone: dict[str, Any]) ->
 def test_a_process_that_ended_and_was_not_waited_for_is_dead() -> None:
     with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as process:
         zombie = psutil.Process(process.pid)
-        signed = {**owner(60), "pid": process.pid, "started": zombie.create_time()}
+        signed = {**owner(60), "pid": process.pid, "started": start_of(process.pid)}
         assert not is_dead(signed)
         process.kill()
         wait_until(lambda: zombie.status() == psutil.STATUS_ZOMBIE)
@@ -75,10 +82,9 @@ def test_an_owner_that_names_no_machine_is_presumed_alive() -> None:
     assert not is_dead({"host": "here", "pid": 2**22, "started": 0.0})
 
 
-def test_nobody_dies_when_the_machine_s_clock_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    signed, booted = owner(60), psutil.boot_time()
-    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: booted + 5)
-    assert not is_dead(signed)
+def test_a_start_is_counted_from_the_boot_and_stays_when_the_clock_is_set() -> None:
+    ticks = os.sysconf("SC_CLK_TCK")
+    assert 0 < start_of(os.getpid()) <= float(Path("/proc/uptime").read_text().split()[0]) * ticks
 
 
 # Watch: a look is (seconds, {trial: heartbeat}), what follows is whom it finds expired
@@ -270,7 +276,7 @@ def test_own_trials_are_not_reaped(ledger: Ledger) -> None:
     [
         (ELSEWHERE, "trial 0 of process 1 on there, which fell silent; it is queued again"),
         ("gone", "which is gone; it is queued again"),
-        (None, "trial 4 of nobody, started by a process that died before it signed; it is queued again"),
+        (None, "trial 0 of nobody, started by a process that died before it signed; it is queued again"),
     ],
     ids=["silent", "gone", "unsigned"],
 )
@@ -279,16 +285,26 @@ def test_a_trial_of_somebody_who_is_gone_is_taken_and_told(
 ) -> None:
     told: list[str] = []
     held = Leases(ledger, QUICK, 2, told.append)
-    if signed is None:
-        ledger._storage.create_new_trial(ledger.study_id)
+    held._watch = Watch(-1.0, 0.0)
+    if signed is None:  # as Optuna's own `ask` takes it from the queue
+        ledger._storage.set_trial_state_values(1, TrialState.RUNNING)
     else:
         ledger.claim(100, gone if signed == "gone" else {**ELSEWHERE, "grace_seconds": -1.0})
-    held._watch = Watch(-1.0, 0.0)
     held._reap()
     held._reap()
     assert len(told) == 1
     assert told[0].endswith(described)
-    assert states(ledger) == ("WWWWF" if signed is None else "FWWWW")
+    assert states(ledger) == "FWWWW"
+
+
+@pytest.mark.xfail(strict=True, reason="the line is the same whether the trial was queued or not")
+def test_no_trial_is_said_to_be_queued_that_is_not(ledger: Ledger, gone: dict[str, Any]) -> None:
+    told: list[str] = []
+    ledger.claim(100, gone)
+    Leases(ledger, QUICK, 0, told.append)._reap()
+    assert states(ledger) == "FWWW"
+    assert "which is gone" in told[0]
+    assert "queued" not in told[0]
 
 
 def test_the_dead_of_this_machine_are_reaped_before_the_first_claim(ledger: Ledger, gone: dict[str, Any]) -> None:
