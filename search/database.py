@@ -1,6 +1,7 @@
 """Optuna's storage, with calls that survive a lost connection."""
 
 import functools
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn, TypeVar
@@ -57,9 +58,13 @@ class StudyStorage(RDBStorage):
         self._hurried = False
         self.on_outage: Callable[[str], None] = _ignore  # told once when an outage begins, and once when it is over
         self._outage = False
+        self._answered = time.monotonic()
         arguments: dict[str, Any] = {"connect_args": connect_arguments(url)}
         if url.get_backend_name() != "sqlite":
             arguments |= {"pool_pre_ping": True, "pool_size": connections, "max_overflow": 0}
+        if url.get_backend_name() == "postgresql":
+            # Whoever waited for the study's lock must see what its holder wrote, whatever the server's default.
+            arguments["isolation_level"] = "READ COMMITTED"
         super().__init__(url.render_as_string(hide_password=False), engine_kwargs=arguments)
         if url.get_backend_name() == "postgresql":
             event.listen(self.engine, "connect", _limit_idle_transactions)
@@ -127,6 +132,7 @@ class StudyStorage(RDBStorage):
             result = retrying(transaction)
         except (StorageInternalError, sql_errors.SQLAlchemyError) as error:
             self._give_up(error)
+        self._answered = time.monotonic()
         if self._outage:
             self._outage = False
             self.on_outage("the database answers again")
@@ -139,7 +145,8 @@ class StudyStorage(RDBStorage):
     def _note_outage(self, state: RetryCallState) -> None:
         with suppress(sql_errors.SQLAlchemyError):
             self.scoped_session.remove()  # this thread's session may hold what is left of the failed transaction
-        if not self._outage and (state.seconds_since_start or 0.0) > NOTICED and state.outcome:
+        silent = min(state.seconds_since_start or 0.0, time.monotonic() - self._answered)  # towards all threads
+        if not self._outage and silent > NOTICED and state.outcome:
             self._outage = True
             reason = reason_of(state.outcome.exception(), self.url)
             self.on_outage(

@@ -164,8 +164,11 @@ class Leases:
         for lease in self._watch.expired(self._ledger.leases(), time.monotonic()):
             with self._lock:
                 own = lease.trial_id in self._held
-            if not own and self._ledger.expire(lease, self._max_retries):
-                self._note(f"trial {lease.number} of {_described(lease)}; it is queued again")
+            queued = None if own else self._ledger.expire(lease, self._max_retries)
+            if queued is not None:
+                self._note(
+                    f"trial {lease.number} of {_described(lease)}; it is {'queued' if queued else 'not run'} again"
+                )
 
 
 def _described(lease: Lease) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy import Connection, Table, func, insert, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from search.database import StudyStorage
@@ -81,7 +82,7 @@ class Ledger:
                     if stored or self._count(connection):
                         return {}
                     stored = {**attributes, "searches": 0}
-                    _insert_attributes(connection, STUDY_ATTRS, {"study_id": self.study_id}, stored)
+                    _set_attributes(connection, STUDY_ATTRS, {"study_id": self.study_id}, stored)
                     for number, (params, user_attrs) in enumerate(queue):
                         self._insert_trial(connection, number, TrialState.WAITING, user_attrs, params)
                 stored["searches"] = stored.get("searches", 0) + 1
@@ -119,7 +120,7 @@ class Ledger:
                 trial_id = self._pop_waiting(connection)
                 if trial_id is None:
                     trial_id = self._insert_trial(connection, sum(counts.values()), TrialState.RUNNING, {}, None)
-                _insert_attributes(connection, ATTRS, {"trial_id": trial_id}, {"owner": signature})
+                _set_attributes(connection, ATTRS, {"trial_id": trial_id}, {"owner": signature})
                 connection.execute(insert(BEATS).values(trial_id=trial_id))
                 return Claim(trial_id, finished, best)
 
@@ -194,22 +195,21 @@ class Ledger:
 
         return self._storage.survive(transaction)
 
-    def expire(self, lease: Lease, retries: int) -> bool:
+    def expire(self, lease: Lease, retries: int) -> bool | None:
         """Takes a trial from an owner that fell silent: FAIL, and queued again, in one transaction.
 
-        False when it ended or gave a sign of life since `lease` was read.
+        Whether it was queued again; None when it ended or gave a sign of life since `lease` was read, and is not taken.
         """
 
-        def transaction() -> bool:
+        def transaction() -> bool | None:
             with self._begin() as connection:
                 self._lock_study(connection)
                 heartbeat = connection.scalar(select(BEATS.c.heartbeat).where(BEATS.c.trial_id == lease.trial_id))
                 if self._lock_trial(connection, lease.trial_id) != TrialState.RUNNING or heartbeat != lease.heartbeat:
-                    return False
+                    return None
                 attributes = {"stop_reason": str(StopReason.PREEMPTED)}
                 self._finish(connection, lease.trial_id, TrialState.FAIL, None, attributes)
-                self._queue_again(connection, lease.trial_id, retries)
-                return True
+                return self._queue_again(connection, lease.trial_id, retries)
 
         return self._storage.survive(transaction)
 
@@ -297,10 +297,10 @@ class Ledger:
         result = connection.execute(insert(TRIALS).values(**values))
         assert result.inserted_primary_key
         trial_id = int(result.inserted_primary_key[0])
-        _insert_attributes(connection, ATTRS, {"trial_id": trial_id}, user_attrs)
+        _set_attributes(connection, ATTRS, {"trial_id": trial_id}, user_attrs)
         if params is not None:  # as `Study.enqueue_trial` writes them
             fixed = {"fixed_params": dict(params)}
-            _insert_attributes(connection, SYSTEM_ATTRS, {"trial_id": trial_id}, fixed)
+            _set_attributes(connection, SYSTEM_ATTRS, {"trial_id": trial_id}, fixed)
         return trial_id
 
     def _finish(
@@ -316,10 +316,10 @@ class Ledger:
         if value is not None:
             stored, kind = models.TrialValueModel.value_to_stored_repr(value)
             connection.execute(insert(VALUES).values(trial_id=trial_id, objective=0, value=stored, value_type=kind))
-        _insert_attributes(connection, ATTRS, {"trial_id": trial_id}, attributes)
+        _set_attributes(connection, ATTRS, {"trial_id": trial_id}, attributes)
 
-    def _queue_again(self, connection: Connection, trial_id: int, retries: int) -> None:
-        """Queues a failed trial's parameters, in the transaction that failed it: so exactly once."""
+    def _queue_again(self, connection: Connection, trial_id: int, retries: int) -> bool:
+        """Queues a failed trial's parameters, in the transaction that failed it: so exactly once. Whether it did."""
         with Session(connection) as session:
             model = session.get_one(models.TrialModel, trial_id)
             trial = self._storage._build_frozen_trial_from_trial_model(model)
@@ -329,19 +329,25 @@ class Ledger:
         # A queued trial may have been cut short before it was asked for all that it was queued with.
         params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
         if attempt > retries or not params:  # one that got no parameters yet is not missed
-            return
+            return False
         kept = {key: value for key, value in trial.user_attrs.items() if key == "baseline"}
         attributes = {**kept, "retry_of": trial.number, "attempt": attempt}
         number = sum(self._count(connection).values())
         self._insert_trial(connection, number, TrialState.WAITING, attributes, params)
+        return True
 
 
-def _insert_attributes(
+def _set_attributes(
     connection: Connection, table: Table, where: Mapping[str, int], attributes: Mapping[str, Any]
 ) -> None:
+    """Also where another tool wrote one of these names before, as Optuna's callback for retries does."""
     rows = [{**where, "key": key, "value_json": json.dumps(value)} for key, value in attributes.items()]
-    if rows:
-        connection.execute(insert(table), rows)
+    if not rows:
+        return
+    dialect = {"postgresql": postgresql, "sqlite": sqlite}[connection.dialect.name]
+    statement = dialect.insert(table)
+    new = {"value_json": statement.excluded.value_json}
+    connection.execute(statement.on_conflict_do_update(index_elements=[*where, "key"], set_=new), rows)
 
 
 def _now() -> datetime:

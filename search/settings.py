@@ -327,6 +327,8 @@ def _check_storage(settings: Settings) -> None:
             f"study.storage is {safe_url(settings.study.storage)!r}, no database URL of SQLAlchemy's; give one like"
             " sqlite:///study.db or postgresql+psycopg://user@host/database"
         ) from error
+    if url.drivername.partition("+")[0] not in ("sqlite", "postgresql", "postgres"):
+        raise UserError(f"study.storage is {safe_url(settings.study.storage)!r}; it must be of sqlite or postgresql")
     if url.drivername.startswith("sqlite") and url.database in (None, "", ":memory:"):
         raise UserError(
             "study.storage is a database in memory, which slots cannot share; name a file: sqlite:///study.db"
