@@ -133,9 +133,13 @@ class Leases:
         try:
             return self._ledger.end(trial_id, state, value, attributes, self._max_retries)
         finally:
-            with self._lock:
-                self._held.discard(trial_id)
-                self._lost.discard(trial_id)
+            self.drop(trial_id)
+
+    def drop(self, trial_id: int) -> None:
+        """Holds the trial no longer."""
+        with self._lock:
+            self._held.discard(trial_id)
+            self._lost.discard(trial_id)
 
     def is_lost(self, trial_id: int) -> bool:
         """Whether a peer took the trial, as the last heartbeat saw."""

@@ -130,7 +130,11 @@ class Supervisor:
                 claim = self._leases.claim(self.settings.study.trials)
                 self.view.counted(claim.finished, claim.best)
                 if claim.trial_id is not None:
-                    return suggest(self.study, claim.trial_id, self.space)
+                    try:
+                        return suggest(self.study, claim.trial_id, self.space)
+                    except UpdateFinishedTrialError:  # this process was stopped, and a peer took the trial
+                        self._leases.drop(claim.trial_id)
+                        continue
                 if claim.finished >= self.settings.study.trials:
                     return None
                 with self._changed:

@@ -236,8 +236,10 @@ def test_supervisors_are_killed_at_random(database: str, tmp_path: Path) -> None
         machines["a"].wait_for("step")
         kills, until = 0, time.monotonic() + 15
         while time.monotonic() < until:
-            time.sleep(draw.uniform(0, 1.5))
+            time.sleep(draw.uniform(0, 0.7))
             name = draw.choice("abc")
+            if " started " not in machines[name].output and draw.random() < 0.8:
+                continue  # most are killed at work, some while they start
             if machines[name].process.poll() is None:
                 machines[name].kill()
                 kills += 1

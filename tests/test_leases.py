@@ -99,7 +99,7 @@ def test_a_process_of_another_user_may_be_hidden(monkeypatch: pytest.MonkeyPatch
             raise PermissionError if hidepid == 1 else FileNotFoundError
         return read_text(path, *arguments, **named)
 
-    def refused(pid: int, number: int) -> None:
+    def refused(*_: object) -> None:
         raise PermissionError
 
     monkeypatch.setattr(Path, "read_text", hidden)

@@ -68,11 +68,11 @@ def test_a_trial_of_plain_optuna_whose_process_is_gone_runs_again_once(database:
 @pytest.mark.timeout(240)
 def test_two_searches_share_a_study_through_the_command_line(
     server: Server,
-    database: str,
     cache: Path,  # noqa: ARG001 (the cache is set up)
     tmp_path: Path,
 ) -> None:
-    """The real miniature: an exact total, one best trial, other settings refused, no word of the password."""
+    """The real miniature on an empty database: an exact total, one best trial, other settings refused, no password."""
+    database = server.empty_database()
     command = [str(ROOT / "study.py"), "--storage", database, "--trials", "6", "--workers", "1", *SHORT]
     with Study(database, tmp_path, trials=6) as study:
         began = time.monotonic()
