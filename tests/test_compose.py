@@ -27,13 +27,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE_FILE = re.sub("(^| )#.*", "", (ROOT / "docker-compose.yml").read_text(encoding="utf-8"), flags=re.MULTILINE)
 OURS = {"worker", "worker-cpu", "dashboard", "tensorboard"}  # services of this project's image
 
-# Some 3 s of training.
-STUDY = """
-[training]
-steps = 40
-truncation = 0.5
-evaluations = 5
-"""
+STUDY = "[training]\nsteps = 40\ntruncation = 0.5\nevaluations = 5\n"  # some 3 s of training
 
 
 def find_compose() -> str | None:

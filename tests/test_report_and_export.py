@@ -19,27 +19,18 @@ from search.ledger import Ledger
 from search.settings import Settings, load
 from search.trial import Evaluation, Prepared, RunRecord, StopReason
 from space.search_space import load_preset
+from tests import stub
 
 BASE = Evaluation(step=0, mel_ce=5.0, text_ce=2.5, probe_mel_ce=4.0, probe_text_ce=2.0)
-PREPARED = Prepared(
-    directory="prepared",
-    train_clips=100,
-    eval_clips=20,
-    probe_clips=20,
-    train_seconds=300.0,
-    eval_seconds=60.0,
-    dropped=[],
+PREPARED = replace(
+    stub.PREPARED,
     added_tokens=["ሀ", "[am]"],
-    vocabulary_size=60,
     base_evaluation=asdict(BASE),
     coqui_config={
         "run_name": "am",
         "optimizer": "AdamW",
         "optimizer_params": {"betas": [0.9, 0.96], "eps": 1e-8, "weight_decay": 1e-2},
     },
-    data_fingerprint="data-1",
-    base_fingerprint="base-1",
-    versions={"python": "3.11.7", "torch": "2.8.0"},
 )
 FLAT = {"lr": 1e-3, "weight_decay": 0.01, "n_milestones": 0, "clip": False}
 STEPPED = {

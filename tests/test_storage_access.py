@@ -3,13 +3,14 @@
 import socket
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from search import storage
 from tests.postgres import Server
@@ -102,6 +103,19 @@ def test_many_that_meet_at_an_empty_server_all_get_in(server: Server) -> None:
     assert [found.get_all_studies() for found in opened] == [[]] * 6
     for found in opened:
         found.engine.dispose()
+
+
+@pytest.mark.xfail(strict=True, reason="the connection that holds the lock has no limit on idle transactions")
+def test_who_is_stopped_while_it_makes_tables_keeps_nobody_out(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.database.IDLE_IN_TRANSACTION", 1.0)
+    url = server.empty_database()
+    with ThreadPoolExecutor(1) as threads, suppress(SQLAlchemyError), storage._alone(storage.parse(url)):
+        peer = threads.submit(storage.open_storage, url)
+        wait([peer], timeout=5)
+        entered = peer.done()
+        server.end_connections()
+    assert entered
+    peer.result().engine.dispose()
 
 
 # Schemas and rights
