@@ -67,7 +67,7 @@ class StudyStorage(RDBStorage):
             arguments["isolation_level"] = "READ COMMITTED"
         super().__init__(url.render_as_string(hide_password=False), engine_kwargs=arguments)
         if url.get_backend_name() == "postgresql":
-            event.listen(self.engine, "connect", _limit_idle_transactions)
+            event.listen(self.engine, "connect", limit_idle_transactions)
             self.engine.dispose()  # those that the constructor opened had no limit yet
 
     create_new_study = _surviving("create_new_study")
@@ -121,9 +121,17 @@ class StudyStorage(RDBStorage):
     def survive(self, transaction: Callable[[], Result]) -> Result:
         """What `transaction` returns, once the database lets it. It must stand being repeated after a commit whose
         answer was lost. Raises `DatabaseLost` after `patience`, and UserError when the database refuses."""
+        failing_since: float | None = None  # not since the call began, in which this process may have been stopped
+
+        def is_out_of_patience(_: RetryCallState) -> bool:
+            nonlocal failing_since
+            failing_since = time.monotonic() if failing_since is None else failing_since
+            patience = min(self.patience, HURRIED) if self._hurried else self.patience
+            return time.monotonic() - failing_since >= patience
+
         retrying = Retrying(
             retry=retry_if_exception(is_transient),
-            stop=self._is_out_of_patience,
+            stop=is_out_of_patience,
             wait=wait_random_exponential(multiplier=0.05, max=2.0),  # seconds
             before_sleep=self._note_outage,
             reraise=True,
@@ -137,10 +145,6 @@ class StudyStorage(RDBStorage):
             self._outage = False
             self.on_outage("the database answers again")
         return result
-
-    def _is_out_of_patience(self, state: RetryCallState) -> bool:
-        patience = min(self.patience, HURRIED) if self._hurried else self.patience
-        return (state.seconds_since_start or 0.0) >= patience
 
     def _note_outage(self, state: RetryCallState) -> None:
         with suppress(sql_errors.SQLAlchemyError):
@@ -209,8 +213,8 @@ def connect_arguments(url: URL) -> dict[str, Any]:
     return {k: v for k, v in wanted.get(url.get_backend_name(), {}).items() if k not in url.query}
 
 
-def _limit_idle_transactions(connection: Any, _record: Any) -> None:
-    """The server ends a transaction whose process was stopped in the middle, and with it the lock on the study."""
+def limit_idle_transactions(connection: Any, _record: Any) -> None:
+    """For a new connection: the server ends a transaction whose process was stopped, and with it its locks."""
     with connection.cursor() as cursor:
         cursor.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION:.0f}s'")
     connection.commit()

@@ -42,19 +42,32 @@ def is_dead(owned_by: Mapping[str, Any] | None) -> bool:
     if not owned_by or owned_by.get("machine") != machine():
         return False
     status = _status(owned_by["pid"])
-    return status is None or status[0] == "Z" or status[1] != owned_by["started"]
+    if status is None:
+        return not _exists(owned_by["pid"])
+    return status[0] == "Z" or status[1] != owned_by["started"]
 
 
 def _status(pid: int) -> tuple[str, int] | None:
-    """A process's state and start, in clock ticks since the boot; None when there is none of this id.
+    """A process's state and start, in clock ticks since the boot; None when there is none of this id to be seen.
 
     The start tells a process from a later one of its id. Not as a date: that moves when the machine's clock is set.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
     return fields[0], int(fields[19])  # the 3rd and 22nd of proc(5)
+
+
+def _exists(pid: int) -> bool:
+    """Also of a process that /proc hides from other users (hidepid)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 class Watch:

@@ -36,7 +36,7 @@ def search(settings: Settings, view: View) -> "Result":
     if settings.directory.exists():
         with study_lock(settings):
             pass  # fails at once, not after the preparation, when another search holds it
-    storage.check_reachable(settings.storage_url)
+    storage.exists(settings)  # refuses a database that is away, of another schema or without rights, before the work
     with reserved(visible_gpus(), settings.study.workers, cache_directory() / "gpus") as gpus:
         return _search(settings, view, slots(settings, gpus), started)
 

@@ -12,13 +12,18 @@ import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.storages import RDBStorage
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from search.cache import StudyCache
-from search.database import StudyStorage, connect_arguments, reason_of
+from search.database import (
+    StudyStorage,
+    connect_arguments,
+    limit_idle_transactions,
+    reason_of,
+)
 from search.errors import UserError
 from search.fingerprint import differences, fingerprint
 from search.ledger import Ledger
@@ -79,6 +84,7 @@ def _alone(url: URL) -> Iterator[None]:
         yield
         return
     engine = create_engine(url, poolclass=NullPool, connect_args=connect_arguments(url))
+    event.listen(engine, "connect", limit_idle_transactions)  # it idles while tables are made
     with engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CREATION})
         yield

@@ -219,7 +219,6 @@ def test_a_database_that_stays_away_is_lost_after_the_patience(storage: StudySto
     assert storage.get_all_studies() == []
 
 
-@pytest.mark.xfail(strict=True, reason="patience counts from the beginning of the call, not of the outage")
 def test_a_call_that_was_long_under_way_is_tried_again(storage: StudyStorage, server: Server) -> None:
     """As after a suspended machine or a stopped process: the database was there all the time."""
     storage.patience = 0.2

@@ -87,7 +87,6 @@ def test_a_start_is_counted_from_the_boot_and_stays_when_the_clock_is_set() -> N
     assert 0 < start_of(os.getpid()) <= float(Path("/proc/uptime").read_text().split()[0]) * ticks
 
 
-@pytest.mark.xfail(strict=True, reason="no file in /proc is taken for no process")
 @pytest.mark.parametrize("hidepid", [1, 2])
 def test_a_process_of_another_user_may_be_hidden(monkeypatch: pytest.MonkeyPatch, hidepid: int) -> None:
     """By the option of that name of /proc's mount; a signal still tells that there is one."""

@@ -105,7 +105,6 @@ def test_many_that_meet_at_an_empty_server_all_get_in(server: Server) -> None:
         found.engine.dispose()
 
 
-@pytest.mark.xfail(strict=True, reason="the connection that holds the lock has no limit on idle transactions")
 def test_who_is_stopped_while_it_makes_tables_keeps_nobody_out(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("search.database.IDLE_IN_TRANSACTION", 1.0)
     url = server.empty_database()
