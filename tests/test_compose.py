@@ -290,8 +290,9 @@ class Deployment:
         """What the container would have: the image's variables, and the service's over them."""
         image = {"PATH": "$PATH", "PGDATA": "/var/lib/postgresql/data"}
         if name in OURS:
-            last = re.findall(r"^ENV ((?:.*\\\n)*.*)$", DOCKERFILE, re.MULTILINE)[-1]
-            image = dict(setting.split("=", 1) for setting in last.replace("\\\n", "").split())
+            final = DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :].replace("\\\n", "").replace("$COMMIT", "1f2e3d")
+            settings = " ".join(re.findall(r"^ENV (.*)$", final, re.MULTILINE)).split()
+            image = dict(setting.split("=", 1) for setting in settings)
         path = f"{self.server.programs}:{os.environ['PATH']}"
         values = {**image, **service.get("environment", {})}
         return {name: self.local(str(value)).replace("$PATH", path) for name, value in values.items()}
@@ -371,7 +372,7 @@ def test_every_command_does_its_work(deployment: Deployment) -> None:
 
     worker, _ = deployment.start("worker-cpu", STUDY_ARGS="--trials 1")
     assert worker.wait(240) == 0, deployment.output
-    assert (deployment.study / "runs" / "miniature" / "best_config.json").exists()
+    assert '"commit": "1f2e3d"' in (deployment.study / "runs" / "miniature" / "best_config.json").read_text()
     assert not (deployment.study / "runs" / "miniature" / "study.db").exists()
 
     stopped, service = deployment.start("worker-cpu", STUDY_ARGS="--trials 50")
