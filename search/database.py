@@ -61,7 +61,7 @@ class StudyStorage(RDBStorage):
         self._answered = time.monotonic()
         arguments: dict[str, Any] = {"connect_args": connect_arguments(url)}
         if url.get_backend_name() != "sqlite":
-            arguments |= {"pool_pre_ping": True, "pool_size": connections, "max_overflow": 0}
+            arguments |= {"pool_pre_ping": True, "pool_size": connections, "max_overflow": 0, "pool_timeout": 5}
         if url.get_backend_name() == "postgresql":
             # Whoever waited for the study's lock must see what its holder wrote, whatever the server's default.
             arguments["isolation_level"] = "READ COMMITTED"
@@ -192,7 +192,7 @@ def _cause(error: BaseException | None) -> BaseException | None:
 def reason_of(error: BaseException | None, url: str) -> str:
     """The first line of an error, without the password, which a driver may repeat."""
     error = _cause(error)
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    line = (str(error).strip() or type(error).__name__).splitlines()[0].partition(" (Background on this error")[0]
     password = make_url(url).password
     return line.replace(str(password), "***") if password else line
 

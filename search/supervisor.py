@@ -26,6 +26,7 @@ from search.view import View
 from space.hyperparameters import Hyperparameters
 
 POLL = 0.5  # seconds between looks at the stop flag while a child is silent
+LEAVE_AFTER = KILL_AFTER + 15.0  # seconds after a stop in which every slot can end its run and tell the database
 ASK_AGAIN = 1.0  # seconds between looks at the study while the running trials may make up its number
 MAX_FAILURES = 6  # runs that fail in a row, with none finished between, end the search: the fault is not the trials'
 
@@ -88,7 +89,7 @@ class Supervisor:
         with self._stop_on_signals(), self._leases:
             for thread in threads:
                 thread.start()
-            told = False
+            told = 0.0
             while any(thread.is_alive() for thread in threads):
                 if self._leases.error and not self._error:
                     self._error = self._leases.error
@@ -96,7 +97,9 @@ class Supervisor:
                 if self.stopped and not told:
                     hurry()
                     self.view.note("stopping; the runs end at their next batch (Ctrl-C again to leave at once)")
-                    told = True
+                    told = time.monotonic()
+                if told and time.monotonic() - told > LEAVE_AFTER:
+                    self._leave()
                 self.view.refresh()
                 time.sleep(0.2)
         if self._error:
@@ -132,7 +135,9 @@ class Supervisor:
                 if claim.trial_id is not None:
                     try:
                         return suggest(self.study, claim.trial_id, self.space)
-                    except UpdateFinishedTrialError:  # this process was stopped, and a peer took the trial
+                    except (UpdateFinishedTrialError, KeyError):
+                        # This process was stopped, and a peer took the trial; or it was deleted, which the next claim
+                        # says if it was the whole study.
                         self._leases.drop(claim.trial_id)
                         continue
                 if claim.finished >= self.settings.study.trials:
@@ -288,6 +293,15 @@ class Supervisor:
         with self._changed:
             self._ending.set()
             self._changed.notify_all()
+
+    def _leave(self) -> None:
+        """When a database keeps its connections and says nothing, no call to it returns: leaves without the slots."""
+        for child in list(self._children.values()):
+            child.kill()
+        raise UserError(
+            f"study.storage has not answered for {LEAVE_AFTER:.0f} s after the stop; what was measured last may be"
+            " missing there; see that the server runs, then run the same command again"
+        )
 
     @contextmanager
     def _stop_on_signals(self) -> Iterator[None]:
