@@ -31,7 +31,7 @@ from search.errors import UserError
 from search.storage import check_reachable, open_storage
 from tests.conftest import wait_until
 from tests.cut import Cut
-from tests.postgres import Server
+from tests.postgres import PASSWORD, Server
 from tests.test_storage import refusal
 
 MINIMIZE = [StudyDirection.MINIMIZE]
@@ -322,6 +322,29 @@ def test_no_connection_keeps_a_lock_for_long(storage: StudyStorage) -> None:
     for connection in connections:
         connection.close()
     assert found == ["15s"] * 3
+
+
+FULL_DISK = """
+CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full';
+END $$;
+CREATE TRIGGER full_disk BEFORE INSERT ON study_user_attributes EXECUTE FUNCTION fill();
+"""
+
+
+def test_a_full_disk_is_waited_for_and_said_in_one_line(storage: StudyStorage) -> None:
+    """PostgreSQL's own error, raised by a trigger."""
+    study = storage.create_new_study([StudyDirection.MINIMIZE])
+    with storage.engine.begin() as connection:
+        connection.exec_driver_sql(FULL_DISK)
+    storage.patience = 0.3
+    with pytest.raises(DatabaseLost, match=r"No space left on device; see that .* its disk has room") as caught:
+        storage.set_study_user_attr(study, "key", 1)
+    assert not any(part in str(caught.value) for part in ("\n", PASSWORD))
+    with storage.engine.begin() as connection:
+        connection.exec_driver_sql("DROP TRIGGER full_disk ON study_user_attributes")
+    storage.set_study_user_attr(study, "key", 1)
+    assert storage.get_study_user_attrs(study) == {"key": 1}
 
 
 # TLS
