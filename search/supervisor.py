@@ -298,9 +298,10 @@ class Supervisor:
         """When a database keeps its connections and says nothing, no call to it returns: leaves without the slots."""
         for child in list(self._children.values()):
             child.kill()
-        raise UserError(
-            f"study.storage has not answered for {LEAVE_AFTER:.0f} s after the stop; what was measured last may be"
-            " missing there; see that the server runs, then run the same command again"
+        raise self._error or UserError(
+            f"not all slots ended within {LEAVE_AFTER:.0f} s of the stop, most likely since study.storage does not"
+            " answer; what was measured last may be missing there; see that the server runs, then run the same command"
+            " again"
         )
 
     @contextmanager

@@ -18,12 +18,13 @@ from tests.postgres import Server
 ROOT = Path(__file__).parent.parent
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 30.0) -> None:
-    """Returns once `condition` holds, and fails when it does not within `seconds`."""
+def wait_until(condition: Callable[[], Any], seconds: float = 30.0, what: str = "") -> Any:
+    """What `condition` returns once it is true; an AssertionError that names `what` after `seconds`."""
     deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s"
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
         time.sleep(0.02)
+    return result
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,8 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search.storage import parse
 from search.trial import StopReason
 from tests import stub
-from tests.conftest import ROOT
+from tests.conftest import ROOT, wait_until
 from tests.postgres import Server
 
 STATES = {
@@ -29,15 +28,6 @@ STATES = {
     StopReason.TWO_INCREASES: TrialState.COMPLETE,
     StopReason.MEDIAN: TrialState.PRUNED,
 }
-
-
-def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
-    """What `condition` returns once it is true; an AssertionError after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.02)
-    return result
 
 
 @contextmanager

@@ -12,7 +12,8 @@ import psycopg
 import pytest
 from optuna.trial import TrialState
 
-from tests.machines import Machine, Study, outage, wait_until
+from tests.conftest import wait_until
+from tests.machines import Machine, Study, outage
 from tests.postgres import Server
 
 BEAT, GRACE = 1.0, 3.0  # seconds; what `search.settings` asks for at least
