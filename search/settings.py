@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from search.errors import UserError
+from search.trial import evaluation_steps
 from space.schedule import to_steps
 from space.search_space import SearchSpace, load_file, load_preset
 
@@ -33,6 +34,7 @@ class Study(_Section):
     directory: Path = Path("runs")
     storage: str | None = None  # SQLAlchemy URL; None is SQLite in the study's folder
     workers: Annotated[int, Field(ge=1, le=64)] | None = None  # slots; None is one a visible GPU, one on a CPU
+    repeats: Annotated[int, Field(ge=0, le=20)] = 0  # more runs of the stock recipe, each with a seed of its own
     max_retries: Annotated[int, Field(ge=0)] = 5  # of a trial whose run, or whose machine, failed
     stall_minutes: Annotated[float, Field(gt=0)] = 60.0  # a run silent for so long is ended
 
@@ -65,6 +67,7 @@ class Training(_Section):
     steps: Annotated[int, Field(ge=2)] | None = None  # optimizer steps of the full run, instead of epochs
     truncation: Annotated[float, Field(gt=0, le=1)] = 0.2  # a trial runs this share of the full run
     evaluations: Annotated[int, Field(ge=2, le=50)] = 10  # of a trial
+    full_evaluations: Annotated[int, Field(ge=2, le=1000)] = 20  # of a full run
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
 
     @model_validator(mode="after")
@@ -91,7 +94,30 @@ class Pruning(_Section):
     warmup_evaluations: Annotated[int, Field(ge=0)] = 4  # of a trial, before the median rule judges it
     two_increases: bool = True
     n_increases: Annotated[int, Field(ge=1)] = 2
-    min_delta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # nats; a smaller rise is none
+    # Nats; a smaller rise is none. "seed_noise" is the standard deviation between the repeats of the stock recipe.
+    min_delta: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["seed_noise"] = 0.0
+
+
+class Confirm(_Section):
+    """How the winner of a search is proven, in full runs."""
+
+    top: Annotated[int, Field(ge=1, le=50)] = 3  # best trials that are run beside the stock recipe
+    seeds: Annotated[int, Field(ge=2, le=20)] = 3  # of each config that stays in the race
+    audit: Annotated[int, Field(ge=0, le=50)] = 2  # pruned trials, chosen at random, that are finished
+
+
+class Train(_Section):
+    """The full run with the winner."""
+
+    max_gap: Annotated[float, Field(gt=1)] = 3.0  # eval / train probe above which the run stops
+    healthy_gap: Annotated[float, Field(gt=1)] = 1.3  # below which the report calls it healthy
+    save_minutes: Annotated[float, Field(gt=0)] = 15.0  # the state is saved at every evaluation, and so often between
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Train":
+        if self.healthy_gap > self.max_gap:
+            raise ValueError(f"healthy_gap is {self.healthy_gap:g}, above max_gap {self.max_gap:g}")
+        return self
 
 
 class Service(_Section):
@@ -121,7 +147,18 @@ class Settings(_Section):
     training: Training = Training()
     space: Space = Space()
     pruning: Pruning = Pruning()
+    confirm: Confirm = Confirm()
+    train: Train = Train()
     service: Service = Service()
+
+    @model_validator(mode="after")
+    def _measurable_noise(self) -> "Settings":
+        if self.pruning.min_delta == "seed_noise" and self.study.repeats < 1:
+            raise ValueError(
+                "pruning.min_delta is 'seed_noise', and study.repeats is 0: there would be nothing to measure it by;"
+                " set study.repeats to 2 or more, or give min_delta as a number"
+            )
+        return self
 
     @property
     def is_miniature(self) -> bool:
@@ -166,6 +203,10 @@ class Settings(_Section):
         except ValueError as error:
             raise UserError(str(error)) from error
         return horizon
+
+    def full_evaluation_steps(self, train_clips: int) -> list[int]:
+        """The optimizer steps at which a full run is evaluated."""
+        return evaluation_steps(self.full_horizon(train_clips), self.training.full_evaluations)
 
     def search_space(self) -> SearchSpace:
         try:

@@ -216,10 +216,11 @@ def make_sampler(seed: int, search: int) -> optuna.samplers.BaseSampler:
 def make_pruner(settings: Settings, prepared: Prepared) -> BasePruner:
     """The two-increase rule first: where both fire, the trial's best evaluation is a full result."""
     pruning = settings.pruning
+    min_delta = 0.0 if pruning.min_delta == "seed_noise" else pruning.min_delta
     steps = evaluation_steps(settings.trial_horizon(prepared.train_clips), settings.training.evaluations)
     rules: dict[str, BasePruner] = {}
     if pruning.two_increases:
-        rules[StopReason.TWO_INCREASES] = TwoIncreasePruner(pruning.n_increases, pruning.min_delta)
+        rules[StopReason.TWO_INCREASES] = TwoIncreasePruner(pruning.n_increases, min_delta)
     if pruning.median and pruning.warmup_evaluations < len(steps):
         first = steps[pruning.warmup_evaluations]
         rules[StopReason.MEDIAN] = FromStep(first, MedianPruner(pruning.startup_trials, first))

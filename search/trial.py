@@ -16,6 +16,7 @@ class StopReason(StrEnum):
 
     FINISHED = "finished"  # it reached its horizon
     TWO_INCREASES = "two_increases"  # the evaluation rose twice in a row; the best one is a full result
+    GAP = "gap"  # in a full run: eval / train probe rose above train.max_gap
     MEDIAN = "median"  # worse than half of the completed trials at that step
     DIVERGED = "diverged"  # a loss or a gradient was not finite
     OUT_OF_MEMORY = "out_of_memory"
@@ -108,6 +109,7 @@ class TrialSpec:
     precision: str  # fp32, tf32 or bf16
     prepared: str  # folder of the prepared corpus and base
     directory: str  # where the run writes
+    save_seconds: float | None = None  # how often a run saves its state besides at evaluations; None: it keeps none
     device: str | None = None  # CUDA_VISIBLE_DEVICES of the run; None leaves the machine's
     version: int = field(default=SPEC_VERSION)
 
@@ -128,6 +130,7 @@ class Prepared(_Json):
     """What preparation found and made; `prepared.json` in the folder that trials read."""
 
     directory: str
+    seed: int  # of the split, the train probe and new vocabulary rows: the same in runs with other seeds
     train_clips: int
     eval_clips: int
     probe_clips: int

@@ -27,6 +27,7 @@ from study import refuse
 
 PREPARED = Prepared(
     directory="prepared",
+    seed=1,
     train_clips=100,
     eval_clips=20,
     probe_clips=20,

@@ -43,8 +43,11 @@ def refusal(folder: Path, text: str | None, overrides: dict[str, Any] | None = N
 BAD_FILES = [
     # (study.toml, what the line must contain: field, value, what is allowed)
     ("nonsense", ["study.toml", "cannot be read"]),
-    ("trials = 3", ["unknown key 'trials'", "study, data, base, training, space, pruning, service"]),
-    ("[optimizer]\nlr = 1", ["unknown key optimizer", "study, data, base, training, space, pruning, service"]),
+    ("trials = 3", ["unknown key 'trials'", "study, data, base, training, space, pruning, confirm, train, service"]),
+    (
+        "[optimizer]\nlr = 1",
+        ["unknown key optimizer", "study, data, base, training, space, pruning, confirm, train, service"],
+    ),
     ("[study]\ntrails = 3", ["unknown key study.trails", "trials"]),
     ("[training]\nbatch = 3", ["unknown key training.batch", "batch_size"]),
     ("[study]\ntrials = 0", ["study.trials is 0", "greater than or equal to 1"]),

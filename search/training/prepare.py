@@ -156,6 +156,7 @@ def _prepare_into(
     final_config["languages"] = sorted({*final_config["languages"], data.language})
     return Prepared(
         directory=str(target),
+        seed=settings.study.seed,
         train_clips=len(clips.train),
         eval_clips=len(clips.eval),
         probe_clips=min(data.probe_clips, len(clips.train)),

@@ -49,7 +49,7 @@ def build(spec: TrialSpec) -> Run:
     model = base.load_trainee(config, Path(spec.prepared) / "nothing.pth")
     clips = corpus.load(Path(spec.prepared) / "corpus")
     trainer = StudyTrainer(config, model, Path(spec.directory) / "coqui", spec.accumulation)
-    evaluator = Evaluator(model, clips, prepared.probe_clips, spec.seed, spec.eval_batch_size)
+    evaluator = Evaluator(model, clips, prepared.probe_clips, prepared.seed, spec.eval_batch_size)
     dataset = PreparedDataset(config, clips.train, clips, model.xtts.tokenizer, is_eval=False)
     return Run(trainer, evaluator, training_batches(dataset, spec.batch_size))
 
