@@ -5,7 +5,7 @@ TRIALS ?= 40
 ARGS ?=
 BIN := .venv/bin
 
-.PHONY: study test check test-full experiments bench miniature-weights lock clean
+.PHONY: study test check test-full experiments bench schema miniature-weights lock clean
 
 study: .venv/.runtime
 	$(BIN)/python study.py --trials $(TRIALS) $(ARGS)
@@ -30,6 +30,10 @@ experiments: .venv/.runtime
 # What a trial costs the database, on a PostgreSQL of its own: figures of docs/operations.md.
 bench: .venv/.development
 	$(BIN)/python -m benchmarks.service
+
+# The published schema of best_config.json, from its model.
+schema: .venv/.runtime
+	$(BIN)/python -m search.best_config > docs/best_config.schema.json
 
 # Trains the weights of the miniature base again and writes search/miniature/weights.npz.
 miniature-weights: .venv/.runtime

@@ -2,67 +2,72 @@
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from search.errors import UserError
 from space.hyperparameters import Hyperparameters
 
-VERSION = 2
+VERSION: Literal[2] = 2
 
 Verdict = Literal["better than the stock recipe", "no better than the stock recipe", "do not fine-tune"]
 
 
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Step = Annotated[int, Field(ge=1)]  # an optimizer step
+Count = Annotated[int, Field(ge=0)]
+
+
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Knobs(_Model):
     """The point, independent of the length of a run."""
 
-    lr: float
-    weight_decay: float
-    milestones: list[float]
-    gamma: float | None
-    clip_norm: float | None
+    lr: float = Field(gt=0, description="learning rate of AdamW before the first milestone")
+    weight_decay: float = Field(ge=0, description="AdamW's, decoupled: a step shrinks a weight by lr * weight_decay")
+    milestones: list[Fraction] = Field(description="fractions of the run's optimizer steps, strictly increasing")
+    gamma: Fraction | None = Field(description="factor on the rate at each milestone; null exactly when there is none")
+    clip_norm: Annotated[float, Field(gt=0)] | None = Field(description="bound of the gradient's L2 norm; null: off")
 
 
 class Schedule(_Model):
     """The point in optimizer steps of the full run."""
 
-    horizon: int
-    evaluation_steps: list[int]
-    milestones: list[int]
-    gamma: float | None
-    accumulation: int
-    batch_size: int
+    horizon: Step = Field(description="optimizer steps of the full run")
+    evaluation_steps: list[Step] = Field(description="optimizer steps after which the full run is evaluated, rising")
+    milestones: list[Step] = Field(description="the first m updates use the rate before milestone m; below horizon")
+    gamma: Fraction | None = Field(description="as in hyperparameters")
+    accumulation: Step = Field(description="micro-steps, which are batches, an optimizer step")
+    batch_size: int = Field(ge=2, description="clips a micro-step")
 
 
 class Stopping(_Model):
     """When the full run ends before its horizon."""
 
-    n_increases: int | None = Field(description="rises in a row that stop the run; null: the rule is off")
-    min_delta: float
-    max_gap: float
-    healthy_gap: float
+    n_increases: Step | None = Field(description="rises in a row that stop the run; null: the rule is off")
+    min_delta: float = Field(ge=0, description="nats per audio token; a smaller rise is none")
+    max_gap: float = Field(gt=1, description="eval / train probe above which the run stops")
+    healthy_gap: float = Field(gt=1, description="eval / train probe below which a report calls it healthy")
 
 
 class Difference(_Model):
     """How much lower the exported config's mean is, nats per audio token, with its simultaneous interval."""
 
     estimate: float
-    low: float | None
-    high: float | None
+    low: float | None = Field(description="null: no bound, for want of runs")
+    high: float | None = Field(description="null: no bound, for want of runs")
 
 
 class FullRun(_Model):
     """A run of the confirmation."""
 
-    trial: int = Field(description="number in the confirmation's study")
-    seed: int
+    trial: Count = Field(description="number in the confirmation's study")
+    seed: Count
     value: float | None = Field(description="lowest evaluation, nats per audio token; null: it diverged")
-    best_step: int | None
+    best_step: Count | None = Field(description="optimizer step of the lowest evaluation")
     stop_reason: str
 
 
@@ -70,32 +75,32 @@ class Candidate(_Model):
     """A config of the confirmation."""
 
     name: str
-    trial: int | None = Field(description="of the search; null for a recipe that the search did not run as it stands")
+    trial: Count | None = Field(description="of the search; null for a recipe that the search did not run as it stands")
     hyperparameters: Knobs
-    truncated: float | None = Field(description="its value in the search")
+    truncated: float | None = Field(description="its value in the search, nats per audio token")
     runs: list[FullRun]
-    mean: float | None
-    dropped_after: int | None = Field(description="round, from 1, after which it could no longer win")
+    mean: float | None = Field(description="of its runs' values, nats per audio token")
+    dropped_after: Step | None = Field(description="round, from 1, after which it could no longer win")
 
 
 class Fidelity(_Model):
     """Whether truncated runs rank configs as full ones do."""
 
-    configs: int
-    tau: float | None
-    low: float | None
-    high: float | None
+    configs: Count
+    tau: float | None = Field(description="Kendall's rank correlation, -1 to 1")
+    low: float | None = Field(description="of tau's interval")
+    high: float | None = Field(description="of tau's interval")
     p_value: float | None
-    top: int
-    top_overlap: int
+    top: Count
+    top_overlap: Count = Field(description="configs among the best `top` by both")
     advice: str | None
 
 
 class AuditedTrial(_Model):
-    """A pruned trial that was finished."""
+    """A pruned trial that was finished. Values are nats per audio token."""
 
-    trial: int
-    pruned_at: int = Field(description="its last evaluation's step")
+    trial: Count
+    pruned_at: Count = Field(description="its last evaluation's optimizer step")
     pruned_value: float = Field(description="its lowest evaluation when it was pruned")
     truncated: float | None = Field(description="its lowest evaluation when run to the trials' horizon")
     full: float | None = Field(description="its lowest evaluation in a full run")
@@ -112,18 +117,18 @@ class Audit(_Model):
 class Confirmation(_Model):
     """Full runs with several seeds of the best trials and the stock recipe."""
 
-    study: str
+    study: str = Field(description="name of the confirmation's study")
     verdict: Verdict
-    text: str
+    text: str = Field(description="the verdict with its numbers, for people")
     winner: str = Field(description="the candidate with the lowest mean")
     exported: str = Field(description="the winner where it is proven better than the stock recipe, else that recipe")
-    base: float
+    base: float = Field(description="evaluation of the untouched base model, nats per audio token")
     over_stock: Difference | None
     over_base: Difference | None
-    level: float = Field(description="of the intervals, simultaneous over candidates and rounds")
-    method: str
-    seed_sd: float | None
-    seed_sd_df: int
+    level: Fraction = Field(description="of the intervals, simultaneous over candidates and rounds")
+    method: str = Field(description="of the intervals, in words")
+    seed_sd: float | None = Field(description="standard deviation between seeds of a config, nats per audio token")
+    seed_sd_df: Count = Field(description="its degrees of freedom")
     candidates: list[Candidate]
     fidelity: Fidelity | None
     audit: Audit | None
@@ -132,43 +137,45 @@ class Confirmation(_Model):
 class Evidence(_Model):
     """The truncated run of the search from which the config comes."""
 
-    trial: int
-    stop_reason: str
-    objective: str
-    value: float
-    best_step: int
-    trial_horizon: int
-    evaluations: list[dict[str, Any]]
-    record: dict[str, Any] | None
-    finished_trials: int
+    trial: Count = Field(description="number of the trial")
+    stop_reason: str = Field(description="why the trial ended: finished, two_increases, …")
+    objective: str = Field(description="what value is, in words")
+    value: float = Field(description="lowest evaluation of the trial, nats per audio token")
+    best_step: Count = Field(description="the trial's optimizer step at that evaluation")
+    trial_horizon: Step = Field(description="optimizer steps of a trial")
+    evaluations: list[dict[str, Any]] = Field(description="of the trial, in order")
+    record: dict[str, Any] | None = Field(description="what the knobs did, measured; null: the run had to be killed")
+    finished_trials: Count = Field(description="complete and pruned trials of the study when the file was written")
 
 
 class Provenance(_Model):
-    fingerprint: dict[str, Any]
-    versions: dict[str, str]
-    commit: str | None
-    seed: int
-    train_clips: int
-    eval_clips: int
-    added_tokens: list[str]
+    """With what the config was found."""
+
+    fingerprint: dict[str, Any] = Field(description="what all trials of the study share")
+    versions: dict[str, str] = Field(description="Python and the libraries when the data was prepared")
+    commit: str | None = Field(description="of this project, -dirty for uncommitted changes; null outside a checkout")
+    seed: Count = Field(description="of the sampler and every run of the search")
+    train_clips: Count = Field(description="in use, after those left out")
+    eval_clips: Count = Field(description="in use, after those left out")
+    added_tokens: list[str] = Field(description="appended to the base's vocabulary, in order of their ids")
 
 
 class BestConfig(_Model):
     """The config for the full run, with the evidence for it and where it came from."""
 
-    version: Literal[2]
+    version: Literal[2] = Field(description="raised when an older reader would misread the file")
     study: str
-    confirmed: bool
+    confirmed: bool = Field(description="whether full runs with several seeds recommend this config")
     status: str = Field(description="one sentence for people: how far to trust it")
     hyperparameters: Knobs
     schedule: Schedule
     stopping: Stopping
     settings: dict[str, dict[str, Any]] = Field(description="of the study, as in study.toml, without its storage")
-    coqui_config: dict[str, Any]
-    grad_accum_steps: int
+    coqui_config: dict[str, Any] = Field(description="a complete GPTTrainerConfig of coqui's")
+    grad_accum_steps: Step = Field(description="of coqui's TrainerArgs; its config has no such field")
     confirmation: Confirmation | None
-    evidence: Evidence | None
-    base_model: dict[str, Any]
+    evidence: Evidence | None = Field(description="null: no run of the search speaks for the config")
+    base_model: dict[str, Any] = Field(description="evaluation of the untouched base model, at step 0")
     warnings: list[str]
     provenance: Provenance
 
@@ -197,3 +204,13 @@ def read(path: Path) -> BestConfig:
     except ValueError as error:
         raise UserError(f"{path}: hyperparameters: {error}") from error
     return best
+
+
+def schema() -> str:
+    """The JSON schema of the document, as published in docs/best_config.schema.json."""
+    published = {"$schema": "https://json-schema.org/draft/2020-12/schema", **BestConfig.model_json_schema()}
+    return json.dumps(published, ensure_ascii=False, indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    print(schema(), end="")

@@ -28,6 +28,7 @@ def fingerprint(settings: Settings, prepared: Prepared) -> dict[str, Any]:
         "full_horizon": settings.full_horizon(prepared.train_clips),
         "evaluations": training.evaluations,
         "precision": training.precision,
+        "repeats": settings.study.repeats,
         "pruning": settings.pruning.model_dump(),
         "code": code_digest(),
         "versions": {k: v for k, v in prepared.versions.items() if k != "python"},

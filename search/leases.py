@@ -133,7 +133,7 @@ class Leases:
     def __exit__(self, *_: object) -> None:
         self._closing.set()
 
-    def claim(self, total: int) -> Claim:
+    def claim(self, total: int | None) -> Claim:
         """A trial to run, held from now on; see `Ledger.claim`."""
         claim = self._ledger.claim(total, self._owner)
         if claim.trial_id is not None:

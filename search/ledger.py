@@ -24,6 +24,13 @@ from search.settings import safe_url
 from search.trial import StopReason
 
 FINISHED_STATES = (TrialState.COMPLETE, TrialState.PRUNED)
+KEPT = (
+    "baseline",
+    "repeat",
+    "candidate",
+    "seed",
+    "length",
+)  # attributes that say what a trial is; a retry has them, too
 
 # Optuna's tables. Times in them are UTC without a zone.
 STUDIES: Table = models.StudyModel.__table__
@@ -95,11 +102,28 @@ class Ledger:
 
         return self._storage.survive(transaction)
 
-    def claim(self, total: int, owner: Mapping[str, Any]) -> Claim:
+    def queue(self, entries: Sequence[tuple[dict[str, Any], dict[str, Any]]], known: int) -> bool:
+        """Queues trials, as `found` does, if the study still has the `known` number that the caller planned them from.
+
+        False: it has others by now, of a peer or of this very call, whose answer was lost; read it and plan again.
+        """
+
+        def transaction() -> bool:
+            with self._begin() as connection:
+                self._lock_study(connection)
+                if sum(self._count(connection).values()) != known:
+                    return False
+                for number, (params, user_attrs) in enumerate(entries, known):
+                    self._insert_trial(connection, number, TrialState.WAITING, user_attrs, params)
+                return True
+
+        return self._storage.survive(transaction)
+
+    def claim(self, total: int | None, owner: Mapping[str, Any]) -> Claim:
         """A trial to run, taken from the queue or new, with its owner and first heartbeat, in one transaction.
 
         No trial is given while the finished and the running ones, of all machines, make up `total`: so it is never
-        exceeded. Raises UserError when the study was deleted.
+        exceeded. With None only queued trials are given. Raises UserError when the study was deleted.
         """
         signature = {**owner, "claim": uuid.uuid4().hex}
         attempts = 0
@@ -115,9 +139,11 @@ class Ledger:
                 # A commit whose answer was lost is found again by its signature.
                 mine = self._claimed(connection, signature) if attempts > 1 else None
                 best = self._best(connection)
-                if mine is not None or finished + running >= total:
+                if mine is not None or (total is not None and finished + running >= total):
                     return Claim(mine, finished, best)
                 trial_id = self._pop_waiting(connection)
+                if trial_id is None and total is None:
+                    return Claim(None, finished, best)
                 if trial_id is None:
                     trial_id = self._insert_trial(connection, sum(counts.values()), TrialState.RUNNING, {}, None)
                 _set_attributes(connection, ATTRS, {"trial_id": trial_id}, {"owner": signature})
@@ -243,10 +269,15 @@ class Ledger:
         return dict(connection.execute(query).tuples().all())
 
     def _best(self, connection: Connection) -> tuple[int, float] | None:
+        """Of the trials that are ranked: a repeat of the stock recipe measures noise, and does not compete by luck."""
+        repeat = (ATTRS.c.trial_id == TRIALS.c.trial_id) & (ATTRS.c.key == "repeat") & (ATTRS.c.value_json != "0")
         row = connection.execute(
             select(TRIALS.c.number, VALUES.c.value)
             .join(VALUES, VALUES.c.trial_id == TRIALS.c.trial_id)
-            .where(TRIALS.c.study_id == self.study_id, TRIALS.c.state == TrialState.COMPLETE)
+            .outerjoin(ATTRS, repeat)
+            .where(
+                TRIALS.c.study_id == self.study_id, TRIALS.c.state == TrialState.COMPLETE, ATTRS.c.trial_id.is_(None)
+            )
             .order_by(VALUES.c.value)
             .limit(1)
         ).first()
@@ -330,7 +361,7 @@ class Ledger:
         params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
         if attempt > retries or not params:  # one that got no parameters yet is not missed
             return False
-        kept = {key: value for key, value in trial.user_attrs.items() if key == "baseline"}
+        kept = {key: value for key, value in trial.user_attrs.items() if key in KEPT}
         attributes = {**kept, "retry_of": trial.number, "attempt": attempt}
         number = sum(self._count(connection).values())
         self._insert_trial(connection, number, TrialState.WAITING, attributes, params)

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.errors import UserError
+from search.noise import seed_sd
 from search.trial import Evaluation, StopReason
 from search.view import duration
 from space.search_space import SearchSpace
@@ -32,6 +33,11 @@ class Row:
     def baseline(self) -> str | None:
         name: str | None = self.trial.user_attrs.get("baseline")
         return name
+
+    @property
+    def repeat(self) -> int:
+        """Above 0: the stock recipe with another seed, run to measure the noise."""
+        return int(self.trial.user_attrs.get("repeat", 0))
 
     @property
     def reason(self) -> str:
@@ -54,8 +60,8 @@ class Findings:
 
     @property
     def completed(self) -> list[Row]:
-        """COMPLETE trials, the best first."""
-        done = [row for row in self.rows if row.trial.state == TrialState.COMPLETE]
+        """COMPLETE trials, the best first; without the repeats of the stock recipe, which would win by luck alone."""
+        done = [row for row in self.rows if row.trial.state == TrialState.COMPLETE and not row.repeat]
         return sorted(done, key=lambda row: math.inf if row.trial.value is None else row.trial.value)
 
     @property
@@ -159,10 +165,26 @@ def verdict(findings: Findings, best: Row, space: SearchSpace) -> list[str]:
             lines.append(
                 f"The stock recipe (V0) came to {stock.best.mel_ce:.4f} before it was stopped ({stock.reason})."
             )
-    lines.append("One seed and a truncated run each: the order of close trials is not proven.")
+    lines += _noise(findings, best.trial.value)
+    lines.append(
+        "One seed and a truncated run each: the order of close trials is not proven; study.py confirm does it."
+    )
     lines += [f"Warning: {text}; widen the range." for text in space.at_edge(best.trial.params)]
     lines += [f"Did not act in trial {best.trial.number}: {text}" for text in (best.record or {}).get("inert", [])]
     return lines
+
+
+def _noise(findings: Findings, best: float) -> list[str]:
+    """What the repeats of the stock recipe say about close trials; nothing without repeats."""
+    repeats = [r.trial.value for r in findings.rows if "repeat" in r.trial.user_attrs and r.trial.value is not None]
+    deviation, freedom = seed_sd([repeats])
+    if deviation is None:
+        return []
+    close = sum(r.trial.value is not None and r.trial.value - best < 2 * deviation for r in findings.completed)
+    return [
+        f"Seed noise: {freedom + 1} runs of the stock recipe differ by {deviation:.4f} (standard deviation); {close}"
+        " trials, the best included, lie within twice that of the best."
+    ]
 
 
 def time_share(train: float, evaluation: float, wall: float, slots: int) -> str:

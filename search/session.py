@@ -22,6 +22,7 @@ from search.supervisor import Supervisor
 from search.training.child import prepare_child
 from search.trial import Prepared, evaluation_steps
 from search.view import View, duration
+from search.work import SearchWork
 
 
 def cache_directory() -> Path:
@@ -58,10 +59,11 @@ def _search(settings: Settings, view: View, devices: list[str | None], started: 
         view.begin(settings.study.trials, before.finished, len(devices), before.base.mel_ce, found)
         database.patience = 60 * settings.service.outage_minutes
         leases = Leases(ledger, settings.service, settings.study.max_retries, view.note)
-        supervisor = Supervisor(study, leases, settings, prepared, launcher, view, devices)
+        work = SearchWork(study, settings, prepared)
+        supervisor = Supervisor(work, leases, settings, prepared, launcher, view, devices)
         supervisor.run(database.hurry)
         findings = report.read(study)
-        path = export.write_best_config(findings, settings, study.user_attrs, settings.search_space())
+        path = export.write_best_config(findings, settings, study.user_attrs, view.note)
     spent = (supervisor.train_seconds, supervisor.evaluation_seconds)
     share = report.time_share(*spent, time.monotonic() - started, len(devices)) if any(spent) else None
     return Result(findings, path, supervisor.stopped, share)

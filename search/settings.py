@@ -15,9 +15,10 @@ from sqlalchemy.exc import ArgumentError
 from search.errors import UserError
 from search.trial import evaluation_steps
 from space.schedule import to_steps
-from space.search_space import SearchSpace, load_file, load_preset
+from space.search_space import Baseline, SearchSpace, load_file, load_preset
 
 MINIATURE = "miniature"
+STOCK = "V0"  # the baseline that every comparison is made with
 DEFAULT_FILE = Path("study.toml")
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -220,6 +221,11 @@ class Settings(_Section):
         except ValueError as error:
             raise UserError(str(error)) from error
 
+    def stock_recipe(self) -> Baseline:
+        """coqui's recipe, V0, as it stands; a space of the user's own may lack it, or not contain it."""
+        preset = load_preset(MINIATURE if self.base.path == MINIATURE else "xtts-v2")
+        return next(b for b in (*self.search_space().baselines, *preset.baselines) if b.name == STOCK)
+
     def to_toml(self) -> str:
         """The settings as resolved, for the study's folder. No password."""
         values = self.model_dump(mode="json", exclude_none=True)
@@ -262,7 +268,12 @@ def load(path: Path | None, overrides: Mapping[str, Any]) -> Settings:
     """
     if path is None and DEFAULT_FILE.exists():
         path = DEFAULT_FILE
-    values = _read(path) if path is not None else {}
+    return resolve(_read(path) if path is not None else {}, overrides, path)
+
+
+def resolve(given: Mapping[str, Mapping[str, Any]], overrides: Mapping[str, Any], path: Path | None) -> Settings:
+    """Settings from `given` values by section under `overrides`; errors name `path` as their source."""
+    values = {section: dict(entries) for section, entries in given.items()}
     for key, value in overrides.items():
         section, _, field = key.partition(".")
         if not field:

@@ -120,8 +120,8 @@ def _check_schema(url: URL, given: str) -> None:
     )
 
 
-def exists(settings: Settings) -> bool:
-    """Whether the study is in its storage. Creates nothing, not even Optuna's tables."""
+def exists(settings: Settings, suffix: str = "") -> bool:
+    """Whether the study, of its name and `suffix`, is in its storage. Creates nothing, not even Optuna's tables."""
     url = parse(settings.storage_url)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
         return False
@@ -135,37 +135,53 @@ def exists(settings: Settings) -> bool:
         return False
     storage = open_storage(settings.storage_url)
     try:
-        return settings.study.name in optuna.get_all_study_names(storage)
+        return settings.study.name + suffix in optuna.get_all_study_names(storage)
     finally:
         storage.engine.dispose()
 
 
-def load_study(settings: Settings) -> optuna.Study:
-    """The study, to read. Raises UserError when it does not exist."""
-    if not exists(settings):
+def load_study(settings: Settings, suffix: str = "") -> optuna.Study:
+    """The study of the settings' name and `suffix`, to read. Raises UserError when it does not exist."""
+    if not exists(settings, suffix):
+        name = settings.study.name + suffix
         raise UserError(
-            f"study {settings.study.name!r} does not exist in {safe_url(settings.storage_url)}; run study.py to start"
-            " it, or name another with --study"
+            f"study {name!r} does not exist in {safe_url(settings.storage_url)}; run study.py to start it, or name"
+            " another with --study"
         )
-    return optuna.load_study(study_name=settings.study.name, storage=open_storage(settings.storage_url))
+    return optuna.load_study(study_name=settings.study.name + suffix, storage=open_storage(settings.storage_url))
 
 
 def open_study(settings: Settings, prepared: Prepared, storage: StudyStorage) -> tuple[optuna.Study, Ledger]:
-    """The study and the ledger of its trials; a new study gets its fingerprint and its baselines as first trials.
+    """The study and the ledger of its trials; a new study gets its fingerprint and its first trials.
 
     Raises UserError, with a line for each difference, if the study was made with other settings.
     """
-    name, place = settings.study.name, safe_url(settings.storage_url)
+    given = settings.pruning.min_delta
+    pruner = make_pruner(settings, prepared, None if given == "seed_noise" else given)
     attributes = attributes_of(settings, prepared)
-    space = settings.search_space()
-    queue = [(space.to_params(b.hyperparameters)[0], {"baseline": b.name}) for b in space.baselines]
-    study = optuna.create_study(
-        study_name=name,
-        storage=StudyCache(storage),
-        direction="minimize",
-        load_if_exists=True,
-        pruner=make_pruner(settings, prepared),
+    study, ledger, stored = open_ours(
+        settings.study.name, settings, storage, attributes, first_trials(settings), pruner
     )
+    study.sampler = make_sampler(settings.study.seed, stored["searches"])
+    return study, ledger
+
+
+def open_ours(
+    name: str,
+    settings: Settings,
+    storage: StudyStorage,
+    attributes: dict[str, Any],
+    queue: list[tuple[dict[str, Any], dict[str, Any]]],
+    pruner: BasePruner,
+) -> tuple[optuna.Study, Ledger, dict[str, Any]]:
+    """The study `name`, if it is new founded with `attributes` and `queue`, its ledger and its attributes.
+
+    Raises UserError when another tool made it, or a founder whose fingerprint differs.
+    """
+    study = optuna.create_study(
+        study_name=name, storage=StudyCache(storage), direction="minimize", load_if_exists=True, pruner=pruner
+    )
+    place = safe_url(settings.storage_url)
     ledger = Ledger(storage, study._study_id)
     foreign = study.directions != [optuna.study.StudyDirection.MINIMIZE]
     stored = {} if foreign else ledger.found(attributes, queue)
@@ -180,8 +196,25 @@ def open_study(settings: Settings, prepared: Prepared, storage: StudyStorage) ->
             " make these the same:",
             differing,
         )
-    study.sampler = make_sampler(settings.study.seed, stored["searches"])
-    return study, ledger
+    return study, ledger, stored
+
+
+def first_trials(settings: Settings) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """(parameters, user attributes) of the repeats of the stock recipe, each with its own seed, and of the baselines.
+
+    With repeats the stock recipe's trial is the first of them.
+    """
+    space, repeats, seed = settings.search_space(), settings.study.repeats, settings.study.seed
+    stock = settings.stock_recipe()
+    baselines = [stock, *(b for b in space.baselines if b.name != stock.name)] if repeats else space.baselines
+    queue: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        (space.to_params(b.hyperparameters)[0], {"baseline": b.name}) for b in baselines
+    ]
+    if repeats:
+        params, _ = space.to_params(stock.hyperparameters)
+        queue[0][1]["repeat"] = 0
+        queue[1:1] = [(params, {"repeat": i, "seed": (seed + i) % 2**31}) for i in range(1, repeats + 1)]
+    return queue
 
 
 def attributes_of(settings: Settings, prepared: Prepared) -> dict[str, Any]:
@@ -194,13 +227,19 @@ def attributes_of(settings: Settings, prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def suggest(study: optuna.Study, trial_id: int, space: SearchSpace) -> tuple[optuna.Trial, Hyperparameters]:
-    """A trial that the ledger claimed, and its point: what `Study.ask` does after it has taken a trial itself."""
+@contextmanager
+def one_trial(study: optuna.Study, trial_id: int) -> Iterator[optuna.Trial]:
+    """A trial that the ledger claimed, to be asked for its parameters: what `Study.ask` gives when it takes one."""
     cache = study._storage
     assert isinstance(cache, StudyCache)
     with cache.one_reading(study._study_id):
         study._thread_local.cached_all_trials = None  # else this thread samples from the history of its trial before
-        trial = optuna.Trial(study, trial_id)
+        yield optuna.Trial(study, trial_id)
+
+
+def suggest(study: optuna.Study, trial_id: int, space: SearchSpace) -> tuple[optuna.Trial, Hyperparameters]:
+    """A trial that the ledger claimed, and its point."""
+    with one_trial(study, trial_id) as trial:
         return trial, space.suggest(trial)
 
 
@@ -213,13 +252,15 @@ def make_sampler(seed: int, search: int) -> optuna.samplers.BaseSampler:
         )
 
 
-def make_pruner(settings: Settings, prepared: Prepared) -> BasePruner:
-    """The two-increase rule first: where both fire, the trial's best evaluation is a full result."""
+def make_pruner(settings: Settings, prepared: Prepared, min_delta: float | None) -> BasePruner:
+    """The two-increase rule first: where both fire, the trial's best evaluation is a full result.
+
+    `min_delta` None: not known yet; the two-increase rule does not act.
+    """
     pruning = settings.pruning
-    min_delta = 0.0 if pruning.min_delta == "seed_noise" else pruning.min_delta
     steps = evaluation_steps(settings.trial_horizon(prepared.train_clips), settings.training.evaluations)
     rules: dict[str, BasePruner] = {}
-    if pruning.two_increases:
+    if pruning.two_increases and min_delta is not None:
         rules[StopReason.TWO_INCREASES] = TwoIncreasePruner(pruning.n_increases, min_delta)
     if pruning.median and pruning.warmup_evaluations < len(steps):
         first = steps[pruning.warmup_evaluations]

@@ -1,4 +1,4 @@
-"""The slots of one machine: each asks for a trial, starts a child, reports, prunes and tells."""
+"""The slots of one machine: each takes a trial, starts a child, reports, prunes and tells."""
 
 import os
 import signal
@@ -12,18 +12,16 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import TrialState, create_trial
+from optuna.trial import TrialState
 
 from search.errors import UserError
 from search.launcher import KILL_AFTER, Child, Launcher
 from search.leases import Leases
-from search.pruners import FirstToFire
 from search.settings import Settings
-from search.storage import suggest
 from search.training.child import run_child
-from search.trial import INTERRUPTIONS, Evaluation, Prepared, StopReason, TrialSpec, evaluation_steps
+from search.trial import INTERRUPTIONS, Evaluation, Prepared, StopReason, TrialSpec
 from search.view import View
-from space.hyperparameters import Hyperparameters
+from search.work import Job, Taken, Work
 
 POLL = 0.5  # seconds between looks at the stop flag while a child is silent
 LEAVE_AFTER = KILL_AFTER + 15.0  # seconds after a stop in which every slot can end its run and tell the database
@@ -46,11 +44,11 @@ class Outcome:
 
 
 class Supervisor:
-    """Runs a study to `settings.study.trials` finished trials with one slot for each of `devices`."""
+    """Does all of `work` with one slot for each of `devices`."""
 
     def __init__(
         self,
-        study: optuna.Study,
+        work: Work,
         leases: Leases,
         settings: Settings,
         prepared: Prepared,
@@ -59,13 +57,11 @@ class Supervisor:
         devices: list[str | None],
         target: Callable[..., None] = run_child,
     ) -> None:
-        self.study = study
+        self.work = work
         self.settings = settings
         self.prepared = prepared
         self.view = view
         self.devices = devices
-        self.space = settings.search_space()
-        self.horizon = settings.trial_horizon(prepared.train_clips)
         self._leases = leases
         self._launcher = launcher
         self._target = target
@@ -78,7 +74,7 @@ class Supervisor:
         self.train_seconds = self.evaluation_seconds = 0.0  # of the runs of this search, over all slots
 
     def run(self, hurry: Callable[[], None]) -> None:
-        """Returns when the study has its trials, or after a stop by the user (`stopped`). Raises what a slot raised.
+        """Returns when the work is done, or after a stop by the user (`stopped`). Raises what a slot raised.
 
         `hurry` is called once when the user wants to leave.
         """
@@ -113,8 +109,8 @@ class Supervisor:
 
     def _slot(self, index: int, device: str | None) -> None:
         try:
-            while (claimed := self._claim()) is not None:
-                self._run_trial(index, device, *claimed)
+            while (job := self._claim()) is not None:
+                self._run_trial(index, device, job)
                 with self._changed:
                     self._changed.notify_all()
         except BaseException as error:
@@ -122,7 +118,7 @@ class Supervisor:
             self._error = self._error or error
             self.stop()
 
-    def _claim(self) -> tuple[optuna.Trial, Hyperparameters] | None:
+    def _claim(self) -> Job | None:
         """Waits for a trial; None once no further one is needed, or the user wants to leave.
 
         While the running trials, here and elsewhere, may make up the number, it waits: one of them may fail. One slot
@@ -130,62 +126,60 @@ class Supervisor:
         """
         with self._asking:
             while not self._ending.is_set():
-                claim = self._leases.claim(self.settings.study.trials)
+                claim = self.work.claim(self._leases)
                 self.view.counted(claim.finished, claim.best)
                 if claim.trial_id is not None:
                     try:
-                        return suggest(self.study, claim.trial_id, self.space)
-                    except (UpdateFinishedTrialError, KeyError):
-                        # This process was stopped, and a peer took the trial; or it was deleted, which the next claim
-                        # says if it was the whole study.
+                        return self.work.begin(claim.trial_id)
+                    except Taken:  # if the whole study was deleted, the next claim says so
                         self._leases.drop(claim.trial_id)
                         continue
-                if claim.finished >= self.settings.study.trials:
+                if self.work.is_done(claim):
                     return None
                 with self._changed:
                     self._changed.wait(ASK_AGAIN)
         return None
 
-    def _run_trial(self, index: int, device: str | None, trial: optuna.Trial, point: Hyperparameters) -> None:
+    def _run_trial(self, index: int, device: str | None, job: Job) -> None:
         """One trial from its start to its end in the storage."""
-        spec = self._spec(trial.number, point, device)
-        self.view.started(index, trial.number, point, self.horizon, trial.user_attrs.get("baseline"))
+        spec = self._spec(job, device)
+        self.view.started(index, job.number, job.point, job.horizon, job.label)
         child = self._launcher.start(self._target, spec.to_json())
         self._children[index] = child
         try:
-            outcome = self._follow(index, child, trial)
+            outcome = self._follow(index, child, job)
         finally:
             del self._children[index]
             child.close()
-        finished = self._end(trial, outcome)
+        finished = self._end(job.trial, outcome)
         if finished is None:
-            self.view.ended(index, trial.number, StopReason.PREEMPTED, None, "taken by another search meanwhile")
+            self.view.ended(index, job.number, StopReason.PREEMPTED, None, "taken by another search meanwhile")
             return
         self.view.counted(finished, None)
         self._count_time(outcome)
-        self.view.ended(index, trial.number, outcome.reason, outcome.best, outcome.error)
+        self.view.ended(index, job.number, outcome.reason, outcome.best, outcome.error)
         if outcome.reason in INTERRUPTIONS:
             self._count_failure(outcome, Path(spec.directory) / "log.txt")
         else:
             self._failures = 0
 
-    def _spec(self, number: int, point: Hyperparameters, device: str | None) -> TrialSpec:
+    def _spec(self, job: Job, device: str | None) -> TrialSpec:
         training = self.settings.training
-        directory = (self.settings.directory / "trials" / str(number)).absolute()
+        directory = (self.work.directory / str(job.number)).absolute()
         try:
             directory.mkdir(parents=True)
         except FileExistsError as error:
             raise UserError(
-                f"{directory} exists, but trial {number} starts only now: the database was restored or replaced since;"
-                f" move {self.settings.directory} away and run the same command again"
+                f"{directory} exists, but trial {job.number} starts only now: the database was restored or replaced"
+                f" since; move {self.settings.directory} away and run the same command again"
             ) from error
         spec = TrialSpec(
             study=self.settings.study.name,
-            number=number,
-            hyperparameters=point,
-            seed=self.settings.study.seed,
-            horizon=self.horizon,
-            evaluation_steps=evaluation_steps(self.horizon, training.evaluations),
+            number=job.number,
+            hyperparameters=job.point,
+            seed=job.seed,
+            horizon=job.horizon,
+            evaluation_steps=job.evaluation_steps,
             batch_size=training.batch_size,
             accumulation=training.accumulation,
             eval_batch_size=training.eval_batch_size,
@@ -197,7 +191,7 @@ class Supervisor:
         (directory / "spec.json").write_text(spec.to_json(), encoding="utf-8")
         return spec
 
-    def _follow(self, index: int, child: Child, trial: optuna.Trial) -> Outcome:
+    def _follow(self, index: int, child: Child, job: Job) -> Outcome:
         """Reports what the child says until it ends, and stops it when a rule fires or the user wants to."""
         evaluations: list[Evaluation] = []
         decided: StopReason | None = None
@@ -205,7 +199,7 @@ class Supervisor:
         while True:
             if decided is None and self._ending.is_set():
                 decided = StopReason.STOPPED_BY_USER
-            if decided is None and self._leases.is_lost(trial._trial_id):
+            if decided is None and self._leases.is_lost(job.trial._trial_id):
                 decided = StopReason.PREEMPTED
             if decided is not None and not stop_sent:
                 child.stop()
@@ -227,24 +221,19 @@ class Supervisor:
                 return Outcome(reason, message.get("record"), message.get("error"), evaluations)
             if message["kind"] == "evaluation" and decided is None:
                 evaluation = Evaluation(**{k: v for k, v in message.items() if k != "kind"})
-                decided = self._judge(trial, evaluation, evaluations)
-                self.view.evaluated(index, trial.number, evaluation)
+                decided = self._judge(job, evaluation, evaluations)
+                self.view.evaluated(index, job.number, evaluation)
 
-    def _judge(self, trial: optuna.Trial, evaluation: Evaluation, evaluations: list[Evaluation]) -> StopReason | None:
+    def _judge(self, job: Job, evaluation: Evaluation, evaluations: list[Evaluation]) -> StopReason | None:
         """Reports an evaluation; why the trial ends here, or None. A value that is not finite is never reported."""
         if not evaluation.is_finite:
             return StopReason.DIVERGED
         evaluations.append(evaluation)
         try:
-            trial.report(evaluation.mel_ce, evaluation.step)
+            job.trial.report(evaluation.mel_ce, evaluation.step)
         except (UpdateFinishedTrialError, KeyError):  # a peer took it, or it was deleted
             return StopReason.PREEMPTED
-        if evaluation.step == self.horizon or not isinstance(self.study.pruner, FirstToFire):
-            return None
-        # The rules need no more of the trial than its values, which are here: no need to read it again.
-        values = {e.step: e.mel_ce for e in evaluations}
-        fired = self.study.pruner.fired(self.study, create_trial(state=TrialState.RUNNING, intermediate_values=values))
-        return StopReason(fired) if fired else None
+        return self.work.fired(job, evaluations)
 
     def _end(self, trial: optuna.Trial, outcome: Outcome) -> int | None:
         """How many trials of the study have finished with this one; None when a peer had taken it.

@@ -23,10 +23,16 @@ class View(Protocol):
     def note(self, text: str) -> None: ...
     def status(self, text: str) -> None: ...
     def begin(
-        self, trials: int, finished: int, slots: int, base_mel_ce: float, best: tuple[int, float] | None
+        self,
+        trials: int,
+        finished: int,
+        slots: int,
+        base_mel_ce: float,
+        best: tuple[int, float] | None,
+        noun: str = "trial",
     ) -> None: ...
     def counted(self, finished: int, best: tuple[int, float] | None) -> None: ...
-    def started(self, slot: int, number: int, point: Hyperparameters, horizon: int, baseline: str | None) -> None: ...
+    def started(self, slot: int, number: int, point: Hyperparameters, horizon: int, label: str | None) -> None: ...
     def evaluated(self, slot: int, number: int, evaluation: Evaluation) -> None: ...
     def ended(self, slot: int, number: int, reason: StopReason, best: Evaluation | None, error: str | None) -> None: ...
     def refresh(self) -> None: ...
@@ -40,7 +46,7 @@ class Run:
     number: int
     point: Hyperparameters
     horizon: int
-    baseline: str | None
+    label: str | None
     last: Evaluation | None = None
     before: Evaluation | None = None
 
@@ -53,14 +59,23 @@ class Board:
         self.trials = self.finished = self.slots = self.first_finished = 0
         self.base_mel_ce: float | None = None
         self.best: tuple[int, float] | None = None  # trial, nats
+        self.noun = "trial"  # what is counted: a confirmation's runs are not ranked by their single values
         self.runs: dict[int, Run] = {}
         self.reasons: Counter[StopReason] = Counter()
         self.since = time.monotonic()
 
-    def begin(self, trials: int, finished: int, slots: int, base_mel_ce: float, best: tuple[int, float] | None) -> None:
+    def begin(
+        self,
+        trials: int,
+        finished: int,
+        slots: int,
+        base_mel_ce: float,
+        best: tuple[int, float] | None,
+        noun: str = "trial",
+    ) -> None:
         self.trials, self.finished, self.slots = trials, finished, slots
         self.first_finished = finished
-        self.base_mel_ce, self.best = base_mel_ce, best
+        self.base_mel_ce, self.best, self.noun = base_mel_ce, best, noun
         self.since = time.monotonic()
 
     def counted(self, finished: int, best: tuple[int, float] | None) -> None:
@@ -74,7 +89,7 @@ class Board:
         self.runs.pop(slot, None)
         self.reasons[reason] += 1
         full = reason in (StopReason.FINISHED, StopReason.TWO_INCREASES)
-        if not (full and best and (self.best is None or best.mel_ce < self.best[1])):
+        if self.noun != "trial" or not (full and best and (self.best is None or best.mel_ce < self.best[1])):
             return False
         self.best = (number, best.mel_ce)
         return True
@@ -87,7 +102,7 @@ class Board:
 
     def summary(self) -> str:
         """Counts, the best and the time left, in one line."""
-        parts = [f"{self.finished}/{self.trials} trials"]
+        parts = [f"{self.finished}/{self.trials} {self.noun}s"]
         parts += [f"{count} {reason}" for reason, count in self.reasons.most_common()]
         if self.best:
             parts.append(f"best {self.best[1]:.4f} (trial {self.best[0]})")
@@ -118,20 +133,30 @@ class PlainView:
 
     status = note
 
-    def begin(self, trials: int, finished: int, slots: int, base_mel_ce: float, best: tuple[int, float] | None) -> None:
-        self._board.begin(trials, finished, slots, base_mel_ce, best)
+    def begin(
+        self,
+        trials: int,
+        finished: int,
+        slots: int,
+        base_mel_ce: float,
+        best: tuple[int, float] | None,
+        noun: str = "trial",
+    ) -> None:
+        self._board.begin(trials, finished, slots, base_mel_ce, best, noun)
 
     def counted(self, finished: int, best: tuple[int, float] | None) -> None:
         with self._board.lock:
             self._board.counted(finished, best)
 
-    def started(self, slot: int, number: int, point: Hyperparameters, horizon: int, baseline: str | None) -> None:
-        name = f" (baseline {baseline})" if baseline else ""
-        self._print(f"trial {number}{name}  started  {point.describe()}")
+    def started(self, slot: int, number: int, point: Hyperparameters, horizon: int, label: str | None) -> None:
+        name = f" ({label})" if label else ""
+        self._print(f"{self._board.noun} {number}{name}  started  {point.describe()}")
 
     def evaluated(self, slot: int, number: int, evaluation: Evaluation) -> None:
         e = evaluation
-        self._print(f"trial {number}  step {e.step}  eval {e.mel_ce:.4f}  text {e.text_ce:.3f}  gap {e.gap:.2f}")
+        self._print(
+            f"{self._board.noun} {number}  step {e.step}  eval {e.mel_ce:.4f}  text {e.text_ce:.3f}  gap {e.gap:.2f}"
+        )
 
     def ended(self, slot: int, number: int, reason: StopReason, best: Evaluation | None, error: str | None) -> None:
         with self._board.lock:
@@ -139,7 +164,7 @@ class PlainView:
             value = f"  best {best.mel_ce:.4f} at step {best.step}" if best else ""
             mark = "  (best so far)" if first else ""
             why = f"  {error}" if error else ""
-            self._print(f"trial {number}  {reason}{value}{mark}{why}")
+            self._print(f"{self._board.noun} {number}  {reason}{value}{mark}{why}")
             self._print(self._board.summary())
 
     def refresh(self) -> None:
@@ -171,17 +196,25 @@ class LiveView:
             self._status = text
             self.refresh()
 
-    def begin(self, trials: int, finished: int, slots: int, base_mel_ce: float, best: tuple[int, float] | None) -> None:
+    def begin(
+        self,
+        trials: int,
+        finished: int,
+        slots: int,
+        base_mel_ce: float,
+        best: tuple[int, float] | None,
+        noun: str = "trial",
+    ) -> None:
         with self._board.lock:
-            self._board.begin(trials, finished, slots, base_mel_ce, best)
+            self._board.begin(trials, finished, slots, base_mel_ce, best, noun)
 
     def counted(self, finished: int, best: tuple[int, float] | None) -> None:
         with self._board.lock:
             self._board.counted(finished, best)
 
-    def started(self, slot: int, number: int, point: Hyperparameters, horizon: int, baseline: str | None) -> None:
+    def started(self, slot: int, number: int, point: Hyperparameters, horizon: int, label: str | None) -> None:
         with self._board.lock:
-            self._board.runs[slot] = Run(number, point, horizon, baseline)
+            self._board.runs[slot] = Run(number, point, horizon, label)
 
     def evaluated(self, slot: int, number: int, evaluation: Evaluation) -> None:
         with self._board.lock:
@@ -192,11 +225,11 @@ class LiveView:
         with self._board.lock:
             run = self._board.runs.get(slot)
             first = self._board.ended(slot, number, reason, best)
-            line = Text(f"trial {number:<4}")
+            line = Text(f"{self._board.noun} {number:<4}")
             line.append(f"{reason:<15}", style="bold" if first else _STYLES.get(reason, ""))
             line.append(f"{best.mel_ce:8.4f}" if best else "       -", style="bold green" if first else "")
             line.append(f"  {run.point.describe() if run else ''}")
-            line.append(f"  {run.baseline}" if run and run.baseline else "", style="cyan")
+            line.append(f"  {run.label}" if run and run.label else "", style="cyan")
             line.append(f"  {error}" if error else "", style="red")
             self._live.console.print(line, overflow="ellipsis", no_wrap=True)
 
@@ -213,7 +246,7 @@ class LiveView:
         if not board.trials:
             return Text(self._status, style="dim")
         table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
-        for name in ("slot", "trial", "step", "", "eval", "gap"):
+        for name in ("slot", board.noun, "step", "", "eval", "gap"):
             table.add_column(name, justify="right" if name else "left", no_wrap=True)
         table.add_column("parameters", ratio=1, no_wrap=True, overflow="ellipsis")  # the one that gives way
         for slot, run in sorted(board.runs.items()):
@@ -225,7 +258,7 @@ class LiveView:
                 ProgressBar(run.horizon, step, width=10),
                 _trend(run),
                 f"{run.last.gap:.2f}" if run.last else "",
-                Text(run.point.describe() + (f"  {run.baseline}" if run.baseline else "")),
+                Text(run.point.describe() + (f"  {run.label}" if run.label else "")),
             )
         overall = Table.grid(padding=(0, 2))
         overall.add_row(ProgressBar(board.trials, board.finished, width=24), Text(board.summary(), style="bold"))

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from search import database, leases, storage, supervisor
+from search import database, leases, storage, supervisor, work
 from search.errors import UserError
 from search.launcher import Launcher
 from search.settings import Settings, load
@@ -103,7 +103,7 @@ def main() -> None:
         leases.machine = lambda: given.machine
     if given.idle:
         database.IDLE_IN_TRANSACTION = given.idle
-    supervisor.suggest = slow(supervisor.suggest, given.think)
+    work.suggest = slow(work.suggest, given.think)
     service = {"heartbeat_seconds": given.heartbeat, "grace_seconds": given.grace, "outage_minutes": given.outage}
     settings = settings_of(given.url, given.folder, given.trials, given.slots, **service)
     view = PlainView()
@@ -115,7 +115,8 @@ def main() -> None:
     held = leases.Leases(ledger, settings.service, given.retries, view.note)
     launcher = Launcher(["search.storage", "search.supervisor"])  # a child that had to import them would need a second
     slots: list[str | None] = [None] * given.slots
-    supervisor.Supervisor(study, held, settings, PREPARED, launcher, view, slots, run_stub).run(opened.hurry)
+    todo = work.SearchWork(study, settings, PREPARED)
+    supervisor.Supervisor(todo, held, settings, PREPARED, launcher, view, slots, run_stub).run(opened.hurry)
 
 
 def slow(function: Callable[..., Any], seconds: float) -> Callable[..., Any]:

@@ -212,7 +212,7 @@ def test_the_sampler_is_seeded_and_no_two_searches_draw_the_same() -> None:
 
 def fired(settings: Settings, values: Sequence[float]) -> list[str | None]:
     """The rule that stops a trial after each of `values`, in a study with six completed trials of 1.0 throughout."""
-    pruner = storage.make_pruner(settings, PREPARED)
+    pruner = storage.make_pruner(settings, PREPARED, settings.pruning.min_delta)
     study = optuna.create_study(pruner=pruner)
     steps = evaluation_steps(settings.trial_horizon(PREPARED.train_clips), settings.training.evaluations)
     for _ in range(6):
@@ -251,7 +251,7 @@ def test_the_pruner_follows_the_settings(
 
 def test_without_rules_nothing_is_pruned(tmp_path: Path) -> None:
     settings = miniature(tmp_path, {"pruning.median": False, "pruning.two_increases": False})
-    assert isinstance(storage.make_pruner(settings, PREPARED), NopPruner)
+    assert isinstance(storage.make_pruner(settings, PREPARED, settings.pruning.min_delta), NopPruner)
 
 
 @examples(deadline=None)

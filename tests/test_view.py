@@ -20,7 +20,7 @@ def tell(view: View) -> None:
     """Two slots: a trial that became the best, a crash, and one that runs and has just got worse."""
     view.note("data: 60 training clips")
     view.begin(10, 1, 2, 2.9, (0, 2.6))
-    view.started(0, 1, POINT, 120, "V1")
+    view.started(0, 1, POINT, 120, "baseline V1")
     view.started(1, 2, POINT, 120, None)
     view.evaluated(0, 1, evaluation(12, 2.5))
     view.counted(2, None)

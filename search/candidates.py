@@ -1,0 +1,99 @@
+"""Which configs a confirmation runs at full length: the best trials, the stock recipe, the space's default."""
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from search.report import Findings, Row
+from search.settings import Settings
+from search.trial import StopReason
+from space.hyperparameters import Hyperparameters
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A config of a confirmation, or a pruned trial that is finished to see what pruning lost."""
+
+    name: str
+    point: Hyperparameters
+    trial: int | None = None  # of the search, that ran it
+    truncated: float | None = None  # its value in the search, nats; None unless COMPLETE
+    pruned_at: int | None = None  # an audited trial: the step of its last evaluation
+    pruned_value: float | None = None  # its lowest evaluation by then
+
+    @property
+    def is_audited(self) -> bool:
+        return self.pruned_at is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "point": self.point.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Candidate":
+        return cls(**{**values, "point": Hyperparameters.from_dict(values["point"])})
+
+
+def candidates(findings: Findings, settings: Settings) -> list[Candidate]:
+    """The stock recipe; the default of the space, its first baseline, where it differs; the `confirm.top` best trials.
+
+    A recipe that the space does not contain was clipped in the search; here it runs as it stands.
+    """
+    space, stock = settings.search_space(), settings.stock_recipe()
+    found = [_with_trial(Candidate(stock.name, stock.hyperparameters), findings, settings)]
+    default = space.baselines[0] if space.baselines else stock
+    params, clipped = space.to_params(default.hyperparameters)
+    fitted = space.from_params(params)
+    if not same(fitted, stock.hyperparameters):
+        name = f"{default.name} within the space" if clipped else default.name
+        found.append(_with_trial(Candidate(name, fitted), findings, settings))
+    best = 0
+    for row in findings.completed:
+        if best == settings.confirm.top:
+            break
+        point = space.from_params(row.trial.params)
+        if not any(same(point, other.point) for other in found):
+            found.append(Candidate(_name(row), point, row.trial.number, row.trial.value))
+            best += 1
+    return found
+
+
+def audited(findings: Findings, settings: Settings, known: Sequence[Candidate]) -> list[Candidate]:
+    """`confirm.audit` trials that the median rule pruned, chosen at random by the study's seed; none of `known`."""
+    space = settings.search_space()
+    pruned = [
+        Candidate(
+            f"trial {r.trial.number}", space.from_params(r.trial.params), r.trial.number, None, last.step, r.best.mel_ce
+        )
+        for r in findings.judged
+        if r.reason == StopReason.MEDIAN and r.best is not None and (last := r.evaluations[-1])
+    ]
+    pruned = [c for c in pruned if not any(same(c.point, other.point) for other in known)]
+    count = min(settings.confirm.audit, len(pruned))
+    return random.Random(f"{settings.study.seed}/audit").sample(pruned, count)
+
+
+def _with_trial(candidate: Candidate, findings: Findings, settings: Settings) -> Candidate:
+    """With the best COMPLETE trial of the search that ran this point, if there is one."""
+    space = settings.search_space()
+    for row in findings.completed:
+        if same(space.from_params(row.trial.params), candidate.point):
+            return Candidate(candidate.name, candidate.point, row.trial.number, row.trial.value)
+    return candidate
+
+
+def _name(row: Row) -> str:
+    return row.baseline or f"trial {row.trial.number}"
+
+
+def same(one: Hyperparameters, other: Hyperparameters) -> bool:
+    """Whether two points train alike; a way through Optuna's parameters may have rounded one in the last digit."""
+
+    def numbers(point: Hyperparameters) -> list[float | None]:
+        return [point.lr, point.weight_decay, point.gamma, point.clip_norm, *point.milestones]
+
+    a, b = numbers(one), numbers(other)
+    return len(a) == len(b) and all(
+        x == y if x is None or y is None else math.isclose(x, y, rel_tol=1e-9) for x, y in zip(a, b, strict=True)
+    )

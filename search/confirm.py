@@ -1,0 +1,175 @@
+"""The confirmation of a search: its best configs beside the stock recipe, in full runs with several seeds.
+
+Its runs are trials of a second study in the same storage, so that slots and machines share them as they share a
+search. Which runs are next follows from those that have ended: nothing but the trials is kept.
+"""
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import optuna
+
+from search import noise, proof, report, storage
+from search.best_config import Confirmation
+from search.candidates import audited, candidates
+from search.confirm_work import ConfirmWork, Plan
+from search.devices import reserved, visible_gpus
+from search.errors import UserError
+from search.fingerprint import differences, fingerprint
+from search.launcher import Launcher
+from search.leases import Leases
+from search.ledger import FINISHED_STATES, Ledger
+from search.proof import Runs
+from search.pruners import FirstToFire, TwoIncreasePruner
+from search.report import Findings
+from search.session import cache_directory, describe, prepare, slots, study_lock
+from search.settings import Settings
+from search.supervisor import Supervisor
+from search.training.child import run_child
+from search.trial import Prepared, StopReason
+from search.view import View, duration
+
+SUFFIX = ".confirm"  # of the study's name
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a confirmation leaves: its result, None when the user stopped it before it was over."""
+
+    confirmation: Confirmation | None
+    findings: Findings
+
+
+def confirm(settings: Settings, view: View) -> Result:
+    """Runs the confirmation of the study to its end. Raises UserError, then nothing was created."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    findings = report.read(storage.load_study(settings))
+    if not findings.completed:
+        raise UserError(
+            f"study {settings.study.name!r} has no completed trial to confirm; run study.py until some have completed"
+        )
+    with study_lock(settings):
+        pass  # fails at once, not after the preparation, when a search holds it
+    with reserved(visible_gpus(), settings.study.workers, cache_directory() / "gpus") as gpus:
+        return _confirm(settings, findings, slots(settings, gpus), view)
+
+
+def _confirm(settings: Settings, findings: Findings, devices: list[str | None], view: View) -> Result:
+    launcher = Launcher()
+    prepared = prepare(settings, launcher, view)
+    describe(settings, prepared, devices, view)
+    with study_lock(settings):
+        return run(settings, findings, prepared, devices, launcher, view)
+
+
+def run(
+    settings: Settings,
+    findings: Findings,
+    prepared: Prepared,
+    devices: list[str | None],
+    launcher: Launcher,
+    view: View,
+    target: Callable[..., None] = run_child,
+) -> Result:
+    """The confirmation of what is prepared; each run is `target` in a process of its own."""
+    _refuse_another(settings, prepared)
+    database = storage.open_storage(settings.storage_url, settings.service.connections)
+    database.on_outage = view.note
+    study, ledger = _open(settings, findings, prepared, database)
+    plan = _plan(settings, findings, study, prepared)
+    work = ConfirmWork(study, ledger, settings, prepared, plan, view)
+    _show_budget(plan, work.runs, findings, settings, prepared, len(devices), view)
+    finished = sum(trial.state in FINISHED_STATES for trial in work.runs.trials)
+    view.begin(plan.runs, finished, len(devices), findings.base.mel_ce, None, "run")
+    database.patience = 60 * settings.service.outage_minutes
+    leases = Leases(ledger, settings.service, settings.study.max_retries, view.note)
+    supervisor = Supervisor(work, leases, settings, prepared, launcher, view, devices, target)
+    supervisor.run(database.hurry)
+    return Result(result(work.runs, findings, settings), findings)
+
+
+def _open(
+    settings: Settings, findings: Findings, prepared: Prepared, database: storage.StudyStorage
+) -> tuple[optuna.Study, Ledger]:
+    attributes = storage.attributes_of(settings, prepared)
+    attributes["fingerprint"]["confirms"] = settings.study.name
+    attributes["fingerprint"]["full_evaluations"] = settings.training.full_evaluations
+    pruner = two_increases(settings, findings)
+    study, ledger, _ = storage.open_ours(settings.study.name + SUFFIX, settings, database, attributes, [], pruner)
+    study.sampler = optuna.samplers.RandomSampler()  # never asked: every parameter of a run is fixed
+    return study, ledger
+
+
+def two_increases(settings: Settings, findings: Findings) -> optuna.pruners.BasePruner:
+    """The only rule of a full run besides the gap rule of the last one."""
+    if not settings.pruning.two_increases:
+        return optuna.pruners.NopPruner()
+    min_delta = noise.min_delta(settings, [row.trial for row in findings.rows])
+    return FirstToFire({StopReason.TWO_INCREASES: TwoIncreasePruner(settings.pruning.n_increases, min_delta or 0.0)})
+
+
+def _refuse_another(settings: Settings, prepared: Prepared) -> None:
+    """Raises UserError when the search was made with other settings than these."""
+    there = storage.load_study(settings).user_attrs["fingerprint"]
+    differing = differences(there, fingerprint(settings, prepared))
+    if differing:
+        raise UserError(
+            f"study {settings.study.name!r} was searched with other settings; make these the same:", differing
+        )
+
+
+def _plan(settings: Settings, findings: Findings, study: optuna.Study, prepared: Prepared) -> Plan:
+    """By the settings, and by what was planned before: seeds may be added, and audits stay as they were drawn."""
+    count = max(settings.confirm.seeds, study.user_attrs.get("seeds", 0))
+    study.set_user_attr("seeds", count)
+    first = settings.study.seed
+    seeds = [(first + i) % 2**31 for i in range(count)]
+    runs = Runs(study.get_trials(deepcopy=False), seeds, settings.full_horizon(prepared.train_clips))
+    racing = {c.name: c for c in (*runs.candidates, *candidates(findings, settings))}
+    old = runs.audited
+    return Plan(list(racing.values()), old or audited(findings, settings, list(racing.values())), seeds)
+
+
+def _show_budget(
+    plan: Plan, runs: Runs, findings: Findings, settings: Settings, prepared: Prepared, slots: int, view: View
+) -> None:
+    """What is about to be run, at most, and how long it takes at the search's pace."""
+    full, truncated = settings.full_horizon(prepared.train_clips), settings.trial_horizon(prepared.train_clips)
+    view.note(
+        f"confirmation: {len(plan.racing)} configs ({', '.join(c.name for c in plan.racing)}) x {len(plan.seeds)} seeds"
+        f" in full runs of {full} optimizer steps; a config that can no longer win gets no further seed"
+    )
+    if plan.audited:
+        names = ", ".join(c.name for c in plan.audited)
+        view.note(f"audit of pruning: {names}, chosen at random, are run to the trials' end and in full")
+    steps = plan.steps(full, truncated)
+    paces = [
+        (row.record["train_seconds"] + row.record["evaluation_seconds"]) / row.record["steps"]
+        for row in findings.rows
+        if row.record and row.record["steps"]
+    ]
+    time_left = f", about {duration(statistics.median(paces) * steps / slots)} at the search's pace" if paces else ""
+    done = f"; {len(runs.trials)} of them were started before" if runs.trials else ""
+    view.note(f"at most {plan.runs} runs, {steps:,} optimizer steps{time_left}{done}")
+
+
+def load(settings: Settings, findings: Findings) -> Confirmation | None:
+    """The confirmation of the study, from its storage; None when there is none or it is not over."""
+    runs = read(settings)
+    return result(runs, findings, settings) if runs else None
+
+
+def read(settings: Settings) -> Runs | None:
+    """The confirmation's runs so far, None when it was never started."""
+    if not storage.exists(settings, SUFFIX):
+        return None
+    study = storage.load_study(settings, SUFFIX)
+    first, count = settings.study.seed, study.user_attrs.get("seeds", settings.confirm.seeds)
+    seeds = [(first + i) % 2**31 for i in range(count)]
+    return Runs(study.get_trials(deepcopy=False), seeds, study.user_attrs["full_horizon"])
+
+
+def result(runs: Runs, findings: Findings, settings: Settings) -> Confirmation | None:
+    """What the runs prove; None while they are not over."""
+    return proof.confirmation(runs, findings, settings, settings.study.name + SUFFIX)

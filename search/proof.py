@@ -1,0 +1,209 @@
+"""What the runs of a confirmation prove: the winner, by how much, and whether the search can be trusted."""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from statistics import fmean
+
+from optuna.trial import FrozenTrial, TrialState
+
+from search.best_config import Audit, AuditedTrial, Confirmation, Difference, Fidelity, FullRun, Knobs
+from search.best_config import Candidate as Written
+from search.candidates import Candidate
+from search.fidelity import Curve, fidelity
+from search.noise import seed_sd
+from search.race import METHOD, Estimate, Fit, Race, race
+from search.report import Findings
+from search.settings import Settings
+from search.verdict import sentence, verdict
+
+FULL, TRUNCATED = "full", "truncated"  # lengths of a run
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs of a confirmation as its study holds them."""
+
+    trials: Sequence[FrozenTrial]
+    seeds: Sequence[int]  # of the race, in its order
+    horizon: int  # optimizer steps of a full run
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """Those in the race, in the order in which they joined."""
+        return [c for c in self._all().values() if not c.is_audited]
+
+    @property
+    def audited(self) -> list[Candidate]:
+        return [c for c in self._all().values() if c.is_audited]
+
+    def _all(self) -> dict[str, Candidate]:
+        found = (Candidate.from_dict(trial.user_attrs["candidate"]) for trial in self.trials)
+        return {candidate.name: candidate for candidate in found}
+
+    @property
+    def attempted(self) -> set[tuple[str, int, str]]:
+        """(candidate, seed, length) of every run that was ever queued."""
+        return {key(trial) for trial in self.trials}
+
+    @property
+    def are_over(self) -> bool:
+        """Whether none of them waits or runs."""
+        return all(trial.state.is_finished() for trial in self.trials)
+
+    def finished(self, length: str) -> dict[str, dict[int, FrozenTrial]]:
+        """Trials that say something, by candidate and seed."""
+        found: dict[str, dict[int, FrozenTrial]] = defaultdict(dict)
+        for trial in self.trials:
+            name, seed, its_length = key(trial)
+            if its_length == length and trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+                found[name][seed] = trial
+        return found
+
+    def values(self, length: str) -> dict[str, dict[int, float]]:
+        """Lowest evaluations, by candidate and seed; infinite for a run that diverged."""
+        return {
+            name: {seed: value_of(trial) for seed, trial in runs.items()}
+            for name, runs in self.finished(length).items()
+        }
+
+    def race(self, joining: Sequence[Candidate] = ()) -> Race:
+        """Where the race stands, with those that have not run yet."""
+        names = list(dict.fromkeys(c.name for c in (*self.candidates, *joining)))
+        attempted = {(name, seed) for name, seed, length in self.attempted if length == FULL}
+        return race(self.values(FULL), names, self.seeds, attempted)
+
+
+def key(trial: FrozenTrial) -> tuple[str, int, str]:
+    attributes = trial.user_attrs
+    return attributes["candidate"]["name"], attributes["seed"], attributes["length"]
+
+
+def value_of(trial: FrozenTrial) -> float:
+    """In a confirmation only a run that diverged is PRUNED."""
+    if trial.state != TrialState.COMPLETE or trial.value is None:
+        return math.inf
+    return trial.value
+
+
+def confirmation(runs: Runs, findings: Findings, settings: Settings, name: str) -> Confirmation | None:
+    """The result of the runs; None while the race is not over. `name` is the confirmation's study."""
+    standing = runs.race()
+    fit = standing.fit
+    if not runs.trials or not runs.are_over or standing.missing or not fit.means:
+        return None
+    winner, stock, base = fit.best, settings.stock_recipe().name, findings.base.mel_ce
+    over_base = fit.below(base, winner)
+    over_stock = fit.difference(stock, winner) if winner != stock and stock in fit.means else None
+    found = verdict(over_base, over_stock)
+    is_better = over_stock is not None and (over_stock.is_above_zero or over_stock.value == math.inf)
+    deviation, freedom = seed_sd(list(by_seed.values()) for by_seed in runs.values(FULL).values())
+    return Confirmation(
+        study=name,
+        verdict=found,
+        text=sentence(found, fit, winner, stock, over_stock, over_base, len(runs.seeds)),
+        winner=winner,
+        exported=winner if is_better else stock,
+        base=base,
+        over_stock=_written(over_stock),
+        over_base=_written(over_base),
+        level=fit.level,
+        method=METHOD,
+        seed_sd=deviation,
+        seed_sd_df=freedom,
+        candidates=[_candidate(c, runs, standing) for c in runs.candidates],
+        fidelity=_fidelity(runs, fit, settings),
+        audit=_audit(runs, findings, fit.means[winner]),
+    )
+
+
+def _written(estimate: Estimate | None) -> Difference | None:
+    """None also for a difference from a config that diverged."""
+    if estimate is None or not math.isfinite(estimate.value):
+        return None
+    return Difference(estimate=estimate.value, low=estimate.low, high=estimate.high)
+
+
+def _candidate(candidate: Candidate, runs: Runs, standing: Race) -> Written:
+    mean = standing.fit.means.get(candidate.name, math.inf)
+    return Written(
+        name=candidate.name,
+        trial=candidate.trial,
+        hyperparameters=Knobs(**candidate.point.to_dict()),
+        truncated=candidate.truncated,
+        runs=[_run(seed, t) for seed, t in sorted(runs.finished(FULL).get(candidate.name, {}).items())],
+        mean=mean if math.isfinite(mean) else None,
+        dropped_after=standing.dropped.get(candidate.name),
+    )
+
+
+def _run(seed: int, trial: FrozenTrial) -> FullRun:
+    evaluations = trial.user_attrs["run"]["evaluations"]
+    value = value_of(trial)
+    best = min(evaluations, key=lambda e: float(e["mel_ce"])) if math.isfinite(value) else None
+    return FullRun(
+        trial=trial.number,
+        seed=seed,
+        value=value if math.isfinite(value) else None,
+        best_step=best["step"] if best else None,
+        stop_reason=trial.user_attrs["stop_reason"],
+    )
+
+
+def _fidelity(runs: Runs, fit: Fit, settings: Settings) -> Fidelity | None:
+    """Over the candidates that the search ran, and the audited trials, which it did not choose."""
+    short = {c.name: c.truncated for c in runs.candidates if c.truncated is not None}
+    full = {name: mean for name, mean in fit.means.items() if name in short}
+    finished, full_audits = runs.values(TRUNCATED), runs.values(FULL)
+    for candidate in runs.audited:
+        if finished.get(candidate.name) and full_audits.get(candidate.name):
+            short[candidate.name] = next(iter(finished[candidate.name].values()))
+            full[candidate.name] = next(iter(full_audits[candidate.name].values()))
+    curves = {name: _curve(list(by_seed.values()), runs.horizon) for name, by_seed in runs.finished(FULL).items()}
+    return fidelity(short, full, curves, settings.training.truncation, settings.confirm.top)
+
+
+def _curve(trials: Sequence[FrozenTrial], horizon: int) -> Curve:
+    """Lowest evaluation so far, mean over the seeds, by share of the run. One that ended early stays at its lowest."""
+    values = [{e["step"]: e["mel_ce"] for e in t.user_attrs["run"]["evaluations"]} for t in trials]
+    steps = sorted({step for by_step in values for step in by_step})
+    if not steps or not all(values):
+        return []
+    so_far = [list(accumulate((by_step.get(s, math.inf) for s in steps), min)) for by_step in values]
+    return [(step / horizon, fmean(lowest)) for step, lowest in zip(steps, zip(*so_far, strict=True), strict=True)]
+
+
+def _audit(runs: Runs, findings: Findings, winner: float) -> Audit | None:
+    """None when nothing was pruned."""
+    finished, full = runs.values(TRUNCATED), runs.values(FULL)
+
+    def only(values: dict[str, dict[int, float]], name: str) -> float | None:
+        value = next(iter(values.get(name, {}).values()), math.inf)
+        return value if math.isfinite(value) else None
+
+    trials = [
+        AuditedTrial(
+            trial=c.trial or 0,
+            pruned_at=c.pruned_at or 0,
+            pruned_value=c.pruned_value or 0.0,
+            truncated=only(finished, c.name),
+            full=only(full, c.name),
+        )
+        for c in runs.audited
+    ]
+    if not trials:
+        return None
+    best = findings.completed[0].trial.value if findings.completed else None
+    return Audit(
+        trials=trials,
+        regret=_regret(best, [t.truncated for t in trials]),
+        full_regret=_regret(winner, [t.full for t in trials]),
+    )
+
+
+def _regret(kept: float | None, lost: Sequence[float | None]) -> float | None:
+    """By how much the lowest of `lost` lies below `kept`; 0 when none does, None when nothing is known."""
+    known = [value for value in lost if value is not None]
+    return max(0.0, kept - min(known)) if known and kept is not None else None

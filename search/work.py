@@ -1,0 +1,114 @@
+"""What the slots of a supervisor work on: the trials of a search. `search.confirm` has the other kind."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import TrialState, create_trial
+
+from search import noise
+from search.leases import Leases
+from search.ledger import Claim
+from search.pruners import FirstToFire
+from search.settings import Settings
+from search.storage import make_pruner, suggest
+from search.trial import Evaluation, Prepared, StopReason, evaluation_steps
+from space.hyperparameters import Hyperparameters
+
+
+class Taken(Exception):
+    """A trial that a peer took, or that was deleted, while this process was stopped."""
+
+
+@contextmanager
+def taken_if_gone() -> Iterator[None]:
+    """Raises Taken for what Optuna raises when a trial is not running any more, or not there."""
+    try:
+        yield
+    except (UpdateFinishedTrialError, KeyError) as error:
+        raise Taken from error
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one trial is to run."""
+
+    trial: optuna.Trial
+    point: Hyperparameters
+    seed: int
+    horizon: int  # optimizer steps
+    evaluation_steps: list[int]
+    label: str | None  # what it is, besides its number
+
+    @property
+    def number(self) -> int:
+        return self.trial.number
+
+
+class Work(Protocol):
+    """Which trials there are to run, and when one ends early."""
+
+    directory: Path  # a folder a trial, by number
+
+    def claim(self, leases: Leases) -> Claim: ...
+    def is_done(self, claim: Claim) -> bool: ...
+    def begin(self, trial_id: int) -> Job: ...
+    def fired(self, job: Job, evaluations: Sequence[Evaluation]) -> StopReason | None: ...
+
+
+class SearchWork:
+    """The truncated runs of a search, up to its number of trials, under the rules of its pruners."""
+
+    def __init__(self, study: optuna.Study, settings: Settings, prepared: Prepared) -> None:
+        self.directory = settings.directory / "trials"
+        self._study = study
+        self._settings = settings
+        self._prepared = prepared
+        self._space = settings.search_space()
+        self._horizon = settings.trial_horizon(prepared.train_clips)
+        self._knows_min_delta = settings.pruning.min_delta != "seed_noise"
+
+    def claim(self, leases: Leases) -> Claim:
+        return leases.claim(self._settings.study.trials)
+
+    def is_done(self, claim: Claim) -> bool:
+        return claim.finished >= self._settings.study.trials
+
+    def begin(self, trial_id: int) -> Job:
+        """Asks the sampler. Raises Taken."""
+        with taken_if_gone():
+            trial, point = suggest(self._study, trial_id, self._space)
+        attributes = trial.user_attrs
+        label = f"baseline {attributes['baseline']}" if "baseline" in attributes else None
+        if attributes.get("repeat"):
+            label = f"repeat {attributes['repeat']} of the stock recipe"
+        seed = attributes.get("seed", self._settings.study.seed)
+        steps = evaluation_steps(self._horizon, self._settings.training.evaluations)
+        return Job(trial, point, seed, self._horizon, steps, label)
+
+    def fired(self, job: Job, evaluations: Sequence[Evaluation]) -> StopReason | None:
+        """The rule that ends the trial after the last of `evaluations`; a repeat, which measures noise, runs on."""
+        if evaluations[-1].step == job.horizon or "repeat" in job.trial.user_attrs:
+            return None
+        return fired(self._study, self._pruner(), {e.step: e.mel_ce for e in evaluations})
+
+    def _pruner(self) -> optuna.pruners.BasePruner:
+        """The study's, with the two-increase rule from when the repeats have told its `min_delta`."""
+        if not self._knows_min_delta:
+            trials = self._study.get_trials(deepcopy=False)
+            min_delta = noise.min_delta(self._settings, trials)
+            self._study.pruner = make_pruner(self._settings, self._prepared, min_delta)
+            self._knows_min_delta = min_delta is not None
+        return self._study.pruner
+
+
+def fired(study: optuna.Study, pruner: optuna.pruners.BasePruner, values: Mapping[int, float]) -> StopReason | None:
+    """The rule that ends a running trial with these `values` by step. They are all that the rules need of it."""
+    if not isinstance(pruner, FirstToFire):
+        return None
+    name = pruner.fired(study, create_trial(state=TrialState.RUNNING, intermediate_values=dict(values)))
+    return StopReason(name) if name else None

@@ -1,0 +1,205 @@
+"""The `export` command, as a user meets it."""
+
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+
+from search import best_config, confirm
+from search.best_config import Confirmation
+from search.settings import Settings
+from search.trial import StopReason
+from study import main
+from tests.conftest import ROOT
+from tests.studies import FLAT, STEPPED, new_study, run, three_trials
+from tests.test_export import STOCK, confirmation_of
+
+Export = Callable[..., tuple[int, list[str], list[str]]]
+
+
+@pytest.fixture
+def found(tmp_path: Path) -> tuple[optuna.Study, Settings]:
+    """Trial 2 is the best, trial 0 the stock recipe, trial 1 was pruned."""
+    return three_trials(tmp_path)
+
+
+@pytest.fixture
+def run_export(
+    found: tuple[optuna.Study, Settings], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Export:
+    """`study.py export` in the folder of the study's settings: (exit code, lines printed, lines of errors)."""
+    folder = found[1].study.directory
+    (folder / "study.toml").write_text('[study]\ndirectory = "."\n', encoding="utf-8")
+    monkeypatch.chdir(folder)
+
+    def call(*arguments: str) -> tuple[int, list[str], list[str]]:
+        monkeypatch.setattr(sys, "argv", ["study.py", "export", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return int(ended.value.code or 0), printed.out.splitlines(), printed.err.splitlines()
+
+    return call
+
+
+@pytest.fixture
+def confirmed(found: tuple[optuna.Study, Settings], monkeypatch: pytest.MonkeyPatch) -> Confirmation:
+    """A confirmation of the study, which recommends its best trial."""
+    point = found[1].search_space().from_params(STEPPED)
+    made = confirmation_of(("trial 2", 2, point), ("stock", None, STOCK))
+    monkeypatch.setattr(confirm, "load", lambda *_: made)
+    return made
+
+
+def test_the_best_trial_goes_into_the_study_s_folder(run_export: Export, tmp_path: Path) -> None:
+    code, lines, errors = run_export()
+    assert (code, errors) == (0, [])
+    assert lines == [
+        "Exported (not confirmed): miniature/best_config.json",
+        "Not confirmed: trial 2 is one run with one seed, of 200 of the 1000 optimizer steps.",
+    ]
+    best = best_config.read(tmp_path / "miniature" / "best_config.json")
+    assert best.evidence and best.evidence.trial == 2
+
+
+def test_any_completed_trial_can_be_exported(run_export: Export, tmp_path: Path) -> None:
+    code, lines, _ = run_export("--trial", "0", "--output", "other.json")
+    assert (code, lines[0]) == (0, "Exported (not confirmed): other.json")
+    best = best_config.read(tmp_path / "other.json")
+    assert best.point == STOCK
+    assert best.evidence and best.evidence.trial == 0
+    assert not (tmp_path / "miniature" / "best_config.json").exists()
+
+
+def test_a_dash_prints_the_file_alone(run_export: Export, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*.json"))
+    code, lines, errors = run_export("--output", "-")
+    assert (code, json.loads("\n".join(lines))["evidence"]["trial"]) == (0, 2)
+    assert errors[0].startswith("Not confirmed: trial 2")
+    assert sorted(tmp_path.rglob("*.json")) == before
+
+
+def test_coqui_s_config_comes_with_what_it_cannot_hold(run_export: Export, tmp_path: Path) -> None:
+    code, lines, _ = run_export("--format", "coqui")
+    assert (code, lines[0]) == (0, "Exported (not confirmed): miniature/coqui_config.json")
+    config = json.loads((tmp_path / "miniature" / "coqui_config.json").read_text(encoding="utf-8"))
+    assert (config["lr"], config["grad_clip"], config["epochs"]) == (4e-4, 2.0, 40)
+    assert lines[1].startswith("Not confirmed: trial 2 is one run with one seed")
+    assert config["run_description"] == lines[1]
+    assert "TrainerArgs(grad_accum_steps=1)" in lines[2]
+    assert "40 hold the 1000 optimizer steps" in lines[3]
+    assert lines[4].endswith("docs/train_with_coqui.py miniature/coqui_config.json --grad-accum-steps 1")
+    assert run_export("--format", "coqui", "--trial", "0")[0] == 0  # its study's own is replaced
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        ("1", "--trial is 1, which ended as median; only a completed trial can be exported; the best are 2, 0"),
+        ("3", "--trial is 3, which has not ended; only a completed trial can be exported; the best are 2, 0"),
+        ("9", "--trial is 9, which study 'miniature' does not have; only a completed trial can be exported"),
+    ],
+)
+def test_another_trial_is_refused_in_one_line(
+    run_export: Export, found: tuple[optuna.Study, Settings], number: str, words: str
+) -> None:
+    found[0].ask()  # trial 3 runs
+    code, lines, errors = run_export("--trial", number)
+    assert (code, lines, len(errors)) == (2, [], 1)
+    assert words in errors[0]
+
+
+def test_a_study_without_a_completed_trial_is_refused(run_export: Export, found: tuple[optuna.Study, Settings]) -> None:
+    settings = found[1].model_copy(update={"study": found[1].study.model_copy(update={"name": "young"})})
+    settings.directory.mkdir()
+    run(new_study(settings), FLAT, [4.9], StopReason.MEDIAN)
+    assert run_export("--study", "young") == (
+        2, [], ["study.py: study 'young' has no completed trial yet; run study.py until one is"]
+    )  # fmt: skip
+
+
+def test_other_settings_than_the_study_s_are_refused_a_line_each(run_export: Export) -> None:
+    given = ["training.batch_size=8", "training.precision=bf16", "study.seed=2", "training.steps=500"]
+    code, lines, errors = run_export(*[word for entry in given for word in ("--set", entry)])
+    assert (code, lines) == (2, [])
+    assert errors[0].startswith("study.py: study 'miniature' was made with other settings than these; give ")
+    assert errors[1:] == [
+        "  seed: 1 there, 2 here",
+        "  batch_size: 4 there, 8 here",
+        "  horizon: 200 there, 100 here",
+        "  full_horizon: 1000 there, 500 here",
+        "  precision: fp32 there, bf16 here",
+    ]
+    code, _, errors = run_export("--set", "space.preset=xtts-v2")
+    assert code == 2
+    assert "  space.lr.high: 0.01 there, 5e-05 here" in errors
+
+
+def test_sources_that_changed_since_are_no_difference(run_export: Export, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.fingerprint.code_digest", lambda: "another")
+    assert run_export()[0] == 0
+
+
+@pytest.mark.parametrize("form", ["json", "coqui"])
+@pytest.mark.parametrize(("name", "words"), [("notes.json", "is left alone"), ("nowhere/x.json", "cannot be written")])
+def test_files_of_others_are_left_alone(run_export: Export, tmp_path: Path, form: str, name: str, words: str) -> None:
+    (tmp_path / "notes.json").write_text('{"mine": 1}')
+    code, lines, errors = run_export("--format", form, "--output", name)
+    assert (code, lines, len(errors)) == (2, [], 1)
+    assert words in errors[0]
+    assert (tmp_path / "notes.json").read_text() == '{"mine": 1}'
+
+
+# With a confirmation
+
+
+@pytest.mark.usefixtures("confirmed")
+def test_the_confirmed_config_is_the_default(run_export: Export, tmp_path: Path) -> None:
+    code, lines, _ = run_export()
+    assert (code, lines) == (0, ["Exported (confirmed): miniature/best_config.json", "The winner's mean is lower."])
+    best = best_config.read(tmp_path / "miniature" / "best_config.json")
+    assert best.confirmed and best.evidence and best.evidence.trial == 2
+
+
+@pytest.mark.usefixtures("confirmed")
+def test_an_unconfirmed_export_does_not_replace_a_confirmed_one_unasked(run_export: Export) -> None:
+    run_export()
+    code, _, errors = run_export("--trial", "0")
+    assert code == 2
+    assert errors[0].endswith("best_config.json is confirmed, and this export is not; name another file with --output")
+    code, lines, _ = run_export("--trial", "0", "--output", "miniature/best_config.json")
+    assert (code, lines[0]) == (0, "Exported (not confirmed): miniature/best_config.json")
+    assert lines[1] == "Not confirmed: the study's confirmation recommends trial 2, not trial 0."
+
+
+def test_the_stock_recipe_is_exported_as_it_stands(
+    run_export: Export, confirmed: Confirmation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where nothing is proven better, also when the search itself did not run the recipe."""
+    stock = confirmed.model_copy(update={"exported": "stock", "verdict": "no better than the stock recipe"})
+    monkeypatch.setattr(confirm, "load", lambda *_: stock)
+    assert run_export()[0] == 0
+    best = best_config.read(tmp_path / "miniature" / "best_config.json")
+    assert (best.confirmed, best.point, best.evidence) == (True, STOCK, None)
+
+
+# The process
+
+
+@pytest.mark.usefixtures("run_export")
+def test_export_takes_a_second_and_no_torch(tmp_path: Path) -> None:
+    code = "import sys, study\nsys.argv = sys.argv[1:]\ntry: study.main()\nfinally: print('loaded', *sys.modules)"
+    command = [sys.executable, "-c", code, "study.py", "export", "--settings", str(tmp_path / "study.toml")]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    loaded = result.stdout.splitlines()[-1].split()
+    assert loaded[0] == "loaded" and "optuna" in loaded
+    assert not {"torch", "TTS", "trainer"} & set(loaded)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 3  # of CPU; a loaded machine is slow

@@ -1,0 +1,158 @@
+import io
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from rich.console import Console
+
+from search import report
+from search.atomic import write_text
+from search.errors import UserError
+from search.trial import Evaluation, StopReason
+from space.search_space import load_preset
+from tests.studies import BASE, FLAT, STEPPED, miniature, new_study, run, three_trials
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> optuna.Study:
+    return new_study(miniature(tmp_path))
+
+
+def shown(study: optuna.Study) -> str:
+    console = Console(file=io.StringIO(), width=160)
+    report.show(report.read(study), load_preset("miniature"), console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def table(study: optuna.Study) -> list[list[str]]:
+    """The words of each row between the title with the column names and the counts."""
+    lines = shown(study).splitlines()
+    end = next(i for i, line in enumerate(lines) if "finished trials" in line)
+    return [line.split() for line in lines[2:end]]
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> optuna.Study:
+    """Only to be read."""
+    return three_trials(tmp_path_factory.mktemp("three"))[0]
+
+
+# Report
+
+
+def test_findings(three: optuna.Study) -> None:
+    findings = report.read(three)
+    assert [row.trial.number for row in findings.completed] == [2, 0]
+    assert [row.reason for row in findings.rows] == ["two_increases", "median", "finished"]
+    assert findings.rows[0].best == Evaluation(60, 4.0, 2.0, 3.2, 2.0)
+    assert findings.finished == 3
+    assert findings.steps == (100 + 40 + 200, 600)
+    assert findings.base == BASE
+
+
+def test_the_tables_name_best_baseline_and_base(three: optuna.Study) -> None:
+    assert shown(three).startswith("Study miniature")
+    rows = table(three)
+    assert len(rows) == 3
+    assert rows[0][:6] == ["2", "2.7500", "180", "2.00", "1.25", "finished"]
+    assert rows[1][:6] == ["0", "4.0000", "60", "2.00", "1.25", "two_increases"]
+    assert rows[1][-1] == "V0"
+    assert rows[2] == ["base", "5.0000", "0", "2.50", "1.25", "untouched", "base", "model"]
+    assert rows[0][6:] == "lr 4.00e-04 wd 0.02 x0.5 at 25% 50% clip 2".split()
+
+
+def test_the_counts_and_what_pruning_saved(three: optuna.Study) -> None:
+    text = shown(three)
+    assert "3 finished trials: 1 two_increases, 1 median, 1 finished" in text
+    assert "Optimizer steps: 340 trained, 600 without pruning: 43% saved" in text
+    assert "Trial 2 is 2.2500 nats per audio token below the untouched base model (2.7500 against 5.0000)." in text
+    assert "It is 1.2500 below the stock recipe (V0, 4.0000)." in text
+
+
+def test_a_pruned_baseline_is_shown_below_the_best(study: optuna.Study) -> None:
+    run(study, FLAT, [4.9, 4.8], StopReason.MEDIAN, "V0")
+    run(study, STEPPED, [4.0])
+    assert [row[0] for row in table(study)] == ["1", "0", "base"]
+
+
+def test_the_best_trials_are_five(study: optuna.Study) -> None:
+    for i in range(7):
+        run(study, FLAT, [4.0 - i / 10])
+    assert [row[0] for row in table(study)] == ["6", "5", "4", "3", "2", "base"]
+
+
+def test_a_study_without_a_result_says_so(study: optuna.Study) -> None:
+    assert "No trial has completed yet." in shown(study)
+    run(study, FLAT, [4.9], StopReason.DIVERGED)
+    text = shown(study)
+    assert "No trial has completed yet." in text
+    assert "1 finished trials: 1 diverged" in text
+
+
+@pytest.mark.parametrize(
+    ("params", "loss", "inert", "expected"),
+    [
+        (FLAT, 5.0, [], ["Do not fine-tune: no trial beats the untouched base model (5.0000)."]),
+        (FLAT, 5.5, [], ["Do not fine-tune: no trial beats the untouched base model (5.0000)."]),
+        ({**FLAT, "lr": 1e-2}, 4.0, [], ["Warning: lr 0.01 lies at the edge of 4e-05 to 0.01; widen the range."]),
+        (FLAT, 4.0, ["weight_decay: too small"], ["Did not act in trial 0: weight_decay: too small"]),
+        (
+            FLAT,
+            4.0,
+            [],
+            ["One seed and a truncated run each: the order of close trials is not proven; study.py confirm does it."],
+        ),
+    ],
+)
+def test_the_verdict_says_what_speaks_against_the_winner(
+    study: optuna.Study, params: dict[str, Any], loss: float, inert: list[str], expected: list[str]
+) -> None:
+    run(study, params, [loss], inert=inert)
+    findings = report.read(study)
+    lines = report.verdict(findings, findings.completed[0], load_preset("miniature"))
+    assert set(expected) <= set(lines)
+    for mark in ("Do not fine-tune", "Warning", "Did not act"):
+        assert any(line.startswith(mark) for line in lines) == any(line.startswith(mark) for line in expected)
+
+
+@pytest.mark.parametrize(
+    ("train", "evaluation", "slots", "line"),
+    [
+        (60, 12, 1, "Time: 1 m 20 s on 1 slot; training 75%, evaluation 15%, the rest 10%"),
+        (90, 18, 2, "Time: 1 m 20 s on 2 slots; training 56%, evaluation 11%, the rest 32%"),
+    ],
+)
+def test_the_time_is_shared_over_the_slots(train: float, evaluation: float, slots: int, line: str) -> None:
+    assert report.time_share(train, evaluation, 80, slots) == line
+
+
+def test_a_study_of_another_tool_is_refused() -> None:
+    with pytest.raises(UserError, match="study 'other' was not made by xtts-study"):
+        report.read(optuna.create_study(study_name="other"))
+
+
+# Atomic files
+
+
+def test_a_write_replaces_the_whole_file(tmp_path: Path) -> None:
+    for text in ("a long first version", "ሁለት"):
+        write_text(tmp_path / "file", text)
+        assert (tmp_path / "file").read_text(encoding="utf-8") == text
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path: Path) -> None:
+    write_text(tmp_path / "file", "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(tmp_path / "file", "new \ud800")  # a surrogate has no UTF-8
+    assert (tmp_path / "file").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_gap_is_eval_over_probe() -> None:
+    assert BASE.gap == 1.25
+    assert math.isnan(replace(BASE, mel_ce=math.nan).gap)
