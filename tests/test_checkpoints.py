@@ -1,0 +1,478 @@
+"""Checkpoints of a run that coqui's own trainer made on the miniature, of ours, and of folders gone bad."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from statistics import fmean
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from trainer import Trainer, TrainerArgs
+from TTS.config.shared_configs import BaseDatasetConfig
+from TTS.tts.datasets import load_tts_samples
+from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainer
+
+from search.checkpoint_advice import advice
+from search.checkpoint_measure import NotFound, find_source
+from search.checkpoints import Report, read
+from search.checkpoints_view import show, to_json
+from search.errors import UserError
+from search.settings import load
+from search.training import base, checkpoint, corpus
+from search.training.checkpoint_child import Request
+from search.training.evaluation import Evaluator
+from search.training.prepare import locate
+from search.trial import Evaluation, Prepared, TrialSpec
+from tests.conftest import ROOT
+from tests.test_coqui_log import NEW
+
+ACCUMULATION = 8
+# English texts for the miniature's audio: stock's tokenizer knows the language, and the base has the letters.
+TEXTS = ("the old man read a book", "music in the night", "a fox and an ox", "she sold sea shells")
+
+
+class TellingTrainer(Trainer):
+    """Stock, and the losses noted before it divides them."""
+
+    true: list[float]
+
+    def _compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        outputs, losses = super()._compute_loss(*args, **kwargs)
+        self.true.append(losses["loss"].item())
+        return outputs, losses
+
+    def save_training_script(self) -> None:
+        """Stock would copy pytest."""
+
+
+@pytest.fixture(scope="module")
+def stock(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    """A stock run: an evaluation, then two epochs of one optimizer step, 8 micro-steps each, and its files."""
+    folder = tmp_path_factory.mktemp("stock")
+    speech, directory = locate(load(None, {}), cache, lambda _: None)
+    write_data(folder / "data", speech)
+    config = stock_config(folder, directory)
+    samples = load_tts_samples(config, eval_split=True)
+    trainer = TellingTrainer(
+        TrainerArgs(grad_accum_steps=ACCUMULATION, start_with_eval=True),
+        config,
+        output_path=str(folder),
+        model=GPTTrainer(config),
+        train_samples=samples[0],
+        eval_samples=samples[1],
+        parse_command_line_args=False,
+    )
+    trainer.true = []
+    trainer._fit()
+    trainer.dashboard_logger.finish()
+    yield SimpleNamespace(folder=Path(trainer.output_path), true=trainer.true, base=directory, config=config)
+    for file in Path(trainer.output_path).glob("*.pth"):  # 0.3 GB each
+        file.unlink()
+
+
+def write_data(folder: Path, speech: Path) -> None:
+    folder.mkdir()
+    (folder / "wavs").symlink_to(speech / "wavs")
+    for name, count in (("train.csv", 16), ("eval.csv", 6)):
+        rows = (speech / name).read_text(encoding="utf-8").splitlines()[1 : count + 1]
+        lines = [f"{row.split('|')[0]}|{TEXTS[i % 4]}|{row.split('|')[2]}" for i, row in enumerate(rows)]
+        (folder / name).write_text("\n".join(["audio_file|text|speaker_name", *lines]) + "\n", encoding="utf-8")
+
+
+def stock_config(folder: Path, directory: Path) -> Any:
+    """As coqui's recipe has it, where nothing is said; small, and quick to learn."""
+    config = base.training_config(directory, (0.5, 1.0), 11.6, 200)
+    changes = {
+        "output_path": str(folder),
+        "run_name": "GPT_XTTS_FT",
+        "epochs": 3,
+        "batch_size": 2,
+        "eval_batch_size": 4,
+        "print_step": 1,
+        "plot_step": 1,
+        "save_step": 12,
+        "save_checkpoints": True,
+        "lr": 2e-3,
+        "optimizer_params": {**base.ADAMW, "weight_decay": 1e-2},
+        "lr_scheduler": "MultiStepLR",
+        "lr_scheduler_params": {"milestones": [900_000, 2_700_000, 5_400_000], "gamma": 0.5, "last_epoch": -1},
+        "scheduler_after_epoch": True,
+    }
+    for name, value in changes.items():
+        config[name] = value
+    data = {"path": str(folder / "data"), "meta_file_train": "train.csv", "meta_file_val": "eval.csv"}
+    config.datasets = [BaseDatasetConfig(formatter="coqui", dataset_name="x", language="en", **data)]
+    return config
+
+
+@pytest.fixture(scope="module")
+def report(stock: SimpleNamespace) -> dict[str, Any]:
+    """What the command says of the run, as JSON; the one measurement of these tests that starts a process."""
+    result = study_py(stock.folder.parent, "--json")
+    assert result.returncode == 0, result.stderr
+    assert "measuring checkpoint 1 of 3" in result.stderr
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def study_py(folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    """`study.py checkpoints`, in a folder without settings."""
+    command = [sys.executable, str(ROOT / "study.py"), "checkpoints", str(folder), *options]
+    cwd = folder if folder.is_dir() else folder.parent
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_accumulation_and_the_true_losses(stock: SimpleNamespace, report: dict[str, Any]) -> None:
+    """From stock's log alone, against the losses of the same run before stock divided them."""
+    (run,) = report["runs"]
+    assert run["accumulation"] == ACCUMULATION
+    untrained, first, second = run["epochs"]
+    assert untrained["train"] is None
+    for epoch, true in ((first, stock.true[:8]), (second, stock.true[8:])):
+        average = fmean(true[1:])  # stock's average forgets its first value
+        assert epoch["train"] == pytest.approx(average, rel=1e-5)
+        assert epoch["train_logged"] == pytest.approx(average / ACCUMULATION, rel=1e-5)
+        assert epoch["gap"] == pytest.approx(epoch["eval"] / average, rel=1e-5)
+        assert 1.5 < epoch["train_text_ce"] < 5  # nats, not hundredths
+    assert any("900,000" in note for note in run["notes"])
+    assert any("No gradient was clipped" in note for note in run["notes"])
+
+
+def test_the_real_losses_are_the_evaluators(stock: SimpleNamespace, report: dict[str, Any], tmp_path: Path) -> None:
+    """Each checkpoint loaded by coqui's own code, and evaluated on all clips here."""
+    settings = load(None, {}).data.model_copy(update={"formatter": "coqui", "language": "en", "eval": "eval.csv"})
+    train, held_out = corpus.read_samples(settings, stock.folder.parent / "data", 1)
+    model = base.load_model(base.training_config(stock.base, (0.5, 1.0), 11.6, 200))
+    corpus.prepare(settings, (train[:2], held_out), model, model.xtts.tokenizer, tmp_path, lambda _done, _total: None)
+    evaluator = Evaluator(model, corpus.load(tmp_path), 2, 1, 3)
+    assert report["base"]["mel_ce"] == pytest.approx(evaluator(0, 0.0).mel_ce, rel=1e-5)
+    (run,) = report["runs"]
+    assert len(run["checkpoints"]) == 3
+    found = set()
+    for entry in run["checkpoints"]:
+        state = torch.load(entry["path"], weights_only=True)["model"]
+        gpt = {k.removeprefix("xtts.gpt."): v for k, v in state.items() if k.startswith("xtts.gpt.")}
+        model.xtts.gpt.load_state_dict(gpt)
+        evaluation = evaluator(0, 0.0)
+        assert entry["evaluation"]["mel_ce"] == pytest.approx(evaluation.mel_ce, rel=1e-5)
+        assert entry["evaluation"]["text_ce"] == pytest.approx(evaluation.text_ce, rel=1e-5)
+        found.add(round(evaluation.mel_ce, 4))
+    assert len({*found, round(report["base"]["mel_ce"], 4)}) >= 3  # or the test could not tell them apart
+
+
+def test_what_the_files_claim(report: dict[str, Any]) -> None:
+    (run,) = report["runs"]
+    by_name = {entry["name"]: entry for entry in run["checkpoints"]}
+    assert {"best_model.pth", "checkpoint_12.pth"} < by_name.keys()
+    best = by_name["best_model.pth"]
+    last = run["epochs"][best["epoch"]]
+    assert (best["claimed_train"], best["claimed_eval"]) == pytest.approx((last["train_logged"], last["eval"]))
+    assert best["same_as"] == f"best_model_{best['step']}.pth" == last["best_model"]
+    assert by_name["checkpoint_12.pth"]["step"] == 12
+    assert best["size"] == os.path.getsize(best["path"])
+
+
+def test_the_advice_is_the_lowest_measured(report: dict[str, Any]) -> None:
+    (run,) = report["runs"]
+    best = min(run["checkpoints"], key=lambda entry: entry["evaluation"]["mel_ce"])
+    assert best["evaluation"]["mel_ce"] < report["base"]["mel_ce"]
+    assert report["advice"][0].startswith(f"Take {Path(run['path']).name}/{best['name']}: eval ")
+    rest = sum(entry["size"] for entry in run["checkpoints"]) - best["size"]
+    assert report["advice"][1] == f"The other 2 files hold {rest / 1e9:.2f} GB; nothing is deleted."
+
+
+def test_events_alone_say_what_the_log_says(stock: SimpleNamespace, report: dict[str, Any], tmp_path: Path) -> None:
+    for file in [*stock.folder.glob("events.*"), stock.folder / "config.json"]:
+        (tmp_path / file.name).symlink_to(file)
+    (run,) = read(tmp_path, None).runs
+    assert run.accumulation is not None
+    assert run.accumulation.steps == ACCUMULATION
+    for mine, theirs in zip(run.losses, report["runs"][0]["epochs"], strict=True):
+        for name in ("train", "train_text_ce", "eval", "gap"):
+            value = getattr(mine, name)
+            assert value is theirs[name] is None or value == pytest.approx(theirs[name], rel=1e-5)
+
+
+def test_a_log_alone_is_enough_and_needs_no_torch(stock: SimpleNamespace) -> None:
+    code = "import sys, study\nsys.argv.insert(1, 'checkpoints')\ntry: study.main()\nfinally: print(*sys.modules)"
+    command = [sys.executable, "-c", code, str(stock.folder / "trainer_0_log.txt")]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "Accumulation 8:" in result.stdout
+    assert not {"torch", "TTS", "trainer"} & set(result.stdout.splitlines()[-1].split())
+
+
+# Folders of files made here
+
+
+def put(folder: Path, name: str, content: Any) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(content, path)
+    return path
+
+
+@pytest.fixture
+def gpt(prepared: Prepared) -> dict[str, torch.Tensor]:
+    """Weights of the prepared base's GPT, without a prefix."""
+    state = torch.load(prepared.coqui_config["model_args"]["xtts_checkpoint"], weights_only=True)["model"]
+    return {k.removeprefix("gpt."): v for k, v in state.items() if k.startswith("gpt.")}
+
+
+def work(files: list[Path], **request: Any) -> list[dict[str, Any]]:
+    """What the child would say, said here."""
+    said: list[dict[str, Any]] = []
+    names = [str(file) for file in files]
+    checkpoint.work(Request(names, "", **request), lambda kind, **values: said.append({"kind": kind, **values}))
+    return said
+
+
+class Harm:
+    """What a checkpoint of unknown origin may hold."""
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+        return os.system, ("touch harm-was-done",)
+
+
+def test_a_file_that_could_run_code_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (opened,) = work([put(tmp_path, "best_model.pth", {"model": {}, "config": Harm()})])
+    assert "system, which may run code; it is not loaded" in opened["reason"]
+    assert not Path("harm-was-done").exists()
+
+
+def test_files_that_are_no_checkpoints_have_their_reasons(tmp_path: Path) -> None:
+    (tmp_path / "torn.pth").write_bytes(b"PK\x03\x04 half a file")
+    files = [tmp_path / "torn.pth", put(tmp_path, "list.pth", [1]), put(tmp_path, "dvae2.pth", {"model": {}})]
+    reasons = [said["reason"] for said in work(files)]
+    assert reasons[0].startswith("cannot be read as a checkpoint")
+    assert reasons[1:] == ["holds a list, no checkpoint", "holds no weights of an XTTS GPT"]
+
+
+def test_every_layout_of_the_weights_and_of_the_claims(
+    tmp_path: Path, prepared: Prepared, gpt: dict[str, torch.Tensor]
+) -> None:
+    """A float `model_loss` and `.pth.tar` of old trainers, in the format before zip files; ours; an exported model."""
+    other = {k: v + 0.01 for k, v in gpt.items()}
+    old = {"model": {f"xtts.gpt.{k}": v for k, v in other.items()} | {"dvae.x": torch.zeros(1)}, "model_loss": 5.577,
+           "step": 7, "epoch": 1, "date": "October 15, 2021"}  # fmt: skip
+    torch.save(old, tmp_path / "best_model.pth.tar", _use_new_zipfile_serialization=False)
+    evaluation = Evaluation(3, 4.25, 1.0, 1.0, 1.0)
+    files = [
+        tmp_path / "best_model.pth.tar",
+        put(tmp_path, "best.pth", {"model": gpt, "step": 3, "evaluation": asdict(evaluation)}),
+        put(tmp_path, "model.pth", {"model": {f"gpt.{k}": v for k, v in other.items()}}),
+        put(tmp_path, "grown.pth", {"model": {**gpt, "text_embedding.weight": torch.zeros(7528, 8)}}),
+        put(tmp_path, "torn.pth", {"model": {k: v for k, v in gpt.items() if k != "mel_head.weight"}}),
+    ]
+    before = [(file.stat().st_mtime_ns, file.read_bytes()) for file in files]
+    said = work(files, prepared=prepared.directory)
+    opened = [message for message in said if message["kind"] == "opened"]
+    assert [(m["claimed_eval"], m["step"]) for m in opened] == [(5.577, 7), (4.25, 3), *[(None, None)] * 3]
+    first, ours, exported, grown, torn = [message for message in said if message["kind"] == "measured"]
+    assert ours["evaluation"]["mel_ce"] == pytest.approx(prepared.base_evaluation["mel_ce"], rel=1e-6)
+    assert first["evaluation"]["mel_ce"] != ours["evaluation"]["mel_ce"]
+    assert exported["same_as"] == 0
+    assert grown["reason"].startswith(f"has a vocabulary of 7528 tokens, and the tokenizer {prepared.vocabulary_size}")
+    assert torn["reason"] == "lacks gpt.mel_head.weight"
+    assert [(file.stat().st_mtime_ns, file.read_bytes()) for file in files] == before
+
+
+def test_a_checkpoint_stands_in_for_a_base_that_does_not_fit(stock: SimpleNamespace, tmp_path: Path) -> None:
+    """As where the vocabulary was extended, and the original weights are what config.json names."""
+    folder = tmp_path / "base"
+    folder.mkdir()
+    for name in base.FILES:
+        if name != "model.pth":
+            (folder / name).symlink_to(stock.base / name)
+    found, reason = checkpoint._whole_base(folder, [stock.folder / "best_model.pth"], tmp_path)
+    assert found == tmp_path / "base-0"
+    assert reason is not None
+    assert "model.pth" in reason
+    with pytest.raises(UserError, match=r"model\.pth"):
+        checkpoint._whole_base(folder, [], tmp_path)
+
+
+@pytest.fixture
+def our_run(make_spec: Callable[..., TrialSpec], gpt: dict[str, torch.Tensor]) -> Path:
+    """A full run of `study.py train`, as it lies on the disk."""
+    spec = make_spec()
+    folder = Path(spec.directory)
+    (folder / "spec.json").write_text(spec.to_json(), encoding="utf-8")
+    rows = ["step,mel_ce,text_ce,probe_mel_ce,probe_text_ce,train_loss,lr,seconds,gap",
+            "3,4.1,3,4,3,4.2,0.0005,1,1.025", "6,4.2,3,3.9,3,4.0,0.0005,2,1.07"]  # fmt: skip
+    (folder / "evaluations.csv").write_text("\n".join(rows), encoding="utf-8")
+    put(folder, "state/best.pth", {"model": gpt, "step": 3})
+    put(folder, "state/last.pth", {"model": gpt, "step": 6})
+    return folder
+
+
+def test_a_run_of_ours(our_run: Path, prepared: Prepared) -> None:
+    found = read(our_run, None)
+    assert [(c.name, c.kind) for c in found.checkpoints] == [
+        ("state/best.pth", "our best"),
+        ("state/last.pth", "our last"),
+    ]
+    assert find_source(found, load(None, {})).prepared == prepared.directory
+    assert advice(found)[0] == "Take state/best.pth, of step 3, the lowest of 2 evaluations (4.1000)."
+
+
+def shown(report: Report) -> str:
+    console = Console(record=True, width=160, file=open(os.devnull, "w"))  # noqa: SIM115
+    show(report, console)
+    return console.export_text()
+
+
+def measured(path: Path, losses: list[float], base_loss: float) -> Report:
+    """A report with these eval losses."""
+    for i in range(len(losses)):
+        put(path, f"checkpoint_{i}.pth", {})
+    report = read(path, None)
+    for found, loss in zip(report.checkpoints, losses, strict=True):
+        found.evaluation = Evaluation(1, loss, 1.0, 1.0, 1.0)
+    report.base = Evaluation(0, base_loss, 1.0, 1.0, 1.0)
+    return report
+
+
+def test_none_may_be_better_than_the_base(tmp_path: Path) -> None:
+    assert advice(measured(tmp_path, [4.4, 4.3], 4.2))[0] == (
+        "Take none: the untouched base model has eval 4.2000, the best of them 4.3000 (checkpoint_1.pth)."
+    )
+
+
+def test_what_is_not_finite_is_never_advised(tmp_path: Path) -> None:
+    report = measured(tmp_path, [float("nan"), 4.1], 4.2)
+    assert advice(report)[0].startswith("Take checkpoint_1.pth: eval 4.1000")
+    document = json.loads(to_json(report))
+    assert document["runs"][0]["checkpoints"][0]["evaluation"]["mel_ce"] is None
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (["best_model_1010.pth", "checkpoint_500.pth"], "By the log, take best_model_1010.pth, of epoch 1"),
+        (["checkpoint_500.pth"], "(best_model_1010.pth). It is not on the disk any more."),
+        ([], "the checkpoint to take is that of epoch 1"),
+    ],
+)
+def test_advice_by_the_log(tmp_path: Path, files: list[str], expected: str) -> None:
+    """Where nothing is measured: the base's eval was 5.4 there, and epoch 1 is made the better one."""
+    (tmp_path / "trainer_0_log.txt").write_text(NEW.replace("5.577", "5.377"), encoding="utf-8")
+    for name in files:
+        put(tmp_path, name, {})
+    assert expected in advice(read(tmp_path, None))[0]
+
+
+def test_the_log_may_say_to_take_none(tmp_path: Path) -> None:
+    (tmp_path / "trainer_0_log.txt").write_text(NEW, encoding="utf-8")
+    assert "take none: epoch 0" in advice(read(tmp_path, None))[0]
+
+
+DATASET = {"formatter": "coqui", "meta_file_train": "train.csv", "meta_file_val": "eval.csv", "language": "en"}
+
+
+@pytest.mark.parametrize(
+    ("config", "part"),
+    [
+        (None, "no config.json"),
+        ({}, "names no data"),
+        ({"datasets": [{**DATASET, "path": "/content/drive"}]}, "/content/drive, which is not on this machine"),
+        ({"datasets": [{**DATASET, "path": "{here}", "meta_file_val": ""}]}, "names no eval table"),
+        (
+            {"datasets": [{**DATASET, "path": "{here}"}], "model_args": {"dvae_checkpoint": "/x/dvae.pth"}},
+            "/x/dvae.pth",
+        ),
+    ],
+)
+def test_data_that_is_not_here_is_said_in_one_line(tmp_path: Path, config: Any, part: str) -> None:
+    put(tmp_path, "best_model.pth", {})
+    if config is not None:
+        text = json.dumps(config).replace("{here}", str(tmp_path))
+        (tmp_path / "config.json").write_text(text, encoding="utf-8")
+    with pytest.raises(NotFound, match=part) as found:
+        find_source(read(tmp_path, None), load(None, {}))
+    assert "--settings" in str(found.value)
+    assert "\n" not in str(found.value)
+
+
+def test_runs_of_different_data_are_not_compared(tmp_path: Path, our_run: Path) -> None:
+    put(tmp_path, "runs/a/best_model.pth", {})
+    (tmp_path / "runs" / "b").symlink_to(our_run)
+    report = read(tmp_path / "runs", None)
+    assert [run.path.name for run in report.runs] == ["a"]  # no link is followed into other folders
+    report.runs.append(read(our_run, None).runs[0])
+    with pytest.raises(NotFound):
+        find_source(report, load(None, {}))
+
+
+def test_runs_of_the_same_data_are_measured_together(stock: SimpleNamespace, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        put(tmp_path, f"{name}/best_model.pth", {})
+        (tmp_path / name / "config.json").symlink_to(stock.folder / "config.json")
+    source = find_source(read(tmp_path, None), load(None, {}))
+    assert dict(source.base_files).keys() == {"model.pth", "dvae.pth", "mel_stats.pth", "vocab.json"}
+    text = (stock.folder / "config.json").read_text(encoding="utf-8")
+    (tmp_path / "b" / "config.json").unlink()
+    (tmp_path / "b" / "config.json").write_text(text.replace('"eval.csv"', '"train.csv"'), encoding="utf-8")
+    with pytest.raises(NotFound, match="different data"):
+        find_source(read(tmp_path, None), load(None, {}))
+
+
+def test_settings_that_name_data_win(our_run: Path) -> None:
+    given = load(None, {"data.path": "miniature"})
+    source = find_source(read(our_run, None), given)
+    assert (source.settings, source.prepared, source.extended) == (given, None, True)
+
+
+def test_names_cannot_break_the_terminal(tmp_path: Path) -> None:
+    folder = tmp_path / "run\x1b[2J\n[red]"
+    put(folder, "evil\x1b]0;x\x07\u202e.pth", {})
+    put(folder, "best_model.pth", {})
+    (folder / "trainer_0_log.txt").write_text(NEW.replace("best_model_1010.pth", "\x9b31mX[link=x].pth"))
+    text = shown(read(folder, None))
+    assert not {c for c in text if not c.isprintable()} - {"\n"}
+    assert "evil\\x1b]0;x\\x07\\x202e.pth" in text
+    assert "[link=x]" in text
+
+
+@pytest.mark.parametrize(
+    ("make", "part"),
+    [
+        (lambda folder: folder / "nowhere\x1b", "nowhere\\x1b does not exist"),
+        (lambda folder: folder, "has no checkpoints and no logs in it"),
+        (lambda folder: put(folder, "best_model.pth", {}), "is one file"),
+        (lambda folder: write(folder / "notes.txt", b"hello\n"), "has no epoch"),
+        (lambda folder: write(folder / "trainer_0_log.txt", b"\0\0").parent, "is no text"),
+        (lambda folder: write(folder / "evaluations.csv", b"a,b\n1,2\n").parent, "evaluations.csv cannot be read"),
+        (lambda folder: write(folder / "events.out.tfevents.1", b"\1" * 99).parent, "TensorBoard events hold no epoch"),
+    ],
+)
+def test_bad_input_is_refused(tmp_path: Path, make: Callable[[Path], Path], part: str) -> None:
+    with pytest.raises(UserError) as found:
+        read(make(tmp_path), None)
+    assert part in str(found.value)
+
+
+def write(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def test_bad_input_on_the_command_line_is_one_line(tmp_path: Path) -> None:
+    result = study_py(tmp_path)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+
+
+def test_in_a_pipe_no_line_is_cut(stock: SimpleNamespace) -> None:
+    result = study_py(stock.folder, "--logs-only")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "…" not in result.stdout
+    assert "train as logged   eval  gap as logged" in result.stdout
+    assert sum("as logged" in line and "accumulation steps" in line for line in result.stdout.splitlines()) == 1

@@ -1,0 +1,279 @@
+"""Confirmations whose runs are drawn from a known truth: who wins, what is said, what is run, and what survives."""
+
+import json
+import signal
+from collections import Counter
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from search import confirm, handover, noise, report, storage
+from search.best_config import Confirmation
+from search.errors import UserError
+from search.settings import Settings, load
+from search.trial import StopReason
+from tests.conftest import ROOT, wait_until
+from tests.machines import Machine
+from tests.stub_confirm import confirmed
+from tests.studies import FLAT, STEPPED, miniature, new_study, run
+
+POORER = {**FLAT, "lr": 2.5e-3}
+
+
+def searched(settings: Settings) -> Settings:
+    """A search of seven trials: three good ones, the stock recipe, a poor one, two that the median rule pruned."""
+    study = new_study(settings)
+    run(study, FLAT, [4.5, 4.0, 3.6], baseline="V0")
+    run(study, {**FLAT, "lr": 3e-4}, [4.4, 3.9, 3.3])
+    run(study, {**FLAT, "lr": 2e-4}, [4.4, 3.9, 3.4])
+    run(study, {**STEPPED, "lr": 4e-4}, [4.4, 3.9, 3.5])
+    run(study, POORER, [4.5, 4.2, 4.1])
+    run(study, {**FLAT, "lr": 5e-3}, [4.9, 4.8], StopReason.MEDIAN)
+    run(study, {**FLAT, "lr": 5e-5}, [4.9, 4.8], StopReason.MEDIAN)
+    study._storage.remove_session()
+    return settings
+
+
+def truth(settings: Settings, **values: float) -> None:
+    """Sets what the runs are drawn from, besides the stub's own."""
+    (settings.directory / "truth.json").write_text(json.dumps(values))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return searched(miniature(tmp_path))
+
+
+def runs_of(settings: Settings) -> list[FrozenTrial]:
+    return storage.load_study(settings, confirm.SUFFIX).get_trials()
+
+
+def keys(trials: list[FrozenTrial]) -> Counter[tuple[str, int, str]]:
+    """Finished runs by what they are."""
+    done = [t.user_attrs for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    return Counter((a["candidate"]["name"], a["seed"], a["length"]) for a in done)
+
+
+def proven(settings: Settings) -> Confirmation:
+    found = confirmed(settings).confirmation
+    assert found
+    return found
+
+
+def test_the_winner_is_proven_by_few_full_runs_and_exported(settings: Settings) -> None:
+    found = proven(settings)
+    assert found.verdict == "better than the stock recipe"
+    assert found.winner == found.exported == "trial 1"
+    assert found.over_stock
+    assert found.over_base
+    assert found.over_stock.low is not None
+    assert found.over_base.low is not None
+    assert 0 < found.over_stock.low < found.over_stock.estimate
+    # log10(1e-3 / 3e-4) * 0.3 of the learning rates' floors; both fall by the same curve
+    assert found.over_stock.estimate == pytest.approx(0.157, abs=0.02)
+    assert found.text.startswith("Trial 1 is better than the stock recipe (V0), by 0.1")
+
+    trials = runs_of(settings)
+    assert [t.state for t in trials] == [TrialState.COMPLETE] * len(trials)
+    assert set(keys(trials).values()) == {1}
+    full = Counter(name for name, _, length in keys(trials) if length == "full")
+    assert full["trial 1"] >= 2
+    assert full["V0"] == 2, "it could not win after two seeds"
+    assert {c.name: c.dropped_after for c in found.candidates}["V0"] == 2
+    pruned = [key for key in keys(trials) if key[2] == "truncated"]
+    assert sorted(pruned) == [("trial 5", 1, "truncated"), ("trial 6", 1, "truncated")]
+    horizons = {
+        length: {max(t.intermediate_values) for t in trials if t.user_attrs["length"] == length}
+        for length in ("full", "truncated")
+    }
+    assert horizons == {"full": {1000}, "truncated": {200}}
+    assert {len(t.intermediate_values) for t in trials if t.user_attrs["length"] == "full"} == {20}
+    by_name = {t.user_attrs["candidate"]["name"]: t.params for t in trials}
+    assert by_name["trial 1"] == {"lr": 3e-4, "weight_decay": 0.01}
+    assert by_name["trial 3"].keys() == {"lr", "weight_decay", "gamma", "clip_norm", "milestone_1", "milestone_2"}
+
+    exported = handover.choose(settings, None)
+    assert exported.confirmed
+    assert exported.status == found.text
+    assert exported.hyperparameters.lr == 3e-4
+    assert exported.confirmation == found
+    assert exported.evidence
+    assert exported.evidence.trial == 1
+
+
+def test_nothing_beats_the_stock_recipe(settings: Settings) -> None:
+    truth(settings, lr=1e-3)
+    found = proven(settings)
+    assert found.verdict == "no better than the stock recipe"
+    assert found.text.startswith("No better than the stock recipe: V0 itself has the lowest mean")
+    assert found.exported == "V0"
+    exported = handover.choose(settings, None)
+    assert exported.hyperparameters.lr == 1e-3
+    assert exported.confirmed
+    assert exported.status == found.text
+
+
+def test_a_gain_within_the_noise_is_no_win(settings: Settings) -> None:
+    truth(settings, lr=5e-4, noise=0.15)
+    found = proven(settings)
+    assert found.verdict == "no better than the stock recipe"
+    assert found.winner != "V0"
+    assert "seeds do not tell from chance" in found.text
+    assert found.exported == "V0"
+
+
+def test_do_not_fine_tune(settings: Settings) -> None:
+    """All runs end far above the base's 5.0."""
+    truth(settings, lr=1e-20)
+    found = proven(settings)
+    assert found.verdict == "do not fine-tune"
+    assert found.text.startswith("Do not fine-tune: ")
+    assert "above the untouched base" in found.text
+    assert handover.choose(settings, None).status == found.text
+
+
+def test_a_lucky_trial_is_not_chosen(tmp_path: Path) -> None:
+    """Noise in one evaluation of the search made the poorer trial its best; the search alone would export it."""
+    settings = searched(miniature(tmp_path))
+    study = storage.load_study(settings)
+    run(study, {**FLAT, "lr": 6e-3}, [4.5, 2.0, 4.1])
+    lucky = report.read(study).completed[0].trial.number
+    assert lucky == 7
+    study._storage.remove_session()
+    assert handover.choose(settings, None).hyperparameters.lr == 6e-3
+    found = proven(settings)
+    assert "trial 7" in {c.name for c in found.candidates}
+    assert found.winner == "trial 1"
+    assert handover.choose(settings, None).hyperparameters.lr == 3e-4
+    assert {c.name: c.dropped_after for c in found.candidates}["trial 7"]
+
+
+def test_a_config_that_diverges_in_full_is_out(settings: Settings) -> None:
+    truth(settings, diverges=9e-4)
+    found = proven(settings)
+    assert next(c for c in found.candidates if c.name == "V0").mean is None
+    assert found.verdict == "better than the stock recipe"
+    assert found.over_stock is None
+    assert "which diverged" in found.text
+
+
+def test_more_seeds_later_add_runs_and_repeat_none(settings: Settings) -> None:
+    proven(settings)
+    before = keys(runs_of(settings))
+    more = settings.model_copy(update={"confirm": settings.confirm.model_copy(update={"seeds": 5})})
+    found = proven(more)
+    after = keys(runs_of(settings))
+    assert set(after.values()) == {1}
+    assert before.keys() <= after.keys()
+    assert max(seed for _, seed, _ in after) <= 5
+    again = proven(settings)  # fewer seeds are no reason to forget
+    assert again == found
+    assert keys(runs_of(settings)) == after
+
+
+def test_a_better_trial_joins_a_confirmation_that_is_over(settings: Settings) -> None:
+    proven(settings)
+    study = storage.load_study(settings)
+    run(study, {**FLAT, "lr": 2.9e-4}, [4.4, 3.9, 3.0])
+    study._storage.remove_session()
+    found = proven(settings)
+    joined = next(c for c in found.candidates if c.name == "trial 7")
+    assert len(joined.runs) >= 2
+    assert set(keys(runs_of(settings)).values()) == {1}
+
+
+def test_fidelity_and_audit_come_from_the_same_runs(settings: Settings) -> None:
+    found = proven(settings)
+    assert found.fidelity
+    assert found.fidelity.configs == 6  # four of the race, two that were audited
+    assert found.audit
+    assert [t.trial for t in found.audit.trials] == sorted([5, 6]) or [t.trial for t in found.audit.trials] == [6, 5]
+    for trial in found.audit.trials:
+        assert trial.pruned_value == 4.8
+        assert trial.truncated is not None
+        assert trial.full is not None
+    # Runs of the truth lie far below the losses that this search was given by hand: pruning lost what they show.
+    best = min(t.truncated or 9.0 for t in found.audit.trials)
+    assert found.audit.regret == pytest.approx(3.3 - best)
+    assert found.audit.full_regret == 0
+    assert found.seed_sd == pytest.approx(0.0158, rel=0.8)  # sqrt(0.015^2 + 0.005^2) of seeds and runs
+
+
+def test_a_search_without_a_completed_trial_has_nothing_to_confirm(tmp_path: Path) -> None:
+    settings = miniature(tmp_path)
+    new_study(settings)
+    with pytest.raises(UserError, match="no completed trial to confirm"):
+        confirm.confirm(settings, None)  # type: ignore[arg-type]
+
+
+def test_other_settings_than_the_search_s_are_refused(settings: Settings) -> None:
+    other = settings.model_copy(update={"training": settings.training.model_copy(update={"batch_size": 8})})
+    with pytest.raises(UserError, match="was searched with other settings") as refused:
+        confirmed(other)
+    assert "batch_size: 4 there, 8 here" in refused.value.details
+    assert not storage.exists(settings, confirm.SUFFIX)
+    proven(settings)
+    fewer = settings.model_copy(update={"training": settings.training.model_copy(update={"full_evaluations": 5})})
+    with pytest.raises(UserError, match=r"miniature\.confirm.* was made with other settings") as refused:
+        confirmed(fewer)
+    assert "full_evaluations: 20 there, 5 here" in refused.value.details
+
+
+def test_the_two_increase_rule_of_full_runs_has_the_search_s_min_delta(tmp_path: Path) -> None:
+    settings = miniature(tmp_path, {"study.repeats": 2, "pruning.min_delta": "seed_noise"})
+    study = new_study(settings)
+    run(study, FLAT, [3.0], baseline="V0", attributes={"repeat": 0})
+    run(study, FLAT, [3.2], attributes={"repeat": 1, "seed": 2})
+    run(study, FLAT, [3.4], attributes={"repeat": 2, "seed": 3})
+    findings = report.read(study)
+    assert noise.min_delta(settings, study.trials) == pytest.approx(0.2)
+    rule = confirm.two_increases(settings, findings)
+
+    def fires(values: list[float]) -> bool:
+        frozen = optuna.trial.create_trial(state=TrialState.RUNNING, intermediate_values=dict(enumerate(values, 1)))
+        return rule.prune(study, frozen)
+
+    assert fires([1.0, 1.21, 1.42])
+    assert not fires([1.0, 1.21, 1.4])
+
+
+# Several machines, and ends that nobody wished for
+
+
+def start(database: str, folder: Path, machine: str, seconds: float) -> Machine:
+    command = ["-m", "tests.stub_confirm", database, str(folder), "--machine", machine]
+    return Machine(command, folder, PYTHONPATH=str(ROOT), STUB_SECONDS=str(seconds))
+
+
+@pytest.mark.timeout(120)
+def test_machines_share_a_confirmation_and_deaths_cost_no_run(database: str, tmp_path: Path) -> None:
+    """One is killed, one stopped by Ctrl-C; the third ends it: each run counts once, and all agree on the result."""
+    for name in "abc":
+        (tmp_path / name).mkdir()
+    shared = load_from(database, tmp_path / "a")
+    searched(shared)
+    machines = [start(database, tmp_path / name, name, 0.02) for name in "ab"]
+    study = storage.load_study(shared)
+    wait_until(lambda: storage.exists(shared, confirm.SUFFIX), 60, "a confirmation")
+    runs = storage.load_study(shared, confirm.SUFFIX)
+    wait_until(lambda: sum(t.state.is_finished() for t in runs.get_trials(deepcopy=False)) >= 3, 60, "three runs")
+    machines[0].process.kill()
+    machines[1].send(signal.SIGINT)
+    assert machines[1].wait(30) == 130 or "stopped" in machines[1].output
+    last = start(database, tmp_path / "c", "c", 0.0)
+    last.wait(60)
+    assert "Trial 1 is better than the stock recipe" in last.output
+    trials = runs.get_trials()
+    assert set(keys(trials).values()) == {1}
+    assert not [t for t in trials if not t.state.is_finished()]
+    assert [t for t in trials if t.state == TrialState.FAIL], "nothing was cut short: the test tests nothing"
+    assert len(study.trials) == 7
+
+
+def load_from(url: str, folder: Path) -> Settings:
+    (folder / "study.toml").touch()
+    settings = load(folder / "study.toml", {"study.directory": str(folder), "study.storage": url})
+    settings.directory.mkdir()
+    return settings
