@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from search import confirm, export, report, storage
+from search import export, report, storage
 from search.best_config import BestConfig
+from search.confirmation.session import load as load_confirmation
 from search.errors import UserError
 from search.export import to_json, write, write_file
 from search.fingerprint import differences, fingerprint
@@ -28,7 +29,7 @@ def choose(settings: Settings, number: int | None) -> BestConfig:
     findings = report.read(study)
     attributes = study.user_attrs
     _refuse_other_settings(settings, attributes)
-    confirmation = confirm.load(settings, findings)
+    confirmation = load_confirmation(settings, findings)
     if number is not None or confirmation is None:
         row = _completed(findings, number)
         return export.build(findings, settings, attributes, trial=row, confirmation=confirmation)

@@ -1,4 +1,4 @@
-"""What the slots of a supervisor work on: the trials of a search. `search.confirm` has the other kind."""
+"""What the slots of a supervisor work on: the trials of a search. `search.confirmation.work` has the other kind."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from search import confirm, leases, report, storage
+from search import leases, report, storage
+from search.confirmation import session
 from search.errors import UserError
 from search.launcher import Launcher
 from search.settings import Settings, load
@@ -27,7 +28,7 @@ from search.view import PlainView
 from study import refuse
 from tests.studies import PREPARED
 
-PRELOAD = ["search.confirm"]
+PRELOAD = ["search.confirmation.session"]
 TRUTH = {"lr": 3e-4, "noise": 0.005, "diverges": math.inf}
 
 
@@ -66,11 +67,11 @@ def run_full(spec_json: str, connection: Any) -> None:
     line.close()
 
 
-def confirmed(settings: Settings, slots: int = 2) -> confirm.Result:
+def confirmed(settings: Settings, slots: int = 2) -> session.Result:
     """The confirmation of a search that is in the storage."""
     findings = report.read(storage.load_study(settings))
     devices: list[str | None] = [None] * slots
-    return confirm.run(settings, findings, PREPARED, devices, Launcher(PRELOAD), PlainView(), run_full)
+    return session.run(settings, findings, PREPARED, devices, Launcher(PRELOAD), PlainView(), run_full)
 
 
 def main() -> None:

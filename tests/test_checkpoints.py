@@ -19,10 +19,10 @@ from TTS.config.shared_configs import BaseDatasetConfig
 from TTS.tts.datasets import load_tts_samples
 from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainer
 
-from search.checkpoint_advice import advice
-from search.checkpoint_measure import NotFound, find_source
-from search.checkpoints import Report, read
-from search.checkpoints_view import show, to_json
+from search.coqui_runs.advice import advice
+from search.coqui_runs.folder import Report, read
+from search.coqui_runs.measure import NotFound, find_source
+from search.coqui_runs.view import show, to_json
 from search.errors import UserError
 from search.settings import load
 from search.training import base, checkpoint, corpus

@@ -9,8 +9,9 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from search import confirm, handover, noise, report, storage
+from search import handover, noise, report, storage
 from search.best_config import Confirmation
+from search.confirmation import session
 from search.errors import UserError
 from search.settings import Settings, load
 from search.trial import StopReason
@@ -47,7 +48,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def runs_of(settings: Settings) -> list[FrozenTrial]:
-    return storage.load_study(settings, confirm.SUFFIX).get_trials()
+    return storage.load_study(settings, session.SUFFIX).get_trials()
 
 
 def keys(trials: list[FrozenTrial]) -> Counter[tuple[str, int, str]]:
@@ -205,7 +206,7 @@ def test_a_search_without_a_completed_trial_has_nothing_to_confirm(tmp_path: Pat
     settings = miniature(tmp_path)
     new_study(settings)
     with pytest.raises(UserError, match="no completed trial to confirm"):
-        confirm.confirm(settings, None)  # type: ignore[arg-type]
+        session.confirm(settings, None)  # type: ignore[arg-type]
 
 
 def test_other_settings_than_the_search_s_are_refused(settings: Settings) -> None:
@@ -213,7 +214,7 @@ def test_other_settings_than_the_search_s_are_refused(settings: Settings) -> Non
     with pytest.raises(UserError, match="was searched with other settings") as refused:
         confirmed(other)
     assert "batch_size: 4 there, 8 here" in refused.value.details
-    assert not storage.exists(settings, confirm.SUFFIX)
+    assert not storage.exists(settings, session.SUFFIX)
     proven(settings)
     fewer = settings.model_copy(update={"training": settings.training.model_copy(update={"full_evaluations": 5})})
     with pytest.raises(UserError, match=r"miniature\.confirm.* was made with other settings") as refused:
@@ -229,7 +230,7 @@ def test_the_two_increase_rule_of_full_runs_has_the_search_s_min_delta(tmp_path:
     run(study, FLAT, [3.4], attributes={"repeat": 2, "seed": 3})
     findings = report.read(study)
     assert noise.min_delta(settings, study.trials) == pytest.approx(0.2)
-    rule = confirm.two_increases(settings, findings)
+    rule = session.two_increases(settings, findings)
 
     def fires(values: list[float]) -> bool:
         frozen = optuna.trial.create_trial(state=TrialState.RUNNING, intermediate_values=dict(enumerate(values, 1)))
@@ -256,8 +257,8 @@ def test_machines_share_a_confirmation_and_deaths_cost_no_run(database: str, tmp
     searched(shared)
     machines = [start(database, tmp_path / name, name, 0.02) for name in "ab"]
     study = storage.load_study(shared)
-    wait_until(lambda: storage.exists(shared, confirm.SUFFIX), 60, "a confirmation")
-    runs = storage.load_study(shared, confirm.SUFFIX)
+    wait_until(lambda: storage.exists(shared, session.SUFFIX), 60, "a confirmation")
+    runs = storage.load_study(shared, session.SUFFIX)
     wait_until(lambda: sum(t.state.is_finished() for t in runs.get_trials(deepcopy=False)) >= 3, 60, "three runs")
     machines[0].process.kill()
     machines[1].send(signal.SIGINT)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from torch.utils.tensorboard import SummaryWriter
 
-from search.coqui_events import read_events
-from search.coqui_log import Log, allowed_accumulation, read_log
-from search.corrections import EpochLosses, accumulation, corrected, sentences, text_weight
+from search.coqui_runs.corrections import EpochLosses, accumulation, corrected, sentences, text_weight
+from search.coqui_runs.events import read_events
+from search.coqui_runs.log import Log, allowed_accumulation, read_log
 from search.errors import UserError
 
 # A run with accumulation 8: train .369 beside eval 5.577, as logged. Text .065 + mel 2.887 is 2.952, 8 times .369.

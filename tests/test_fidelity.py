@@ -6,7 +6,7 @@ import random
 import pytest
 from scipy import stats
 
-from search.fidelity import fidelity, tau_interval
+from search.confirmation.fidelity import fidelity, tau_interval
 
 NAMES = "abcdefgh"
 

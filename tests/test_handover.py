@@ -10,7 +10,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from search import best_config, confirm
+from search import best_config, handover
 from search.best_config import Confirmation
 from search.settings import Settings
 from search.trial import StopReason
@@ -53,7 +53,7 @@ def confirmed(found: tuple[optuna.Study, Settings], monkeypatch: pytest.MonkeyPa
     """A confirmation of the study, which recommends its best trial."""
     point = found[1].search_space().from_params(STEPPED)
     made = confirmation_of(("trial 2", 2, point), ("stock", None, STOCK))
-    monkeypatch.setattr(confirm, "load", lambda *_: made)
+    monkeypatch.setattr(handover, "load_confirmation", lambda *_: made)
     return made
 
 
@@ -183,7 +183,7 @@ def test_the_stock_recipe_is_exported_as_it_stands(
 ) -> None:
     """Where nothing is proven better, also when the search itself did not run the recipe."""
     stock = confirmed.model_copy(update={"exported": "stock", "verdict": "no better than the stock recipe"})
-    monkeypatch.setattr(confirm, "load", lambda *_: stock)
+    monkeypatch.setattr(handover, "load_confirmation", lambda *_: stock)
     assert run_export()[0] == 0
     best = best_config.read(tmp_path / "miniature" / "best_config.json")
     assert (best.confirmed, best.point, best.evidence) == (True, STOCK, None)

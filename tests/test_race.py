@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from search.confirmation.race import Fit, race
 from search.noise import seed_sd
-from search.race import Fit, race
 
 SEEDS = [1, 2, 3]
 

@@ -2,7 +2,7 @@
 
 import math
 
-from search.checkpoints import Checkpoint, Report, Run
+from search.coqui_runs.folder import Checkpoint, Report, Run
 
 
 def advice(report: Report) -> list[str]:

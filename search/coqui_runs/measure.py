@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from search.checkpoints import Checkpoint, Report, Run
+from search.coqui_runs.folder import Checkpoint, Report, Run
+from search.coqui_runs.printable import printable
 from search.errors import UserError
 from search.launcher import Launcher
-from search.printable import printable
 from search.session import cache_directory
 from search.settings import Base, Data, Settings
 from search.training.checkpoint_child import Request, checkpoint_child

@@ -3,7 +3,7 @@
 import math
 
 from search.best_config import Verdict
-from search.race import Estimate, Fit
+from search.confirmation.race import Estimate, Fit
 
 
 def verdict(over_base: Estimate, over_stock: Estimate | None) -> Verdict:

@@ -7,10 +7,10 @@ from typing import Any
 
 import optuna
 
-from search.candidates import Candidate
+from search.confirmation.candidates import Candidate
+from search.confirmation.proof import FULL, TRUNCATED, Runs
 from search.leases import Leases
 from search.ledger import Claim, Ledger
-from search.proof import FULL, TRUNCATED, Runs
 from search.settings import Settings
 from search.storage import one_trial
 from search.trial import Evaluation, Prepared, StopReason, evaluation_steps

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from search.checkpoint_advice import advice, gigabytes
-from search.checkpoints import Checkpoint, Report, Run
-from search.printable import printable
+from search.coqui_runs.advice import advice, gigabytes
+from search.coqui_runs.folder import Checkpoint, Report, Run
+from search.coqui_runs.printable import printable
 from search.trial import Evaluation
 
 SHOWN = 30  # epochs of a log; the first and the last ones

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.best_config import Audit, Candidate, Confirmation, Fidelity
-from search.proof import FULL, Runs
+from search.confirmation.proof import FULL, Runs
 from search.trial import Evaluation
 from space.hyperparameters import Hyperparameters
 

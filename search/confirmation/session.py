@@ -10,17 +10,18 @@ from dataclasses import dataclass
 
 import optuna
 
-from search import noise, proof, report, storage
+from search import noise, report, storage
 from search.best_config import Confirmation
-from search.candidates import audited, candidates
-from search.confirm_work import ConfirmWork, Plan
+from search.confirmation import proof
+from search.confirmation.candidates import audited, candidates
+from search.confirmation.proof import Runs
+from search.confirmation.work import ConfirmWork, Plan
 from search.devices import reserved, visible_gpus
 from search.errors import UserError
 from search.fingerprint import differences, fingerprint
 from search.launcher import Launcher
 from search.leases import Leases
 from search.ledger import FINISHED_STATES, Ledger
-from search.proof import Runs
 from search.pruners import FirstToFire, TwoIncreasePruner
 from search.report import Findings
 from search.session import cache_directory, describe, prepare, slots, study_lock

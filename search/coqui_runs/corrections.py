@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from search.coqui_log import Epoch, Log
+from search.coqui_runs.log import Epoch, Log
 
 TEXT_WEIGHT = 0.01  # GPTArgs.gpt_loss_text_ce_weight
 AGREEMENT = 0.98  # share of a log's losses that one accumulation has to explain

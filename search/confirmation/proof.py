@@ -11,13 +11,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.best_config import Audit, AuditedTrial, Confirmation, Difference, Fidelity, FullRun, Knobs
 from search.best_config import Candidate as Written
-from search.candidates import Candidate
-from search.fidelity import Curve, fidelity
+from search.confirmation.candidates import Candidate
+from search.confirmation.fidelity import Curve, fidelity
+from search.confirmation.race import METHOD, Estimate, Fit, Race, race
+from search.confirmation.verdict import sentence, verdict
 from search.noise import seed_sd
-from search.race import METHOD, Estimate, Fit, Race, race
 from search.report import Findings
 from search.settings import Settings
-from search.verdict import sentence, verdict
 
 FULL, TRUNCATED = "full", "truncated"  # lengths of a run
 

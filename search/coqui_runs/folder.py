@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search import corrections
-from search.coqui_log import Log, read_log
-from search.corrections import Accumulation, EpochLosses
+from search.coqui_runs import corrections
+from search.coqui_runs.corrections import Accumulation, EpochLosses
+from search.coqui_runs.log import Log, read_log
+from search.coqui_runs.printable import printable
 from search.errors import UserError
-from search.printable import printable
 from search.trial import Evaluation
 
 DEPTH = 3  # folders below the given one in which runs are looked for
@@ -136,7 +136,7 @@ def _state_files(folder: Path) -> list[Path]:
 def _read_file(path: Path, accumulation: int | None) -> Run:
     run = Run(path)
     if path.name.startswith("events.out.tfevents"):
-        from search.coqui_events import read_events  # tensorboard
+        from search.coqui_runs.events import read_events  # tensorboard
 
         run.log = read_events(path)
     elif path.suffix == ".csv":
@@ -169,7 +169,7 @@ def _folder_log(folder: Path) -> Log | None:
     if ranks:
         return read_log(ranks[min(ranks)])
     if any(file.name.startswith("events.out.tfevents") for file in folder.iterdir()):
-        from search.coqui_events import read_events  # tensorboard
+        from search.coqui_runs.events import read_events  # tensorboard
 
         return read_events(folder)
     return None
