@@ -30,20 +30,30 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--trials", type=int, help="Finished trials in all (default 40); the same command resumes.")
 @click.option("--workers", type=int, help="Slots; default: one a visible GPU, one on a CPU (the miniature: two).")
 @click.option("--seed", type=int, help="Of the sampler and of every run.")
+@click.option("--repeats", type=int, help="More runs of the stock recipe with other seeds, to measure the noise.")
+@click.option("--confirm", "then_confirm", is_flag=True, help="Prove the winner in full runs once the search is done.")
 @common
 @click.pass_context
-def search(context: click.Context, trials: int | None, workers: int | None, seed: int | None, **given: Any) -> None:
+def search(
+    context: click.Context,
+    trials: int | None,
+    workers: int | None,
+    seed: int | None,
+    repeats: int | None,
+    then_confirm: bool,
+    **given: Any,
+) -> None:
     """Search learning rate, weight decay, milestones and gradient clip for an XTTS-v2 fine-tune, and export the best.
 
     Without settings it searches the miniature: a small base and generated Amharic speech, on any machine.
     """
-    flags = {"study.trials": trials, "study.workers": workers, "study.seed": seed}
+    flags = {"study.trials": trials, "study.workers": workers, "study.seed": seed, "study.repeats": repeats}
     if context.invoked_subcommand is not None:
-        if any(value not in (None, ()) for value in (*flags.values(), *given.values())):
+        if any(value not in (None, (), False) for value in (*flags.values(), then_confirm, *given.values())):
             raise click.UsageError(f"options go after the command: study.py {context.invoked_subcommand} …")
         return
     settings = load_settings(given, flags)
-    from search import report, session
+    from search import best_config, report, session
     from search.view import make_view
 
     if settings.is_miniature:
@@ -60,10 +70,53 @@ def search(context: click.Context, trials: int | None, workers: int | None, seed
     if result.time_share:
         console.print(result.time_share)
     if result.path:
-        console.print(f"Exported (not confirmed at full length): {shown(result.path)}")
+        confirmed = "confirmed" if best_config.read(result.path).confirmed else "not confirmed at full length"
+        console.print(f"Exported ({confirmed}): {shown(result.path)}")
     if result.stopped:
         console.print("Stopped; the same command continues the study.")
         context.exit(130)
+    if then_confirm:
+        prove(settings, context)
+
+
+@search.command(short_help="Prove the winner: full runs with several seeds.")
+@click.option("--workers", type=int, help="Slots, as in the search.")
+@click.option("--top", type=int, help="Best trials that race the stock recipe (default 3).")
+@click.option("--seeds", type=int, help="Full runs of each config that can still win (default 3).")
+@click.option("--audit", type=int, help="Pruned trials that are finished, to see what pruning lost (default 2).")
+@common
+@click.pass_context
+def confirm(
+    context: click.Context, workers: int | None, top: int | None, seeds: int | None, audit: int | None, **given: Any
+) -> None:
+    """Run the best trials and the stock recipe at full length with several seeds, and export the winner.
+
+    The same command resumes, and may run on several machines at once.
+    """
+    flags = {"study.workers": workers, "confirm.top": top, "confirm.seeds": seeds, "confirm.audit": audit}
+    prove(load_settings(given, flags), context)
+
+
+def prove(settings: Any, context: click.Context) -> None:
+    """Confirms, shows the result, and exports what it recommends."""
+    from search import handover
+    from search.confirmation import report as confirmation_report
+    from search.confirmation import session
+    from search.view import make_view
+
+    view = make_view()
+    try:
+        result = session.confirm(settings, view)
+    finally:
+        view.close()
+    console = make_console()
+    if result.confirmation is None:
+        console.print("Stopped; study.py confirm with the same settings continues the confirmation.")
+        context.exit(130)
+    confirmation_report.show(result.confirmation, result.findings.base, console)
+    best = handover.choose(settings, None)
+    path = handover.save(best, "json", settings, None)
+    console.print(f"Exported (confirmed): {shown(path)}")
 
 
 @search.command(short_help="Show what a study has found so far.")
@@ -77,6 +130,38 @@ def status(**given: Any) -> None:
     console = make_console()
     report.show_running(findings, settings.search_space(), console)
     report.show(findings, settings.search_space(), console)
+    from search.confirmation import session
+
+    if runs := session.read(settings):
+        from search.confirmation import report as confirmation_report
+
+        found = session.result(runs, findings, settings)
+        if found:
+            confirmation_report.show(found, findings.base, console)
+        else:
+            confirmation_report.show_progress(runs, console)
+
+
+@search.command(short_help="Write the config for the full run.")
+@click.option("--trial", type=int, metavar="N", help="A completed trial; default: the confirmed config, or the best.")
+@click.option(
+    "--format", "form", type=click.Choice(["json", "coqui"]), default="json", help="coqui: for its own trainer."
+)
+@click.option("--output", help="A file, or - for the terminal; default: in the study's folder.")
+@common
+def export(trial: int | None, form: str, output: str | None, **given: Any) -> None:
+    """Write the config for the full run: best_config.json, or a config that coqui's own trainer reads."""
+    settings = load_settings(given)
+    from search import handover
+
+    best = handover.choose(settings, trial)
+    if output == "-":
+        sys.stdout.write(handover.text(best, form))
+        path = "FILE"
+    else:
+        path = shown(handover.save(best, form, settings, Path(output) if output else None))
+        print(f"Exported ({'confirmed' if best.confirmed else 'not confirmed'}): {path}")
+    print(*handover.advice(best, form, path), sep="\n", file=sys.stderr if output == "-" else sys.stdout)
 
 
 @search.command(short_help="Run a trial again in the foreground.")
@@ -97,13 +182,83 @@ def replay(number: int, **given: Any) -> None:
     print(f"{same} of {len(recorded)} recorded evaluations are the same bit for bit.")
 
 
+@search.command(short_help="Measure any run's checkpoints, and correct its logs.")
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--accumulation", type=click.IntRange(min=1), help="Of the logged run, where its log does not tell.")
+@click.option("--logs-only", is_flag=True, help="Read the logs and measure nothing.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document, for scripts.")
+@common
+def checkpoints(folder: Path, accumulation: int | None, logs_only: bool, as_json: bool, **given: Any) -> None:
+    """List the checkpoints of DIR, a run folder of coqui's trainer or of ours, with their real eval losses.
+
+    DIR may also be a folder of runs, or a log alone. Says what the logs claim, what of it is so, and which to take.
+    """
+    settings = load_settings(given)
+    from search.coqui_runs import view as checkpoints_view
+    from search.coqui_runs.folder import read
+    from search.coqui_runs.printable import printable
+
+    report = read(folder, accumulation)
+    if not logs_only:
+        from search.coqui_runs.measure import measure
+
+        measure(report, settings, lambda text: print(printable(text), file=sys.stderr, flush=True))
+    if as_json:
+        print(checkpoints_view.to_json(report))
+    else:
+        checkpoints_view.show(report, make_console())
+
+
+@search.command(short_help="Train in full with an exported config.")
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
+@click.option("--seed", type=int, help="Of the run; default: the search's.")
+@click.option("--max-gap", type=float, help="Eval / train probe above which the run stops; default: the config's.")
+@click.option("--healthy-gap", type=float, help="Below which the report calls it healthy; default: the config's.")
+@click.option("--set", "set_", metavar="SECTION.KEY=VALUE", multiple=True, help="Like data.path, where it lies here.")
+@click.pass_context
+def train(
+    context: click.Context,
+    config: Path,
+    output: Path,
+    seed: int | None,
+    max_gap: float | None,
+    healthy_gap: float | None,
+    set_: tuple[str, ...],
+) -> None:
+    """Train in full with CONFIG, a best_config.json; at the end OUTPUT/ready speaks. The same command resumes."""
+    from search import full_run
+    from search.full_run_view import make_full_run_view
+
+    flags = {"train.max_gap": max_gap, "train.healthy_gap": healthy_gap}
+    overrides = {**parsed(set_), **{k: v for k, v in flags.items() if v is not None}}
+    view = make_full_run_view()
+    try:
+        result = full_run.train(config, output, seed, overrides, view)
+    finally:
+        view.close()
+    if result is None:
+        print("Stopped; the same command continues.")
+        context.exit(130)
+    print(*result.lines(), *full_run.next_steps(output), sep="\n")
+    context.exit(1 if result.reason == "diverged" else 0)
+
+
 def load_settings(given: dict[str, Any], flags: dict[str, Any] | None = None) -> Any:
     """Settings from the file under `--set` under the named flags."""
-    from search.errors import UserError
     from search.settings import load
 
+    overrides = parsed(given["set_"])
+    named = {**(flags or {}), **{NAMED[name]: given[name] for name in NAMED}}
+    return load(given["settings"], {**overrides, **{k: v for k, v in named.items() if v is not None}})
+
+
+def parsed(entries: Sequence[str]) -> dict[str, Any]:
+    """The settings that `--set` overrides, by section.key."""
+    from search.errors import UserError
+
     overrides: dict[str, Any] = {}
-    for entry in given["set_"]:
+    for entry in entries:
         key, equals, value = entry.partition("=")
         if not equals:
             raise UserError(f"--set {entry!r} is not of the form section.key=value")
@@ -111,8 +266,7 @@ def load_settings(given: dict[str, Any], flags: dict[str, Any] | None = None) ->
             overrides[key.strip()] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
             overrides[key.strip()] = value  # a bare word is a string
-    named = {**(flags or {}), **{NAMED[name]: given[name] for name in NAMED}}
-    return load(given["settings"], {**overrides, **{k: v for k, v in named.items() if v is not None}})
+    return overrides
 
 
 def make_console() -> Any:

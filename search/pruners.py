@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import optuna
 from optuna.pruners import BasePruner
@@ -40,7 +40,10 @@ class TwoIncreasePruner(BasePruner):
                 f"TwoIncreasePruner needs a study that minimises one objective; this one has directions"
                 f" {[d.name.lower() for d in study.directions]}"
             )
-        values = [trial.intermediate_values[step] for step in sorted(trial.intermediate_values)]
+        return self.fires([trial.intermediate_values[step] for step in sorted(trial.intermediate_values)])
+
+    def fires(self, values: Sequence[float]) -> bool:
+        """Whether the last of `values`, in the order of their steps, end the run."""
         if len(values) <= self._n_increases:
             return False
         last = values[-self._n_increases - 1 :]

@@ -200,6 +200,11 @@ def load_trainee(config: GPTTrainerConfig, no_weights: Path) -> StudyModel:
     return model
 
 
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    """All weights of a base's `model.pth`, keys as `Xtts` names them, memory-mapped."""
+    return _flat(_load(path))
+
+
 def gpt_weights(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The GPT's tensors of a base's state dict, without their prefix."""
     return {k.removeprefix("gpt."): v for k, v in _flat(state).items() if k.startswith("gpt.")}

@@ -43,6 +43,10 @@ class Line:
         self._alive.set()
         return self._stop.is_set()
 
+    def stop(self) -> None:
+        """As if the supervisor had said so."""
+        self._stop.set()
+
     def say(self, kind: str, **values: Any) -> None:
         self._outbox.put({"kind": kind, **values})
 
@@ -89,6 +93,60 @@ def run_child(spec_json: str, connection: Connection) -> None:
 
         reason, record = run_trial(spec, lambda e: line.say("evaluation", **asdict(e)), line.should_stop)
         return {"reason": reason, "record": asdict(record)}
+
+    line.say("end", **_guarded(run))
+    line.close()
+
+
+def full_run_child(spec_json: str, stopping_json: str, connection: Connection) -> None:
+    """Runs a full run under its stopping rules. Says "evaluation", "step" and at last "refused" or "end".
+
+    SIGTERM, which a service manager sends to every process, ends it as a stop does: with its state saved.
+    """
+    spec = TrialSpec.from_json(spec_json)
+    _detach(Path(spec.directory) / "log.txt", spec.device)
+    line = Line(connection)
+    signal.signal(signal.SIGTERM, lambda *_: line.stop())
+
+    def run() -> dict[str, Any]:
+        from search.best_config import Stopping
+        from search.errors import UserError
+        from search.stopping import StoppingRules
+        from search.training.run import run_trial  # torch
+
+        rules = StoppingRules(Stopping.model_validate_json(stopping_json), spec.horizon)
+        try:
+            reason, record = run_trial(
+                spec,
+                lambda e: line.say("evaluation", **asdict(e)),
+                line.should_stop,
+                judge=rules,
+                stepped=lambda step: line.say("step", step=step),
+            )
+        except UserError as error:
+            line.say("refused", message=str(error))
+            return {"reason": StopReason.CRASHED}
+        return {"reason": reason, "record": asdict(record)}
+
+    line.say("end", **_guarded(run))
+    line.close()
+
+
+def ready_child(spec_json: str, report: str, connection: Connection) -> None:
+    """Makes the folder ready/ of a full run. Says "refused" or "end"."""
+    spec = TrialSpec.from_json(spec_json)
+    _detach(Path(spec.directory) / "log.txt", None)
+    line = Line(connection)
+
+    def run() -> dict[str, Any]:
+        from search.errors import UserError
+        from search.training.ready import make_ready  # torch
+
+        try:
+            make_ready(spec, Path(report))
+        except UserError as error:
+            line.say("refused", message=str(error))
+        return {"reason": StopReason.FINISHED}
 
     line.say("end", **_guarded(run))
     line.close()

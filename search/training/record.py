@@ -3,7 +3,7 @@
 import itertools
 import math
 import statistics
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import torch
@@ -51,6 +51,21 @@ class Recorder:
         self.trainable = sum(p.numel() for g in groups for p in g["params"] if p.requires_grad)
         self.decayed = sum(p.numel() for g in groups if g["weight_decay"] for p in g["params"] if p.requires_grad)
         optimizer.register_step_pre_hook(self._before_update)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was measured so far, in plain types."""
+        return {
+            "history": [list(astuple(step)) for step in self.history],
+            "micro_steps": self.micro_steps,
+            "train_seconds": self.train_seconds,
+            "evaluation_seconds": self.evaluation_seconds,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.history[:] = [Step(*values) for values in state["history"]]
+        self.micro_steps = state["micro_steps"]
+        self.train_seconds = state["train_seconds"]
+        self.evaluation_seconds = state["evaluation_seconds"]
 
     @property
     def steps(self) -> int:

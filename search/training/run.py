@@ -1,25 +1,26 @@
 """One run, from its spec to its record: what a trial's child, `replay` and the tests call."""
 
-import csv
 import json
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.tensorboard import SummaryWriter
 from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainerConfig
 
+from search.atomic import write_text
 from search.knobs import coqui_fields, precision_fields
 from search.training import base, corpus
 from search.training.batches import PreparedDataset, training_batches
 from search.training.evaluation import Evaluator
-from search.training.record import Step
+from search.training.run_files import RunFiles
+from search.training.state import RunState
 from search.training.trainer import Diverged, Stopped, StudyTrainer
 from search.trial import Evaluation, Prepared, RunRecord, StopReason, TrialSpec
 
@@ -55,39 +56,106 @@ def build(spec: TrialSpec) -> Run:
 
 
 def run_trial(
-    spec: TrialSpec, report: Callable[[Evaluation], None], should_stop: Callable[[], bool] = lambda: False
+    spec: TrialSpec,
+    report: Callable[[Evaluation], None],
+    should_stop: Callable[[], bool] = lambda: False,
+    *,
+    judge: Callable[[Sequence[Evaluation]], StopReason | None] = lambda _: None,
+    stepped: Callable[[int], None] = lambda _: None,
 ) -> tuple[StopReason, RunRecord]:
     """Trains as `spec` says, calling `report` with each evaluation, and writes the run's files into its directory.
 
-    The reason is FINISHED, DIVERGED or, once `should_stop()`, STOPPED_BY_USER; any other end is an exception.
-    On a CPU the same spec gives the same evaluations, bit by bit, whatever runs beside it.
+    The reason is FINISHED, DIVERGED, what `judge` says of the evaluations so far or, once `should_stop()`,
+    STOPPED_BY_USER; any other end is an exception. On a CPU the same spec gives the same evaluations, bit by bit,
+    whatever runs beside it. With `spec.save_seconds` the run keeps its state and goes on from there: it reports the
+    evaluations made before again, and a stop takes effect after the optimizer step. `stepped` is called with the
+    optimizer steps done: before the first one, and after each.
     """
     started = time.monotonic()
     run = build(spec)
     setup_seconds = time.monotonic() - started
-    recorder = run.trainer.recorder
     directory = Path(spec.directory)
-    with RunFiles(directory) as files:
-
-        def evaluate(step: int) -> None:
-            since = recorder.history[files.steps_written :]
-            files.write_steps(since)
-            evaluation = run.evaluator(step, started, statistics.fmean(s.loss for s in since), since[-1].lr)
-            files.write_evaluation(evaluation)
-            report(evaluation)
-
-        try:
-            run.trainer.train(run.batches, spec.horizon, spec.evaluation_steps, evaluate, should_stop)
-            reason = StopReason.FINISHED
-        except Diverged as error:
-            print(error)
-            reason = StopReason.DIVERGED
-        except Stopped:
-            reason = StopReason.STOPPED_BY_USER
-        files.write_steps(recorder.history[files.steps_written :])
-    record = recorder.record(spec.hyperparameters, spec.horizon, setup_seconds)
-    (directory / "record.json").write_text(json.dumps(asdict(record), indent=2), encoding="utf-8")
+    with ExitStack() as stack:
+        state = None
+        if spec.save_seconds is not None:
+            state = stack.enter_context(RunState(directory / "state", run.trainer, spec.save_seconds))
+        course = Course(run, state, started, report, should_stop, judge, stepped)
+        files = RunFiles(directory, run.trainer.recorder.history, course.evaluations)
+        reason = course.follow(spec, stack.enter_context(files))
+    record = run.trainer.recorder.record(spec.hyperparameters, spec.horizon, setup_seconds)
+    write_text(directory / "record.json", json.dumps(asdict(record), indent=2))
     return reason, record
+
+
+class Course:
+    """A run from where its state left it, or from its start, to its end."""
+
+    def __init__(
+        self,
+        run: Run,
+        state: RunState | None,
+        started: float,
+        report: Callable[[Evaluation], None],
+        should_stop: Callable[[], bool],
+        judge: Callable[[Sequence[Evaluation]], StopReason | None],
+        stepped: Callable[[int], None],
+    ) -> None:
+        """Restores the state, if there is one. `started` is the process's start of the run on the monotonic clock."""
+        self.evaluations: list[Evaluation] = []
+        self._run, self._state, self._started = run, state, started
+        self._report, self._should_stop, self._judge, self._stepped = report, should_stop, judge, stepped
+        if state is not None and (progress := state.restore()) is not None:
+            self.evaluations += progress.evaluations
+            self._started -= progress.seconds
+
+    def follow(self, spec: TrialSpec, files: RunFiles) -> StopReason:
+        """Why the run ended."""
+        trainer, self._files = self._run.trainer, files
+        for evaluation in self.evaluations:
+            self._report(evaluation)
+        self._stepped(trainer.recorder.steps)
+        reason = self._judge(self.evaluations)  # a rule may have fired just before the process ended
+        if reason is None:
+            # With a state, only its own look after a step may end the run: within a step nothing could be saved.
+            stop = self._should_stop if self._state is None else self._go_on
+            try:
+                trainer.train(
+                    self._run.batches, spec.horizon, spec.evaluation_steps, self._evaluate, stop, self._after_step
+                )
+                reason = StopReason.FINISHED
+            except Diverged as error:
+                print(error)
+                reason = StopReason.DIVERGED
+            except Stopped as stopped:
+                reason = stopped.reason
+        files.write_steps(trainer.recorder.history)
+        return reason
+
+    def _go_on(self) -> bool:
+        self._should_stop()  # the question is a sign of life
+        return False
+
+    def _evaluate(self, step: int) -> None:
+        history = self._run.trainer.recorder.history
+        since = history[self.evaluations[-1].step if self.evaluations else 0 :]
+        self._files.write_steps(history)
+        train_loss = statistics.fmean(s.loss for s in since)
+        evaluation = self._run.evaluator(step, self._started, train_loss, since[-1].lr)
+        self._files.write_evaluation(evaluation)
+        self.evaluations.append(evaluation)
+        self._report(evaluation)
+
+    def _after_step(self, step: int) -> None:
+        self._stepped(step)
+        evaluated = bool(self.evaluations) and self.evaluations[-1].step == step
+        reason = self._judge(self.evaluations) if evaluated else None
+        if self._state is not None:
+            if reason is None and self._should_stop():
+                reason = StopReason.STOPPED_BY_USER
+            if evaluated or reason is not None or self._state.is_due:
+                self._state.save(self.evaluations, time.monotonic() - self._started)
+        if reason is not None:
+            raise Stopped(reason)
 
 
 def run_config(spec: TrialSpec, prepared: Prepared) -> GPTTrainerConfig:
@@ -104,43 +172,3 @@ def run_config(spec: TrialSpec, prepared: Prepared) -> GPTTrainerConfig:
     # Console lines and dashboards are the study's; stock's would report at its own steps.
     config.print_step = config.plot_step = config.save_step = config.log_model_step = 2**62
     return config
-
-
-class RunFiles:
-    """evaluations.csv, steps.csv and tensorboard/ of a run, complete up to the last evaluation."""
-
-    def __init__(self, directory: Path) -> None:
-        self.steps_written = 0
-        self._evaluations = (directory / "evaluations.csv").open("w", newline="", encoding="utf-8")
-        self._steps = (directory / "steps.csv").open("w", newline="", encoding="utf-8")
-        self._tensorboard = SummaryWriter(str(directory / "tensorboard"))
-        csv.writer(self._evaluations).writerow([*(f.name for f in fields(Evaluation)), "gap"])
-        csv.writer(self._steps).writerow(["step", *(f.name for f in fields(Step))])
-
-    def __enter__(self) -> "RunFiles":
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self._evaluations.close()
-        self._steps.close()
-        self._tensorboard.close()
-
-    def write_steps(self, steps: list[Step]) -> None:
-        for step in steps:
-            self.steps_written += 1
-            _write_row(self._steps, [self.steps_written, *asdict(step).values()])
-            self._tensorboard.add_scalar("train/loss (undivided)", step.loss, self.steps_written)
-            self._tensorboard.add_scalar("train/lr", step.lr, self.steps_written)
-            self._tensorboard.add_scalar("train/gradient norm before clip", step.norm_before, self.steps_written)
-            self._tensorboard.add_scalar("train/gradient norm after clip", step.norm_after, self.steps_written)
-        self._steps.flush()
-
-    def write_evaluation(self, evaluation: Evaluation) -> None:
-        _write_row(self._evaluations, [*asdict(evaluation).values(), evaluation.gap])
-        self._evaluations.flush()
-        for name in ("mel_ce", "text_ce", "probe_mel_ce", "probe_text_ce", "gap"):
-            self._tensorboard.add_scalar(f"eval/{name}", getattr(evaluation, name), evaluation.step)
-
-
-def _write_row(file: TextIO, values: list[Any]) -> None:
-    csv.writer(file).writerow([f"{v:.8g}" if isinstance(v, float) else v for v in values])

@@ -12,6 +12,7 @@ from trainer.logging import DummyLogger
 from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainer, GPTTrainerConfig
 
 from search.training.record import NotFinite, Recorder
+from search.trial import StopReason
 
 Batch = dict[str, Any]
 
@@ -21,7 +22,11 @@ class Diverged(Exception):
 
 
 class Stopped(Exception):
-    """The run was told to stop."""
+    """The run ends before its horizon."""
+
+    def __init__(self, reason: StopReason = StopReason.STOPPED_BY_USER) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class StudyTrainer(Trainer):
@@ -70,14 +75,17 @@ class StudyTrainer(Trainer):
         evaluation_steps: list[int],
         evaluate: Callable[[int], None],
         should_stop: Callable[[], bool],
+        after_step: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Runs to `horizon` optimizer steps, calling `evaluate(step)` after each of `evaluation_steps`.
+        """Runs on to `horizon` optimizer steps, calling `evaluate(step)` after each of `evaluation_steps`.
 
-        Raises Stopped before the next batch once `should_stop()`, and Diverged; the recorder keeps what was done.
+        `after_step(step)` follows each step and its evaluation: there nothing of the run is under way, and what it
+        raises comes out. Raises Stopped before the next batch once `should_stop()`, and Diverged; the recorder keeps
+        what was done.
         """
         due = set(evaluation_steps)
         self.callbacks.on_train_epoch_start(self)
-        for step in range(1, horizon + 1):
+        for step in range(self.recorder.steps + 1, horizon + 1):
             losses = []
             for micro, batch in enumerate(itertools.islice(batches, self.grad_accum_steps)):
                 if should_stop():
@@ -97,3 +105,4 @@ class StudyTrainer(Trainer):
                 # Stock puts the whole model into training mode after an evaluation within an epoch, the DVAE included.
                 self.callbacks.on_train_epoch_start(self)
                 self.recorder.evaluation_seconds += time.monotonic() - started
+            after_step(step)

@@ -1,0 +1,156 @@
+"""How the process of a full run is followed to its end, and stopped when the user wants to."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from search.errors import UserError
+from search.full_result import FullResult
+from search.full_run_order import Order
+from search.full_run_view import FullRunView
+from search.launcher import Child
+from search.trial import Evaluation, Prepared, StopReason
+
+POLL = 0.2  # seconds between looks at the stop flag
+STOP_SECONDS = 600.0  # for an optimizer step and saving a state of 5 GB
+
+
+class Interruption:
+    """The first Ctrl-C or SIGTERM asks for a stop; the second kills the child and leaves at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.child: Child | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> "Interruption":
+        self._before = {n: signal.signal(n, self._handle) for n in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, _frame: object) -> None:
+        if self.asked:
+            if self.child is not None:
+                self.child.kill()
+            os._exit(128 + number)
+        self.asked = True
+
+
+def await_end(child: Child, interruption: Interruption, directory: Path, view: FullRunView) -> bool:
+    """Whether a child that writes files ended by itself; a stop kills it. Raises UserError for how it failed."""
+    interruption.child = child
+    try:
+        while not interruption.asked:
+            view.refresh()
+            match child.receive(POLL):
+                case {"kind": "refused", "message": text}:
+                    raise UserError(text)
+                case {"kind": "end", "error": text}:
+                    raise UserError(f"ready/ could not be made ({text}); see {directory / 'log.txt'}")
+                case {"kind": "end"}:
+                    return True
+        child.kill()
+        return False
+    except EOFError as error:
+        raise UserError(f"ready/ could not be made: {error}; see {directory / 'log.txt'}") from error
+    finally:
+        interruption.child = None
+        child.close()
+
+
+class Follower:
+    """Follows the child of a full run to its end, and asks it to stop when the user wants to."""
+
+    def __init__(
+        self, child: Child, interruption: Interruption, order: Order, prepared: Prepared, view: FullRunView
+    ) -> None:
+        self._child, self._interruption, self._order, self._prepared = child, interruption, order, prepared
+        self._view = view
+        self._evaluations: list[Evaluation] = []
+        self._begun = False
+        self._stop_sent = 0.0
+
+    def follow(self) -> FullResult | None:
+        """None once the user stopped the run. Raises UserError for an end that is no result."""
+        self._interruption.child = self._child
+        try:
+            while True:
+                self._pass_on_stop()
+                self._view.refresh()
+                message = self._child.receive(POLL)
+                if message is None:
+                    self._look_for_life()
+                elif message["kind"] == "end":
+                    return self._ended(message)
+                else:
+                    self._heard(message)
+        except EOFError as gone:
+            if self._stop_sent:
+                return None
+            raise self._failure(str(gone)) from gone
+        finally:
+            self._interruption.child = None
+            self._child.close()
+
+    def _heard(self, message: dict[str, Any]) -> None:
+        match message:
+            case {"kind": "evaluation", **values}:
+                evaluation = Evaluation(**values)
+                self._evaluations.append(evaluation)
+                if self._begun:
+                    self._view.evaluated(evaluation)
+            case {"kind": "step", "step": step} if self._begun:
+                self._view.stepped(step)
+            case {"kind": "step", "step": step}:
+                self._begin(step)
+            case {"kind": "refused", "message": text}:
+                raise UserError(text)
+
+    def _begin(self, step: int) -> None:
+        """Only now it is known whether the run goes on from a state: the evaluations before are that state's."""
+        self._begun = True
+        horizon = self._order.best.schedule.horizon
+        if step:
+            self._view.note(f"going on from step {step} of {horizon}, {len(self._evaluations)} evaluations made before")
+        self._view.begin(horizon, step, self._evaluations)
+
+    def _pass_on_stop(self) -> None:
+        if self._interruption.asked and not self._stop_sent:
+            self._view.note("stopping after this optimizer step, with the state saved (Ctrl-C again to leave at once)")
+            self._child.stop()
+            self._stop_sent = time.monotonic()
+        if self._stop_sent and time.monotonic() - self._stop_sent > STOP_SECONDS:
+            self._child.kill()
+
+    def _look_for_life(self) -> None:
+        minutes = self._order.settings.study.stall_minutes
+        if self._child.silent_seconds > 60 * minutes:
+            self._child.kill()
+            raise self._failure(f"no sign of life for {minutes:g} minutes")
+
+    def _ended(self, message: dict[str, Any]) -> FullResult | None:
+        reason = StopReason(message["reason"])
+        if reason == StopReason.STOPPED_BY_USER:
+            return None
+        if reason == StopReason.OUT_OF_MEMORY:
+            raise self._failure(f"{reason}: {message['error']}")
+        if reason == StopReason.CRASHED:
+            raise self._failure(message["error"])
+        return FullResult(
+            reason,
+            self._order.stopping,
+            self._order.best.schedule.horizon,
+            self._evaluations,
+            Evaluation(**self._prepared.base_evaluation),
+            message["record"],
+            self._order.seed,
+        )
+
+    def _failure(self, text: str) -> UserError:
+        log = self._order.directory / "log.txt"
+        return UserError(f"the run ended without a result ({text}); see {log}; the same command continues")

@@ -1,0 +1,148 @@
+"""What a full run is to train, where, and whether it may: checked before anything runs."""
+
+import fcntl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from search.best_config import BestConfig, Stopping, read
+from search.errors import UserError
+from search.fingerprint import code_digest, differences
+from search.full_result import FullResult
+from search.full_run_view import FullRunView
+from search.settings import Settings, resolve
+from search.trial import Prepared, TrialSpec
+
+OVERRIDABLE = ("data", "base", "train", "study.stall_minutes", "training.precision", "training.eval_batch_size")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be trained, and where."""
+
+    best: BestConfig
+    settings: Settings
+    stopping: Stopping
+    seed: int
+    directory: Path
+
+    def spec(self, prepared: str, device: str | None) -> TrialSpec:
+        """As the confirmation's, but for the state that it keeps."""
+        schedule, training = self.best.schedule, self.settings.training
+        return TrialSpec(
+            study=self.best.study,
+            number=0,
+            hyperparameters=self.best.point,
+            seed=self.seed,
+            horizon=schedule.horizon,
+            evaluation_steps=schedule.evaluation_steps,
+            batch_size=schedule.batch_size,
+            accumulation=schedule.accumulation,
+            eval_batch_size=training.eval_batch_size,
+            precision=training.precision,
+            prepared=prepared,
+            directory=str(self.directory),
+            save_seconds=60 * self.settings.train.save_minutes,
+            device=device,
+        )
+
+
+def make_order(config: Path, output: Path, seed: int | None, overrides: Mapping[str, Any]) -> Order:
+    """Reads the config and resolves its settings for this machine. Raises UserError."""
+    best = read(config)
+    for key in overrides:
+        if not any(key == name or key.startswith(f"{name}.") for name in OVERRIDABLE):
+            raise UserError(
+                f"--set {key}: a full run takes this from {config.name}; what can be set is {', '.join(OVERRIDABLE)}"
+            )
+    if seed is not None and not 0 <= seed < 2**31:
+        raise UserError(f"--seed is {seed}; it must be a whole number from 0 to {2**31 - 1}")
+    # The point is chosen: the space, which may be a file that this machine lacks, says no more.
+    given = {name: section for name, section in best.settings.items() if name != "space"}
+    try:
+        settings = resolve(given, overrides, config)
+    except UserError as error:
+        where = "; give --set data.path=… or --set base.path=… where it lies elsewhere on this machine"
+        raise UserError(f"{error}{where if 'not a folder' in str(error) else ''}") from error
+    rules = {k: v for k in ("max_gap", "healthy_gap") if (v := overrides.get(f"train.{k}")) is not None}
+    stopping = best.stopping.model_copy(update={k: float(v) for k, v in rules.items()})
+    return Order(best, settings, stopping, best.provenance.seed if seed is None else seed, output.absolute())
+
+
+def finished(order: Order) -> FullResult | None:
+    """The result that is there, if the run ended under the same rules."""
+    result = FullResult.load(order.directory / "result.json")
+    return result if result and result.stopping == order.stopping else None
+
+
+@contextmanager
+def own_folder(order: Order) -> Iterator[None]:
+    """The run's folder, for this process alone; the kernel frees it whatever ends the process. Raises UserError."""
+    directory = order.directory
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        first = {".lock", "best_config.json"}  # that a run writes before its spec.json
+        strange = not (directory / "spec.json").exists() and {p.name for p in directory.iterdir()} - first
+        file = None if strange else open(directory / ".lock", "a", encoding="utf-8")  # noqa: SIM115
+    except OSError as error:
+        raise UserError(f"--output {directory} cannot be written to ({error.strerror}); name another folder") from error
+    if file is None:
+        raise UserError(f"--output {directory} holds files that are not of a full run; name a new folder")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"--output {directory} is being trained in by another process; wait for its end") from error
+        refuse_other(order)
+        yield
+
+
+def refuse_other(order: Order) -> None:
+    """Raises UserError when the folder holds the run of another config, seed or data."""
+    path = order.directory / "spec.json"
+    if not path.exists():
+        return
+    try:
+        there = TrialSpec.from_json(path.read_text(encoding="utf-8"))
+        data = read(order.directory / "best_config.json").provenance.fingerprint
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise UserError(f"{path} and best_config.json beside it cannot be read: {error}; name a new folder") from error
+    # Where the run's inputs lie, and on which device it runs, may change.
+    here = order.spec(there.prepared, there.device)
+    here = replace(here, directory=there.directory, save_seconds=there.save_seconds)
+    lines = differences(_comparable(there, data), _comparable(here, order.best.provenance.fingerprint))
+    if lines:
+        raise UserError(f"--output {order.directory} holds another run; name a new folder, or train that one on", lines)
+
+
+def _comparable(spec: TrialSpec, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    content = asdict(spec)
+    return {**content.pop("hyperparameters"), **content, **{k: fingerprint.get(k) for k in ("data", "base")}}
+
+
+def verify(order: Order, prepared: Prepared, view: FullRunView) -> None:
+    """Raises UserError unless data and base are the search's; other code or libraries are worth a warning."""
+    here = {
+        "data": prepared.data_fingerprint,
+        "training clips": prepared.train_clips,
+        "eval clips": prepared.eval_clips,
+        "base": prepared.base_fingerprint,
+        "conditioning_seconds": list(order.settings.conditioning_seconds),
+        "seed": order.settings.study.seed,
+    }
+    there = order.best.provenance.fingerprint
+    if lines := differences({k: there.get(k) for k in here}, here):
+        raise UserError(
+            f"study {order.best.study!r} searched on other data, or from another base, than this machine has; name the"
+            " right ones by --set data.path=… and --set base.path=…, or search on these",
+            lines,
+        )
+    versions = {f"versions.{k}": v for k, v in prepared.versions.items() if k != "python"}
+    lines = differences(
+        {k: v for k, v in there.items() if k == "code" or k.startswith("versions.")},
+        {"code": code_digest(), **versions},
+    )
+    if lines:
+        view.note(f"warning: not what the search ran with, so numbers may differ: {'; '.join(lines)}")

@@ -1,0 +1,155 @@
+"""The state of a run on disk: `last.pth`, from which it goes on bit for bit, and `best.pth`, its best weights.
+
+Each is there at most once, whole or not at all. `last.pth` is written first: a best evaluation is always of the step
+whose state was just saved, so that a `best.pth` that is behind can be made again from `last.pth`.
+"""
+
+import fcntl
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+
+from search.errors import UserError
+from search.training.tensor_file import read_tensors, write_tensors
+from search.training.trainer import StudyTrainer
+from search.trial import Evaluation
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a saved run had come."""
+
+    evaluations: list[Evaluation]
+    seconds: float  # of the run, without the time in which it was not running
+
+
+class RunState:
+    """Saves the run of `trainer` into `directory` and restores it from there. One process at a time."""
+
+    def __init__(self, directory: Path, trainer: StudyTrainer, save_seconds: float) -> None:
+        """Waits while another process, of a run whose end has not reached it yet, holds the folder."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(directory / ".lock")
+        self.last, self.best = directory / "last.pth", directory / "best.pth"
+        for left in directory.glob(".*.pth.*"):  # by a process that was killed while it wrote
+            left.unlink()
+        self._trainer = trainer
+        self._save_seconds = save_seconds
+        self._saved = time.monotonic()
+        self._best_step: int | None = None
+
+    def __enter__(self) -> "RunState":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._lock.close()
+
+    @property
+    def is_due(self) -> bool:
+        return time.monotonic() - self._saved >= self._save_seconds
+
+    def save(self, evaluations: Sequence[Evaluation], seconds: float) -> None:
+        """Raises UserError when the disk is full; the states before are still there."""
+        started = time.monotonic()
+        recorder = self._trainer.recorder
+        content = {
+            "version": VERSION,
+            "step": recorder.steps,
+            "seconds": seconds,
+            "evaluations": [asdict(e) for e in evaluations],
+            "recorder": recorder.state_dict(),
+            "model": self._gpt.state_dict(),
+            "optimizer": self._trainer.optimizer[0].state_dict(),
+            "scheduler": _state(self._trainer.scheduler[0]),
+            "scaler": _state(self._trainer.scaler),
+            "random": random_state(),
+        }
+        write_tensors(content, self.last)
+        self._save_best(evaluations)
+        self._saved = time.monotonic()
+        print(f"saved the state of step {recorder.steps} in {self._saved - started:.1f} s", flush=True)
+
+    def restore(self) -> Progress | None:
+        """Puts model, optimizer and random state where `last.pth` left them; None when there is none."""
+        if not self.last.exists():
+            return None
+        content = read_tensors(self.last)
+        self._gpt.load_state_dict(content["model"])
+        optimizer = self._trainer.optimizer[0]
+        optimizer.load_state_dict(content["optimizer"])
+        # On a CPU the moments would stay in the mapped file, which keeps its space on the disk when it is replaced.
+        for state in optimizer.state.values():
+            state.update({k: v.clone() for k, v in state.items() if isinstance(v, torch.Tensor)})
+        for part, state in (
+            (self._trainer.scheduler[0], content["scheduler"]),
+            (self._trainer.scaler, content["scaler"]),
+        ):
+            if part is not None:
+                part.load_state_dict(state)
+        self._trainer.recorder.load_state_dict(content["recorder"])
+        evaluations = [Evaluation(**e) for e in content["evaluations"]]
+        self._best_step = read_tensors(self.best)["step"] if self.best.exists() else None
+        self._save_best(evaluations)
+        restore_random_state(content["random"])
+        return Progress(evaluations, content["seconds"])
+
+    @property
+    def _gpt(self) -> torch.nn.Module:
+        """All that is trained."""
+        gpt: torch.nn.Module = self._trainer.model.xtts.gpt
+        return gpt
+
+    def _save_best(self, evaluations: Sequence[Evaluation]) -> None:
+        best = best_of(evaluations)
+        if best is None or best.step == self._best_step:
+            return
+        if best.step != self._trainer.recorder.steps:
+            raise UserError(
+                f"{self.best} is of step {self._best_step}, and the best evaluation of step {best.step}, whose weights"
+                " are in no file any more; start the run again in a new folder"
+            )
+        write_tensors({"step": best.step, "evaluation": asdict(best), "model": self._gpt.state_dict()}, self.best)
+        self._best_step = best.step
+
+
+def best_of(evaluations: Sequence[Evaluation]) -> Evaluation | None:
+    """The lowest finite evaluation, the earliest of equals; None without one."""
+    return min((e for e in evaluations if e.is_finite), key=lambda e: e.mel_ce, default=None)
+
+
+def random_state() -> dict[str, Any]:
+    """Of every generator that a run draws from, in plain types and tensors, which `weights_only` loads."""
+    name, keys, position, has_gauss, gauss = np.random.get_state()
+    return {
+        "python": random.getstate(),
+        "numpy": [name, [int(key) for key in keys], position, has_gauss, gauss],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all(),
+    }
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    random.setstate(state["python"])
+    name, keys, position, has_gauss, gauss = state["numpy"]
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, gauss))
+    torch.set_rng_state(state["torch"])
+    torch.cuda.set_rng_state_all(state["cuda"][: torch.cuda.device_count()])
+
+
+def _state(part: Any) -> dict[str, Any] | None:
+    return None if part is None else part.state_dict()
+
+
+def _locked(path: Path) -> IO[str]:
+    """The open file, locked until it is closed or its process ends."""
+    file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (held as long as the state is)
+    fcntl.flock(file, fcntl.LOCK_EX)
+    return file

@@ -1,0 +1,352 @@
+"""`study.py train`: from a config to a model, whatever kills it meanwhile."""
+
+import fcntl
+import io
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from rich.console import Console
+
+from search import full_run, full_run_order
+from search.best_config import Stopping
+from search.errors import UserError
+from search.full_result import READY, FullResult, is_ready
+from search.full_run_view import LiveFullRunView, PlainFullRunView
+from search.launcher import Child, Launcher
+from search.stopping import StoppingRules
+from search.training.run import run_trial
+from search.training.tensor_file import read_tensors
+from search.trial import Evaluation, Prepared, StopReason, TrialSpec
+from tests.conftest import ROOT, wait_until
+from tests.full_runs import losses, write_config
+
+Train = Callable[..., FullResult | None]
+
+
+@pytest.fixture(scope="module")
+def train(prepared: Prepared) -> Iterator[Train]:
+    """A full run whose driver is this process, and whose run is another; the data is prepared."""
+
+    def train(config: Path, output: Path, seed: int | None = None, **overrides: Any) -> FullResult | None:
+        given = {name.replace("__", "."): value for name, value in overrides.items()}
+        return full_run.train(config, output, seed, given, PlainFullRunView())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(full_run, "prepare", lambda *_: prepared)
+        yield train
+
+
+@dataclass(frozen=True)
+class Done:
+    """A run that ended."""
+
+    config: Path
+    output: Path
+    result: FullResult
+    states: int  # files of a model's size that its folder held at once
+    text: str  # that was printed
+
+
+@pytest.fixture(scope="module")
+def done(train: Train, prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """Best at step 3 of 8, and ended at 5."""
+    folder = tmp_path_factory.mktemp("done")
+    config = write_config(folder / "best_config.json", prepared, 8, 8, lr=1.2e-3, n_increases=2)
+    ended, text = threading.Event(), io.StringIO()
+    most = 0
+
+    def watch() -> None:
+        nonlocal most
+        while not ended.wait(0.02):
+            with suppress(FileNotFoundError):  # a folder that took its name meanwhile
+                most = max(most, len([f for f in (folder / "out").rglob("*.pth*") if f.is_file()]))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        with redirect_stdout(text):
+            result = train(config, folder / "out")
+    finally:
+        ended.set()
+        watcher.join()
+    assert result is not None
+    return Done(config, folder / "out", result, most, text.getvalue())
+
+
+def evaluation(step: int, mel_ce: float, probe: float = 1.0) -> Evaluation:
+    return Evaluation(step, mel_ce, 1.0, probe, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([], None),
+        ([3.0, 2.0], None),
+        ([2.0, 2.1], None),
+        ([2.0, 2.1, 2.2], StopReason.TWO_INCREASES),
+        ([2.0, 2.1, 2.0, 2.1], None),
+        ([2.0, 2.1, 2.14], None),  # a rise of less than min_delta is none
+        ([2.0, 3.1], StopReason.GAP),
+        ([2.0, 3.0], None),  # above max_gap, not at it
+        ([2.0, 3.1, 3.2], StopReason.TWO_INCREASES),
+        ([2.0, float("nan")], StopReason.DIVERGED),
+        ([2.0, 2.1, 2.2, 2.3], None),  # the fourth is at the horizon
+    ],
+)
+def test_stopping_rules(values: list[float], expected: StopReason | None) -> None:
+    rules = StoppingRules(Stopping(n_increases=2, min_delta=0.05, max_gap=3.0, healthy_gap=1.3), horizon=40)
+    assert rules([evaluation(10 * i, value) for i, value in enumerate(values, 1)]) == expected
+
+
+def test_the_two_increase_rule_can_be_off() -> None:
+    rules = StoppingRules(Stopping(n_increases=None, min_delta=0, max_gap=3.0, healthy_gap=1.3), horizon=40)
+    assert rules([evaluation(i, 2.0 + i / 10) for i in range(1, 9)]) is None
+
+
+def test_a_full_run_is_the_confirmations_run(done: Done, tmp_path: Path) -> None:
+    """Of the same spec, without a state: rates, evaluations and the chosen step are the same bit for bit."""
+    plain: list[Evaluation] = []
+    spec = TrialSpec.from_json((done.output / "spec.json").read_text())
+    run_trial(replace(spec, horizon=5, directory=str(tmp_path), save_seconds=None), plain.append)
+    assert losses(done.result.evaluations) == losses(plain)
+    assert (done.output / "steps.csv").read_text() == (tmp_path / "steps.csv").read_text()
+    assert (done.result.reason, done.result.record["steps"]) == (StopReason.TWO_INCREASES, 5)
+    assert done.result.best == min(done.result.evaluations, key=lambda e: e.mel_ce)
+    assert done.result.best.step == 3
+
+
+def test_a_full_run_keeps_two_states_and_ends_in_a_model(done: Done) -> None:
+    assert 2 <= done.states <= 3  # the best and the last, and one that is being written
+    assert {"state", "ready", "result.json", "tensorboard"} <= {file.name for file in done.output.iterdir()}
+    assert {file.name for file in (done.output / "state").iterdir()} == {".lock", "best.pth", "last.pth"}
+    assert is_ready(done.output / "ready")
+    best, last = (read_tensors(done.output / "state" / f"{name}.pth")["model"] for name in ("best", "last"))
+    model = read_tensors(done.output / "ready" / "model.pth")["model"]
+    assert all(torch.equal(model[f"gpt.{name}"], value) for name, value in best.items())
+    assert not all(torch.equal(last[name], value) for name, value in best.items())
+    assert "warning: Not confirmed: trial 3" in done.text
+    assert re.search(r"step 3/8  eval 2\.\d{4} .* \(best so far\)  about \d+ s left", done.text)
+    lines = done.result.lines()
+    assert "ended at step 5 of 8: the evaluation rose 2 times in a row" in lines[0]
+    assert lines[1].startswith("Best: step 3, eval 2.") and "healthy, below 1.3" in lines[1]
+
+
+def test_the_same_command_makes_only_what_is_missing(done: Done, train: Train) -> None:
+    made = {file: file.stat().st_mtime_ns for file in done.output.rglob("*")}
+    assert train(done.config, done.output) == done.result
+    assert {file: file.stat().st_mtime_ns for file in done.output.rglob("*")} == made
+    (done.output / "ready" / "vocab.json").unlink()
+    assert train(done.config, done.output) == done.result
+    assert all((done.output / "ready" / name).is_file() for name in READY)
+
+
+def test_the_report_answers_first_and_escapes(done: Done, prepared: Prepared) -> None:
+    page = (done.output / "training_report.html").read_text(encoding="utf-8")
+    assert page == (done.output / "ready" / "training_report.html").read_text(encoding="utf-8")
+    answer = page[page.index('class="answer"') : page.index("<h2>")]
+    for part in ("Step 3 is the best", "rose 2 times in a row", "healthy, below 1.3", "Not confirmed: trial 3"):
+        assert part in answer, part
+    assert "&lt;b&gt;" in page and "<b>" not in page
+    assert page.count("<svg") == 2 and "nats per audio token" in page
+    assert not re.findall(r'(?:src|href)="http', page.replace('xlink:href="http', ""))
+    assert "did not act" in page  # weight decay, in so few steps
+    assert prepared.data_fingerprint in page
+
+
+def test_the_gap_ends_a_run_and_another_rule_takes_it_on(train: Train, prepared: Prepared, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "best_config.json", prepared, 4, 4, max_gap=1.02, healthy_gap=1.01)
+    output = tmp_path / "out"
+    result = train(config, output)
+    assert result is not None and (result.reason, result.record["steps"]) == (StopReason.GAP, 1)
+    result = train(config, output, train__max_gap=50)
+    assert result is not None and (result.reason, result.record["steps"]) == (StopReason.FINISHED, 4)
+    assert result.best is not None
+    assert FullResult.load(output / "result.json") == result
+    assert f"Step {result.best.step} is the best" in (output / "ready" / "training_report.html").read_text()
+
+
+class Killer:
+    """Ends the child, or this process's run, `seconds` after the child has taken its first step."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, output: Path) -> None:
+        self.how: tuple[str, int, float] | None = None
+        start = Launcher.start
+
+        def started(launcher: Launcher, target: Any, *arguments: Any) -> Child:
+            child = start(launcher, target, *arguments)
+            if target is full_run.full_run_child and self.how:
+                threading.Thread(target=self._kill, args=(child.pid, *self.how), daemon=True).start()
+            return child
+
+        monkeypatch.setattr(Launcher, "start", started)
+        self._log = output / "log.txt"
+
+    def _kill(self, child: int, whom: str, number: int, seconds: float) -> None:
+        wait_until(lambda: "Model has" in self._after(child), what="the child's model")
+        time.sleep(seconds)
+        with suppress(ProcessLookupError):
+            os.kill(child if whom == "child" else os.getpid(), number)
+
+    def _after(self, child: int) -> str:
+        return self._log.read_text().rpartition(f"process {child} started")[2] if self._log.exists() else ""
+
+
+def test_five_kills_change_nothing(
+    train: Train, prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At random moments, which the seed does not fix: the run is quicker or slower on other machines."""
+    config = write_config(tmp_path / "best_config.json", prepared, 24, 4)
+    output = tmp_path / "out"
+    killer = Killer(monkeypatch, output)
+    moments = random.Random()
+    for whom, number in (
+        ("child", signal.SIGKILL), ("child", signal.SIGTERM), ("run", signal.SIGTERM), ("child", signal.SIGKILL),
+        ("run", signal.SIGINT),
+    ):  # fmt: skip
+        killer.how = whom, number, moments.uniform(0.2, 0.9)
+        if number == signal.SIGKILL:
+            with pytest.raises(UserError, match="the same command continues"):
+                train(config, output, train__save_minutes=1e-6)
+        else:
+            assert train(config, output, train__save_minutes=1e-6) is None
+    killer.how = None
+    result = train(config, output)
+    assert result is not None
+
+    (tmp_path / "plain").mkdir()
+    plain: list[Evaluation] = []
+    spec = TrialSpec.from_json((output / "spec.json").read_text())
+    run_trial(replace(spec, directory=str(tmp_path / "plain"), save_seconds=None), plain.append)
+    assert losses(result.evaluations) == losses(plain)
+    assert (output / "steps.csv").read_text() == (tmp_path / "plain" / "steps.csv").read_text()
+    assert is_ready(output / "ready")
+    assert not list(output.rglob(".*.pth.*"))
+
+
+@pytest.mark.usefixtures("train")
+def test_a_run_whose_command_is_killed_ends_and_goes_on(prepared: Prepared, cache: Path, tmp_path: Path) -> None:
+    """kill -9 of `study.py train` itself: its child goes away, and the folder is free for the next."""
+    config = write_config(tmp_path / "best_config.json", prepared, 40, 20)
+    output = tmp_path / "out"
+    command = [sys.executable, str(ROOT / "study.py"), "train", str(config), "--output", str(output)]
+    environment = {**os.environ, "XTTS_STUDY_CACHE": str(cache)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        wait_until(lambda: (output / "state" / "last.pth").exists() or process.poll() is not None, 60, "a saved state")
+        process.kill()
+        text = process.stdout.read().decode() if process.stdout else ""
+    found = re.findall(r"process (\d+) started", (output / "log.txt").read_text())
+    assert len(found) == 1, text
+    wait_until(lambda: not psutil.pid_exists(int(found[0])), what="the child's end")
+    assert not (output / "result.json").exists()
+    told: list[str] = []
+    view = PlainFullRunView()
+    view.note = told.append  # type: ignore[method-assign]
+    result = full_run.train(config, output, None, {"train.max_gap": 1.0001, "train.healthy_gap": 1.00001}, view)
+    assert result is not None and result.reason == StopReason.GAP  # soon, so that the test ends
+    assert any(re.match(r"going on from step \d+ of 40, \d+ evaluations made before", text) for text in told)
+
+
+def test_the_live_view_shows_evaluations_above_a_bar_with_the_time_left() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=100, color_system=None)
+    view = LiveFullRunView(console)
+    view.status("loading torch and TTS")
+    view.begin(40, 10, [evaluation(10, 2.5)])
+    for step, value in ((20, 2.4), (30, 2.6)):
+        view.stepped(step)
+        view.evaluated(evaluation(step, value))
+    view.refresh()
+    view.close()
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "loading torch and TTS" in shown
+    assert "step 20/40  eval 2.4000  text 1.000  probe 1.0000  gap 2.40" in shown
+    last = next(line for line in reversed(shown.splitlines()) if "step 30/40 " in line and "━" in line)
+    assert "best 2.4000 at step 20" in last and re.search(r"about \d+ s left", last)
+
+
+# Refusals
+
+
+def test_what_a_folder_holds_is_not_mixed_with_another_run(
+    done: Done, train: Train, prepared: Prepared, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="holds another run") as info:
+        train(done.config, done.output, seed=7)
+    assert info.value.details == ("seed: 1 there, 7 here",)
+    with pytest.raises(UserError, match="holds another run") as info:
+        train(write_config(tmp_path / "other.json", prepared, 8, 8, lr=1e-5, n_increases=2), done.output)
+    assert info.value.details == ("lr: 0.0012 there, 1e-05 here",)
+    (tmp_path / "strange").mkdir()
+    (tmp_path / "strange" / "thesis.txt").touch()
+    with pytest.raises(UserError, match="holds files that are not of a full run; name a new folder"):
+        train(done.config, tmp_path / "strange")
+    assert [file.name for file in (tmp_path / "strange").iterdir()] == ["thesis.txt"]
+    with open(done.output / ".lock", "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="is being trained in by another process"):
+            train(done.config, done.output)
+
+
+@pytest.mark.parametrize("changed", ["data", "base"])
+def test_other_data_or_another_base_is_refused_with_both_values(
+    train: Train, prepared: Prepared, tmp_path: Path, changed: str
+) -> None:
+    config = write_config(tmp_path / "best_config.json", prepared)
+    content = json.loads(config.read_text())
+    there, content["provenance"]["fingerprint"][changed] = content["provenance"]["fingerprint"][changed], "0123"
+    config.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"--set data\.path=.* and --set base\.path=") as info:
+        train(config, tmp_path / "out")
+    assert [line.split(" (")[0] for line in info.value.details] == [f"{changed}: 0123 there, {there} here"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_code_is_a_warning(prepared: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = write_config(tmp_path / "best_config.json", prepared)
+    content = json.loads(config.read_text())
+    content["provenance"]["fingerprint"] |= {"code": "0123", "versions.torch": "1.0"}
+    config.write_text(json.dumps(content))
+    order = full_run_order.make_order(config, tmp_path / "out", None, {})
+    full_run_order.verify(order, prepared, PlainFullRunView())
+    line = capsys.readouterr().out
+    assert line.count("\n") == 1 and "code: 0123 there" in line and "versions.torch: 1.0 there" in line
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ({"training.batch_size": 4}, "--set training.batch_size: a full run takes this from best_config.json"),
+        ({"data.path": "/nowhere"}, r"data.path is /nowhere, .*; give --set data.path=… or --set base.path=…"),
+        ({"train.max_gap": 0.5}, "train.max_gap is 0.5"),
+        ({"base.nonsense": 1}, "unknown key base.nonsense"),
+    ],
+)
+def test_what_cannot_be_set_is_refused(
+    prepared: Prepared, tmp_path: Path, overrides: dict[str, Any], expected: str
+) -> None:
+    config = write_config(tmp_path / "best_config.json", prepared)
+    with pytest.raises(UserError, match=expected):
+        full_run_order.make_order(config, tmp_path / "out", None, overrides)
+
+
+def test_a_run_that_diverges_at_once_has_no_model(train: Train, prepared: Prepared, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "best_config.json", prepared, 40, 2, lr=1e18)
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"diverged after \d+ optimizer steps, before its first evaluation"):
+            train(config, tmp_path / "out")
+    assert "has no model" in (tmp_path / "out" / "training_report.html").read_text()
+    assert not (tmp_path / "out" / "ready").exists()

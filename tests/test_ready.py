@@ -1,0 +1,129 @@
+"""The folder ready/: stock `Xtts` loads it and speaks."""
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from TTS.tts.configs.xtts_config import XttsConfig
+from TTS.tts.models.xtts import Xtts
+
+from search.full_result import is_ready
+from search.training import speak
+from search.training.corpus import Clip
+from search.training.ready import make_ready, model_weights, references
+from search.training.run import run_trial
+from search.training.tensor_file import read_tensors
+from search.training.tokenizer import Tokenizer
+from search.trial import Prepared, TrialSpec
+
+
+@pytest.fixture(scope="module")
+def ready(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Of a run of two steps."""
+    from tests.conftest import make_spec
+
+    make: Callable[..., TrialSpec] = make_spec.__wrapped__(prepared, tmp_path_factory.mktemp("ready"))
+    spec = make(2, 1, save_seconds=1e9)
+    run_trial(spec, lambda _: None)
+    directory = Path(spec.directory)
+    (directory / "training_report.html").write_text("<!doctype html>")
+    (directory / ".ready.killed").mkdir()
+    yield make_ready(spec, directory / "training_report.html")
+    assert not list(directory.glob(".ready.*"))
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def stock(folder: Path) -> Xtts:
+    """As coqui's documentation loads a model."""
+    config = XttsConfig()
+    config.load_json(str(folder / "config.json"))
+    model = Xtts.init_from_config(config)
+    model.load_checkpoint(config, checkpoint_dir=str(folder), use_deepspeed=False)
+    return model
+
+
+def plausible(wav: np.ndarray, rate: int) -> bool:
+    return bool(np.isfinite(wav).all()) and 0.2 < len(wav) / rate < 30 and float(np.abs(wav).max()) > 0
+
+
+def test_stock_xtts_loads_it_and_speaks(ready: Path) -> None:
+    assert is_ready(ready)
+    before = digest(ready / "model.pth")
+    model = stock(ready)
+    torch.manual_seed(1)
+    made = model.synthesize("Hello there.", speaker_wav=str(ready / "reference" / "1.wav"), language="en")
+    assert plausible(made["wav"], model.config.audio.output_sample_rate)
+    assert digest(ready / "model.pth") == before
+
+
+def test_the_weights_are_the_best_states_and_otherwise_the_bases(ready: Path, prepared: Prepared) -> None:
+    found = read_tensors(ready / "model.pth")
+    best = read_tensors(ready.parent / "state" / "best.pth")["model"]
+    source = Path(prepared.coqui_config["model_args"]["xtts_checkpoint"]).parent
+    base = read_tensors(source / "model.pth")["model"]
+    assert found.keys() == {"model"}
+    assert found["model"].keys() == base.keys()
+    for name, value in found["model"].items():
+        expected = best[name.removeprefix("gpt.")] if name.startswith("gpt.") else base[name]
+        assert torch.equal(value, expected), name
+    assert any(not torch.equal(v, base[f"gpt.{k}"]) for k, v in best.items())
+    assert torch.equal(found["model"]["mel_stats"], torch.load(source / "mel_stats.pth", weights_only=True))
+
+
+def test_mel_statistics_are_those_of_training_and_old_copies_are_left_out(tmp_path: Path) -> None:
+    """A base's `mel_stats` may be what the class fills in; a first XTTS has the GPT twice."""
+    theirs = {"gpt.a": 1.0, "gpt.gpt_inference.a": 1.0, "mel_stats": 1.0, "hifigan_decoder.w": 5.0}
+    torch.save({"model": {k: torch.tensor([v]) for k, v in theirs.items()}}, tmp_path / "model.pth")
+    torch.save(torch.tensor([3.0]), tmp_path / "mel_stats.pth")
+    made = {k: v.item() for k, v in model_weights(tmp_path, {"a": torch.tensor([2.0])}).items()}
+    assert made == {"gpt.a": 2.0, "mel_stats": 3.0, "hifigan_decoder.w": 5.0}
+    with pytest.raises(AssertionError, match=r"lacks \['gpt.a'\]"):
+        model_weights(tmp_path, {"b": torch.tensor([2.0])})
+
+
+def test_no_path_of_this_machine_is_in_it(ready: Path, cache: Path) -> None:
+    for name in ("config.json", "speak.py", "vocab.json"):
+        text = (ready / name).read_text(encoding="utf-8")
+        assert str(cache) not in text and str(ready.parent) not in text
+    config = XttsConfig()
+    config.load_json(str(ready / "config.json"))
+    assert config.languages == ["en", "am"]
+
+
+def test_the_script_speaks_a_language_that_stock_refuses(ready: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(ready / "speak.py"), "ሰላም ለዓለም", "--language", "am"]
+    command += ["--reference", "reference/1.wav", "--output", str(tmp_path / "out.wav"), "--seed", "1"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin"})
+    assert done.returncode == 0, done.stderr
+    wav, rate = soundfile.read(tmp_path / "out.wav")
+    assert plausible(wav, rate)
+
+
+@pytest.mark.parametrize(
+    ("text", "language"), [("ሰላም  ለዓለም\n።", "am"), ("e\u0301A", "am-et"), ("Dr. Who owes $20", "en")]
+)
+def test_the_script_tokenises_as_the_training_did(ready: Path, text: str, language: str) -> None:
+    vocabulary = str(ready / "vocab.json")
+    assert speak.Tokenizer(vocabulary).encode(text, language) == Tokenizer(vocabulary).encode(text, language)
+
+
+def test_references_are_long_clips_of_the_speakers_in_turn() -> None:
+    rate = 10
+
+    def clip(name: str, speaker: str, seconds: float) -> Clip:
+        return Clip(name, "", speaker, "en", [], 0, int(seconds * rate), 0, 0)
+
+    one = [clip("a", "x", 3), clip("b", "x", 11), clip("c", "x", 12.5)]
+    two = [clip("d", "y", 20), clip("e", "y", 30)]
+    assert [c.audio_file for c in references(one + two, rate)] == ["b", "e", "a"]
+    assert [c.audio_file for c in references(one, rate)] == ["b", "a", "c"]
+    assert [c.audio_file for c in references(two, rate)] == ["e", "d"]

@@ -1,0 +1,274 @@
+"""A run that keeps its state goes on bit for bit, wherever it ended."""
+
+import errno
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from search.errors import UserError
+from search.training import state as state_module
+from search.training import tensor_file
+from search.training.run import run_trial
+from search.training.tensor_file import read_tensors
+from search.trial import Evaluation, RunRecord, StopReason, TrialSpec
+from tests.full_runs import losses
+
+Make = Callable[..., TrialSpec]
+HORIZON, EVALUATIONS = 8, 2  # at steps 4 and 8; the rate falls after 2 and 7, which no counter from 0 would give
+KNOBS: dict[str, Any] = {"milestones": (0.25, 0.875), "gamma": 0.5, "clip_norm": 2.0, "weight_decay": 0.5}
+NEVER = 1e9  # seconds
+ALWAYS = 1e-9
+
+
+class Died(Exception):
+    """The process of a run, for a test within one process: nothing of the run gets to say anything more."""
+
+
+@dataclass
+class Watched:
+    """A run with what it reported."""
+
+    spec: TrialSpec
+    evaluations: list[Evaluation] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)  # as told, from where the run went on
+    record: RunRecord | None = None
+
+    def go(self, stop_at: int | None = None, die_at: int | None = None) -> StopReason:
+        self.evaluations.clear()
+        self.steps.clear()
+
+        def stepped(step: int) -> None:
+            self.steps.append(step)
+            if step == die_at:
+                raise Died
+
+        def should_stop() -> bool:
+            return stop_at is not None and self.steps[-1] >= stop_at
+
+        reason, self.record = run_trial(self.spec, self.evaluations.append, should_stop, stepped=stepped)
+        return reason
+
+    @property
+    def state(self) -> Path:
+        return Path(self.spec.directory) / "state"
+
+    @property
+    def steps_csv(self) -> str:
+        return (Path(self.spec.directory) / "steps.csv").read_text()
+
+    def weights(self, name: str = "last.pth") -> dict[str, torch.Tensor]:
+        model: dict[str, torch.Tensor] = read_tensors(self.state / name)["model"]
+        return model
+
+
+@pytest.fixture(scope="module")
+def reference(prepared: Any, tmp_path_factory: pytest.TempPathFactory) -> Watched:
+    """The run in one piece, which keeps no state until its horizon."""
+    from tests.conftest import make_spec
+
+    make = make_spec.__wrapped__(prepared, tmp_path_factory.mktemp("reference"))
+    run = Watched(make(HORIZON, EVALUATIONS, save_seconds=NEVER, **KNOBS))
+    run.go()
+    return run
+
+
+def assert_equal(run: Watched, reference: Watched) -> None:
+    """The same losses, rates, gradient norms, evaluations and weights, bit for bit."""
+    assert run.steps_csv == reference.steps_csv
+    assert losses(run.evaluations) == losses(reference.evaluations)
+    assert run.record is not None and reference.record is not None
+    assert replace(run.record, setup_seconds=0, train_seconds=0, evaluation_seconds=0) == replace(
+        reference.record, setup_seconds=0, train_seconds=0, evaluation_seconds=0
+    )
+    for name in ("last.pth", "best.pth"):
+        ours, theirs = run.weights(name), reference.weights(name)
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs), name
+        assert read_tensors(run.state / name)["step"] == read_tensors(reference.state / name)["step"]
+
+
+def test_a_run_with_a_state_is_the_run_without_one(make_spec: Make, reference: Watched) -> None:
+    plain = Watched(make_spec(HORIZON, EVALUATIONS, **KNOBS))
+    assert plain.go() == StopReason.FINISHED
+    assert losses(plain.evaluations) == losses(reference.evaluations)
+    assert plain.steps_csv == reference.steps_csv
+    assert not plain.state.exists()
+
+
+def test_a_stopped_run_goes_on_bit_for_bit(make_spec: Make, reference: Watched) -> None:
+    """Stopped right after a milestone, and at an evaluation. TensorBoard shows each step once, too."""
+    run = Watched(make_spec(HORIZON, EVALUATIONS, save_seconds=NEVER, **KNOBS))
+    for stop_at, first in ((3, 0), (4, 3)):
+        assert run.go(stop_at=stop_at) == StopReason.STOPPED_BY_USER
+        assert run.steps == list(range(first, stop_at + 1))
+    assert run.go() == StopReason.FINISHED
+    assert run.steps == [4, 5, 6, 7, 8]
+    assert_equal(run, reference)
+    board = EventAccumulator(str(Path(run.spec.directory) / "tensorboard"), size_guidance={"scalars": 0}).Reload()
+    assert [event.step for event in board.Scalars("train/lr")] == list(range(1, HORIZON + 1))
+    assert [event.step for event in board.Scalars("eval/mel_ce")] == [4, 8]
+
+
+@pytest.mark.parametrize(("save_seconds", "first"), [(NEVER, 4), (ALWAYS, 6)])
+def test_a_run_that_died_goes_on_from_its_last_save(
+    make_spec: Make, reference: Watched, save_seconds: float, first: int
+) -> None:
+    """Evaluations save, and the clock; what came after that save is done again."""
+    run = Watched(make_spec(HORIZON, EVALUATIONS, save_seconds=save_seconds, **KNOBS))
+    with pytest.raises(Died):
+        run.go(die_at=7)
+    assert run.go() == StopReason.FINISHED
+    assert run.steps[0] == first
+    assert_equal(run, reference)
+
+
+def test_a_finished_run_takes_no_step(make_spec: Make) -> None:
+    run = Watched(make_spec(2, 1, save_seconds=NEVER))
+    run.go()
+    evaluations = list(run.evaluations)
+    assert run.go() == StopReason.FINISHED
+    assert (run.steps, run.evaluations) == ([2], evaluations)
+
+
+def test_the_time_of_a_run_is_that_of_all_its_processes(make_spec: Make) -> None:
+    run = Watched(make_spec(2, 2, save_seconds=NEVER))
+    run.go(stop_at=1)
+    tensor_file.write_tensors({**read_tensors(run.state / "last.pth"), "seconds": 1000.0}, run.state / "last.pth")
+    run.go()
+    assert run.evaluations[0].seconds < 1000 < run.evaluations[1].seconds < 2000
+
+
+def test_a_rule_ends_the_run_at_its_evaluation_and_again_after_it_was_killed(make_spec: Make) -> None:
+    spec = make_spec(3, 3, save_seconds=NEVER)
+    steps: list[int] = []
+
+    def judge(evaluations: Any) -> StopReason | None:
+        return StopReason.GAP if len(evaluations) == 2 else None
+
+    for expected in ([0, 1, 2], [2]):
+        steps.clear()
+        reason, record = run_trial(spec, lambda _: None, judge=judge, stepped=steps.append)
+        assert (reason, record.steps, steps) == (StopReason.GAP, 2, expected)
+
+
+def test_a_stop_waits_for_the_end_of_the_optimizer_step(make_spec: Make) -> None:
+    run = Watched(make_spec(5, accumulation=3, save_seconds=NEVER))
+    assert run.go(stop_at=0) == StopReason.STOPPED_BY_USER
+    assert run.record is not None and run.record.micro_steps == 3
+    assert read_tensors(run.state / "last.pth")["step"] == 1
+
+
+def test_the_best_state_is_made_again_after_a_kill_before_it(
+    make_spec: Make, reference: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`last.pth` was written, `best.pth` not: it is of an evaluation before, or there is none."""
+    run = Watched(make_spec(HORIZON, EVALUATIONS, save_seconds=NEVER, **KNOBS))
+    for count in (1, 2):  # the first best state, and the one that replaces it
+        written: list[Path] = []
+
+        def write(content: dict[str, Any], path: Path, written: list[Path] = written, count: int = count) -> None:
+            written.append(path)
+            if [p.name for p in written].count("best.pth") == count:
+                raise Died
+            tensor_file.write_tensors(content, path)
+
+        monkeypatch.setattr(state_module, "write_tensors", write)
+        with pytest.raises(Died):
+            run.go()
+        best = run.state / "best.pth"
+        assert (read_tensors(best)["step"] if best.exists() else None) != read_tensors(run.state / "last.pth")["step"]
+    monkeypatch.undo()
+    run.go()
+    assert_equal(run, reference)
+
+
+def test_a_best_state_that_cannot_be_made_again_is_refused(make_spec: Make) -> None:
+    run = Watched(make_spec(4, 4, save_seconds=NEVER))
+    with pytest.raises(Died):
+        run.go(die_at=2)
+    run.spec = replace(run.spec, evaluation_steps=[4])
+    run.go(stop_at=2)
+    (run.state / "best.pth").unlink()
+    with pytest.raises(UserError, match=r"best.pth is of step None, and the best evaluation of step 1"):
+        run.go()
+
+
+def test_the_best_state_follows_the_best_evaluation(make_spec: Make) -> None:
+    """A rate that first helps and then harms: the best is neither the first nor the last."""
+    run = Watched(make_spec(5, 5, lr=1.2e-3, save_seconds=NEVER))
+    run.go()
+    values = [e.mel_ce for e in run.evaluations]
+    best = run.evaluations[values.index(min(values))]
+    content = read_tensors(run.state / "best.pth")
+    assert 0 < values.index(min(values)) < len(values) - 1
+    assert content.keys() == {"step", "evaluation", "model"}
+    assert (content["step"], Evaluation(**content["evaluation"])) == (best.step, best)
+    assert any(not torch.equal(v, run.weights()[k]) for k, v in content["model"].items())
+
+
+def test_a_full_disk_leaves_the_states_before(make_spec: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Watched(make_spec(3, 3, save_seconds=NEVER))
+    run.go(stop_at=1)
+    before = {file.name: file.read_bytes() for file in run.state.iterdir()}
+
+    def full(_content: Any, file: Any) -> None:
+        file.write(b"half of it")
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        finally:
+            raise RuntimeError("unexpected pos 704 vs 598")  # what torch makes of it
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match=r"last\.pth cannot be written: No space left on device; .* make room") as info:
+        run.go()
+    assert "\n" not in str(info.value)
+    assert {file.name: file.read_bytes() for file in run.state.iterdir()} == before
+    monkeypatch.undo()
+    assert run.go() == StopReason.FINISHED
+    assert run.steps == [1, 2, 3]
+
+
+def test_what_a_killed_process_left_is_removed(make_spec: Make) -> None:
+    run = Watched(make_spec(2, 1, save_seconds=NEVER))
+    run.state.mkdir()
+    (run.state / ".last.pth.x1y2").write_bytes(b"half of it")
+    run.go()
+    assert {file.name for file in run.state.iterdir()} == {".lock", "last.pth", "best.pth"}
+
+
+def test_a_state_that_is_none_is_refused(make_spec: Make) -> None:
+    run = Watched(make_spec(2, 1, save_seconds=NEVER))
+    run.state.mkdir()
+    (run.state / "last.pth").write_bytes(b"not of a run")
+    with pytest.raises(UserError, match=r"last\.pth cannot be read as the state of a run"):
+        run.go()
+
+
+def test_a_restored_run_does_not_hold_the_file_that_it_replaces(make_spec: Make) -> None:
+    """A mapped file keeps its room on the disk after it was replaced: 5 GB for the rest of a run."""
+    spec = make_spec(3, save_seconds=NEVER)
+    Watched(spec).go(stop_at=1)
+    maps: list[str] = []
+    run_trial(spec, lambda _: None, stepped=lambda _: maps.append(Path("/proc/self/maps").read_text()))
+    assert len(maps) == 3
+    assert not any("last.pth" in text for text in maps)
+
+
+def test_generators_are_restored() -> None:
+    import random
+
+    import numpy as np
+
+    def draw() -> list[float]:
+        return [random.random(), np.random.random(), np.random.normal(), torch.rand(()).item()]
+
+    draw()
+    kept = state_module.random_state()
+    first = draw()
+    assert draw() != first
+    state_module.restore_random_state(kept)
+    assert draw() == first
