@@ -11,7 +11,7 @@ study: .venv/.runtime
 	$(BIN)/python study.py --trials $(TRIALS) $(ARGS)
 
 test: .venv/.development
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
 
 # Lint, format and types.
 check: .venv/.development

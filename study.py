@@ -214,6 +214,9 @@ def checkpoints(folder: Path, accumulation: int | None, logs_only: bool, as_json
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
 @click.option("--seed", type=int, help="Of the run; default: the search's.")
 @click.option("--max-gap", type=float, help="Eval / train probe above which the run stops; default: the config's.")
+@click.option(
+    "--min-delta", metavar="NATS", help="A smaller rise is none; seed_noise: as the confirmation measured it."
+)
 @click.option("--healthy-gap", type=float, help="Below which the report calls it healthy; default: the config's.")
 @click.option("--set", "set_", metavar="SECTION.KEY=VALUE", multiple=True, help="Like data.path, where it lies here.")
 @click.pass_context
@@ -224,6 +227,7 @@ def train(
     seed: int | None,
     max_gap: float | None,
     healthy_gap: float | None,
+    min_delta: str | None,
     set_: tuple[str, ...],
 ) -> None:
     """Train in full with CONFIG, a best_config.json; at the end OUTPUT/ready speaks. The same command resumes."""
@@ -234,7 +238,7 @@ def train(
     overrides = {**parsed(set_), **{k: v for k, v in flags.items() if v is not None}}
     view = make_full_run_view()
     try:
-        result = full_run.train(config, output, seed, overrides, view)
+        result = full_run.train(config, output, seed, overrides, view, min_delta)
     finally:
         view.close()
     if result is None:

@@ -23,13 +23,18 @@ from search.view import View
 
 
 def train(
-    config: Path, output: Path, seed: int | None, overrides: Mapping[str, Any], view: FullRunView
+    config: Path,
+    output: Path,
+    seed: int | None,
+    overrides: Mapping[str, Any],
+    view: FullRunView,
+    min_delta: str | None = None,
 ) -> FullResult | None:
     """The result, with `ready/` and the report in `output`; None after a stop by the user. Raises UserError.
 
     The same call goes on where the one before ended, however it did, and makes nothing anew that is there.
     """
-    order = make_order(config, output, seed, overrides)
+    order = make_order(config, output, seed, overrides, min_delta)
     with ExitStack() as stack:
         exists = order.directory.exists()
         if exists:

@@ -1,6 +1,7 @@
 """What a full run is to train, where, and whether it may: checked before anything runs."""
 
 import fcntl
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -49,7 +50,9 @@ class Order:
         )
 
 
-def make_order(config: Path, output: Path, seed: int | None, overrides: Mapping[str, Any]) -> Order:
+def make_order(
+    config: Path, output: Path, seed: int | None, overrides: Mapping[str, Any], min_delta: str | None = None
+) -> Order:
     """Reads the config and resolves its settings for this machine. Raises UserError."""
     best = read(config)
     for key in overrides:
@@ -66,9 +69,28 @@ def make_order(config: Path, output: Path, seed: int | None, overrides: Mapping[
     except UserError as error:
         where = "; give --set data.path=… or --set base.path=… where it lies elsewhere on this machine"
         raise UserError(f"{error}{where if 'not a folder' in str(error) else ''}") from error
-    rules = {k: v for k in ("max_gap", "healthy_gap") if (v := overrides.get(f"train.{k}")) is not None}
-    stopping = best.stopping.model_copy(update={k: float(v) for k, v in rules.items()})
+    rules = {k: float(v) for k in ("max_gap", "healthy_gap") if (v := overrides.get(f"train.{k}")) is not None}
+    if min_delta is not None:
+        rules["min_delta"] = rise_that_counts(min_delta, best)
+    stopping = best.stopping.model_copy(update=rules)
     return Order(best, settings, stopping, best.provenance.seed if seed is None else seed, output.absolute())
+
+
+def rise_that_counts(given: str, best: BestConfig) -> float:
+    """`--min-delta` in nats: a number, or the seed noise that the confirmation measured. Raises UserError."""
+    if given == "seed_noise":
+        if best.confirmation is None or best.confirmation.seed_sd is None:
+            raise UserError(
+                "--min-delta is seed_noise, which study.py confirm measures; confirm first, or give a number"
+            )
+        return best.confirmation.seed_sd
+    try:
+        value = float(given)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise UserError(f"--min-delta is {given!r}; it must be a number of nats, 0 or above, or seed_noise")
+    return value
 
 
 def finished(order: Order) -> FullResult | None:

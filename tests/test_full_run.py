@@ -33,7 +33,8 @@ from search.training.run import run_trial
 from search.training.tensor_file import read_tensors
 from search.trial import Evaluation, Prepared, StopReason, TrialSpec
 from tests.conftest import ROOT, wait_until
-from tests.full_runs import losses, write_config
+from tests.full_runs import POINT, losses, write_config
+from tests.test_export import confirmation_of
 
 Train = Callable[..., FullResult | None]
 
@@ -74,7 +75,7 @@ def done(train: Train, prepared: Prepared, tmp_path_factory: pytest.TempPathFact
         nonlocal most
         while not ended.wait(0.02):
             with suppress(FileNotFoundError):  # a folder that took its name meanwhile
-                most = max(most, len([f for f in (folder / "out").rglob("*.pth*") if f.is_file()]))
+                most = max(most, len({f.stat().st_ino for f in (folder / "out").rglob("*.pth*") if f.is_file()}))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -137,8 +138,8 @@ def test_a_full_run_keeps_two_states_and_ends_in_a_model(done: Done) -> None:
     assert is_ready(done.output / "ready")
     best, last = (read_tensors(done.output / "state" / f"{name}.pth")["model"] for name in ("best", "last"))
     model = read_tensors(done.output / "ready" / "model.pth")["model"]
-    assert all(torch.equal(model[f"gpt.{name}"], value) for name, value in best.items())
-    assert not all(torch.equal(last[name], value) for name, value in best.items())
+    assert all(torch.equal(model[name], value) for name, value in best.items())
+    assert not all(torch.equal(value, best[f"gpt.{name}"]) for name, value in last.items())
     assert "warning: Not confirmed: trial 3" in done.text
     assert re.search(r"step 3/8  eval 2\.\d{4} .* \(best so far\)  about \d+ s left", done.text)
     lines = done.result.lines()
@@ -350,3 +351,31 @@ def test_a_run_that_diverges_at_once_has_no_model(train: Train, prepared: Prepar
             train(config, tmp_path / "out")
     assert "has no model" in (tmp_path / "out" / "training_report.html").read_text()
     assert not (tmp_path / "out" / "ready").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "seed_sd", "expected"),
+    [
+        (None, 0.02, 0.0),
+        ("0.5", None, 0.5),
+        ("seed_noise", 0.02, 0.02),
+        ("seed_noise", None, "--min-delta is seed_noise, which study.py confirm measures"),
+        ("much", None, "--min-delta is 'much'; it must be a number of nats, 0 or above, or seed_noise"),
+        ("-1", None, "--min-delta is '-1'"),
+        ("nan", None, "--min-delta is 'nan'"),
+    ],
+)
+def test_the_rise_that_counts_may_be_the_noise_that_was_measured(
+    prepared: Prepared, tmp_path: Path, given: str | None, seed_sd: float | None, expected: float | str
+) -> None:
+    config = write_config(tmp_path / "best_config.json", prepared)
+    if seed_sd is not None:
+        content = json.loads(config.read_text())
+        made = confirmation_of(("V0", None, POINT)).model_copy(update={"seed_sd": seed_sd})
+        content["confirmation"] = made.model_dump(mode="json")
+        config.write_text(json.dumps(content))
+    if isinstance(expected, str):
+        with pytest.raises(UserError, match=expected):
+            full_run_order.make_order(config, tmp_path / "out", None, {}, given)
+    else:
+        assert full_run_order.make_order(config, tmp_path / "out", None, {}, given).stopping.min_delta == expected

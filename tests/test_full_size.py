@@ -58,7 +58,8 @@ def run(folder: Path, *arguments: str) -> tuple[str, int, int]:
     while process.poll() is None:
         memory = max(memory, tree_bytes(process))
         with suppress(FileNotFoundError):
-            disk = max(disk, sum(f.stat().st_size for f in (folder / "out").rglob("*.pth*")))
+            files = {f.stat().st_ino: f.stat().st_size for f in (folder / "out").rglob("*.pth*")}
+            disk = max(disk, sum(files.values()))
         time.sleep(0.5)
     output = process.stdout.read() if process.stdout else ""
     print(output)

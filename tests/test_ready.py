@@ -15,8 +15,9 @@ from TTS.tts.models.xtts import Xtts
 
 from search.full_result import is_ready
 from search.training import speak
+from search.training.base import trained_weights
 from search.training.corpus import Clip
-from search.training.ready import make_ready, model_weights, references
+from search.training.ready import make_ready, references
 from search.training.run import run_trial
 from search.training.tensor_file import read_tensors
 from search.training.tokenizer import Tokenizer
@@ -67,15 +68,17 @@ def test_stock_xtts_loads_it_and_speaks(ready: Path) -> None:
 
 def test_the_weights_are_the_best_states_and_otherwise_the_bases(ready: Path, prepared: Prepared) -> None:
     found = read_tensors(ready / "model.pth")
-    best = read_tensors(ready.parent / "state" / "best.pth")["model"]
+    best_file = ready.parent / "state" / "best.pth"
+    assert (ready / "model.pth").samefile(best_file), "the same weights lie on the disk twice"
+    trained = read_tensors(ready.parent / "state" / "last.pth")["model"]
     source = Path(prepared.coqui_config["model_args"]["xtts_checkpoint"]).parent
     base = read_tensors(source / "model.pth")["model"]
-    assert found.keys() == {"model"}
+    assert found.keys() == {"model", "step", "evaluation"}
     assert found["model"].keys() == base.keys()
     for name, value in found["model"].items():
-        expected = best[name.removeprefix("gpt.")] if name.startswith("gpt.") else base[name]
+        expected = trained[name.removeprefix("gpt.")] if name.startswith("gpt.") else base[name]
         assert torch.equal(value, expected), name
-    assert any(not torch.equal(v, base[f"gpt.{k}"]) for k, v in best.items())
+    assert any(not torch.equal(v, base[f"gpt.{k}"]) for k, v in trained.items())
     assert torch.equal(found["model"]["mel_stats"], torch.load(source / "mel_stats.pth", weights_only=True))
 
 
@@ -84,10 +87,10 @@ def test_mel_statistics_are_those_of_training_and_old_copies_are_left_out(tmp_pa
     theirs = {"gpt.a": 1.0, "gpt.gpt_inference.a": 1.0, "mel_stats": 1.0, "hifigan_decoder.w": 5.0}
     torch.save({"model": {k: torch.tensor([v]) for k, v in theirs.items()}}, tmp_path / "model.pth")
     torch.save(torch.tensor([3.0]), tmp_path / "mel_stats.pth")
-    made = {k: v.item() for k, v in model_weights(tmp_path, {"a": torch.tensor([2.0])}).items()}
+    made = {k: v.item() for k, v in trained_weights(tmp_path, {"a": torch.tensor([2.0])}).items()}
     assert made == {"gpt.a": 2.0, "mel_stats": 3.0, "hifigan_decoder.w": 5.0}
     with pytest.raises(AssertionError, match=r"lacks \['gpt.a'\]"):
-        model_weights(tmp_path, {"b": torch.tensor([2.0])})
+        trained_weights(tmp_path, {"b": torch.tensor([2.0])})
 
 
 def test_no_path_of_this_machine_is_in_it(ready: Path, cache: Path) -> None:

@@ -200,9 +200,18 @@ def load_trainee(config: GPTTrainerConfig, no_weights: Path) -> StudyModel:
     return model
 
 
-def weights(path: Path) -> dict[str, torch.Tensor]:
-    """All weights of a base's `model.pth`, keys as `Xtts` names them, memory-mapped."""
-    return _flat(_load(path))
+def trained_weights(source: Path, gpt: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The base's weights with the trained GPT in place of its own, and the mel statistics that training used.
+
+    Raises AssertionError when the GPT lacks a weight of the base's.
+    """
+    weights = _flat(_load(source / "model.pth"))
+    # A checkpoint of the first XTTS has copies of the GPT for inference, which would be loaded over the trained one.
+    theirs = {k for k in weights if k.startswith("gpt.") and not k.startswith("gpt.gpt_inference.")}
+    ours = {f"gpt.{k}": v for k, v in gpt.items()}
+    assert theirs <= ours.keys(), f"the trained GPT lacks {sorted(theirs - ours.keys())[:3]}"
+    stats = torch.load(source / "mel_stats.pth", map_location="cpu", weights_only=True)
+    return {**{k: v for k, v in weights.items() if not k.startswith("gpt.")}, **ours, "mel_stats": stats}
 
 
 def gpt_weights(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -1,18 +1,17 @@
 """`ready/`: the trained model as the stock `Xtts` class loads it, with all that it takes to speak."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
-import torch
 
-from search.training import base, corpus
+from search.training import corpus
 from search.training.corpus import Clip, Corpus
 from search.training.prepare import building
-from search.training.tensor_file import read_tensors, write_tensors
 from search.trial import Prepared, TrialSpec
 
 REFERENCES = 3
@@ -29,8 +28,7 @@ def make_ready(spec: TrialSpec, report: Path) -> Path:
     for left in directory.glob(".ready.*"):  # by a process that was killed
         shutil.rmtree(left)
     with building(target) as folder:
-        best = read_tensors(directory / "state" / "best.pth")["model"]
-        write_tensors({"model": model_weights(source, best)}, folder / "model.pth")
+        link(directory / "state" / "best.pth", folder / "model.pth")
         shutil.copyfile(source / "vocab.json", folder / "vocab.json")
         content = inference_config(source, prepared)
         (folder / "config.json").write_text(json.dumps(content, ensure_ascii=False, indent=2), encoding="utf-8")
@@ -40,18 +38,12 @@ def make_ready(spec: TrialSpec, report: Path) -> Path:
     return target
 
 
-def model_weights(source: Path, gpt: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The base's weights with the trained GPT in place of its own, and the mel statistics that training used.
-
-    Raises AssertionError when the GPT lacks a weight of the base's.
-    """
-    weights = base.weights(source / "model.pth")
-    # A checkpoint of the first XTTS has copies of the GPT for inference, which would be loaded over the trained one.
-    theirs = {k for k in weights if k.startswith("gpt.") and not k.startswith("gpt.gpt_inference.")}
-    ours = {f"gpt.{k}": v for k, v in gpt.items()}
-    assert theirs <= ours.keys(), f"the trained GPT lacks {sorted(theirs - ours.keys())[:3]}"
-    stats = torch.load(source / "mel_stats.pth", map_location="cpu", weights_only=True)
-    return {**{k: v for k, v in weights.items() if not k.startswith("gpt.")}, **ours, "mel_stats": stats}
+def link(source: Path, target: Path) -> None:
+    """`target` is `source`'s file under a second name, so that its gigabytes lie on the disk once; or a copy of it."""
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without links
+        shutil.copyfile(source, target)
 
 
 def inference_config(source: Path, prepared: Prepared) -> dict[str, Any]:

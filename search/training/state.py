@@ -1,4 +1,6 @@
-"""The state of a run on disk: `last.pth`, from which it goes on bit for bit, and `best.pth`, its best weights.
+"""The state of a run on disk: `last.pth`, from which it goes on bit for bit, and `best.pth`, the best model so far.
+
+`best.pth` has all weights of an XTTS model, as the stock class loads them: it becomes `ready/model.pth` as it is.
 
 Each is there at most once, whole or not at all. `last.pth` is written first: a best evaluation is always of the step
 whose state was just saved, so that a `best.pth` that is behind can be made again from `last.pth`.
@@ -16,6 +18,7 @@ import numpy as np
 import torch
 
 from search.errors import UserError
+from search.training import base
 from search.training.tensor_file import read_tensors, write_tensors
 from search.training.trainer import StudyTrainer
 from search.trial import Evaluation
@@ -42,6 +45,7 @@ class RunState:
         for left in directory.glob(".*.pth.*"):  # by a process that was killed while it wrote
             left.unlink()
         self._trainer = trainer
+        self._base = Path(trainer.config.model_args.xtts_checkpoint).parent
         self._save_seconds = save_seconds
         self._saved = time.monotonic()
         self._best_step: int | None = None
@@ -116,7 +120,8 @@ class RunState:
                 f"{self.best} is of step {self._best_step}, and the best evaluation of step {best.step}, whose weights"
                 " are in no file any more; start the run again in a new folder"
             )
-        write_tensors({"step": best.step, "evaluation": asdict(best), "model": self._gpt.state_dict()}, self.best)
+        whole = base.trained_weights(self._base, self._gpt.state_dict())
+        write_tensors({"step": best.step, "evaluation": asdict(best), "model": whole}, self.best)
         self._best_step = best.step
 
 
