@@ -116,7 +116,7 @@ def prove(settings: Any, context: click.Context) -> None:
     confirmation_report.show(result.confirmation, result.findings.base, console)
     best = handover.choose(settings, None)
     path = handover.save(best, "json", settings, None)
-    console.print(f"Exported (confirmed): {shown(path)}")
+    console.print(f"Exported ({'confirmed' if best.confirmed else 'not confirmed'}): {shown(path)}")
 
 
 @search.command(short_help="Show what a study has found so far.")
@@ -277,7 +277,9 @@ def make_console() -> Any:
     """Wide enough in a pipe that no line is cut."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 160)
+    return Console(
+        highlight=False, markup=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 160
+    )
 
 
 def shown(path: Path) -> str:

@@ -111,7 +111,9 @@ class Audit(_Model):
 
     trials: list[AuditedTrial]
     regret: float | None = Field(description="by how much the best of them beats the best trial of the search")
-    full_regret: float | None = Field(description="by how much the best of their full runs beats the winner's mean")
+    full_regret: float | None = Field(
+        description="by how much the best of their full runs beats the winner, at the same seed"
+    )
 
 
 class Confirmation(_Model):
@@ -125,7 +127,9 @@ class Confirmation(_Model):
     base: float = Field(description="evaluation of the untouched base model, nats per audio token")
     over_stock: Difference | None
     over_base: Difference | None
-    level: Fraction = Field(description="of the intervals, simultaneous over candidates and rounds")
+    level: Fraction = Field(
+        description="of the intervals, simultaneous over candidates; over all rounds at most 5 % of wins are false"
+    )
     method: str = Field(description="of the intervals, in words")
     seed_sd: float | None = Field(description="standard deviation between seeds of a config, nats per audio token")
     seed_sd_df: Count = Field(description="its degrees of freedom")

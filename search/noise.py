@@ -33,8 +33,13 @@ def min_delta(settings: Settings, trials: Sequence[FrozenTrial]) -> float | None
     given = settings.pruning.min_delta
     if given != "seed_noise":
         return float(given)
-    repeats = [trial for trial in trials if "repeat" in trial.user_attrs]
-    if any(not trial.state.is_finished() for trial in repeats):
+    if any(not trial.state.is_finished() for trial in trials if "repeat" in trial.user_attrs):
         return None
-    deviation, _ = seed_sd([[t.value for t in repeats if t.state == TrialState.COMPLETE and t.value is not None]])
+    deviation, _ = repeats_sd(trials)
     return deviation or 0.0
+
+
+def repeats_sd(trials: Sequence[FrozenTrial]) -> tuple[float | None, int]:
+    """`seed_sd` of the repeats of the stock recipe among `trials`; one that diverged has no lowest evaluation."""
+    repeats = [t for t in trials if "repeat" in t.user_attrs and t.state == TrialState.COMPLETE]
+    return seed_sd([[t.value for t in repeats if t.value is not None]])

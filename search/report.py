@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.errors import UserError
-from search.noise import seed_sd
+from search.noise import repeats_sd
 from search.trial import Evaluation, StopReason
 from search.view import duration
 from space.search_space import SearchSpace
@@ -176,14 +176,13 @@ def verdict(findings: Findings, best: Row, space: SearchSpace) -> list[str]:
 
 def _noise(findings: Findings, best: float) -> list[str]:
     """What the repeats of the stock recipe say about close trials; nothing without repeats."""
-    repeats = [r.trial.value for r in findings.rows if "repeat" in r.trial.user_attrs and r.trial.value is not None]
-    deviation, freedom = seed_sd([repeats])
+    deviation, freedom = repeats_sd([row.trial for row in findings.rows])
     if deviation is None:
         return []
-    close = sum(r.trial.value is not None and r.trial.value - best < 2 * deviation for r in findings.completed)
+    close = sum(r.trial.value is not None and r.trial.value - best <= 2 * deviation for r in findings.completed)
     return [
         f"Seed noise: {freedom + 1} runs of the stock recipe differ by {deviation:.4f} (standard deviation); {close}"
-        " trials, the best included, lie within twice that of the best."
+        f" trial{'s' if close > 1 else ''}, the best included, within twice that of the best."
     ]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -21,7 +21,16 @@ MINIATURE = "miniature"
 STOCK = "V0"  # the baseline that every comparison is made with
 DEFAULT_FILE = Path("study.toml")
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+CONFIRMATION = ".confirm"  # after a study's name: its confirmation's study
+
+
+def _no_confirmation(name: str) -> str:
+    if name.endswith(CONFIRMATION):
+        raise ValueError(f"a name that ends with {CONFIRMATION} is a confirmation's; give the study's own")
+    return name
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"), AfterValidator(_no_confirmation)]
 
 
 class _Section(BaseModel):

@@ -157,7 +157,7 @@ class Supervisor:
             return
         self.view.counted(finished, None)
         self._count_time(outcome)
-        self.view.ended(index, job.number, outcome.reason, outcome.best, outcome.error)
+        self.view.ended(index, job.number, outcome.reason, outcome.best, outcome.error, job.competes)
         if outcome.reason in INTERRUPTIONS:
             self._count_failure(outcome, Path(spec.directory) / "log.txt")
         else:

@@ -34,7 +34,15 @@ class View(Protocol):
     def counted(self, finished: int, best: tuple[int, float] | None) -> None: ...
     def started(self, slot: int, number: int, point: Hyperparameters, horizon: int, label: str | None) -> None: ...
     def evaluated(self, slot: int, number: int, evaluation: Evaluation) -> None: ...
-    def ended(self, slot: int, number: int, reason: StopReason, best: Evaluation | None, error: str | None) -> None: ...
+    def ended(
+        self,
+        slot: int,
+        number: int,
+        reason: StopReason,
+        best: Evaluation | None,
+        error: str | None,
+        competes: bool = True,
+    ) -> None: ...
     def refresh(self) -> None: ...
     def close(self) -> None: ...
 
@@ -59,7 +67,7 @@ class Board:
         self.trials = self.finished = self.slots = self.first_finished = 0
         self.base_mel_ce: float | None = None
         self.best: tuple[int, float] | None = None  # trial, nats
-        self.noun = "trial"  # what is counted: a confirmation's runs are not ranked by their single values
+        self.noun = "trial"  # what is counted
         self.runs: dict[int, Run] = {}
         self.reasons: Counter[StopReason] = Counter()
         self.since = time.monotonic()
@@ -84,12 +92,12 @@ class Board:
         if best and (self.best is None or best[1] < self.best[1]):
             self.best = best
 
-    def ended(self, slot: int, number: int, reason: StopReason, best: Evaluation | None) -> bool:
-        """Whether the trial is the best so far."""
+    def ended(self, slot: int, number: int, reason: StopReason, best: Evaluation | None, competes: bool = True) -> bool:
+        """Whether the trial is the best so far, of those that compete: one that measures noise would win by luck."""
         self.runs.pop(slot, None)
         self.reasons[reason] += 1
         full = reason in (StopReason.FINISHED, StopReason.TWO_INCREASES)
-        if self.noun != "trial" or not (full and best and (self.best is None or best.mel_ce < self.best[1])):
+        if not (competes and full and best and (self.best is None or best.mel_ce < self.best[1])):
             return False
         self.best = (number, best.mel_ce)
         return True
@@ -158,9 +166,17 @@ class PlainView:
             f"{self._board.noun} {number}  step {e.step}  eval {e.mel_ce:.4f}  text {e.text_ce:.3f}  gap {e.gap:.2f}"
         )
 
-    def ended(self, slot: int, number: int, reason: StopReason, best: Evaluation | None, error: str | None) -> None:
+    def ended(
+        self,
+        slot: int,
+        number: int,
+        reason: StopReason,
+        best: Evaluation | None,
+        error: str | None,
+        competes: bool = True,
+    ) -> None:
         with self._board.lock:
-            first = self._board.ended(slot, number, reason, best)
+            first = self._board.ended(slot, number, reason, best, competes)
             value = f"  best {best.mel_ce:.4f} at step {best.step}" if best else ""
             mark = "  (best so far)" if first else ""
             why = f"  {error}" if error else ""
@@ -221,10 +237,18 @@ class LiveView:
             run = self._board.runs[slot]
             run.before, run.last = run.last, evaluation
 
-    def ended(self, slot: int, number: int, reason: StopReason, best: Evaluation | None, error: str | None) -> None:
+    def ended(
+        self,
+        slot: int,
+        number: int,
+        reason: StopReason,
+        best: Evaluation | None,
+        error: str | None,
+        competes: bool = True,
+    ) -> None:
         with self._board.lock:
             run = self._board.runs.get(slot)
-            first = self._board.ended(slot, number, reason, best)
+            first = self._board.ended(slot, number, reason, best, competes)
             line = Text(f"{self._board.noun} {number:<4}")
             line.append(f"{reason:<15}", style="bold" if first else _STYLES.get(reason, ""))
             line.append(f"{best.mel_ce:8.4f}" if best else "       -", style="bold green" if first else "")

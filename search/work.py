@@ -43,6 +43,7 @@ class Job:
     horizon: int  # optimizer steps
     evaluation_steps: list[int]
     label: str | None  # what it is, besides its number
+    competes: bool  # whether its value alone may be the best
 
     @property
     def number(self) -> int:
@@ -88,7 +89,7 @@ class SearchWork:
             label = f"repeat {attributes['repeat']} of the stock recipe"
         seed = attributes.get("seed", self._settings.study.seed)
         steps = evaluation_steps(self._horizon, self._settings.training.evaluations)
-        return Job(trial, point, seed, self._horizon, steps, label)
+        return Job(trial, point, seed, self._horizon, steps, label, competes=not attributes.get("repeat"))
 
     def fired(self, job: Job, evaluations: Sequence[Evaluation]) -> StopReason | None:
         """The rule that ends the trial after the last of `evaluations`; a repeat, which measures noise, runs on."""

@@ -3,7 +3,8 @@
     python -m tests.stub_confirm URL FOLDER --machine a
 
 stands for `study.py confirm --storage URL` on a machine of its own. truth.json in the study's folder, over TRUTH, is
-what the runs are drawn from: the best learning rate, the noise of seeds, and the rate from which on runs diverge.
+what the runs are drawn from: the best learning rate, the noise of seeds, and the rates above which runs diverge and
+crash.
 """
 
 import argparse
@@ -14,28 +15,36 @@ import random
 import signal
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from optuna.trial import FrozenTrial, TrialState
+
 from search import leases, report, storage
+from search.best_config import Confirmation
 from search.confirmation import session
 from search.errors import UserError
 from search.launcher import Launcher
-from search.settings import Settings, load
+from search.settings import CONFIRMATION, Settings, load
 from search.training.child import Line
 from search.trial import StopReason, TrialSpec
 from search.view import PlainView
 from study import refuse
-from tests.studies import PREPARED
+from tests.studies import FLAT, PREPARED, STEPPED, new_study, run
 
 PRELOAD = ["search.confirmation.session"]
-TRUTH = {"lr": 3e-4, "noise": 0.005, "diverges": math.inf}
+TRUTH = {"lr": 3e-4, "noise": 0.005, "diverges": math.inf, "crashes": math.inf}
 
 
-def truth(spec: TrialSpec) -> list[float]:
-    """The evaluations of a run: its seed's effect and its own noise, above a floor that its learning rate sets."""
+def truth_of(spec: TrialSpec) -> dict[str, float]:
     file = Path(spec.directory).parent.parent / "truth.json"
-    true = {**TRUTH, **(json.loads(file.read_text()) if file.exists() else {})}
+    return {**TRUTH, **(json.loads(file.read_text()) if file.exists() else {})}
+
+
+def evaluations(spec: TrialSpec) -> list[float]:
+    """Those of a run: its seed's effect and its own noise, above a floor that its learning rate sets."""
+    true = truth_of(spec)
     lr = spec.hyperparameters.lr
     floor = 2 + 0.3 * abs(math.log10(lr / true["lr"]))
     noise = random.Random(f"{spec.seed}").gauss(0, 3 * true["noise"])
@@ -53,7 +62,9 @@ def run_full(spec_json: str, connection: Any) -> None:
     line = Line(connection)
     line.say("started", preloaded=True)
     reason = StopReason.FINISHED
-    for step, value in zip(spec.evaluation_steps, truth(spec), strict=False):
+    if spec.hyperparameters.lr > truth_of(spec)["crashes"]:
+        os._exit(9)
+    for step, value in zip(spec.evaluation_steps, evaluations(spec), strict=False):
         time.sleep(float(os.environ.get("STUB_SECONDS", "0")))
         if line.should_stop():
             reason = StopReason.STOPPED_BY_USER
@@ -65,6 +76,44 @@ def run_full(spec_json: str, connection: Any) -> None:
         line.say("evaluation", step=step, **losses, seconds=1.0)
     line.say("end", reason=reason, record=None)
     line.close()
+
+
+# For tests
+
+
+def searched(settings: Settings) -> Settings:
+    """A search of seven trials: three good ones, the stock recipe, a poor one, two that the median rule pruned."""
+    study = new_study(settings)
+    run(study, FLAT, [4.5, 4.0, 3.6], baseline="V0")
+    run(study, {**FLAT, "lr": 3e-4}, [4.4, 3.9, 3.3])
+    run(study, {**FLAT, "lr": 2e-4}, [4.4, 3.9, 3.4])
+    run(study, {**STEPPED, "lr": 4e-4}, [4.4, 3.9, 3.5])
+    run(study, {**FLAT, "lr": 2.5e-3}, [4.5, 4.2, 4.1])
+    run(study, {**FLAT, "lr": 5e-3}, [4.9, 4.8], StopReason.MEDIAN)
+    run(study, {**FLAT, "lr": 5e-5}, [4.9, 4.8], StopReason.MEDIAN)
+    study._storage.remove_session()
+    return settings
+
+
+def truth(settings: Settings, **values: float) -> None:
+    """Sets what the runs are drawn from, besides the stub's own."""
+    (settings.directory / "truth.json").write_text(json.dumps(values))
+
+
+def runs_of(settings: Settings) -> list[FrozenTrial]:
+    return storage.load_study(settings, CONFIRMATION).get_trials()
+
+
+def keys(trials: list[FrozenTrial]) -> Counter[tuple[str, int, str]]:
+    """Finished runs by what they are."""
+    done = [t.user_attrs for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    return Counter((a["candidate"]["name"], a["seed"], a["length"]) for a in done)
+
+
+def proven(settings: Settings) -> Confirmation:
+    found = confirmed(settings).confirmation
+    assert found
+    return found
 
 
 def confirmed(settings: Settings, slots: int = 2) -> session.Result:

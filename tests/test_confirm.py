@@ -1,66 +1,32 @@
 """Confirmations whose runs are drawn from a known truth: who wins, what is said, what is run, and what survives."""
 
-import json
 import signal
 from collections import Counter
 from pathlib import Path
 
 import optuna
 import pytest
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from search import handover, noise, report, storage
-from search.best_config import Confirmation
 from search.confirmation import session
+from search.confirmation.work import ConfirmWork, Plan
 from search.errors import UserError
-from search.settings import Settings, load
-from search.trial import StopReason
+from search.ledger import Ledger
+from search.settings import CONFIRMATION, Settings, load
+from search.trial import Evaluation, StopReason
+from search.view import PlainView
+from search.work import Job
+from space.hyperparameters import Hyperparameters
 from tests.conftest import ROOT, wait_until
 from tests.machines import Machine
-from tests.stub_confirm import confirmed
-from tests.studies import FLAT, STEPPED, miniature, new_study, run
-
-POORER = {**FLAT, "lr": 2.5e-3}
-
-
-def searched(settings: Settings) -> Settings:
-    """A search of seven trials: three good ones, the stock recipe, a poor one, two that the median rule pruned."""
-    study = new_study(settings)
-    run(study, FLAT, [4.5, 4.0, 3.6], baseline="V0")
-    run(study, {**FLAT, "lr": 3e-4}, [4.4, 3.9, 3.3])
-    run(study, {**FLAT, "lr": 2e-4}, [4.4, 3.9, 3.4])
-    run(study, {**STEPPED, "lr": 4e-4}, [4.4, 3.9, 3.5])
-    run(study, POORER, [4.5, 4.2, 4.1])
-    run(study, {**FLAT, "lr": 5e-3}, [4.9, 4.8], StopReason.MEDIAN)
-    run(study, {**FLAT, "lr": 5e-5}, [4.9, 4.8], StopReason.MEDIAN)
-    study._storage.remove_session()
-    return settings
-
-
-def truth(settings: Settings, **values: float) -> None:
-    """Sets what the runs are drawn from, besides the stub's own."""
-    (settings.directory / "truth.json").write_text(json.dumps(values))
+from tests.stub_confirm import confirmed, keys, proven, runs_of, searched, truth
+from tests.studies import FLAT, PREPARED, miniature, new_study, run
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return searched(miniature(tmp_path))
-
-
-def runs_of(settings: Settings) -> list[FrozenTrial]:
-    return storage.load_study(settings, session.SUFFIX).get_trials()
-
-
-def keys(trials: list[FrozenTrial]) -> Counter[tuple[str, int, str]]:
-    """Finished runs by what they are."""
-    done = [t.user_attrs for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    return Counter((a["candidate"]["name"], a["seed"], a["length"]) for a in done)
-
-
-def proven(settings: Settings) -> Confirmation:
-    found = confirmed(settings).confirmation
-    assert found
-    return found
 
 
 def test_the_winner_is_proven_by_few_full_runs_and_exported(settings: Settings) -> None:
@@ -82,6 +48,9 @@ def test_the_winner_is_proven_by_few_full_runs_and_exported(settings: Settings) 
     full = Counter(name for name, _, length in keys(trials) if length == "full")
     assert full["trial 1"] >= 2
     assert full["V0"] == 2, "it could not win after two seeds"
+    assert full["trial 5"] == full["trial 6"] == 1, "audited trials do not race"
+    assert [c.name for c in found.candidates] == ["V0", "trial 1", "trial 2", "trial 3"]
+    assert found.text.endswith(f" {full['trial 1']} seeds.")
     assert {c.name: c.dropped_after for c in found.candidates}["V0"] == 2
     pruned = [key for key in keys(trials) if key[2] == "truncated"]
     assert sorted(pruned) == [("trial 5", 1, "truncated"), ("trial 6", 1, "truncated")]
@@ -209,17 +178,38 @@ def test_a_search_without_a_completed_trial_has_nothing_to_confirm(tmp_path: Pat
         session.confirm(settings, None)  # type: ignore[arg-type]
 
 
+# What is refused
+
+
 def test_other_settings_than_the_search_s_are_refused(settings: Settings) -> None:
     other = settings.model_copy(update={"training": settings.training.model_copy(update={"batch_size": 8})})
     with pytest.raises(UserError, match="was searched with other settings") as refused:
         confirmed(other)
     assert "batch_size: 4 there, 8 here" in refused.value.details
-    assert not storage.exists(settings, session.SUFFIX)
+    assert not storage.exists(settings, CONFIRMATION)
     proven(settings)
     fewer = settings.model_copy(update={"training": settings.training.model_copy(update={"full_evaluations": 5})})
     with pytest.raises(UserError, match=r"miniature\.confirm.* was made with other settings") as refused:
         confirmed(fewer)
     assert "full_evaluations: 20 there, 5 here" in refused.value.details
+
+
+@pytest.mark.parametrize("state", [TrialState.WAITING, TrialState.RUNNING])
+def test_a_noise_that_is_still_measured_is_waited_for(tmp_path: Path, state: TrialState) -> None:
+    """With less than all repeats, the runs of a confirmation that is resumed would have another rule."""
+    settings = miniature(tmp_path, {"study.repeats": 1, "pruning.min_delta": "seed_noise"})
+    study = new_study(settings)
+    run(study, FLAT, [3.0], baseline="V0", attributes={"repeat": 0})
+    study.enqueue_trial(FLAT, user_attrs={"repeat": 1, "seed": 2})
+    if state == TrialState.RUNNING:
+        study.ask()
+    with pytest.raises(
+        UserError, match=r"repeats .* have not all ended; run study.py until they have, .* of 2 or more"
+    ):
+        session.confirm(settings, None)  # type: ignore[arg-type]
+    assert not storage.exists(settings, CONFIRMATION)
+    off = settings.model_copy(update={"pruning": settings.pruning.model_copy(update={"two_increases": False})})
+    assert isinstance(session.two_increases(off, report.read(study)), optuna.pruners.NopPruner)
 
 
 def test_the_two_increase_rule_of_full_runs_has_the_search_s_min_delta(tmp_path: Path) -> None:
@@ -240,6 +230,16 @@ def test_the_two_increase_rule_of_full_runs_has_the_search_s_min_delta(tmp_path:
     assert not fires([1.0, 1.21, 1.4])
 
 
+def test_the_last_evaluation_ends_no_run_early(settings: Settings) -> None:
+    study = storage.load_study(settings)
+    study.pruner = session.two_increases(settings, report.read(study))
+    point = Hyperparameters(1e-3, 0.01)
+    job = Job(study.ask(), point, 1, horizon=100, evaluation_steps=[25, 50, 75, 100], label=None, competes=False)
+    work = ConfirmWork(study, Ledger(study._storage, 1), settings, PREPARED, Plan([], [], [1]), PlainView())  # type: ignore[arg-type]
+    rising = [Evaluation(step, 3 + step / 100, 2.0, 2.0, 2.0) for step in job.evaluation_steps]
+    assert [work.fired(job, rising[:count]) for count in (2, 3, 4)] == [None, StopReason.TWO_INCREASES, None]
+
+
 # Several machines, and ends that nobody wished for
 
 
@@ -257,8 +257,8 @@ def test_machines_share_a_confirmation_and_deaths_cost_no_run(database: str, tmp
     searched(shared)
     machines = [start(database, tmp_path / name, name, 0.02) for name in "ab"]
     study = storage.load_study(shared)
-    wait_until(lambda: storage.exists(shared, session.SUFFIX), 60, "a confirmation")
-    runs = storage.load_study(shared, session.SUFFIX)
+    wait_until(lambda: storage.exists(shared, CONFIRMATION), 60, "a confirmation")
+    runs = storage.load_study(shared, CONFIRMATION)
     wait_until(lambda: sum(t.state.is_finished() for t in runs.get_trials(deepcopy=False)) >= 3, 60, "three runs")
     machines[0].process.kill()
     machines[1].send(signal.SIGINT)
@@ -278,3 +278,14 @@ def load_from(url: str, folder: Path) -> Settings:
     settings = load(folder / "study.toml", {"study.directory": str(folder), "study.storage": url})
     settings.directory.mkdir()
     return settings
+
+
+def test_more_audits_later_are_added_to_those_that_were_drawn(tmp_path: Path) -> None:
+    settings = searched(miniature(tmp_path, {"confirm.audit": 1, "confirm.seeds": 2}))
+    (first,) = proven(settings).audit.trials  # type: ignore[union-attr]
+    more = settings.model_copy(update={"confirm": settings.confirm.model_copy(update={"audit": 2})})
+    found = proven(more).audit
+    assert found
+    assert found.trials[0] == first
+    assert {trial.trial for trial in found.trials} == {5, 6}
+    assert set(keys(runs_of(settings)).values()) == {1}

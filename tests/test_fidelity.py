@@ -30,7 +30,7 @@ def test_the_same_order_is_tau_1_and_the_opposite_minus_1() -> None:
 def test_only_configs_with_both_values_count() -> None:
     found = fidelity(configs(1, 2, math.inf), {**configs(1, 2, 3), "z": 0.0}, {}, 0.2, 3)
     assert found
-    assert (found.configs, found.top) == (2, 2)
+    assert (found.configs, found.top) == (2, 1), "of two configs both are among the best two"
     assert fidelity(configs(1), configs(1, 2), {}, 0.2, 3) is None
 
 
@@ -39,6 +39,30 @@ def test_equal_values_have_no_order() -> None:
     assert found
     assert found.tau is None
     assert found.advice is None
+
+
+def test_trials_as_long_as_full_runs_cannot_be_lengthened() -> None:
+    found = fidelity(configs(1, 2, 3, 4), configs(4, 3, 2, 1), {}, 1.0, 2)
+    assert found
+    assert (found.tau, found.advice) == (-1, None)
+
+
+@pytest.mark.parametrize(
+    ("full", "advised"),
+    [((1, 2, 3, 4), False), ((1, 2, 4, 3), False), ((2, 1, 4, 3), True)],
+    ids=["tau 1", "tau 0.67", "tau 0.33"],
+)
+def test_advice_is_given_below_a_tau_of_0_6(full: tuple[float, ...], advised: bool) -> None:
+    found = fidelity(configs(1, 2, 3, 4), configs(*full), {}, 0.2, 3)
+    assert found
+    assert (found.advice is not None) == advised
+
+
+@pytest.mark.parametrize(("top", "overlap"), [(1, 0), (2, 1), (3, 3)])
+def test_the_best_by_one_that_are_among_the_best_by_the_other(top: int, overlap: int) -> None:
+    found = fidelity(configs(1, 2, 3, 4), configs(3, 1, 2, 4), {}, 0.2, top)
+    assert found
+    assert (found.top, found.top_overlap) == (top, overlap)
 
 
 def test_the_advice_is_where_the_full_runs_curves_begin_to_agree_with_their_ends() -> None:

@@ -78,6 +78,9 @@ CALLS: dict[str, Callable[[Ledger, Lease], Any]] = {
     "found first": found_first,
     "found again": found,
     "claim": claim,
+    "claim of the queue": lambda ledger, _: ledger._storage.get_trial(ledger.claim(None, OWNER).trial_id or 0).number,
+    # Who queued it may not learn that it did, and then reads the study again.
+    "queue": lambda ledger, _: ledger.queue([({"lr": 0.3}, {"seed": 1}), ({"lr": 0.4}, {})], 2) in (True, False),
     "complete": end(TrialState.COMPLETE, 4.5),
     "pruned": end(TrialState.PRUNED, None),
     "fail": end(TrialState.FAIL, None),

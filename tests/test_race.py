@@ -59,11 +59,57 @@ def test_the_base_has_no_seed_so_their_effects_do_not_cancel() -> None:
     fit = Fit(values, looks=1)
     assert fit.difference("V0", "a").low == pytest.approx(1.0)
     below = fit.below(3.0, "a")
-    deviation, freedom = seed_sd([[2.0, 2.4], [1.0, 1.4]])
-    assert freedom == 2
+    deviation, _ = seed_sd([[2.0, 2.4], [1.0, 1.4]])
     assert deviation is not None
     assert below.value == pytest.approx(1.8)
-    assert below.low == pytest.approx(1.8 - stats.t.ppf(1 - 0.05 / 2, 2) * deviation / math.sqrt(2))
+    # One degree of freedom: the second config repeats what the first one tells of the seeds.
+    assert below.low == pytest.approx(1.8 - stats.t.ppf(1 - 0.05 / 2, 1) * deviation / math.sqrt(2))
+
+
+def test_what_seeds_do_to_all_configs_is_not_counted_once_a_config() -> None:
+    """Satterthwaite's degrees of freedom of a mean in randomised blocks, from the textbook's mean squares."""
+    values = drawn({"V0": 2.0, "a": 1.9, "b": 1.95, "c": 1.8}, 0.02, random.Random(5))
+    table = np.array([[values[c][s] for s in SEEDS] for c in values])
+    configs, seeds = table.shape
+    residual = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
+    of_noise = (residual**2).sum() / ((configs - 1) * (seeds - 1))
+    of_seeds = configs * ((table.mean(axis=0) - table.mean()) ** 2).sum() / (seeds - 1)
+    both = of_seeds + (configs - 1) * of_noise
+    freedom = both**2 / (of_seeds**2 / (seeds - 1) + ((configs - 1) * of_noise) ** 2 / ((configs - 1) * (seeds - 1)))
+    fit = Fit(values, looks=2)
+    reach = stats.t.ppf(1 - 0.05 / (2 * 4), freedom) * math.sqrt(both / configs / seeds)
+    found = fit.below(2.5, "c")
+    assert (found.low, found.high) == pytest.approx((found.value - reach, found.value + reach))
+
+
+def test_configs_that_train_alike_are_not_told_apart() -> None:
+    """A knob that does not act: the same numbers, bit for bit, in which rounding must not find a winner."""
+    rng = random.Random(6)
+    for _ in range(50):
+        same = {seed: rng.gauss(2, 0.05) for seed in SEEDS}
+        fit, _, _ = raced({"V0": dict(same), "a": dict(same), "b": {s: v + 0.5 for s, v in same.items()}})
+        assert fit.best == "V0"
+        assert not fit.difference("V0", "a").is_above_zero
+        assert not fit.difference("a", "V0").is_above_zero
+
+
+def test_one_config_alone_needs_two_seeds() -> None:
+    fit, dropped, runs = raced({"V0": {1: 2.0, 2: 2.2, 3: 2.4}})
+    assert (fit.best, dropped, runs) == ("V0", {}, 2)
+    assert fit.below(9.0, "V0").low is not None
+
+
+def test_without_any_value_the_race_waits_and_then_ends_without_a_winner() -> None:
+    everything = {(c, s) for c in ("V0", "a") for s in SEEDS}
+    assert race({}, ["V0", "a"], SEEDS, set()).missing == [("V0", 1), ("a", 1), ("V0", 2), ("a", 2)]
+    over = race({}, ["V0", "a"], SEEDS, everything)
+    assert (over.missing, over.fit.means) == ([], {})
+
+
+def test_a_single_run_of_each_gives_no_interval() -> None:
+    fit = Fit({"V0": {1: 2.0}, "a": {1: 1.0}}, looks=2)
+    assert fit.difference("V0", "a").low is None
+    assert fit.below(9.0, "a").low is None
 
 
 def test_a_config_with_fewer_seeds_is_compared_at_the_seeds_that_it_ran() -> None:
@@ -130,3 +176,16 @@ def test_luck_is_declared_a_win_in_at_most_5_percent_of_the_races() -> None:
     equal = dict.fromkeys(("V0", "a", "b", "c", "d"), 2.0)
     assert wins(equal) <= 0.05
     assert wins({**equal, "a": 1.96}) >= 0.8
+
+
+def test_luck_is_declared_a_win_over_the_base_in_at_most_5_percent_of_the_races(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Five configs that are as good as the base, of two seeds, which move all of them together."""
+    monkeypatch.setattr(f"{__name__}.SEEDS", [1, 2])
+    rng = random.Random(1)
+    wins = 0
+    for _ in range(600):
+        fit, _, _ = raced(drawn(dict.fromkeys("abcde", 2.0), 0.01, rng))
+        wins += fit.below(2.0, fit.best).is_above_zero
+    assert wins / 600 <= 0.077  # three deviations of such a share above it

@@ -48,6 +48,7 @@ BAD_FILES = [
         "[optimizer]\nlr = 1",
         ["unknown key optimizer", "study, data, base, training, space, pruning, confirm, train, service"],
     ),
+    ('[study]\nname = "a.confirm"', ["study.name is 'a.confirm'", "ends with .confirm"]),
     ("[study]\ntrails = 3", ["unknown key study.trails", "trials"]),
     ("[training]\nbatch = 3", ["unknown key training.batch", "batch_size"]),
     ("[study]\ntrials = 0", ["study.trials is 0", "greater than or equal to 1"]),

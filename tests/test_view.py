@@ -89,6 +89,8 @@ def test_the_first_count_is_a_best_where_there_was_none() -> None:
     assert board.best == (0, 3.5)
     assert not board.ended(0, 1, StopReason.FINISHED, evaluation(12, 3.6))  # a peer's is better
     assert board.ended(0, 2, StopReason.FINISHED, evaluation(12, 3.4))
+    assert not board.ended(0, 3, StopReason.FINISHED, evaluation(12, 3.3), competes=False)
+    assert board.best == (2, 3.4)
 
 
 @pytest.mark.parametrize(

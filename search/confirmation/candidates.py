@@ -54,7 +54,7 @@ def candidates(findings: Findings, settings: Settings) -> list[Candidate]:
             break
         point = space.from_params(row.trial.params)
         if not any(same(point, other.point) for other in found):
-            found.append(Candidate(_name(row), point, row.trial.number, row.trial.value))
+            found.append(Candidate(_name(row, found), point, row.trial.number, row.trial.value))
             best += 1
     return found
 
@@ -83,8 +83,11 @@ def _with_trial(candidate: Candidate, findings: Findings, settings: Settings) ->
     return candidate
 
 
-def _name(row: Row) -> str:
-    return row.baseline or f"trial {row.trial.number}"
+def _name(row: Row, others: Sequence[Candidate]) -> str:
+    """The baseline's, unless another config has it: the search clips a recipe that its space does not contain."""
+    if row.baseline and row.baseline not in {other.name for other in others}:
+        return row.baseline
+    return f"trial {row.trial.number}"
 
 
 def same(one: Hyperparameters, other: Hyperparameters) -> bool:

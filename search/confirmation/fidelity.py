@@ -29,10 +29,10 @@ def fidelity(
     if math.isnan(tau):  # all the same in one of the two: there is no order
         return _without_order(len(configs), top)
     low, high = tau_interval(tau, len(configs))
-    top = min(top, len(configs))
+    top = min(top, len(configs) - 1)  # of all of them all are the best
     best_short, best_long = (set(sorted(configs, key=values.__getitem__)[:top]) for values in (truncated, full))
     advice = None
-    if tau < POOR:
+    if tau < POOR and truncation < 1:
         share = _longer(curves, full, truncation)
         advice = (
             f"short runs rank {len(configs)} configs poorly (tau {tau:.2f}): lengthen the trials, try"
@@ -53,7 +53,14 @@ def fidelity(
 def _without_order(configs: int, top: int) -> Fidelity:
     """All values the same in one of the two: nothing to rank."""
     return Fidelity(
-        configs=configs, tau=None, low=None, high=None, p_value=None, top=min(top, configs), top_overlap=0, advice=None
+        configs=configs,
+        tau=None,
+        low=None,
+        high=None,
+        p_value=None,
+        top=min(top, configs - 1),
+        top_overlap=0,
+        advice=None,
     )
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from statistics import fmean
@@ -29,6 +29,7 @@ class Runs:
     trials: Sequence[FrozenTrial]
     seeds: Sequence[int]  # of the race, in its order
     horizon: int  # optimizer steps of a full run
+    retried: int = 0  # of the trials before this number, those that came to nothing are run again
 
     @property
     def candidates(self) -> list[Candidate]:
@@ -45,8 +46,8 @@ class Runs:
 
     @property
     def attempted(self) -> set[tuple[str, int, str]]:
-        """(candidate, seed, length) of every run that was ever queued."""
-        return {key(trial) for trial in self.trials}
+        """(candidate, seed, length) of every run that was queued, and need not be queued again."""
+        return {key(t) for t in self.trials if t.state != TrialState.FAIL or t.number >= self.retried}
 
     @property
     def are_over(self) -> bool:
@@ -89,21 +90,25 @@ def value_of(trial: FrozenTrial) -> float:
 
 
 def confirmation(runs: Runs, findings: Findings, settings: Settings, name: str) -> Confirmation | None:
-    """The result of the runs; None while the race is not over. `name` is the confirmation's study."""
+    """The result of the runs. `name` is the confirmation's study.
+
+    None while the race is not over, and where no run of the stock recipe came to an end.
+    """
     standing = runs.race()
-    fit = standing.fit
-    if not runs.trials or not runs.are_over or standing.missing or not fit.means:
+    fit, stock = standing.fit, settings.stock_recipe().name
+    if not runs.are_over or standing.missing or stock not in fit.means:
         return None
-    winner, stock, base = fit.best, settings.stock_recipe().name, findings.base.mel_ce
+    winner, base = fit.best, findings.base.mel_ce
     over_base = fit.below(base, winner)
-    over_stock = fit.difference(stock, winner) if winner != stock and stock in fit.means else None
+    over_stock = fit.difference(stock, winner) if winner != stock else None
     found = verdict(over_base, over_stock)
     is_better = over_stock is not None and (over_stock.is_above_zero or over_stock.value == math.inf)
     deviation, freedom = seed_sd(list(by_seed.values()) for by_seed in runs.values(FULL).values())
+    means = Fit(runs.values(FULL), len(runs.seeds) - 1).means  # at the same seeds, the audited trials among them
     return Confirmation(
         study=name,
         verdict=found,
-        text=sentence(found, fit, winner, stock, over_stock, over_base, len(runs.seeds)),
+        text=sentence(found, fit, winner, stock, over_stock, over_base, len(runs.finished(FULL)[winner])),
         winner=winner,
         exported=winner if is_better else stock,
         base=base,
@@ -114,8 +119,8 @@ def confirmation(runs: Runs, findings: Findings, settings: Settings, name: str) 
         seed_sd=deviation,
         seed_sd_df=freedom,
         candidates=[_candidate(c, runs, standing) for c in runs.candidates],
-        fidelity=_fidelity(runs, fit, settings),
-        audit=_audit(runs, findings, fit.means[winner]),
+        fidelity=_fidelity(runs, means, settings),
+        audit=_audit(runs, means, findings, winner),
     )
 
 
@@ -152,17 +157,13 @@ def _run(seed: int, trial: FrozenTrial) -> FullRun:
     )
 
 
-def _fidelity(runs: Runs, fit: Fit, settings: Settings) -> Fidelity | None:
+def _fidelity(runs: Runs, means: Mapping[str, float], settings: Settings) -> Fidelity | None:
     """Over the candidates that the search ran, and the audited trials, which it did not choose."""
     short = {c.name: c.truncated for c in runs.candidates if c.truncated is not None}
-    full = {name: mean for name, mean in fit.means.items() if name in short}
-    finished, full_audits = runs.values(TRUNCATED), runs.values(FULL)
-    for candidate in runs.audited:
-        if finished.get(candidate.name) and full_audits.get(candidate.name):
-            short[candidate.name] = next(iter(finished[candidate.name].values()))
-            full[candidate.name] = next(iter(full_audits[candidate.name].values()))
+    finished = runs.values(TRUNCATED)
+    short |= {c.name: next(iter(finished[c.name].values())) for c in runs.audited if finished.get(c.name)}
     curves = {name: _curve(list(by_seed.values()), runs.horizon) for name, by_seed in runs.finished(FULL).items()}
-    return fidelity(short, full, curves, settings.training.truncation, settings.confirm.top)
+    return fidelity(short, means, curves, settings.training.truncation, settings.confirm.top)
 
 
 def _curve(trials: Sequence[FrozenTrial], horizon: int) -> Curve:
@@ -175,7 +176,7 @@ def _curve(trials: Sequence[FrozenTrial], horizon: int) -> Curve:
     return [(step / horizon, fmean(lowest)) for step, lowest in zip(steps, zip(*so_far, strict=True), strict=True)]
 
 
-def _audit(runs: Runs, findings: Findings, winner: float) -> Audit | None:
+def _audit(runs: Runs, means: Mapping[str, float], findings: Findings, winner: str) -> Audit | None:
     """None when nothing was pruned."""
     finished, full = runs.values(TRUNCATED), runs.values(FULL)
 
@@ -199,11 +200,11 @@ def _audit(runs: Runs, findings: Findings, winner: float) -> Audit | None:
     return Audit(
         trials=trials,
         regret=_regret(best, [t.truncated for t in trials]),
-        full_regret=_regret(winner, [t.full for t in trials]),
+        full_regret=_regret(means[winner], [means.get(c.name) for c in runs.audited]),
     )
 
 
 def _regret(kept: float | None, lost: Sequence[float | None]) -> float | None:
-    """By how much the lowest of `lost` lies below `kept`; 0 when none does, None when nothing is known."""
-    known = [value for value in lost if value is not None]
-    return max(0.0, kept - min(known)) if known and kept is not None else None
+    """By how much the lowest of `lost` lies below `kept`; 0 when none does, None when there is nothing to compare."""
+    known = [value for value in lost if value is not None and math.isfinite(value)]
+    return max(0.0, kept - min(known)) if known and kept is not None and math.isfinite(kept) else None

@@ -73,6 +73,7 @@ class Fit:
         fitted = {c: float(solution[i] + effect) for i, c in enumerate(self._configs)}
         self.means: dict[str, float] = {c: fitted.get(c, math.inf) for c, runs in values.items() if runs}
         self._within = seed_sd(list(runs.values()) for runs in self._runs.values())
+        self._seeds = len(seeds)
 
     @property
     def best(self) -> str:
@@ -96,14 +97,28 @@ class Fit:
     def below(self, constant: float, config: str) -> Estimate:
         """By how much the mean of `config` lies below `constant`, which has no noise: seeds do not cancel here."""
         value = constant - self.means[config]
-        deviation, freedom = self._within
+        deviation, _ = self._within
         if deviation is None or not math.isfinite(value):
             return Estimate(value, None, None)
         error = deviation / math.sqrt(len(self._runs[config]))
-        reach = self._quantile(freedom, len(self._configs)) * error
+        reach = self._quantile(self._freedom_within(deviation**2), len(self._configs)) * error
         return Estimate(value, value - reach, value + reach)
 
-    def _quantile(self, freedom: int, comparisons: int) -> float:
+    def _freedom_within(self, variance: float) -> float:
+        """Degrees of freedom of the `variance` between runs of one config, pooled over configs (Satterthwaite 1946).
+
+        Part of it is noise of each run's own. The rest is the seeds', which all configs share: more configs do not tell
+        more of it.
+        """
+        of_seeds = self._seeds - 1
+        if self._variance is None:
+            return of_seeds
+        own = min(variance, self._variance * (1 - 1 / len(self._configs)))
+        if not own:
+            return of_seeds
+        return variance**2 / ((variance - own) ** 2 / of_seeds + own**2 / self.freedom)
+
+    def _quantile(self, freedom: float, comparisons: int) -> float:
         return float(stdtrit(freedom, 1 - FALSE_WINS / (max(1, comparisons) * self._looks)))
 
 

@@ -26,6 +26,10 @@ def show(found: Confirmation, base: Evaluation, console: Console) -> None:
 def lines(found: Confirmation) -> list[str]:
     """Noise, fidelity and audit, in sentences."""
     told = [f"Intervals: {found.method}."]
+    if len({len(candidate.runs) for candidate in found.candidates}) > 1:
+        told.append(
+            "Means are at the same seeds: that of a config with fewer seeds is corrected for those it did not run."
+        )
     if found.seed_sd is not None:
         told.append(
             f"Seed noise: runs of one config differ by {found.seed_sd:.4f} nats per audio token (standard deviation,"
@@ -42,14 +46,18 @@ def show_progress(runs: Runs, console: Console) -> None:
     """Of a confirmation that is not over: how many runs have ended, and who is out."""
     states = [trial.state for trial in runs.trials]
     done = sum(state in (TrialState.COMPLETE, TrialState.PRUNED) for state in states)
+    what = "joins" if TrialState.RUNNING in states else "continues"
     console.print(
         f"Confirmation: {done} runs finished, {states.count(TrialState.RUNNING)} running,"
-        f" {states.count(TrialState.WAITING)} queued; study.py confirm continues it."
+        f" {states.count(TrialState.WAITING)} queued; study.py confirm {what} it."
     )
     values = runs.values(FULL)
     for candidate in runs.candidates:
-        known = [f"{value:.4f}" for _, value in sorted(values.get(candidate.name, {}).items())]
-        console.print(f"  {candidate.name}: {'  '.join(known) or 'no full run has ended yet'}")
+        known = [
+            f"{value:.4f}" if math.isfinite(value) else "diverged"
+            for _, value in sorted(values.get(candidate.name, {}).items())
+        ]
+        console.print(Text(f"  {candidate.name}: {'  '.join(known) or 'no full run has ended yet'}"))
 
 
 def _table(found: Confirmation, base: Evaluation) -> Table:
@@ -82,7 +90,7 @@ def _add(table: Table, candidate: Candidate, found: Confirmation) -> None:
         notes.append(f"out after {candidate.dropped_after} seeds")
     table.add_row(
         Text(candidate.name),
-        "diverged" if candidate.mean is None else f"{candidate.mean:.4f}",
+        ("diverged" if candidate.runs else "-") if candidate.mean is None else f"{candidate.mean:.4f}",
         "-" if candidate.truncated is None else f"{candidate.truncated:.4f}",
         str(len(candidate.runs)),
         "  ".join("diverged" if run.value is None else f"{run.value:.4f}" for run in candidate.runs),
@@ -112,7 +120,7 @@ def _audit(found: Audit) -> list[str]:
     return [
         f"Audit of pruning: {'; '.join(ended)}.",
         f"Regret of pruning them: {_value(found.regret)} against the search's best trial, {_value(found.full_regret)}"
-        " against the winner's mean.",
+        " against the winner, in full at the same seed.",
     ]
 
 

@@ -13,8 +13,8 @@ import optuna
 from search import noise, report, storage
 from search.best_config import Confirmation
 from search.confirmation import proof
-from search.confirmation.candidates import audited, candidates
-from search.confirmation.proof import Runs
+from search.confirmation.candidates import audited, candidates, same
+from search.confirmation.proof import TRUNCATED, Runs, key
 from search.confirmation.work import ConfirmWork, Plan
 from search.devices import reserved, visible_gpus
 from search.errors import UserError
@@ -24,14 +24,12 @@ from search.leases import Leases
 from search.ledger import FINISHED_STATES, Ledger
 from search.pruners import FirstToFire, TwoIncreasePruner
 from search.report import Findings
-from search.session import cache_directory, describe, prepare, slots, study_lock
-from search.settings import Settings
+from search.session import cache_directory, describe, make_folder, prepare, slots, study_lock
+from search.settings import CONFIRMATION, Settings
 from search.supervisor import Supervisor
 from search.training.child import run_child
 from search.trial import Prepared, StopReason
 from search.view import View, duration
-
-SUFFIX = ".confirm"  # of the study's name
 
 
 @dataclass(frozen=True)
@@ -50,8 +48,10 @@ def confirm(settings: Settings, view: View) -> Result:
         raise UserError(
             f"study {settings.study.name!r} has no completed trial to confirm; run study.py until some have completed"
         )
-    with study_lock(settings):
-        pass  # fails at once, not after the preparation, when a search holds it
+    two_increases(settings, findings)  # refuses at once, not after the preparation
+    if settings.directory.exists():
+        with study_lock(settings):
+            pass  # likewise, when a search holds it
     with reserved(visible_gpus(), settings.study.workers, cache_directory() / "gpus") as gpus:
         return _confirm(settings, findings, slots(settings, gpus), view)
 
@@ -60,6 +60,7 @@ def _confirm(settings: Settings, findings: Findings, devices: list[str | None], 
     launcher = Launcher()
     prepared = prepare(settings, launcher, view)
     describe(settings, prepared, devices, view)
+    make_folder(settings)
     with study_lock(settings):
         return run(settings, findings, prepared, devices, launcher, view)
 
@@ -82,12 +83,26 @@ def run(
     work = ConfirmWork(study, ledger, settings, prepared, plan, view)
     _show_budget(plan, work.runs, findings, settings, prepared, len(devices), view)
     finished = sum(trial.state in FINISHED_STATES for trial in work.runs.trials)
-    view.begin(plan.runs, finished, len(devices), findings.base.mel_ce, None, "run")
+    view.begin(len(plan.keys), finished, len(devices), findings.base.mel_ce, None, "run")
     database.patience = 60 * settings.service.outage_minutes
     leases = Leases(ledger, settings.service, settings.study.max_retries, view.note)
     supervisor = Supervisor(work, leases, settings, prepared, launcher, view, devices, target)
     supervisor.run(database.hurry)
-    return Result(result(work.runs, findings, settings), findings)
+    found = result(work.runs, findings, settings)
+    if found is None and not supervisor.stopped:
+        raise UserError(_why_open(work.runs, settings))
+    return Result(found, findings)
+
+
+def _why_open(runs: Runs, settings: Settings) -> str:
+    """Why there is no result, although there is nothing left to do here."""
+    if not runs.are_over:
+        return "another machine goes on with the confirmation; run the same command again to join it"
+    stock = settings.stock_recipe().name
+    return (
+        f"no full run of the stock recipe ({stock}) came to an end, so there is nothing to compare with; see the logs"
+        f" in {settings.directory / 'confirm'}, then run the same command again"
+    )
 
 
 def _open(
@@ -97,17 +112,25 @@ def _open(
     attributes["fingerprint"]["confirms"] = settings.study.name
     attributes["fingerprint"]["full_evaluations"] = settings.training.full_evaluations
     pruner = two_increases(settings, findings)
-    study, ledger, _ = storage.open_ours(settings.study.name + SUFFIX, settings, database, attributes, [], pruner)
+    study, ledger, _ = storage.open_ours(settings.study.name + CONFIRMATION, settings, database, attributes, [], pruner)
     study.sampler = optuna.samplers.RandomSampler()  # never asked: every parameter of a run is fixed
     return study, ledger
 
 
 def two_increases(settings: Settings, findings: Findings) -> optuna.pruners.BasePruner:
-    """The only rule of a full run besides the gap rule of the last one."""
+    """The only rule of a full run besides the gap rule of the last one.
+
+    Raises UserError while its `min_delta` is still being measured: all full runs must have the same.
+    """
     if not settings.pruning.two_increases:
         return optuna.pruners.NopPruner()
     min_delta = noise.min_delta(settings, [row.trial for row in findings.rows])
-    return FirstToFire({StopReason.TWO_INCREASES: TwoIncreasePruner(settings.pruning.n_increases, min_delta or 0.0)})
+    if min_delta is None:
+        raise UserError(
+            "pruning.min_delta is 'seed_noise', and the repeats of the stock recipe that measure it have not all ended;"
+            f" run study.py until they have, with study.trials of {settings.study.repeats + 1} or more"
+        )
+    return FirstToFire({StopReason.TWO_INCREASES: TwoIncreasePruner(settings.pruning.n_increases, min_delta)})
 
 
 def _refuse_another(settings: Settings, prepared: Prepared) -> None:
@@ -121,15 +144,24 @@ def _refuse_another(settings: Settings, prepared: Prepared) -> None:
 
 
 def _plan(settings: Settings, findings: Findings, study: optuna.Study, prepared: Prepared) -> Plan:
-    """By the settings, and by what was planned before: seeds may be added, and audits stay as they were drawn."""
+    """By the settings, and by what was planned before: seeds and audits may be added, and none is taken back."""
     count = max(settings.confirm.seeds, study.user_attrs.get("seeds", 0))
     study.set_user_attr("seeds", count)
     first = settings.study.seed
     seeds = [(first + i) % 2**31 for i in range(count)]
     runs = Runs(study.get_trials(deepcopy=False), seeds, settings.full_horizon(prepared.train_clips))
-    racing = {c.name: c for c in (*runs.candidates, *candidates(findings, settings))}
+    found = candidates(findings, settings)
+    known = {c.name: c for c in runs.candidates}
+    for config in found:
+        if config.name in known and not same(config.point, known[config.name].point):
+            raise UserError(
+                f"{config.name} was {known[config.name].point.describe()} when its full runs were made, and is"
+                f" {config.point.describe()} here; give the space its old baselines, or the recipe another name"
+            )
+    racing = {**known, **{c.name: c for c in found}}
     old = runs.audited
-    return Plan(list(racing.values()), old or audited(findings, settings, list(racing.values())), seeds)
+    new = audited(findings, settings, [*racing.values(), *old])[: max(0, settings.confirm.audit - len(old))]
+    return Plan(list(racing.values()), [*old, *new], seeds)
 
 
 def _show_budget(
@@ -144,15 +176,16 @@ def _show_budget(
     if plan.audited:
         names = ", ".join(c.name for c in plan.audited)
         view.note(f"audit of pruning: {names}, chosen at random, are run to the trials' end and in full")
-    steps = plan.steps(full, truncated)
+    done = {key(trial) for trial in runs.trials if trial.state in FINISHED_STATES} & plan.keys
+    steps = sum(truncated if length == TRUNCATED else full for _, _, length in plan.keys - done)
     paces = [
         (row.record["train_seconds"] + row.record["evaluation_seconds"]) / row.record["steps"]
         for row in findings.rows
         if row.record and row.record["steps"]
     ]
     time_left = f", about {duration(statistics.median(paces) * steps / slots)} at the search's pace" if paces else ""
-    done = f"; {len(runs.trials)} of them were started before" if runs.trials else ""
-    view.note(f"at most {plan.runs} runs, {steps:,} optimizer steps{time_left}{done}")
+    before = f"; {len(done)} more were finished before" if done else ""
+    view.note(f"at most {len(plan.keys - done)} runs, {steps:,} optimizer steps{time_left}{before}")
 
 
 def load(settings: Settings, findings: Findings) -> Confirmation | None:
@@ -162,10 +195,13 @@ def load(settings: Settings, findings: Findings) -> Confirmation | None:
 
 
 def read(settings: Settings) -> Runs | None:
-    """The confirmation's runs so far, None when it was never started."""
-    if not storage.exists(settings, SUFFIX):
+    """The confirmation's runs so far; None when it was never started."""
+    if not storage.exists(settings, CONFIRMATION):
         return None
-    study = storage.load_study(settings, SUFFIX)
+    study = storage.load_study(settings, CONFIRMATION)
+    founded = study.user_attrs.get("fingerprint")
+    if not isinstance(founded, dict) or founded.get("confirms") != settings.study.name:
+        return None  # a study of that name, of another tool or of a search
     first, count = settings.study.seed, study.user_attrs.get("seeds", settings.confirm.seeds)
     seeds = [(first + i) % 2**31 for i in range(count)]
     return Runs(study.get_trials(deepcopy=False), seeds, study.user_attrs["full_horizon"])
@@ -173,4 +209,4 @@ def read(settings: Settings) -> Runs | None:
 
 def result(runs: Runs, findings: Findings, settings: Settings) -> Confirmation | None:
     """What the runs prove; None while they are not over."""
-    return proof.confirmation(runs, findings, settings, settings.study.name + SUFFIX)
+    return proof.confirmation(runs, findings, settings, settings.study.name + CONFIRMATION)

@@ -18,8 +18,8 @@ def sentence(
     found: Verdict, fit: Fit, winner: str, stock: str, over_stock: Estimate | None, over_base: Estimate, seeds: int
 ) -> str:
     """The result in a sentence or two."""
-    level = f"{fit.level:.0%}"
-    capital = winner[0].upper() + winner[1:]
+    level = f"{100 * fit.level:.0f} %"
+    capital = winner[:1].upper() + winner[1:]
     against_base = f"{_reach(over_base, level)} below the untouched base"
     if found == "do not fine-tune":
         if not math.isfinite(fit.means[winner]):
@@ -34,8 +34,8 @@ def sentence(
         assert over_stock is not None
         by = "which diverged" if over_stock.value == math.inf else f"by {_reach(over_stock, level)}"
         return f"{capital} is better than the stock recipe ({stock}), {by}; it is {against_base}. {seeds} seeds."
-    if over_stock is None and winner != stock:
-        return f"Not compared with the stock recipe ({stock}), none of whose runs came to an end: run it again."
+    if over_stock is None and len(fit.means) == 1:
+        return f"No better than the stock recipe: only {stock} itself ran, {against_base}. {seeds} seeds."
     if over_stock is None:
         return f"No better than the stock recipe: {stock} itself has the lowest mean, {against_base}. {seeds} seeds."
     return (

@@ -30,12 +30,10 @@ class Plan:
     seeds: list[int]
 
     @property
-    def runs(self) -> int:
-        return len(self.racing) * len(self.seeds) + 2 * len(self.audited)
-
-    def steps(self, full: int, truncated: int) -> int:
-        """Optimizer steps of all of them."""
-        return full * (len(self.racing) * len(self.seeds) + len(self.audited)) + truncated * len(self.audited)
+    def keys(self) -> set[tuple[str, int, str]]:
+        """(candidate, seed, length) of each run."""
+        audits = {(c.name, self.seeds[0], length) for c in self.audited for length in (TRUNCATED, FULL)}
+        return audits | {(c.name, seed, FULL) for c in self.racing for seed in self.seeds}
 
     def missing(self, runs: Runs) -> list[Entry]:
         """The runs to queue next: of those in the race, then of those that are audited."""
@@ -44,11 +42,17 @@ class Plan:
         full = [_entry(known[name], seed, FULL) for name, seed in runs.race(self.racing).missing]
         audits = [
             _entry(candidate, self.seeds[0], length)
-            for candidate in self.audited
+            for candidate in self._audits(runs)
             for length in (TRUNCATED, FULL)
             if (candidate.name, self.seeds[0], length) not in attempted
         ]
         return full + audits
+
+    def _audits(self, runs: Runs) -> list[Candidate]:
+        """Those that were queued, which a peer may have drawn, and more of the plan's own up to its number."""
+        queued = runs.audited
+        names = {c.name for c in queued}
+        return [*queued, *(c for c in self.audited if c.name not in names)][: max(len(queued), len(self.audited))]
 
 
 def _entry(candidate: Candidate, seed: int, length: str) -> Entry:
@@ -75,11 +79,13 @@ class ConfirmWork:
             FULL: settings.full_evaluation_steps(clips),
             TRUNCATED: evaluation_steps(settings.trial_horizon(clips), settings.training.evaluations),
         }
+        self._retried = len(study.get_trials(deepcopy=False))
         self._is_over = False
 
     @property
     def runs(self) -> Runs:
-        return Runs(self._study.get_trials(deepcopy=False), self._plan.seeds, self._steps[FULL][-1])
+        trials = self._study.get_trials(deepcopy=False)
+        return Runs(trials, self._plan.seeds, self._steps[FULL][-1], self._retried)
 
     def claim(self, leases: Leases) -> Claim:
         """A queued run. When all have ended, those of the next round are queued first."""
@@ -108,7 +114,9 @@ class ConfirmWork:
         standing = runs.race(self._plan.racing)
         means = standing.fit.means
         lines = [
-            f"{name} can no longer win: mean {means.get(name, math.inf):.4f} against {means[standing.fit.best]:.4f}"
+            f"{name} can no longer win: mean {means[name]:.4f} against {means[standing.fit.best]:.4f}"
+            if math.isfinite(means.get(name, math.inf))
+            else f"{name} can no longer win: {'it diverged' if name in means else 'none of its runs came to an end'}"
             for name in standing.dropped
         ]
         return [*lines, f"next round: {len(missing)} runs"]
@@ -124,7 +132,7 @@ class ConfirmWork:
         seed, length = attributes["seed"], attributes["length"]
         steps = self._steps[length]
         label = f"{candidate.name}, seed {seed}{', pruned, to its end' if length == TRUNCATED else ''}"
-        return Job(trial, candidate.point, seed, steps[-1], steps, label)
+        return Job(trial, candidate.point, seed, steps[-1], steps, label, competes=False)
 
     def fired(self, job: Job, evaluations: Sequence[Evaluation]) -> StopReason | None:
         if evaluations[-1].step == job.horizon:

@@ -1,0 +1,25 @@
+"""`python -m tests.stub_study …` is `study.py …` with the runs of tests.stub_confirm, which do not train."""
+
+from functools import partial
+from typing import Any
+
+import study
+from search import session
+from search.confirmation import session as confirmation
+from search.launcher import Launcher
+from tests.stub_confirm import PRELOAD, run_full
+from tests.studies import PREPARED
+
+
+def stub(put: Any = setattr) -> None:
+    """Puts stubs in place of what loads torch; `put` may be a monkeypatch's."""
+    for module in (session, confirmation):
+        put(module, "prepare", lambda *_: PREPARED)
+        put(module, "Launcher", partial(Launcher, PRELOAD))
+    put(session, "Supervisor", partial(session.Supervisor, target=run_full))
+    put(confirmation, "run", partial(confirmation.run, target=run_full))
+
+
+if __name__ == "__main__":
+    stub()
+    study.main()

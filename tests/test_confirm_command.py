@@ -1,0 +1,228 @@
+"""`confirm`, `status` and `--confirm` as a user meets them: messages, files and exit codes. No run trains."""
+
+import fcntl
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import study
+from search import best_config
+from search.settings import Settings, load
+from tests.conftest import ROOT
+from tests.machines import Machine
+from tests.stub_confirm import keys, runs_of, searched, truth
+from tests.stub_study import stub
+from tests.studies import FLAT, miniature, new_study, run
+
+Command = Callable[..., tuple[int, list[str], list[str]]]
+
+
+@pytest.fixture
+def study_py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """`study.py` in the folder of a study: (exit code, lines printed, lines of errors)."""
+    stub(monkeypatch.setattr)
+    (tmp_path / "study.toml").write_text('[study]\ndirectory = "."\n')
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> tuple[int, list[str], list[str]]:
+        monkeypatch.setattr(sys, "argv", ["study.py", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            study.main()
+        printed = capsys.readouterr()
+        return int(ended.value.code or 0), printed.out.splitlines(), printed.err.splitlines()
+
+    return call
+
+
+@pytest.fixture
+def empty(tmp_path: Path, study_py: Command) -> Settings:  # noqa: ARG001 (study.toml is there)
+    """Of a study whose folder is there, and nothing else."""
+    settings = load(tmp_path / "study.toml", {})
+    settings.directory.mkdir()
+    return settings
+
+
+@pytest.fixture
+def settings(empty: Settings) -> Settings:
+    """Of a search that is over."""
+    return searched(empty)
+
+
+def machine(folder: Path, *arguments: str, seconds: float) -> Machine:
+    """`study.py` as a process; an evaluation takes so many seconds."""
+    return Machine(["-m", "tests.stub_study", *arguments], folder, PYTHONPATH=str(ROOT), STUB_SECONDS=str(seconds))
+
+
+def after(lines: list[str], start: str) -> list[str]:
+    """From the last line on that starts so."""
+    place = max(i for i, line in enumerate(lines) if line.startswith(start))
+    return lines[place:]
+
+
+def test_the_winner_is_shown_exported_and_in_the_status(study_py: Command, settings: Settings, tmp_path: Path) -> None:
+    truth(settings, lr=2.5e-4, noise=0.003)  # trials 1 and 2 are equally good
+    code, lines, errors = study_py("confirm", "--audit", "1", "--workers", "2")
+    assert (code, errors) == (0, [])
+    told = [line.partition("  ")[2] for line in lines]
+    assert (
+        "confirmation: 4 configs (V0, trial 1, trial 2, trial 3) x 3 seeds in full runs of 1000 optimizer steps; a"
+        " config that can no longer win gets no further seed"
+    ) in told
+    assert any(line.startswith("audit of pruning: trial ") for line in told)
+    assert "at most 14 runs, 13,200 optimizer steps, about 1 h 06 m at the search's pace" in told
+    assert "next round: 10 runs" in told
+    assert any(line.startswith("V0 can no longer win: mean 2.1") for line in told)
+    assert "next round: 2 runs" in told
+    assert not [line for line in lines if "best so far" in line], "one run of a config is no winner"
+    shown = after(lines, "Confirmation of miniature, full runs")
+    assert shown[2].startswith("trial 1")
+    assert "lowest mean, exported" in shown[2]
+    assert shown[7].startswith("Trial 1 is better than the stock recipe (V0), by 0.1")
+    assert shown[-1] == "Exported (confirmed): miniature/best_config.json"
+    assert best_config.read(tmp_path / "miniature" / "best_config.json").confirmed
+
+    code, status, errors = study_py("status")
+    assert (code, errors) == (0, [])
+    assert after(status, "Confirmation of miniature") == shown[:-1]
+
+    code, lines, _ = study_py("confirm", "--audit", "1", "--workers", "1")
+    assert code == 0
+    assert after(lines, "Confirmation of miniature") == shown
+    assert not [line for line in lines if "  started  " in line]
+    finished = len(keys(runs_of(load(tmp_path / "study.toml", {}))))
+    assert any(line.endswith(f"; {finished} more were finished before") for line in lines)
+
+
+def test_a_search_that_confirms_says_when_the_stock_recipe_is_as_good(
+    study_py: Command, empty: Settings, tmp_path: Path
+) -> None:
+    truth(empty, lr=1e-3, noise=0.001)
+    search = ["--trials", "4", "--confirm", "--workers", "2"]
+    code, lines, errors = study_py(*search, "--set", "confirm.top=1", "--set", "confirm.seeds=2")
+    assert (code, errors) == (0, [])
+    assert any(line.startswith("4 finished trials: ") for line in lines)
+    assert "Exported (not confirmed at full length): miniature/best_config.json" in lines
+    verdict = next(
+        line for line in lines if line.startswith("No better than the stock recipe: V0 itself has the lowest")
+    )
+    assert lines[-1] == "Exported (confirmed): miniature/best_config.json"
+    exported = json.loads((tmp_path / "miniature" / "best_config.json").read_text())
+    assert (exported["confirmed"], exported["status"], exported["hyperparameters"]["lr"]) == (True, verdict, 1e-3)
+
+
+def test_ctrl_c_ends_a_confirmation_with_130_and_the_same_command_continues(
+    study_py: Command, settings: Settings, tmp_path: Path
+) -> None:
+    before = machine(tmp_path, "confirm", "--workers", "2", seconds=0.04)
+    before.wait_for("finished  best", count=1)
+    before.send(signal.SIGINT)
+    before.wait(40, code=130)
+    assert before.output.splitlines()[-1] == (
+        "Stopped; study.py confirm with the same settings continues the confirmation."
+    )
+    assert not (settings.directory / "best_config.json").exists()
+    done = keys(runs_of(settings))
+    assert 1 <= sum(done.values()) < 12
+    code, lines, _ = study_py("status")
+    assert code == 0
+    shown = after(lines, "Confirmation: ")
+    assert shown[0].startswith(f"Confirmation: {sum(done.values())} runs finished, 0 running, ")
+    assert shown[0].endswith(" queued; study.py confirm continues it.")
+    assert len(shown) >= 5  # a line a config
+    code, lines, _ = study_py("confirm", "--workers", "2")
+    assert (code, lines[-1]) == (0, "Exported (confirmed): miniature/best_config.json")
+    after_all = keys(runs_of(settings))
+    assert set(after_all.values()) == {1}
+    assert done.items() <= after_all.items()
+
+
+def test_a_search_that_is_stopped_confirms_nothing(tmp_path: Path) -> None:
+    stopped = machine(tmp_path, "--trials", "9", "--confirm", "--workers", "2", seconds=0.1)
+    stopped.wait_for("trial 1  step")
+    stopped.send(signal.SIGINT)
+    stopped.wait(40, code=130)
+    assert stopped.output.splitlines()[-1] == "Stopped; the same command continues the study."
+    assert "confirmation" not in stopped.output
+
+
+def test_a_search_that_runs_is_not_confirmed(study_py: Command, settings: Settings) -> None:
+    with open(settings.directory / ".lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        code, lines, errors = study_py("confirm")
+    assert (code, lines, len(errors)) == (2, [], 1)
+    assert "study 'miniature' is being searched by another process" in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["confirm", "--seeds", "1"], "confirm.seeds is 1: input should be greater than or equal to 2"),
+        (["confirm", "--top", "0"], "confirm.top is 0"),
+        (["confirm", "--audit", "-1"], "confirm.audit is -1"),
+        (["confirm", "--study", "other"], "study 'other' does not exist"),
+        (["--confirm", "status"], "options go after the command: study.py status"),
+        (["--repeats", "2", "confirm"], "options go after the command: study.py confirm"),
+        (["--set", "pruning.min_delta=seed_noise"], "study.repeats is 0: there would be nothing to measure it by"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(study_py: Command, tmp_path: Path, arguments: list[str], words: str) -> None:
+    code, _, errors = study_py(*arguments)
+    assert code == 2
+    assert words in errors[0]
+    assert len(errors) == 1
+    assert not (tmp_path / "miniature" / "confirm").exists()
+
+
+@pytest.mark.usefixtures("settings")
+def test_other_settings_than_the_search_s_are_refused_a_line_each(study_py: Command) -> None:
+    code, _, errors = study_py("confirm", "--set", "training.precision=bf16")
+    assert code == 2
+    assert errors == [
+        "study.py: study 'miniature' was searched with other settings; make these the same:",
+        "  precision: fp32 there, bf16 here",
+    ]
+
+
+def test_a_study_without_a_completed_trial_is_refused(study_py: Command, empty: Settings) -> None:
+    new_study(empty)
+    code, lines, errors = study_py("confirm")
+    assert (code, lines) == (2, [])
+    assert errors == [
+        "study.py: study 'miniature' has no completed trial to confirm; run study.py until some have completed"
+    ]
+
+
+def test_a_machine_without_the_study_s_folder_confirms_too(
+    study_py: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And one on which no run is left to do: both export."""
+    settings = miniature(tmp_path, {"study.storage": f"sqlite:///{tmp_path}/shared.db", "confirm.audit": 0})
+    study = new_study(settings)
+    run(study, FLAT, [4.5, 4.0], baseline="V0")
+    study._storage.remove_session()
+    os.rmdir(settings.directory)
+    for name in ("a", "b"):
+        folder = tmp_path / name
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        code, lines, _ = study_py("confirm", "--storage", settings.storage_url)
+        assert (code, lines[-1]) == (0, "Exported (confirmed): runs/miniature/best_config.json")
+        assert any(line.startswith("No better than the stock recipe: only V0 itself ran") for line in lines)
+
+
+def test_a_name_of_64_characters_has_a_confirmation(study_py: Command, tmp_path: Path) -> None:
+    name = ("Odd-na.me_" * 7)[:64]
+    settings = miniature(tmp_path, {"study.name": name})
+    (tmp_path / "study.toml").write_text('[study]\ndirectory = "."\n')
+    study = new_study(settings)
+    run(study, FLAT, [4.5, 4.0], baseline="V0")
+    study._storage.remove_session()
+    code, lines, _ = study_py("confirm", "--study", name)
+    assert (code, lines[-1]) == (0, f"Exported (confirmed): {name}/best_config.json")
+    assert any(line.startswith(f"Confirmation of {name}, full runs") for line in lines)

@@ -1,0 +1,157 @@
+"""Confirmations of odd searches, and of runs that come to nothing: what is said must be true of them, too."""
+
+import math
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from search import handover, report, storage
+from search.confirmation import session
+from search.confirmation.candidates import audited, candidates
+from search.confirmation.proof import Runs, _regret
+from search.confirmation.work import Entry, Plan
+from search.errors import UserError
+from search.settings import CONFIRMATION, Settings
+from tests.conftest import ROOT
+from tests.stub_confirm import confirmed, keys, proven, runs_of, searched, truth
+from tests.studies import FLAT, miniature, new_study, run
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return searched(miniature(tmp_path))
+
+
+# Where runs, or all of a config's, come to nothing
+
+
+def test_every_config_diverges_and_an_audited_trial_does_not(settings: Settings) -> None:
+    truth(settings, diverges=1e-4)
+    found = proven(settings)
+    assert (found.verdict, found.exported) == ("do not fine-tune", "V0")
+    assert found.text == "Do not fine-tune: every config diverged."
+    assert found.audit
+    assert sorted(t.full is None for t in found.audit.trials) == [False, True]
+    assert found.audit.full_regret is None
+    assert handover.choose(settings, None).status == found.text
+
+
+@pytest.mark.parametrize(
+    ("kept", "lost", "regret"),
+    [
+        (3.0, [2.5, 2.75], 0.5),
+        (3.0, [None, 2.75], 0.25),  # one diverged
+        (3.0, [3.5], 0.0),
+        (3.0, [None, None], None),  # all diverged, which says nothing for them, nor what pruning lost
+        (None, [2.5], None),
+        (math.inf, [2.5], None),
+    ],
+)
+def test_the_regret_of_pruning(kept: float | None, lost: list[float | None], regret: float | None) -> None:
+    assert _regret(kept, lost) == regret
+
+
+def test_without_the_stock_recipe_nothing_is_claimed_and_the_next_command_runs_it_again(settings: Settings) -> None:
+    once = settings.model_copy(update={"study": settings.study.model_copy(update={"max_retries": 0})})
+    truth(settings, crashes=9e-4)
+    with pytest.raises(
+        UserError, match=r"no full run of the stock recipe \(V0\) came to an end.* run the same command"
+    ):
+        confirmed(once)
+    before = keys(runs_of(settings))
+    assert "V0" not in {name for name, *_ in before}
+    assert session.load(settings, report.read(storage.load_study(settings))) is None
+    assert not handover.choose(settings, None).confirmed
+    truth(settings)
+    found = proven(settings)
+    assert found.verdict == "better than the stock recipe"
+    assert {c.name: len(c.runs) for c in found.candidates}["V0"] == 2
+    assert before.items() <= keys(runs_of(settings)).items()
+    assert set(keys(runs_of(settings)).values()) == {1}
+
+
+def test_a_config_none_of_whose_runs_ended_is_out(settings: Settings) -> None:
+    once = settings.model_copy(update={"study": settings.study.model_copy(update={"max_retries": 0})})
+    study = storage.load_study(settings)
+    run(study, {**FLAT, "lr": 7e-3}, [4.5, 3.0])
+    study._storage.remove_session()
+    truth(settings, crashes=6e-3)
+    found = proven(once)
+    assert found.verdict == "better than the stock recipe"
+    lost = next(c for c in found.candidates if c.name == "trial 7")
+    assert (lost.runs, lost.mean, lost.dropped_after) == ([], None, 2)
+
+
+# Odd searches
+
+
+def test_a_space_of_one_point_has_no_other_config(tmp_path: Path) -> None:
+    (tmp_path / "space.toml").write_text("version = 1\n[lr]\nvalue = 1e-3\n[weight_decay]\nvalue = 0.01\n")
+    settings = miniature(tmp_path, {"space.file": str(tmp_path / "space.toml")})
+    study = new_study(settings)
+    run(study, FLAT, [4.5, 4.0])
+    run(study, FLAT, [4.5, 4.0])
+    study._storage.remove_session()
+    found = proven(settings)
+    assert found.text.startswith("No better than the stock recipe: only V0 itself ran, 2.")
+    assert found.text.endswith(" 2 seeds.")
+    assert (found.winner, found.exported, found.over_stock, found.fidelity) == ("V0", "V0", None, None)
+    assert keys(runs_of(settings)) == {("V0", seed, "full"): 1 for seed in (1, 2)}
+
+
+def test_seeds_go_round_at_their_end(tmp_path: Path) -> None:
+    settings = searched(miniature(tmp_path, {"study.seed": 2**31 - 1, "confirm.audit": 0}))
+    found = proven(settings)
+    seeds = {seed for _, seed, _ in keys(runs_of(settings))}
+    assert {2**31 - 1, 0} <= seeds <= {2**31 - 1, 0, 1}
+    assert found.verdict == "better than the stock recipe"
+
+
+@pytest.mark.parametrize("made_by", ["another tool", "a search"])
+def test_a_study_of_the_confirmation_s_name_is_no_confirmation(settings: Settings, made_by: str) -> None:
+    name = settings.study.name + CONFIRMATION
+    if made_by == "a search":
+        named = {"name": name, "storage": settings.storage_url}
+        run(new_study(settings.model_copy(update={"study": settings.study.model_copy(update=named)})), FLAT, [3.0])
+    else:
+        optuna.create_study(study_name=name, storage=storage.open_storage(settings.storage_url))
+        storage.load_study(settings, CONFIRMATION).add_trial(optuna.trial.create_trial(value=1.0))
+    assert session.read(settings) is None
+    assert not handover.choose(settings, None).confirmed
+    with pytest.raises(UserError, match=r"give this search another name|was made with other settings"):
+        confirmed(settings)
+
+
+def test_a_baseline_that_changed_since_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "space.toml"
+    text = (ROOT / "space" / "presets" / "miniature.toml").read_text()
+    file.write_text(text)
+    settings = searched(miniature(tmp_path, {"space.file": str(file), "confirm.audit": 0}))
+    proven(settings)
+    before = keys(runs_of(settings))
+    file.write_text(text.replace('name = "V0"\nlr = 1e-3', 'name = "V0"\nlr = 2e-3'))
+    with pytest.raises(UserError, match=r"V0 was lr 1.00e-03 .* and is lr 2.00e-03 .* here"):
+        confirmed(settings)
+    assert keys(runs_of(settings)) == before
+
+
+def test_of_two_machines_that_drew_other_audits_the_first_one_s_count(settings: Settings) -> None:
+    """The search went on, and pruned more, between their beginnings."""
+    findings = report.read(storage.load_study(settings))
+    racing = candidates(findings, settings)
+    drawn = audited(findings, settings, racing)
+
+    def trial(number: int, state: TrialState, entry: Entry) -> FrozenTrial:
+        made = optuna.trial.create_trial(state=state, value=3.0 if state == TrialState.COMPLETE else None)
+        made.number = number
+        made.user_attrs = entry[1]
+        return made
+
+    mine, theirs = (Plan(racing, [audit], [1, 2, 3]) for audit in drawn)
+    queued = [trial(i, TrialState.WAITING, e) for i, e in enumerate(theirs.missing(Runs([], [1, 2, 3], 1000)))]
+    assert mine.missing(Runs(queued, [1, 2, 3], 1000)) == []
+    lost = [trial(t.number, TrialState.FAIL, ({}, t.user_attrs)) for t in queued]
+    assert mine.missing(Runs(lost, [1, 2, 3], 1000)) == []
+    assert len(mine.missing(Runs(lost, [1, 2, 3], 1000, retried=len(lost)))) == len(lost)

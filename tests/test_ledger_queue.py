@@ -1,0 +1,206 @@
+"""Rounds of trials that planners on several machines queue: each round once, and nothing but what was queued is run."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import event
+
+from search.database import StudyStorage
+from search.errors import UserError
+from search.ledger import Claim, Ledger
+from search.storage import open_storage
+from search.trial import StopReason
+from tests.cut import Cut
+from tests.postgres import Server
+
+OWNER = {"host": "here", "machine": "m", "pid": 1, "started": 0.0, "grace_seconds": 60.0}
+ROUND = [({"lr": 0.1}, {"candidate": {"name": "V0"}, "seed": 7}), ({"lr": 0.2}, {"length": "full"})]
+
+
+@pytest.fixture
+def ledger(either: str) -> Iterator[Ledger]:
+    opened = open_storage(either)
+    yield make_ledger(opened)
+    opened.engine.dispose()
+
+
+def make_ledger(storage: StudyStorage, name: str = "study") -> Ledger:
+    """Of a new study without a trial."""
+    ledger = Ledger(storage, optuna.create_study(study_name=name, storage=storage)._study_id)
+    ledger.found({"horizon": 200}, [])
+    return ledger
+
+
+def trials(ledger: Ledger) -> list[FrozenTrial]:
+    found = ledger._storage.get_all_trials(ledger.study_id)
+    assert [trial.number for trial in found] == list(range(len(found)))
+    return found
+
+
+def states(ledger: Ledger) -> str:
+    return "".join(trial.state.name[0] for trial in trials(ledger))
+
+
+def claimed(ledger: Ledger) -> int:
+    trial_id = ledger.claim(None, OWNER).trial_id
+    assert trial_id is not None
+    return trial_id
+
+
+def complete(ledger: Ledger, trial_id: int, value: float = 4.5) -> None:
+    ledger.end(trial_id, TrialState.COMPLETE, value, {"stop_reason": "finished"}, 2)
+
+
+def test_a_round_is_queued_in_its_order_with_all_that_says_what_it_is(ledger: Ledger) -> None:
+    assert ledger.queue(ROUND, 0) is True
+    assert states(ledger) == "WW"
+    assert [trial.user_attrs for trial in trials(ledger)] == [attributes for _, attributes in ROUND]
+    assert [t.system_attrs for t in trials(ledger)] == [{"fixed_params": params} for params, _ in ROUND]
+    study = optuna.load_study(study_name="study", storage=ledger._storage)
+    ids = [claimed(ledger) for _ in ROUND]
+    assert len(study.get_trials()) == 2
+    assert [optuna.Trial(study, trial_id).suggest_float("lr", 0, 1) for trial_id in ids] == [0.1, 0.2]
+
+
+def test_a_later_round_goes_on_with_the_numbers(ledger: Ledger) -> None:
+    ledger.queue(ROUND, 0)
+    complete(ledger, claimed(ledger))
+    ledger.end(claimed(ledger), TrialState.FAIL, None, {"stop_reason": str(StopReason.CRASHED)}, 2)
+    assert states(ledger) == "CFW"
+    assert ledger.queue(ROUND, 3) is True
+    assert states(ledger) == "CFWWW"
+
+
+@pytest.mark.parametrize("known", [0, 1, 3])
+def test_a_round_that_was_planned_from_other_trials_is_not_queued(ledger: Ledger, known: int) -> None:
+    ledger.queue(ROUND, 0)
+    before = trials(ledger)
+    assert ledger.queue(ROUND, known) is False
+    assert trials(ledger) == before
+
+
+def test_trials_of_other_studies_do_not_count(ledger: Ledger) -> None:
+    other = make_ledger(ledger._storage, "other")
+    other.queue(ROUND, 0)
+    assert ledger.claim(None, OWNER) == Claim(None, 0, None)
+    assert ledger.queue(ROUND[:1], 0) is True
+    assert (states(ledger), states(other)) == ("W", "WW")
+
+
+def test_a_claim_of_the_queue_makes_no_trial(ledger: Ledger) -> None:
+    assert ledger.claim(None, OWNER) == Claim(None, 0, None)
+    ledger.queue(ROUND, 0)
+    for trial_id, value in zip([claimed(ledger), claimed(ledger)], (4.5, 4.0), strict=True):
+        assert ledger.claim(None, OWNER).trial_id is None
+        complete(ledger, trial_id, value)
+    assert ledger.claim(None, OWNER) == Claim(None, 2, (1, 4.0))
+    assert states(ledger) == "CC"
+
+
+def test_a_claim_of_the_queue_is_signed_and_alive(ledger: Ledger) -> None:
+    ledger.queue(ROUND, 0)
+    claimed(ledger)
+    (lease,) = ledger.leases()
+    assert lease.heartbeat is not None
+    assert lease.owner and {key: lease.owner[key] for key in OWNER} == OWNER
+
+
+def test_a_run_that_failed_is_queued_again_as_what_it_was(ledger: Ledger) -> None:
+    attributes = {"candidate": {"name": "V0"}, "seed": 7, "length": "full"}
+    ledger.queue([({"lr": 0.1}, {**attributes, "note": "not kept"})], 0)
+    ledger.end(claimed(ledger), TrialState.FAIL, None, {"stop_reason": str(StopReason.TIMEOUT)}, 2)
+    again = trials(ledger)[1]
+    assert again.user_attrs == {**attributes, "retry_of": 0, "attempt": 1}
+    assert again.system_attrs == {"fixed_params": {"lr": 0.1}}
+
+
+def meeting(ledger: Ledger, moment: str) -> Any:
+    """A listener that makes two threads wait for each other, shortly, before statements that begin with `moment`."""
+    both = threading.Barrier(2)
+
+    def meet(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith(moment):
+            with suppress(threading.BrokenBarrierError):
+                both.wait(0.3)
+
+    event.listen(ledger._storage.engine, "before_cursor_execute", meet)
+    return meet
+
+
+def test_of_two_planners_at_once_one_queues_the_round(ledger: Ledger) -> None:
+    """Each waits for the other just before it inserts: in vain, where it holds the lock."""
+    meeting(ledger, "INSERT INTO trials")
+    with ThreadPoolExecutor(2) as threads:
+        told = [call.result() for call in [threads.submit(ledger.queue, ROUND, 0) for _ in range(2)]]
+    assert sorted(told) == [False, True]
+    assert states(ledger) == "WW"
+
+
+def test_of_two_that_claim_at_once_each_gets_its_own(ledger: Ledger) -> None:
+    ledger.queue(ROUND, 0)
+    meeting(ledger, "UPDATE trials")
+    with ThreadPoolExecutor(2) as threads:
+        ids = [call.result() for call in [threads.submit(claimed, ledger) for _ in range(2)]]
+    assert len(set(ids)) == 2
+
+
+def test_many_planners_and_claimers_run_every_round_once(ledger: Ledger) -> None:
+    """Four machines, three rounds of four runs: whoever finds none waiting or running queues the next."""
+
+    def work() -> None:
+        while True:
+            claim = ledger.claim(None, OWNER)
+            if claim.trial_id is not None:
+                complete(ledger, claim.trial_id)
+                continue
+            known = ledger._storage.get_all_trials(ledger.study_id)
+            if not all(trial.state.is_finished() for trial in known):
+                continue
+            if len(known) == 12:
+                return
+            ledger.queue([({"lr": 0.1}, {"round": len(known)})] * 4, len(known))
+
+    with ThreadPoolExecutor(4) as threads:
+        for call in [threads.submit(work) for _ in range(4)]:
+            call.result()
+    assert states(ledger) == "C" * 12
+    assert [trial.user_attrs["round"] for trial in trials(ledger)] == [0] * 4 + [4] * 4 + [8] * 4
+
+
+def test_a_study_that_was_deleted_is_said_in_one_line(ledger: Ledger) -> None:
+    ledger._storage.delete_study(ledger.study_id)
+    for action in (lambda: ledger.queue(ROUND, 0), lambda: ledger.claim(None, OWNER)):
+        with pytest.raises(UserError, match=r"^the study was deleted from "):
+            action()
+
+
+# A lost answer; the connection is cut at every other moment, of claims too, in test_ledger_faults.py
+
+
+def test_a_round_whose_answer_was_lost_is_not_queued_twice(database: str, server: Server) -> None:
+    storage = open_storage(database)
+    for moment in range(100):
+        ledger = make_ledger(storage, f"study {moment}")
+        there: list[str] = []
+        with Cut(storage, server, moment, meanwhile=lambda made=ledger, seen=there: seen.append(peeked(made))):
+            told = ledger.queue(ROUND, 0)
+        if there == ["WW"]:
+            break
+        assert told is True
+    assert told is False  # it does not know that it did; it reads the study again, and finds the round
+    assert states(ledger) == "WW"
+    storage.engine.dispose()
+
+
+def peeked(ledger: Ledger) -> str:
+    """The states, by a connection that is not cut."""
+    peer = open_storage(ledger._storage.engine.url.render_as_string(hide_password=False))
+    found = states(Ledger(peer, ledger.study_id))
+    peer.engine.dispose()
+    return found

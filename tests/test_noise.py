@@ -1,0 +1,319 @@
+"""The noise of seeds: repeats of the stock recipe run unpruned, do not compete, and set min_delta."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from search import report, storage
+from search.leases import Leases
+from search.ledger import Ledger
+from search.noise import min_delta, repeats_sd, seed_sd
+from search.settings import Settings, load
+from search.trial import Evaluation, StopReason
+from search.work import Job, SearchWork
+from tests.studies import FLAT, PREPARED, miniature, new_study, run
+
+RISES = [3.0, 3.1, 3.2, 3.3]  # values of the first evaluations of a trial
+
+
+@pytest.mark.parametrize(
+    ("groups", "deviation", "freedom"),
+    [
+        ([], None, 0),
+        ([[]], None, 0),
+        ([[1.0]], None, 0),
+        ([[1.0], [2.0]], None, 0),
+        ([[1.0, 1.0]], 0.0, 1),
+        ([[1.0, 3.0]], math.sqrt(2), 1),
+        ([[1.0, 2.0, 3.0]], 1.0, 2),
+        ([[1.0, 3.0], [11.0, 12.0, 13.0]], math.sqrt(4 / 3), 3),
+        ([[1.0, math.inf, 3.0, math.nan]], math.sqrt(2), 1),
+    ],
+)
+def test_the_deviation_is_pooled_over_configs(groups: list[list[float]], deviation: float | None, freedom: int) -> None:
+    assert seed_sd(groups) == (pytest.approx(deviation), freedom)
+
+
+C, P, F, R, W = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING, TrialState.WAITING
+
+
+def repeats(*trials: tuple[TrialState, float | None]) -> list[FrozenTrial]:
+    """Repeats, and trials beside them that must not matter."""
+    others = [optuna.trial.create_trial(state=state, value=9.0 if state == C else None) for state in (C, R, W)]
+    found = [
+        optuna.trial.create_trial(state=state, value=value, user_attrs={"repeat": i})
+        for i, (state, value) in enumerate(trials)
+    ]
+    return [*others, *found]
+
+
+@pytest.mark.parametrize(
+    ("trials", "expected"),
+    [
+        ([(C, 3.0), (C, 3.2)], 0.2 / math.sqrt(2)),
+        ([(C, 3.0), (C, 3.2), (C, 3.4)], 0.2),
+        ([(C, 3.0), (C, 3.2), (R, None)], None),
+        ([(C, 3.0), (C, 3.2), (W, None)], None),
+        ([(C, 3.0), (F, None), (C, 3.2)], 0.2 / math.sqrt(2)),  # given up, or its retry is among them
+        ([(C, 3.0), (P, 7.0), (C, 3.2)], 0.2 / math.sqrt(2)),  # diverged
+        ([(C, 3.0), (F, None)], 0.0),
+        ([(P, None), (F, None)], 0.0),
+    ],
+)
+def test_min_delta_is_the_deviation_of_the_repeats_once_all_have_ended(
+    tmp_path: Path, trials: list[tuple[TrialState, float | None]], expected: float | None
+) -> None:
+    settings = miniature(tmp_path, {"study.repeats": 2, "pruning.min_delta": "seed_noise"})
+    assert min_delta(settings, repeats(*trials)) == pytest.approx(expected)
+
+
+def test_a_number_is_taken_as_it_is(tmp_path: Path) -> None:
+    assert min_delta(miniature(tmp_path, {"pruning.min_delta": 0.03}), repeats((R, None))) == 0.03
+
+
+# The queue of a search
+
+
+def queue(tmp_path: Path, **study: Any) -> list[tuple[float, dict[str, Any]]]:
+    settings = miniature(tmp_path, {f"study.{key}": value for key, value in study.items()})
+    return [(params["lr"], attributes) for params, attributes in storage.first_trials(settings)]
+
+
+def test_without_repeats_a_search_begins_with_the_baselines(tmp_path: Path) -> None:
+    assert queue(tmp_path) == [(1e-3, {"baseline": "V0"}), (4e-4, {"baseline": "V1"}), (2e-4, {"baseline": "V2"})]
+
+
+@pytest.mark.parametrize(("seed", "seeds"), [(1, [2, 3]), (2**31 - 2, [2**31 - 1, 0])])
+def test_repeats_come_first_each_with_a_seed_of_its_own(tmp_path: Path, seed: int, seeds: list[int]) -> None:
+    assert queue(tmp_path, repeats=2, seed=seed) == [
+        (1e-3, {"baseline": "V0", "repeat": 0}),
+        (1e-3, {"repeat": 1, "seed": seeds[0]}),
+        (1e-3, {"repeat": 2, "seed": seeds[1]}),
+        (4e-4, {"baseline": "V1"}),
+        (2e-4, {"baseline": "V2"}),
+    ]
+
+
+def test_a_space_without_the_stock_recipe_repeats_it_fitted_into_it(tmp_path: Path) -> None:
+    file = tmp_path / "space.toml"
+    file.write_text(
+        "version = 1\n[lr]\nlow = 2e-3\nhigh = 1e-2\n[weight_decay]\nvalue = 0.01\n"
+        '[[baselines]]\nname = "mine"\nlr = 5e-3\nweight_decay = 0.01\n'
+    )
+    settings = miniature(tmp_path, {"study.repeats": 1, "space.file": str(file)})
+    assert [(params["lr"], attributes) for params, attributes in storage.first_trials(settings)] == [
+        (2e-3, {"baseline": "V0", "repeat": 0}),
+        (2e-3, {"repeat": 1, "seed": 2}),
+        (5e-3, {"baseline": "mine"}),
+    ]
+
+
+# A search
+
+
+class Search:
+    """A study with a queue, as a supervisor works on it, without its children."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.database = storage.open_storage(settings.storage_url)
+        self.study, self.ledger = storage.open_study(settings, PREPARED, self.database)
+        self.leases = Leases(self.ledger, settings.service, settings.study.max_retries, lambda _: None)
+        self.work = SearchWork(self.study, settings, PREPARED)
+
+    def begin(self) -> Job:
+        claim = self.work.claim(self.leases)
+        assert claim.trial_id is not None
+        return self.work.begin(claim.trial_id)
+
+    def fired(self, job: Job, values: list[float]) -> StopReason | None:
+        """The first rule that fires, evaluation by evaluation."""
+        told = [Evaluation(step, v, 2.0, 2.0, 2.0) for step, v in zip(job.evaluation_steps, values, strict=False)]
+        return next(filter(None, (self.work.fired(job, told[:count]) for count in range(1, len(told) + 1))), None)
+
+    def end(self, job: Job, value: float | None, reason: StopReason = StopReason.FINISHED) -> None:
+        state = C if value is not None else F
+        self.leases.end(job.trial._trial_id, state, value, {"stop_reason": str(reason), "run": {}})
+
+
+def settings_of(folder: Path, url: str | None = None, **more: Any) -> Settings:
+    overrides = {"study.repeats": 2, "pruning.min_delta": "seed_noise", **more}
+    return miniature(folder, {**overrides, **({"study.storage": url} if url else {})})
+
+
+@pytest.fixture
+def search(tmp_path: Path) -> Iterator[Search]:
+    search = Search(settings_of(tmp_path))
+    yield search
+    search.database.engine.dispose()
+
+
+def test_repeats_run_unpruned_with_seeds_of_their_own(search: Search) -> None:
+    jobs = [search.begin() for _ in range(4)]
+    assert [job.seed for job in jobs] == [1, 2, 3, 1]
+    assert [job.point.lr for job in jobs] == [1e-3, 1e-3, 1e-3, 4e-4]
+    assert [job.label for job in jobs] == [
+        "baseline V0",
+        "repeat 1 of the stock recipe",
+        "repeat 2 of the stock recipe",
+        "baseline V1",
+    ]
+    assert [job.competes for job in jobs] == [True, False, False, True]
+    assert [search.fired(job, RISES) for job in jobs[:3]] == [None] * 3
+    assert {job.horizon for job in jobs} == {200}
+
+
+def test_repeats_run_unpruned_also_where_the_rule_is_known(tmp_path: Path) -> None:
+    search = Search(settings_of(tmp_path, **{"pruning.min_delta": 0.0}))
+    reasons = [search.fired(search.begin(), RISES) for _ in range(4)]
+    assert reasons == [None, None, None, StopReason.TWO_INCREASES]
+    search.database.engine.dispose()
+
+
+def test_the_two_increase_rule_begins_when_the_noise_is_known(search: Search) -> None:
+    """Also in a trial that runs already, beside the repeats; and in later ones."""
+    jobs = [search.begin() for _ in range(4)]
+    assert search.fired(jobs[3], RISES) is None
+    for job, value in zip(jobs[:3], (3.0, 3.05, 3.1), strict=True):
+        assert search.fired(jobs[3], RISES) is None
+        search.end(job, value)
+    assert search.fired(jobs[3], RISES) == StopReason.TWO_INCREASES  # rises of 0.1, above the noise of 0.05
+    job = search.begin()
+    assert search.fired(job, [3.0, 3.04, 3.08, 3.12]) is None
+    assert search.fired(job, RISES) == StopReason.TWO_INCREASES
+
+
+def test_a_search_that_is_resumed_knows_the_noise_at_once(search: Search, tmp_path: Path) -> None:
+    for value in (3.0, 3.05, 3.1):
+        search.end(search.begin(), value)
+    resumed = Search(load(tmp_path / "study.toml", overrides_of(search)))
+    job = resumed.begin()
+    assert resumed.fired(job, [3.0, 3.04, 3.08]) is None
+    assert resumed.fired(job, RISES) == StopReason.TWO_INCREASES
+    resumed.database.engine.dispose()
+
+
+def overrides_of(search: Search) -> dict[str, Any]:
+    return {
+        "study.directory": str(Path(search.database.engine.url.database or "").parent.parent),
+        "study.repeats": 2,
+        "pruning.min_delta": "seed_noise",
+    }
+
+
+def test_the_last_evaluation_ends_no_trial_early(tmp_path: Path) -> None:
+    search = Search(settings_of(tmp_path, **{"study.repeats": 0, "pruning.min_delta": 0.0}))
+    job = search.begin()
+    assert search.fired(job, [5.0] * 8 + [5.1, 5.2]) is None
+    assert search.fired(job, [5.0] * 7 + [5.1, 5.2]) == StopReason.TWO_INCREASES
+    search.database.engine.dispose()
+
+
+@pytest.mark.parametrize("reason", [StopReason.CRASHED, StopReason.STOPPED_BY_USER])
+def test_a_repeat_that_is_run_again_keeps_its_seed(search: Search, reason: StopReason) -> None:
+    search.end(search.begin(), 3.0)
+    search.end(search.begin(), None, reason)
+    jobs = [search.begin() for _ in range(4)]
+    again = jobs[-1]
+    assert [job.label for job in jobs[:3]] == ["repeat 2 of the stock recipe", "baseline V1", "baseline V2"]
+    assert (again.label, again.seed) == ("repeat 1 of the stock recipe", 2)
+    assert search.fired(again, RISES) is None
+    assert min_delta(search.work._settings, search.study.trials) is None
+
+
+def test_repeats_beyond_the_number_of_trials_wait(tmp_path: Path) -> None:
+    """The search ends without the noise; with more trials it goes on with them."""
+    search = Search(settings_of(tmp_path, **{"study.trials": 2}))
+    for value in (3.0, 3.1):
+        search.end(search.begin(), value)
+    claim = search.work.claim(search.leases)
+    assert (claim.trial_id, search.work.is_done(claim)) == (None, True)
+    search.database.engine.dispose()
+    more = Search(load(tmp_path / "study.toml", {**overrides_of(search), "study.trials": 3}))
+    assert more.begin().label == "repeat 2 of the stock recipe"
+    more.database.engine.dispose()
+
+
+# Who competes
+
+
+def test_a_lucky_repeat_is_not_the_best_trial(either: str, tmp_path: Path) -> None:
+    search = Search(settings_of(tmp_path, either))
+    for value in (3.5, 3.0, 3.1):  # the first is the recipe's own
+        search.end(search.begin(), value)
+    assert search.work.claim(search.leases).best == (0, 3.5)
+    search.database.engine.dispose()
+
+
+def measured(folder: Path, *repeated: float, others: tuple[float, ...] = (), diverged: bool = False) -> report.Findings:
+    """V0 and its repeats, then other trials."""
+    settings = settings_of(folder)
+    study = new_study(settings)
+    for number, value in enumerate(repeated):
+        attributes: dict[str, Any] = {"repeat": number, **({"seed": 1 + number} if number else {})}
+        run(study, FLAT, [4.0, value], baseline=None if number else "V0", attributes=attributes)
+    if diverged:
+        run(study, FLAT, [8.0], StopReason.DIVERGED, attributes={"repeat": len(repeated), "seed": 9})
+    for value in others:
+        run(study, {**FLAT, "lr": 4e-4}, [4.0, value])
+    return report.read(study)
+
+
+def verdict(findings: report.Findings) -> list[str]:
+    settings = load(None, {})
+    return report.verdict(findings, findings.completed[0], settings.search_space())
+
+
+def test_the_report_ranks_no_repeat(tmp_path: Path) -> None:
+    findings = measured(tmp_path, 3.4, 3.0, 3.2, others=(3.3,))
+    assert [row.trial.number for row in findings.completed] == [3, 0]
+    assert findings.finished == 4
+    assert "It is 0.1000 below the stock recipe (V0, 3.4000)." in verdict(findings)
+
+
+@pytest.mark.parametrize(
+    ("repeated", "others", "diverged", "line"),
+    [
+        (
+            (3.4, 3.0, 3.2),
+            (2.9, 3.2, 3.35),
+            False,
+            "3 runs of the stock recipe differ by 0.2000 (standard deviation); 2",
+        ),
+        ((3.4, 3.0, 3.2), (2.9,), True, "3 runs of the stock recipe differ by 0.2000 (standard deviation); 1"),
+        ((3.4, 3.4), (3.0, 3.0), False, "2 runs of the stock recipe differ by 0.0000 (standard deviation); 2"),
+    ],
+)
+def test_the_report_says_how_many_trials_lie_within_the_noise(
+    tmp_path: Path, repeated: tuple[float, ...], others: tuple[float, ...], diverged: bool, line: str
+) -> None:
+    said = [
+        line for line in verdict(measured(tmp_path, *repeated, others=others, diverged=diverged)) if "noise" in line
+    ]
+    assert len(said) == 1
+    assert said[0].startswith(f"Seed noise: {line} trial")
+    assert said[0].endswith(", the best included, within twice that of the best.")
+
+
+@pytest.mark.parametrize("repeated", [(), (3.4,)])
+def test_without_two_runs_nothing_is_said_of_noise(tmp_path: Path, repeated: tuple[float, ...]) -> None:
+    findings = measured(tmp_path, *repeated, others=(3.0,))
+    assert not [line for line in verdict(findings) if "noise" in line]
+    assert repeats_sd([row.trial for row in findings.rows]) == (None, 0)
+
+
+def test_the_ledger_tells_repeats_from_the_recipe_itself(either: str) -> None:
+    """Whose attribute is 0."""
+    opened = storage.open_storage(either)
+    ledger = Ledger(opened, optuna.create_study(study_name="study", storage=opened)._study_id)
+    ledger.found({"horizon": 200}, [({"lr": 0.1}, {"repeat": i} if i < 12 else {}) for i in range(13)])
+    ids = [ledger.claim(None, {"pid": 1}).trial_id for _ in range(13)]
+    for trial_id, value in zip(ids, [3.5, *(3.0 - i / 10 for i in range(11)), 3.7], strict=True):
+        assert trial_id is not None
+        ledger.end(trial_id, C, value, {"stop_reason": "finished"}, 0)
+    assert ledger.claim(None, {"pid": 1}).best == (0, 3.5)
+    opened.engine.dispose()
