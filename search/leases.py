@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from search.database import DatabaseLost
 from search.ledger import Claim, Lease, Ledger
-from search.settings import Service
+from search.sections import Service
 
 
 def owner(grace_seconds: float) -> dict[str, Any]:

@@ -21,13 +21,25 @@ from search.settings import Settings, safe_url
 from search.supervisor import Supervisor
 from search.training.child import prepare_child
 from search.trial import Prepared, evaluation_steps
-from search.view import View, duration
+from search.view import Extent, View, duration
 from search.work import SearchWork
 
 
 def cache_directory() -> Path:
     """Where prepared corpora and the miniature lie; XTTS_STUDY_CACHE overrides the user's cache directory."""
     return Path(os.environ.get("XTTS_STUDY_CACHE") or platformdirs.user_cache_path("xtts-study")).absolute()
+
+
+def make_cache_directory() -> Path:
+    """`cache_directory`, made if it is not there. Raises UserError."""
+    cache = cache_directory()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cache folder {cache} cannot be made ({error.strerror}); set XTTS_STUDY_CACHE to another"
+        ) from error
+    return cache
 
 
 def search(settings: Settings, view: View) -> "Result":
@@ -56,7 +68,7 @@ def _search(settings: Settings, view: View, devices: list[str | None], started: 
         before = report.read(study)
         best = before.completed[0] if before.completed else None
         found = (best.trial.number, best.trial.value) if best and best.trial.value is not None else None
-        view.begin(settings.study.trials, before.finished, len(devices), before.base.mel_ce, found)
+        view.begin(Extent(settings.study.trials, before.finished, len(devices), before.base.mel_ce, found))
         database.patience = 60 * settings.service.outage_minutes
         leases = Leases(ledger, settings.service, settings.study.max_retries, view.note)
         work = SearchWork(study, settings, prepared)
@@ -78,13 +90,7 @@ class Result:
 
 def prepare(settings: Settings, launcher: Launcher, view: View) -> Prepared:
     """Prepares data and base in a child. Raises UserError for what is the user's to mend."""
-    cache = cache_directory()
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"cache folder {cache} cannot be made ({error.strerror}); set XTTS_STUDY_CACHE to another"
-        ) from error
+    cache = make_cache_directory()
     log = cache / f"prepare-{os.getpid()}.log"
     view.status("loading torch and TTS")
     child = launcher.start(prepare_child, settings.model_dump_json(), str(cache), str(log))

@@ -17,20 +17,24 @@ from search.trial import Evaluation, StopReason
 from space.hyperparameters import Hyperparameters
 
 
+@dataclass(frozen=True)
+class Extent:
+    """What there is to do, and what was done before."""
+
+    trials: int  # finished ones, in all
+    finished: int
+    slots: int
+    base_mel_ce: float  # of the untouched base model
+    best: tuple[int, float] | None  # number and value of the best trial so far
+    noun: str = "trial"  # what is counted
+
+
 class View(Protocol):
     """What supervisor and preparation tell: a note stays, a status gives way to the next. Called from any thread."""
 
     def note(self, text: str) -> None: ...
     def status(self, text: str) -> None: ...
-    def begin(
-        self,
-        trials: int,
-        finished: int,
-        slots: int,
-        base_mel_ce: float,
-        best: tuple[int, float] | None,
-        noun: str = "trial",
-    ) -> None: ...
+    def begin(self, extent: Extent) -> None: ...
     def counted(self, finished: int, best: tuple[int, float] | None) -> None: ...
     def started(self, slot: int, number: int, point: Hyperparameters, horizon: int, label: str | None) -> None: ...
     def evaluated(self, slot: int, number: int, evaluation: Evaluation) -> None: ...
@@ -72,18 +76,10 @@ class Board:
         self.reasons: Counter[StopReason] = Counter()
         self.since = time.monotonic()
 
-    def begin(
-        self,
-        trials: int,
-        finished: int,
-        slots: int,
-        base_mel_ce: float,
-        best: tuple[int, float] | None,
-        noun: str = "trial",
-    ) -> None:
-        self.trials, self.finished, self.slots = trials, finished, slots
-        self.first_finished = finished
-        self.base_mel_ce, self.best, self.noun = base_mel_ce, best, noun
+    def begin(self, extent: Extent) -> None:
+        self.trials, self.finished, self.slots = extent.trials, extent.finished, extent.slots
+        self.first_finished = extent.finished
+        self.base_mel_ce, self.best, self.noun = extent.base_mel_ce, extent.best, extent.noun
         self.since = time.monotonic()
 
     def counted(self, finished: int, best: tuple[int, float] | None) -> None:
@@ -141,16 +137,8 @@ class PlainView:
 
     status = note
 
-    def begin(
-        self,
-        trials: int,
-        finished: int,
-        slots: int,
-        base_mel_ce: float,
-        best: tuple[int, float] | None,
-        noun: str = "trial",
-    ) -> None:
-        self._board.begin(trials, finished, slots, base_mel_ce, best, noun)
+    def begin(self, extent: Extent) -> None:
+        self._board.begin(extent)
 
     def counted(self, finished: int, best: tuple[int, float] | None) -> None:
         with self._board.lock:
@@ -212,17 +200,9 @@ class LiveView:
             self._status = text
             self.refresh()
 
-    def begin(
-        self,
-        trials: int,
-        finished: int,
-        slots: int,
-        base_mel_ce: float,
-        best: tuple[int, float] | None,
-        noun: str = "trial",
-    ) -> None:
+    def begin(self, extent: Extent) -> None:
         with self._board.lock:
-            self._board.begin(trials, finished, slots, base_mel_ce, best, noun)
+            self._board.begin(extent)
 
     def counted(self, finished: int, best: tuple[int, float] | None) -> None:
         with self._board.lock:

@@ -22,7 +22,7 @@ from search.launcher import Launcher
 from search.settings import Settings, load
 from search.training.child import Line
 from search.trial import Prepared, StopReason, TrialSpec
-from search.view import PlainView
+from search.view import Extent, PlainView
 from study import refuse
 
 PREPARED = Prepared(
@@ -111,7 +111,7 @@ def main() -> None:
     opened.on_outage = view.note
     study, ledger = storage.open_study(settings, PREPARED, opened)
     opened.patience = 60 * settings.service.outage_minutes
-    view.begin(given.trials, 0, given.slots, 5.0, None)
+    view.begin(Extent(given.trials, 0, given.slots, 5.0, None))
     held = leases.Leases(ledger, settings.service, given.retries, view.note)
     launcher = Launcher(["search.storage", "search.supervisor"])  # a child that had to import them would need a second
     slots: list[str | None] = [None] * given.slots

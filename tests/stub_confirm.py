@@ -26,7 +26,8 @@ from search.best_config import Confirmation
 from search.confirmation import session
 from search.errors import UserError
 from search.launcher import Launcher
-from search.settings import CONFIRMATION, Settings, load
+from search.sections import CONFIRMATION
+from search.settings import Settings, load
 from search.training.child import Line
 from search.trial import StopReason, TrialSpec
 from search.view import PlainView

@@ -13,7 +13,8 @@ from search.confirmation import session
 from search.confirmation.work import ConfirmWork, Plan
 from search.errors import UserError
 from search.ledger import Ledger
-from search.settings import CONFIRMATION, Settings, load
+from search.sections import CONFIRMATION
+from search.settings import Settings, load
 from search.trial import Evaluation, StopReason
 from search.view import PlainView
 from search.work import Job

@@ -13,7 +13,8 @@ from search.confirmation.candidates import audited, candidates
 from search.confirmation.proof import Runs, _regret
 from search.confirmation.work import Entry, Plan
 from search.errors import UserError
-from search.settings import CONFIRMATION, Settings
+from search.sections import CONFIRMATION
+from search.settings import Settings
 from tests.conftest import ROOT
 from tests.stub_confirm import confirmed, keys, proven, runs_of, searched, truth
 from tests.studies import FLAT, miniature, new_study, run

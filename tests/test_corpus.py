@@ -8,7 +8,8 @@ import pytest
 import soundfile
 
 from search.errors import UserError
-from search.settings import Data, load
+from search.sections import Data
+from search.settings import load
 from search.training import corpus
 from search.training.prepare import locate
 from search.training.tokenizer import Tokenizer

@@ -20,7 +20,7 @@ from search import leases
 from search.database import DatabaseLost, StudyStorage
 from search.leases import Leases, Watch, is_dead, owner
 from search.ledger import Lease, Ledger
-from search.settings import Service
+from search.sections import Service
 from search.storage import open_storage
 from tests.conftest import ROOT, wait_until
 from tests.postgres import Server
@@ -351,7 +351,7 @@ SUPERVISOR = """
 import sys, time
 from search.ledger import Ledger
 from search.leases import Leases
-from search.settings import Service
+from search.sections import Service
 from search.storage import open_storage
 held = Leases(Ledger(open_storage(sys.argv[1]), int(sys.argv[2])), Service(), 2, print)
 with held:

@@ -257,7 +257,7 @@ def test_a_child_whose_supervisor_is_gone_ends_itself(make_spec: Callable[..., T
     """Not through the supervisor's tests above, where the fork server dies with it: the pipe alone."""
     launcher = Launcher()
     child = launcher.start(run_child, make_spec(10_000, evaluations=50).to_json())
-    assert child.receive(120) == {"kind": "started", "preloaded": True}
+    assert (child.receive(120) or {})["kind"] == "started"
     process = psutil.Process(child.pid)
     child._connection.close()
     _, alive = psutil.wait_procs([process], timeout=20)

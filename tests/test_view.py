@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from search.trial import Evaluation, StopReason
-from search.view import Board, LiveView, PlainView, View, duration
+from search.view import Board, Extent, LiveView, PlainView, View, duration
 from space.hyperparameters import Hyperparameters
 
 POINT = Hyperparameters(4e-4, 0.14, (0.25, 0.5), 0.5, 1.0)
@@ -19,7 +19,7 @@ def evaluation(step: int, value: float) -> Evaluation:
 def tell(view: View) -> None:
     """Two slots: a trial that became the best, a crash, and one that runs and has just got worse."""
     view.note("data: 60 training clips")
-    view.begin(10, 1, 2, 2.9, (0, 2.6))
+    view.begin(Extent(10, 1, 2, 2.9, (0, 2.6)))
     view.started(0, 1, POINT, 120, "baseline V1")
     view.started(1, 2, POINT, 120, None)
     view.evaluated(0, 1, evaluation(12, 2.5))
@@ -74,7 +74,7 @@ def test_what_all_machines_finished_is_counted(
     told: list[tuple[int, tuple[int, float] | None]], finished: int, best: tuple[int, float]
 ) -> None:
     board = Board()
-    board.begin(10, 3, 2, 2.9, (0, 2.6))
+    board.begin(Extent(10, 3, 2, 2.9, (0, 2.6)))
     for counts in told:
         board.counted(*counts)
     assert (board.finished, board.best) == (finished, best)
@@ -84,7 +84,7 @@ def test_what_all_machines_finished_is_counted(
 
 def test_the_first_count_is_a_best_where_there_was_none() -> None:
     board = Board()
-    board.begin(10, 0, 2, 2.9, None)
+    board.begin(Extent(10, 0, 2, 2.9, None))
     board.counted(1, (0, 3.5))
     assert board.best == (0, 3.5)
     assert not board.ended(0, 1, StopReason.FINISHED, evaluation(12, 3.6))  # a peer's is better

@@ -12,10 +12,10 @@ from pydantic import ValidationError
 
 from search.coqui_runs.folder import Checkpoint, Report, Run
 from search.coqui_runs.printable import printable
-from search.errors import UserError
 from search.launcher import Launcher
-from search.session import cache_directory
-from search.settings import Base, Data, Settings
+from search.sections import Base, Data
+from search.session import cache_directory, make_cache_directory
+from search.settings import Settings
 from search.training.checkpoint_child import Request, checkpoint_child
 from search.trial import Evaluation, TrialSpec
 
@@ -186,13 +186,7 @@ def _request(source: Source | None, files: list[Checkpoint], folder: Path) -> Re
 
 
 def _run(report: Report, files: list[Checkpoint], request: Request, progress: Callable[[str], None]) -> None:
-    cache = cache_directory()
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"cache folder {cache} cannot be made ({error.strerror}); set XTTS_STUDY_CACHE to another"
-        ) from error
+    cache = make_cache_directory()
     log = cache / f"checkpoints-{os.getpid()}.log"
     progress("loading torch and TTS")
     child = Launcher().start(checkpoint_child, request.to_json(), str(log))

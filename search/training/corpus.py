@@ -22,7 +22,7 @@ from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainer
 from TTS.tts.models.xtts import load_audio
 
 from search.errors import UserError
-from search.settings import Data
+from search.sections import Data
 from search.training.tokenizer import UNKNOWN_ID, Tokenizer
 
 SHORTEST_SECONDS = 0.5  # XTTSDataset.load_item drops shorter clips

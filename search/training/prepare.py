@@ -18,7 +18,8 @@ import torch
 
 from search.atomic import write_text
 from search.errors import UserError
-from search.settings import MINIATURE, Settings
+from search.sections import MINIATURE
+from search.settings import Settings
 from search.training import base, corpus
 from search.training.evaluation import Evaluator
 from search.training.run import seed_everything

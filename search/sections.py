@@ -1,0 +1,134 @@
+"""The sections of `study.toml`: each key with its type, its bounds and its default."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+MINIATURE = "miniature"
+STOCK = "V0"  # the baseline that every comparison is made with
+CONFIRMATION = ".confirm"  # after a study's name: its confirmation's study
+
+
+def _no_confirmation(name: str) -> str:
+    if name.endswith(CONFIRMATION):
+        raise ValueError(f"a name that ends with {CONFIRMATION} is a confirmation's; give the study's own")
+    return name
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"), AfterValidator(_no_confirmation)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Study(Section):
+    name: Name = MINIATURE
+    trials: Annotated[int, Field(ge=1)] = 40  # finished trials in all
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 1  # of the sampler and of every run
+    directory: Path = Path("runs")
+    storage: str | None = None  # SQLAlchemy URL; None is SQLite in the study's folder
+    workers: Annotated[int, Field(ge=1, le=64)] | None = None  # slots; None is one a visible GPU, one on a CPU
+    repeats: Annotated[int, Field(ge=0, le=20)] = 0  # more runs of the stock recipe, each with a seed of its own
+    max_retries: Annotated[int, Field(ge=0)] = 5  # of a trial whose run, or whose machine, failed
+    stall_minutes: Annotated[float, Field(gt=0)] = 60.0  # a run silent for so long is ended
+
+
+class Data(Section):
+    path: Path | Literal["miniature"] = "miniature"
+    formatter: str = "coqui"  # any of coqui's, by name
+    train: str = "train.csv"
+    eval: str | None = None  # its own file, or a seeded share of the training file
+    eval_share: Annotated[float, Field(gt=0, lt=1)] = 0.12
+    language: Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[a-z]+)?$")] = "en"
+    max_audio_seconds: Annotated[float, Field(gt=0.5, le=30)] = 11.6
+    max_text_tokens: Annotated[int, Field(ge=1)] = 200
+    min_conditioning_seconds: Annotated[float, Field(gt=0)] | None = None  # None is 3, or 0.5 on the miniature base
+    max_conditioning_seconds: Annotated[float, Field(gt=0)] | None = None  # None is 6, or 1
+    probe_clips: Annotated[int, Field(ge=1)] = 32  # training clips evaluated beside the eval set
+
+
+class Base(Section):
+    path: Path | Literal["miniature"] = "miniature"
+    extend_vocabulary: bool = True  # append letters that the base lacks
+
+
+class Training(Section):
+    # One clip a batch is refused: stock's prompt mask can cover the only row, and the loss is 0/0.
+    batch_size: Annotated[int, Field(ge=2)] = 2
+    accumulation: Annotated[int, Field(ge=1)] = 8
+    eval_batch_size: Annotated[int, Field(ge=1)] = 8
+    epochs: Annotated[float, Field(gt=0, le=100_000)] | None = None  # of the full run; None with steps None is 10
+    steps: Annotated[int, Field(ge=2)] | None = None  # optimizer steps of the full run, instead of epochs
+    truncation: Annotated[float, Field(gt=0, le=1)] = 0.2  # a trial runs this share of the full run
+    evaluations: Annotated[int, Field(ge=2, le=50)] = 10  # of a trial
+    full_evaluations: Annotated[int, Field(ge=2, le=1000)] = 20  # of a full run
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+
+    @model_validator(mode="after")
+    def _one_horizon(self) -> "Training":
+        if self.epochs is not None and self.steps is not None:
+            raise ValueError("give epochs or steps, not both")
+        return self
+
+
+class Space(Section):
+    preset: str | None = None  # None is the base's own: "miniature" or "xtts-v2"
+    file: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Space":
+        if self.preset is not None and self.file is not None:
+            raise ValueError("give preset or file, not both")
+        return self
+
+
+class Pruning(Section):
+    median: bool = True
+    startup_trials: Annotated[int, Field(ge=1)] = 6  # completed trials before the median rule judges
+    warmup_evaluations: Annotated[int, Field(ge=0)] = 4  # of a trial, before the median rule judges it
+    two_increases: bool = True
+    n_increases: Annotated[int, Field(ge=1)] = 2
+    # Nats; a smaller rise is none. "seed_noise" is the standard deviation between the repeats of the stock recipe.
+    min_delta: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["seed_noise"] = 0.0
+
+
+class Confirm(Section):
+    """How the winner of a search is proven, in full runs."""
+
+    top: Annotated[int, Field(ge=1, le=50)] = 3  # best trials that are run beside the stock recipe
+    seeds: Annotated[int, Field(ge=2, le=20)] = 3  # of each config that stays in the race
+    audit: Annotated[int, Field(ge=0, le=50)] = 2  # pruned trials, chosen at random, that are finished
+
+
+class Train(Section):
+    """The full run with the winner."""
+
+    max_gap: Annotated[float, Field(gt=1)] = 3.0  # eval / train probe above which the run stops
+    healthy_gap: Annotated[float, Field(gt=1)] = 1.3  # below which the report calls it healthy
+    save_minutes: Annotated[float, Field(gt=0)] = 15.0  # the state is saved at every evaluation, and so often between
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Train":
+        if self.healthy_gap > self.max_gap:
+            raise ValueError(f"healthy_gap is {self.healthy_gap:g}, above max_gap {self.max_gap:g}")
+        return self
+
+
+class Service(Section):
+    """How the machines of a study keep in touch, through its database."""
+
+    heartbeat_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 10.0
+    grace_seconds: Annotated[float, Field(gt=0, le=86_400)] = 60.0  # a trial whose owner is silent for so long is taken
+    outage_minutes: Annotated[float, Field(ge=0)] = 60.0  # for which a database that does not answer is waited for
+    connections: Annotated[int, Field(ge=2, le=64)] = 3  # of one search, at most; not for SQLite
+
+    @model_validator(mode="after")
+    def _patient(self) -> "Service":
+        if self.grace_seconds / self.heartbeat_seconds < 3 - 1e-9:
+            raise ValueError(
+                f"grace_seconds is {self.grace_seconds:g}; it must be at least 3 heartbeat_seconds, which is"
+                f" {self.heartbeat_seconds:g}, or one late heartbeat ends a run"
+            )
+        return self
