@@ -193,7 +193,8 @@ def read(path: Path) -> BestConfig:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as a best_config.json: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{path} cannot be read as a best_config.json: {reason}") from error
     version = content.get("version") if isinstance(content, dict) else None
     if version != VERSION:
         raise UserError(
