@@ -80,14 +80,20 @@ def to_json(best: BestConfig) -> str:
     return json.dumps(best.model_dump(mode="json"), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
 
 
-def _refuse_strange_file(path: Path, study: str) -> None:
-    if not path.exists():
-        return
+def content_of(path: Path) -> dict[str, Any]:
+    """The JSON object in the file at `path`; empty for a file that holds anything else."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        content = None
-    if not isinstance(content, dict) or not {"version", "study", "hyperparameters"} <= content.keys():
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _refuse_strange_file(path: Path, study: str) -> None:
+    if not path.exists():
+        return
+    content = content_of(path)
+    if not {"version", "study", "hyperparameters"} <= content.keys():
         raise UserError(
             f"{path} is no best_config.json, and is left alone; move it away, or name another with --output"
         )

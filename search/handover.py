@@ -9,7 +9,7 @@ from search import export, report, storage
 from search.best_config import BestConfig
 from search.confirmation.session import load as load_confirmation
 from search.errors import UserError
-from search.export import to_json, write, write_file
+from search.export import content_of, to_json, write, write_file
 from search.fingerprint import differences, fingerprint
 from search.report import Findings, Row
 from search.settings import Settings
@@ -107,11 +107,8 @@ def _refuse_strange_config(path: Path, study: str) -> None:
     """Raises UserError where `path` is anything but a coqui config that was exported from `study`."""
     if not path.exists():
         return
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        content = None
-    if not isinstance(content, dict) or "optimizer_params" not in content or content.get("run_name") != study:
+    content = content_of(path)
+    if "optimizer_params" not in content or content.get("run_name") != study:
         raise UserError(f"{path} is no coqui config of study {study!r}, and is left alone; name another with --output")
 
 
