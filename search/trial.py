@@ -144,6 +144,8 @@ class Prepared(_Json):
     data_fingerprint: str
     base_fingerprint: str
     versions: dict[str, str]
+    new_rows: list[int] = field(default_factory=list)  # token ids that training starts from new rows
+    warnings: list[str] = field(default_factory=list)  # what the check found that does not stop a search
 
 
 def evaluation_steps(horizon: int, count: int) -> list[int]:
