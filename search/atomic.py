@@ -1,7 +1,10 @@
-"""Files that are either the old or the new version, never half of one."""
+"""Files that are either the old or the new version, and folders that are there whole or not at all."""
 
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -18,3 +21,15 @@ def write_text(path: Path, text: str) -> None:
     except BaseException:
         os.unlink(name)
         raise
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """A hidden folder beside `target` that takes its name once the block ends well, and is removed otherwise."""
+    folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        yield folder
+        os.chmod(folder, 0o755)  # mkdtemp made it private
+        os.rename(folder, target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from search.errors import UserError
 from space.hyperparameters import Hyperparameters
 
-VERSION: Literal[2] = 2
+VERSION: Literal[3] = 3
+READ = (2, VERSION)
 
 Verdict = Literal["better than the stock recipe", "no better than the stock recipe", "do not fine-tune"]
 
@@ -31,6 +32,8 @@ class Knobs(_Model):
     milestones: list[Fraction] = Field(description="fractions of the run's optimizer steps, strictly increasing")
     gamma: Fraction | None = Field(description="factor on the rate at each milestone; null exactly when there is none")
     clip_norm: Annotated[float, Field(gt=0)] | None = Field(description="bound of the gradient's L2 norm; null: off")
+    new_rows_lr_factor: float = Field(gt=0, description="on the rate of new vocabulary rows; 1: they have no own")
+    frozen_layers: Count = Field(description="first layers of the GPT that are not trained")
 
 
 class Schedule(_Model):
@@ -167,7 +170,7 @@ class Provenance(_Model):
 class BestConfig(_Model):
     """The config for the full run, with the evidence for it and where it came from."""
 
-    version: Literal[2] = Field(description="raised when an older reader would misread the file")
+    version: Literal[3] = Field(description="raised when an older reader would misread the file")
     study: str
     confirmed: bool = Field(description="whether full runs with several seeds recommend this config")
     status: str = Field(description="one sentence for people: how far to trust it")
@@ -196,12 +199,13 @@ def read(path: Path) -> BestConfig:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(f"{path} cannot be read as a best_config.json: {reason}") from error
     version = content.get("version") if isinstance(content, dict) else None
-    if version != VERSION:
+    if version not in READ:
         raise UserError(
-            f"{path} has version {version!r}; this release reads {VERSION}: make it anew with study.py export"
+            f"{path} has version {version!r}; this release reads {' and '.join(map(str, READ))}: make it anew with"
+            " study.py export"
         )
     try:
-        best = BestConfig.model_validate(content)
+        best = BestConfig.model_validate(_from_2(content) if version == 2 else content)
         _ = best.point
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
@@ -209,6 +213,23 @@ def read(path: Path) -> BestConfig:
     except ValueError as error:
         raise UserError(f"{path}: hyperparameters: {error}") from error
     return best
+
+
+def _from_2(content: dict[str, Any]) -> dict[str, Any]:
+    """The content in version 3, which added two knobs; version 2 had neither, so they are off."""
+
+    def with_knobs(part: Any) -> Any:
+        knobs = part.get("hyperparameters") if isinstance(part, dict) else None
+        if not isinstance(knobs, dict):
+            return part  # for the model to refuse
+        return {**part, "hyperparameters": {"new_rows_lr_factor": 1.0, "frozen_layers": 0, **knobs}}
+
+    content = {**with_knobs(content), "version": VERSION}
+    confirmation = content.get("confirmation")
+    if isinstance(confirmation, dict) and isinstance(confirmation.get("candidates"), list):
+        candidates = [with_knobs(candidate) for candidate in confirmation["candidates"]]
+        content["confirmation"] = {**confirmation, "candidates": candidates}
+    return content
 
 
 def schema() -> str:

@@ -14,7 +14,7 @@ from search import best_config, noise
 from search.atomic import write_text
 from search.best_config import BestConfig, Candidate, Confirmation, Evidence, Knobs, Provenance, Schedule, Stopping
 from search.errors import UserError
-from search.knobs import coqui_fields, precision_fields
+from search.knobs import beyond_coqui, coqui_fields, fused_field, precision_fields
 from search.report import Findings, Row
 from search.settings import Settings, steps_an_epoch
 from space.hyperparameters import Hyperparameters
@@ -207,6 +207,7 @@ def _coqui_config(
     prepared = findings.prepared["coqui_config"]
     training = settings.training
     optimizer = {k: v for k, v in prepared["optimizer_params"].items() if k != "weight_decay"}
+    optimizer |= fused_field(training.fused_adamw)
     config = {
         **prepared,
         **coqui_fields(point, horizon, optimizer),
@@ -246,7 +247,9 @@ def _warnings(space: SearchSpace, point: Hyperparameters) -> list[str]:
     params, clipped = space.to_params(point)
     outside = {text.split()[0] for text in clipped}
     edges = space.at_edge({name: value for name, value in params.items() if name not in outside})
-    return [f"{text}; widen the range" for text in edges] + [f"outside the search space: {text}" for text in clipped]
+    unsaid = [f"coqui_config does not hold {text}, which only study.py train can do" for text in beyond_coqui(point)]
+    outside_space = [f"outside the search space: {text}" for text in clipped]
+    return [f"{text}; widen the range" for text in edges] + outside_space + unsaid
 
 
 def _provenance(findings: Findings, settings: Settings, attributes: Mapping[str, Any]) -> Provenance:

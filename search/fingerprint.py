@@ -28,6 +28,8 @@ def fingerprint(settings: Settings, prepared: Prepared) -> dict[str, Any]:
         "full_horizon": settings.full_horizon(prepared.train_clips),
         "evaluations": training.evaluations,
         "precision": training.precision,
+        # Only where on: what was searched before these settings existed had them off, and can still be exported.
+        **{name: True for name in ("fused_adamw", "pin_memory") if getattr(training, name)},
         "repeats": settings.study.repeats,
         "pruning": settings.pruning.model_dump(),
         "code": code_digest(),

@@ -16,7 +16,7 @@ from search.full_run_follow import Follower, Interruption, await_end
 from search.full_run_order import Order, finished, make_order, own_folder, verify
 from search.full_run_view import FullRunView
 from search.launcher import Launcher
-from search.session import cache_directory, prepare
+from search.session import cache_directory, hold, prepare
 from search.training.child import full_run_child, ready_child
 from search.trial import Prepared, TrialSpec
 from search.view import View
@@ -45,6 +45,7 @@ def train(
         launcher = Launcher()
         warn_of_verdict(order.best, view)
         prepared = prepare(order.settings, launcher, cast(View, view))  # it needs no more of a view than this one has
+        stack.enter_context(hold(prepared))
         verify(order, prepared, view)
         if not exists:  # made only for what is sure to start
             stack.enter_context(own_folder(order))

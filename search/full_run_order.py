@@ -13,10 +13,20 @@ from search.errors import UserError
 from search.fingerprint import code_digest, differences
 from search.full_result import FullResult
 from search.full_run_view import FullRunView
+from search.knobs import refuse_point
 from search.settings import Settings, resolve
 from search.trial import Prepared, TrialSpec
 
-OVERRIDABLE = ("data", "base", "train", "study.stall_minutes", "training.precision", "training.eval_batch_size")
+OVERRIDABLE = (
+    "data",
+    "base",
+    "train",
+    "study.stall_minutes",
+    "training.precision",
+    "training.fused_adamw",
+    "training.pin_memory",
+    "training.eval_batch_size",
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,8 @@ class Order:
             accumulation=schedule.accumulation,
             eval_batch_size=training.eval_batch_size,
             precision=training.precision,
+            fused_adamw=training.fused_adamw,
+            pin_memory=training.pin_memory,
             prepared=prepared,
             directory=str(self.directory),
             save_seconds=60 * self.settings.train.save_minutes,
@@ -131,9 +143,9 @@ def refuse_other(order: Order) -> None:
         data = read(order.directory / "best_config.json").provenance.fingerprint
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise UserError(f"{path} and best_config.json beside it cannot be read: {error}; name a new folder") from error
-    # Where the run's inputs lie, and on which device it runs, may change.
+    # Where the run's inputs lie, on which device it runs, and how batches get there, may change.
     here = order.spec(there.prepared, there.device)
-    here = replace(here, directory=there.directory, save_seconds=there.save_seconds)
+    here = replace(here, directory=there.directory, save_seconds=there.save_seconds, pin_memory=there.pin_memory)
     lines = differences(_comparable(there, data), _comparable(here, order.best.provenance.fingerprint))
     if lines:
         raise UserError(f"--output {order.directory} holds another run; name a new folder, or train that one on", lines)
@@ -161,6 +173,7 @@ def verify(order: Order, prepared: Prepared, view: FullRunView) -> None:
             " right ones by --set data.path=… and --set base.path=…, or search on these",
             lines,
         )
+    refuse_point(order.best.point, prepared)
     versions = {f"versions.{k}": v for k, v in prepared.versions.items() if k != "python"}
     lines = differences(
         {k: v for k, v in there.items() if k == "code" or k.startswith("versions.")},

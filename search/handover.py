@@ -11,6 +11,7 @@ from search.confirmation.session import load as load_confirmation
 from search.errors import UserError
 from search.export import content_of, to_json, write, write_file
 from search.fingerprint import differences, fingerprint
+from search.knobs import beyond_coqui
 from search.report import Findings, Row
 from search.settings import Settings
 from search.trial import Prepared
@@ -94,8 +95,15 @@ def save(best: BestConfig, form: str, settings: Settings, output: Path | None) -
 
 
 def text(best: BestConfig, form: str) -> str:
-    """The file's content."""
-    return to_json(best) if form == "json" else json.dumps(best.coqui_config, ensure_ascii=False, indent=2) + "\n"
+    """The file's content. Raises UserError for a config that coqui's cannot hold."""
+    if form == "json":
+        return to_json(best)
+    if unsaid := beyond_coqui(best.point):
+        raise UserError(
+            f"coqui's own trainer cannot do {' and '.join(unsaid)}, and would train something else; export with"
+            " --format json, and train that with study.py train"
+        )
+    return json.dumps(best.coqui_config, ensure_ascii=False, indent=2) + "\n"
 
 
 def _refuse_to_replace_a_confirmed(path: Path, best: BestConfig) -> None:

@@ -65,6 +65,8 @@ class Training(Section):
     evaluations: Annotated[int, Field(ge=2, le=50)] = 10  # of a trial
     full_evaluations: Annotated[int, Field(ge=2, le=1000)] = 20  # of a full run
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    fused_adamw: bool = False  # torch's AdamW in one kernel: the same update, rounded otherwise
+    pin_memory: bool = False  # training batches go to the GPU from page-locked memory; changes no number
 
     @model_validator(mode="after")
     def _one_horizon(self) -> "Training":
@@ -117,12 +119,13 @@ class Train(Section):
 
 
 class Service(Section):
-    """How the machines of a study keep in touch, through its database."""
+    """How the machines of a study keep in touch, through its database, and what each keeps."""
 
     heartbeat_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 10.0
     grace_seconds: Annotated[float, Field(gt=0, le=86_400)] = 60.0  # a trial whose owner is silent for so long is taken
     outage_minutes: Annotated[float, Field(ge=0)] = 60.0  # for which a database that does not answer is waited for
     connections: Annotated[int, Field(ge=2, le=64)] = 3  # of one search, at most; not for SQLite
+    cache_gb: Annotated[float, Field(gt=0)] = 200.0  # of decoded audio and codes that this machine keeps
 
     @model_validator(mode="after")
     def _patient(self) -> "Service":

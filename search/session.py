@@ -13,16 +13,22 @@ import platformdirs
 
 from search import export, report, storage
 from search.atomic import write_text
+from search.coqui_runs.printable import printable
 from search.devices import reserved, visible_gpus
 from search.errors import UserError
+from search.knobs import refuse_space
 from search.launcher import Launcher
 from search.leases import Leases
+from search.machine_cache import in_use
 from search.settings import Settings, safe_url
 from search.supervisor import Supervisor
 from search.training.child import prepare_child
 from search.trial import Prepared, evaluation_steps
 from search.view import Extent, View, duration
 from search.work import SearchWork
+
+
+WARNINGS = 5  # of the check, shown by a search
 
 
 def cache_directory() -> Path:
@@ -57,6 +63,19 @@ def search(settings: Settings, view: View) -> "Result":
 def _search(settings: Settings, view: View, devices: list[str | None], started: float) -> "Result":
     launcher = Launcher()
     prepared = prepare(settings, launcher, view)
+    with hold(prepared):
+        return _search_prepared(settings, prepared, launcher, view, devices, started)
+
+
+def _search_prepared(
+    settings: Settings,
+    prepared: Prepared,
+    launcher: Launcher,
+    view: View,
+    devices: list[str | None],
+    started: float,
+) -> "Result":
+    refuse_space(settings, prepared)
     describe(settings, prepared, devices, view)
     refuse_strange_folder(settings)
     make_folder(settings)
@@ -79,6 +98,15 @@ def _search(settings: Settings, view: View, devices: list[str | None], started: 
     spent = (supervisor.train_seconds, supervisor.evaluation_seconds)
     share = report.time_share(*spent, time.monotonic() - started, len(devices)) if any(spent) else None
     return Result(findings, path, supervisor.stopped, share)
+
+
+@contextmanager
+def hold(prepared: Prepared) -> Iterator[None]:
+    """Until the block ends `study.py cache` and other searches leave alone what the runs read."""
+    cache = cache_directory()
+    read = {Path(prepared.directory), Path(prepared.coqui_config["model_args"]["xtts_checkpoint"]).parent}
+    with in_use(*sorted(folder for folder in read if folder.parent == cache)):
+        yield
 
 
 class Result:
@@ -104,9 +132,9 @@ def prepare(settings: Settings, launcher: Launcher, view: View) -> Prepared:
                     view.status(text)
                 case {"kind": "prepared", "prepared": found}:
                     prepared = Prepared(**found)
-                case {"kind": "refused", "message": text}:
+                case {"kind": "refused", "message": text, "details": details}:
                     log.unlink(missing_ok=True)
-                    raise UserError(text)
+                    raise UserError(text, details)
                 case {"kind": "end", "error": text}:
                     raise UserError(f"preparation failed: {text}; see {log}")
                 case {"kind": "end"} if prepared:
@@ -143,9 +171,13 @@ def describe(settings: Settings, prepared: Prepared, devices: list[str | None], 
     if prepared.dropped:
         view.note(f"dropped {len(prepared.dropped)} clips that cannot be trained on:")
         for file, reason in prepared.dropped[:10]:
-            view.note(f"  {file}: {reason}")
+            view.note(f"  {printable(file)}: {printable(reason)}")
         if len(prepared.dropped) > 10:
-            view.note(f"  and {len(prepared.dropped) - 10} more, in {prepared.directory}/prepared.json")
+            view.note(f"  and {len(prepared.dropped) - 10} more; study.py check lists them")
+    for warning in prepared.warnings[:WARNINGS]:
+        view.note(f"warning: {printable(warning)}")
+    if len(prepared.warnings) > WARNINGS:
+        view.note(f"and {len(prepared.warnings) - WARNINGS} warnings more: study.py check")
     if prepared.added_tokens:
         view.note(
             f"vocabulary: {len(prepared.added_tokens)} tokens that the base lacked were appended"

@@ -28,8 +28,9 @@ from search.sections import (
     Training,
 )
 from search.trial import evaluation_steps
+from space.reader import load_file, load_preset
 from space.schedule import to_steps
-from space.search_space import Baseline, SearchSpace, load_file, load_preset
+from space.search_space import Baseline, SearchSpace
 
 DEFAULT_FILE = Path("study.toml")
 

@@ -184,6 +184,8 @@ class Supervisor:
             accumulation=training.accumulation,
             eval_batch_size=training.eval_batch_size,
             precision=training.precision,
+            fused_adamw=training.fused_adamw,
+            pin_memory=training.pin_memory,
             prepared=self.prepared.directory,
             directory=str(directory),
             device=device,

@@ -27,6 +27,8 @@ class Recording:
     rms: float = 0.0
     clipped: float = 0.0  # share of samples at full scale
     silent: float = 0.0  # share of 20 ms frames below -50 dB of full scale
+    offset: float = 0.0  # mean of the samples
+    remark: str | None = None  # what its header or name says and its bytes do not (search.check.header.remark)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Survey:
         return self.recordings[row.audio_file].seconds
 
     def write(self, path: Path) -> None:
-        write_text(path, json.dumps(asdict(self), ensure_ascii=False))
+        write_text(path, json.dumps(asdict(self)))  # ASCII: a file's name need not be text
 
 
 def read_survey(path: Path) -> Survey:

@@ -64,6 +64,13 @@ def knobs(result: FullResult, best: BestConfig) -> list[tuple[str, str, str]]:
         "gamma": _number(point.gamma),
         "clip_norm": _number(point.clip_norm),
     }
+    if point.new_rows_lr_factor != 1:
+        values["new_rows_lr_factor"] = f"{point.new_rows_lr_factor:.3g}"
+        ratio = record.get("new_rows_update_ratio")
+        did["new_rows_lr_factor"] = f"their updates were {_times(ratio)} as long as the optimizer's own"
+    if point.frozen_layers:
+        values["frozen_layers"] = str(point.frozen_layers)
+        did["frozen_layers"] = f"{record.get('frozen_parameters', 0):,} weights had no gradient and were not trained"
     return [(name, values[name], f"did not act: {inert[name]}" if name in inert else did[name]) for name in values]
 
 
@@ -168,6 +175,10 @@ def _svg(figure: Any) -> str:
 
 def _number(value: float | None) -> str:
     return "off" if value is None else f"{value:.3g}"
+
+
+def _times(value: float | None) -> str:
+    return "an unknown number of times" if value is None else f"{value:.3g} times"
 
 
 def _share(value: float | None) -> str:

@@ -91,6 +91,8 @@ class RunRecord(_Json):
     setup_seconds: float
     train_seconds: float
     evaluation_seconds: float
+    frozen_parameters: int = 0  # of the GPT; they have neither gradient nor optimizer state
+    new_rows_update_ratio: float | None = None  # length of the new rows' updates / the optimizer's own; None: no factor
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,8 @@ class TrialSpec:
     directory: str  # where the run writes
     save_seconds: float | None = None  # how often a run saves its state besides at evaluations; None: it keeps none
     device: str | None = None  # CUDA_VISIBLE_DEVICES of the run; None leaves the machine's
+    fused_adamw: bool = False
+    pin_memory: bool = False  # of training batches, on their way to the GPU
     version: int = field(default=SPEC_VERSION)
 
     def to_json(self) -> str:

@@ -1,5 +1,6 @@
 """Shared fixtures. The miniature is prepared once a session, in the user's cache: a second run finds it there."""
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -80,14 +81,15 @@ def make_spec(prepared: Prepared, tmp_path: Path) -> Callable[..., TrialSpec]:
         count += 1
         directory = tmp_path / f"run-{count}"
         directory.mkdir()
-        knobs = {name: values.pop(name) for name in ("milestones", "gamma", "clip_norm") if name in values}
-        point = Hyperparameters(values.pop("lr", 5e-4), values.pop("weight_decay", 0.01), **knobs)
+        given = {f.name for f in dataclasses.fields(Hyperparameters)} & values.keys()
+        point = Hyperparameters(**{"lr": 5e-4, "weight_decay": 0.01, **{name: values.pop(name) for name in given}})
         fields: dict[str, Any] = {
             "seed": 1,
             "batch_size": 2,
             "accumulation": 1,
             "eval_batch_size": 20,
             "precision": "fp32",
+            "prepared": prepared.directory,
             **values,
         }
         return TrialSpec(
@@ -96,7 +98,6 @@ def make_spec(prepared: Prepared, tmp_path: Path) -> Callable[..., TrialSpec]:
             hyperparameters=point,
             horizon=horizon,
             evaluation_steps=evaluation_steps(horizon, evaluations),
-            prepared=prepared.directory,
             directory=str(directory),
             **fields,
         )

@@ -31,7 +31,7 @@ def write_config(
     point = POINT if lr is None else Hyperparameters(lr, 0.01)
     settings = load(None, {"training.steps": horizon, "training.batch_size": 2, "training.truncation": 1.0})
     best = BestConfig(
-        version=2,
+        version=3,
         study="miniature",
         confirmed=False,
         status="Not confirmed: trial 3 is one run with one seed.",

@@ -39,7 +39,7 @@ def write_full_size_base(miniature: Path, directory: Path) -> None:
 
 if __name__ == "__main__":
     from search.settings import load
-    from search.training.prepare import locate
+    from search.training.places import locate
 
     target = Path(sys.argv[1])
     target.mkdir(parents=True)

@@ -11,7 +11,7 @@ from search import storage
 from search.ledger import Ledger
 from search.settings import Settings, load
 from search.trial import Evaluation, Prepared, RunRecord, StopReason
-from space.search_space import load_preset
+from space.reader import load_preset
 from tests import stub
 
 BASE = Evaluation(step=0, mel_ce=5.0, text_ce=2.5, probe_mel_ce=4.0, probe_text_ce=2.0)

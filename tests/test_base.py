@@ -12,8 +12,8 @@ from TTS.tts.models.xtts import Xtts, _legacy_safe_globals
 
 from search.errors import UserError
 from search.settings import load
-from search.training import base
-from search.training.prepare import locate
+from search.training import base, extension
+from search.training.places import locate
 from search.training.tokenizer import UNKNOWN_ID, Tokenizer, missing_tokens
 
 AMHARIC = ["ሰላም ውሃ፣ ቤት።", "፲፪ ልጅ"]  # with Ethiopic punctuation and numerals
@@ -33,7 +33,7 @@ def copy(miniature: Path, tmp_path: Path) -> Path:
 def extend(folder: Path, target: Path, seed: int = 1) -> list[str]:
     """`folder` extended by what AMHARIC needs, written to `target`; the tokens."""
     added = missing_tokens(Tokenizer(folder / "vocab.json"), AMHARIC, "am")
-    base.extend(folder, added, "am", seed, target)
+    extension.extend(folder, added, "am", seed, target)
     return added
 
 

@@ -43,7 +43,7 @@ def test_a_batch_of_one_can_be_masked_whole(make_spec: Callable[..., TrialSpec])
     run = build(make_spec(2))
     model = run.trainer.model
     dataset = PreparedDataset(
-        model.config, run.evaluator.corpus.train, run.evaluator.corpus, model.xtts.tokenizer, is_eval=False
+        model.config, run.corpus.train, run.corpus, model.xtts.tokenizer, is_eval=False
     )
     random.seed(1)
     batch = model.format_batch_on_device(next(training_batches(dataset, 1)))

@@ -195,6 +195,8 @@ def test_the_study_s_seed_draws_the_audits(search: Search) -> None:
         (V0, Hyperparameters(1.001e-3, 0.01), False),
         (V0, Hyperparameters(1e-3, 0.02), False),
         (V0, Hyperparameters(1e-3, 0.01, clip_norm=1.0), False),
+        (V0, Hyperparameters(1e-3, 0.01, new_rows_lr_factor=0.5), False),
+        (V0, Hyperparameters(1e-3, 0.01, frozen_layers=1), False),
         (V0, Hyperparameters(1e-3, 0.01, (0.5,), 0.5), False),
         (Hyperparameters(1e-3, 0.01, (0.5,), 0.5), Hyperparameters(1e-3, 0.01, (0.5,), 0.6), False),
         (Hyperparameters(1e-3, 0.01, (0.4,), 0.5), Hyperparameters(1e-3, 0.01, (0.5,), 0.5), False),

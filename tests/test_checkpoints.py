@@ -25,8 +25,9 @@ from search.errors import UserError
 from search.settings import load
 from search.training import base, checkpoint, corpus
 from search.training.checkpoint_child import Request
-from search.training.evaluation import Evaluator
-from search.training.prepare import locate
+from search.training.evaluation import Evaluator, evaluation_sets
+from search.training.places import locate
+from search.training.tables import read_rows
 from search.trial import Evaluation, Prepared, TrialSpec
 from tests.conftest import ROOT
 
@@ -145,10 +146,10 @@ def test_the_accumulation_and_the_true_losses(stock: SimpleNamespace, report: di
 def test_the_real_losses_are_the_evaluators(stock: SimpleNamespace, report: dict[str, Any], tmp_path: Path) -> None:
     """Each checkpoint loaded by coqui's own code, and evaluated on all clips here."""
     settings = load(None, {}).data.model_copy(update={"formatter": "coqui", "language": "en", "eval": "eval.csv"})
-    train, held_out = corpus.read_samples(settings, stock.folder.parent / "data", 1)
+    train, held_out = read_rows(settings, stock.folder.parent / "data", 1).parts
     model = base.load_model(base.training_config(stock.base, (0.5, 1.0), 11.6, 200))
     corpus.prepare(settings, (train[:2], held_out), model, model.xtts.tokenizer, tmp_path, lambda _done, _total: None)
-    evaluator = Evaluator(model, corpus.load(tmp_path), 2, 1, 3)
+    evaluator = Evaluator(model, evaluation_sets(model, corpus.load(tmp_path), 2, 1, 3))
     assert report["base"]["mel_ce"] == pytest.approx(evaluator(0, 0.0).mel_ce, rel=1e-5)
     (run,) = report["runs"]
     assert len(run["checkpoints"]) == 3

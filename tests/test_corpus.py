@@ -6,12 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
+
+from TTS.tts.models.xtts import load_audio
 
 from search.errors import UserError
 from search.sections import Data
 from search.settings import load
-from search.training import corpus
-from search.training.prepare import locate
+from search.training import corpus, recordings
+from search.training.places import locate
+from search.training.survey import encoded
+from search.training.tables import read_rows
 from search.training.tokenizer import Tokenizer
 
 RATE = 22_050
@@ -37,6 +42,13 @@ def row(path: Path, text: str = "hello") -> dict[str, str]:
     return {"audio_file": str(path), "text": text, "speaker_name": "a", "language": "en"}
 
 
+def fault(row: dict[str, str], data: Data, tokenizer: Tokenizer) -> str | None:
+    """Why a clip is left out."""
+    found = encoded(row, data, tokenizer)
+    recording, _ = recordings.decode(row["audio_file"], RATE)
+    return found if isinstance(found, str) else recordings.usable(recording, data.max_audio_seconds)
+
+
 @pytest.mark.parametrize(
     ("seconds", "text", "reason"),
     [
@@ -50,36 +62,38 @@ def row(path: Path, text: str = "hello") -> dict[str, str]:
 def test_reasons_to_drop_a_clip(tmp_path: Path, tokenizer: Tokenizer, seconds: float, text: str, reason: str) -> None:
     tone(tmp_path, "a.wav", seconds)
     data = Data(max_audio_seconds=2.0, max_text_tokens=40)
-    found = corpus.check_row(row(tmp_path / "a.wav", text), data, tokenizer, RATE)
-    assert isinstance(found, str)
-    assert reason in found
+    assert reason in str(fault(row(tmp_path / "a.wav", text), data, tokenizer))
 
 
 def test_unreadable_and_not_finite_audio_is_dropped(tmp_path: Path, tokenizer: Tokenizer) -> None:
     (tmp_path / "a.wav").write_bytes(b"no sound")
     soundfile.write(tmp_path / "b.wav", np.full(RATE, np.nan), RATE, subtype="FLOAT")
-    reasons = [corpus.check_row(row(tmp_path / name), Data(), tokenizer, RATE) for name in ("a.wav", "b.wav")]
-    assert reasons[0].startswith("audio cannot be read: ")
-    assert reasons[1] == "audio holds NaN or infinite samples"
+    soundfile.write(tmp_path / "c.wav", np.full(RATE, np.inf), RATE, subtype="FLOAT")
+    reasons = [fault(row(tmp_path / name), Data(), tokenizer) for name in ("a.wav", "b.wav", "c.wav")]
+    assert str(reasons[0]).startswith("audio cannot be read: ")
+    assert str(tmp_path) not in str(reasons[0])  # the file is named beside it
+    assert reasons[1:] == ["audio holds NaN or infinite samples"] * 2
 
 
 def test_any_rate_and_stereo_become_one_channel(tmp_path: Path, tokenizer: Tokenizer) -> None:
     tone(tmp_path, "a.flac", 1.0, rate=16_000, channels=2)
-    wav, tokens = corpus.check_row(row(tmp_path / "a.flac"), Data(), tokenizer, RATE)
+    recording, wav = recordings.decode(str(tmp_path / "a.flac"), RATE)
     assert wav.shape == (1, RATE)
-    assert tokens == tokenizer.encode("hello", "en")
+    assert torch.equal(wav, load_audio(str(tmp_path / "a.flac"), RATE))
+    assert (recording.sample_rate, recording.channels, recording.seconds) == (16_000, 2, 1.0)
+    assert encoded(row(tmp_path / "a.flac"), Data(), tokenizer) == tokenizer.encode("hello", "en")
 
 
 def test_the_split_is_seeded_and_by_speaker(tmp_path: Path) -> None:
     names = [tone(tmp_path, f"{i}.wav", 0.1) for i in range(40)]
     write_corpus(tmp_path, [(name, "hello", "ab"[i % 4 == 0]) for i, name in enumerate(names)])
     data = Data(path=tmp_path, eval_share=0.2)
-    train, held_out = corpus.read_samples(data, tmp_path, 1)
+    train, held_out = read_rows(data, tmp_path, 1).parts
     assert len(train) == 32
     assert sorted(r["speaker_name"] for r in held_out) == ["a"] * 6 + ["b"] * 2
     assert not {r["audio_file"] for r in train} & {r["audio_file"] for r in held_out}
-    assert corpus.read_samples(data, tmp_path, 1)[1] == held_out
-    assert corpus.read_samples(data, tmp_path, 2)[1] != held_out
+    assert read_rows(data, tmp_path, 1).eval == held_out
+    assert read_rows(data, tmp_path, 2).eval != held_out
 
 
 @pytest.mark.parametrize(
@@ -94,12 +108,12 @@ def test_the_split_is_seeded_and_by_speaker(tmp_path: Path) -> None:
 def test_an_empty_or_strange_table_is_refused(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "train.csv").write_text(content)
     with pytest.raises(UserError, match=message):
-        corpus.read_samples(Data(path=tmp_path), tmp_path, 1)
+        read_rows(Data(path=tmp_path), tmp_path, 1)
 
 
 def test_an_unknown_formatter_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="formatter"):
-        corpus.read_samples(Data(path=tmp_path, formatter="nothing"), tmp_path, 1)
+        read_rows(Data(path=tmp_path, formatter="nothing"), tmp_path, 1)
 
 
 def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:
@@ -109,7 +123,9 @@ def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:
 
     def fingerprint(name: str, **values: object) -> str:
         data = Data(path=tmp_path / name, **values)
-        return corpus.fingerprint(corpus.read_samples(data, tmp_path / name, 1), data)
+        rows = read_rows(data, tmp_path / name, 1)
+        known = recordings.digests([row["audio_file"] for part in rows.parts for row in part])
+        return corpus.fingerprint(rows.parts, data, known)
 
     reference = fingerprint("one")
     assert fingerprint("two") == reference

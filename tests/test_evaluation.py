@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from search.training.batches import PreparedDataset, evaluation_batches
+from search.training.evaluation import Sets
 from search.training.run import build
 from search.trial import TrialSpec
 
@@ -15,7 +16,7 @@ from search.trial import TrialSpec
 def test_losses_are_means_over_tokens(make_spec: Callable[..., TrialSpec]) -> None:
     """Every clip on its own: its codes and four stop tokens are the targets, nats summed over all, by their number."""
     run = build(make_spec(2))
-    model, corpus = run.trainer.model, run.evaluator.corpus
+    model, corpus = run.trainer.model, run.corpus
     found = run.evaluator(0, 0.0)
     dataset = PreparedDataset(model.config, corpus.eval, corpus, model.xtts.tokenizer, is_eval=True)
     model.eval()
@@ -35,7 +36,7 @@ def test_losses_are_means_over_tokens(make_spec: Callable[..., TrialSpec]) -> No
 
 
 def test_the_probe_is_fixed_and_of_the_training_clips(make_spec: Callable[..., TrialSpec]) -> None:
-    corpus = build(make_spec(2)).evaluator.corpus
+    corpus = build(make_spec(2)).corpus
     probe = corpus.probe(10, seed=1)
     assert len(probe) == 10
     assert all(clip in corpus.train for clip in probe)
@@ -46,5 +47,5 @@ def test_the_probe_is_fixed_and_of_the_training_clips(make_spec: Callable[..., T
 
 def test_the_gap_is_one_for_the_same_clips(make_spec: Callable[..., TrialSpec]) -> None:
     run = build(make_spec(2))
-    run.evaluator._probe = run.evaluator._eval
+    run.evaluator._sets = Sets(run.evaluator._sets.eval, run.evaluator._sets.eval)
     assert run.evaluator(0, 0.0).gap == 1.0

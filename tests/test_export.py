@@ -91,7 +91,9 @@ def test_a_real_export_is_of_the_published_schema(three: tuple[optuna.Study, Set
 @pytest.mark.parametrize(
     ("place", "value"),
     [
-        (["version"], 3),
+        (["version"], 4),
+        (["hyperparameters", "new_rows_lr_factor"], 0),
+        (["hyperparameters", "frozen_layers"], -1),
         (["hyperparameters", "lr"], 0),
         (["schedule", "milestones"], [0]),
         (["stopping", "max_gap"], 1),
@@ -136,6 +138,8 @@ def test_the_winner_is_exported_for_the_full_horizon(three: tuple[optuna.Study, 
         "milestones": pytest.approx([0.25, 0.5]),
         "gamma": 0.5,
         "clip_norm": 2.0,
+        "new_rows_lr_factor": 1.0,
+        "frozen_layers": 0,
     }
     assert content["schedule"] == {
         "horizon": 1000,
@@ -389,7 +393,7 @@ def test_a_strange_file_is_left_alone(
 def test_an_export_of_version_1_is_replaced_by_its_study(three: tuple[optuna.Study, Settings], tmp_path: Path) -> None:
     path = tmp_path / "best_config.json"
     path.write_text('{"version": 1, "study": "miniature", "hyperparameters": {}}')
-    with pytest.raises(UserError, match="has version 1; this release reads 2: make it anew"):
+    with pytest.raises(UserError, match="has version 1; this release reads 2 and 3: make it anew"):
         best_config.read(path)
     export.write(built(*three), path)
-    assert best_config.read(path).version == 2
+    assert best_config.read(path).version == 3

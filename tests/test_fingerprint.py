@@ -80,6 +80,8 @@ def test_what_is_free_to_change(overrides: dict[str, Any]) -> None:
         ({"training.truncation": 0.5}, ["horizon: 200 there, 500 here"]),
         ({"training.evaluations": 5}, ["evaluations: 10 there, 5 here"]),
         ({"training.precision": "bf16"}, ["precision: fp32 there, bf16 here"]),
+        ({"training.fused_adamw": True}, ["fused_adamw: nothing there, True here"]),
+        ({"training.pin_memory": True}, ["pin_memory: nothing there, True here"]),
         ({"pruning.min_delta": 0.5}, ["pruning.min_delta: 0.0 there, 0.5 here"]),
         ({"pruning.median": False}, ["pruning.median: True there, False here"]),
         ({"data.min_conditioning_seconds": 0.6}, ["conditioning_seconds: [0.5, 1.0] there, [0.6, 1.0] here"]),
@@ -92,6 +94,20 @@ def test_what_is_free_to_change(overrides: dict[str, Any]) -> None:
 def test_settings_that_differ_are_named_and_nothing_else(overrides: dict[str, Any], lines: list[str]) -> None:
     there = fingerprint(load(None, {}), PREPARED)
     assert differences(there, fingerprint(load(None, overrides), PREPARED)) == lines
+
+
+def test_settings_that_are_off_are_no_difference_to_a_study_that_did_not_have_them() -> None:
+    assert not {"fused_adamw", "pin_memory"} & fingerprint(load(None, {}), PREPARED).keys()
+
+
+def test_a_dimension_that_is_declared_is_named(tmp_path: Path) -> None:
+    settings = with_file(tmp_path / "one")
+    there = fingerprint(settings, PREPARED)
+    (tmp_path / "one/space.toml").write_text(SPACE + "[frozen_layers]\nlow = 0\nhigh = 2\n")
+    assert differences(there, fingerprint(settings, PREPARED)) == [
+        "space.frozen_layers.low: nothing there, 0 here",
+        "space.frozen_layers.high: nothing there, 2 here",
+    ]
 
 
 def test_a_space_that_differs_is_named_knob_by_knob(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from TTS.tts.configs.xtts_config import XttsConfig
 from TTS.tts.models.xtts import Xtts
 
 from search.settings import load
-from search.training.prepare import locate
+from search.training.places import locate
 from tests.conftest import ROOT
 from tests.full_size import write_full_size_base
 

@@ -24,6 +24,8 @@ def points(draw: st.DrawFn) -> Hyperparameters:
         milestones=milestones,
         gamma=draw(between) if milestones else None,
         clip_norm=draw(st.none() | positive),
+        new_rows_lr_factor=draw(st.just(1.0) | positive),
+        frozen_layers=draw(st.integers(0, 30)),
     )
 
 
@@ -63,6 +65,13 @@ def test_equal_exactly_when_the_fields_are(a: Hyperparameters, b: Hyperparameter
         ({"clip_norm": -1.0}, "clip_norm is -1.0"),
         ({"clip_norm": math.inf}, "clip_norm is inf"),
         ({"clip_norm": math.nan}, "clip_norm is nan"),
+        ({"new_rows_lr_factor": 0.0}, "new_rows_lr_factor is 0.0"),
+        ({"new_rows_lr_factor": -1.0}, "new_rows_lr_factor is -1.0"),
+        ({"new_rows_lr_factor": math.inf}, "new_rows_lr_factor is inf"),
+        ({"new_rows_lr_factor": math.nan}, "new_rows_lr_factor is nan"),
+        ({"frozen_layers": -1}, "frozen_layers is -1"),
+        ({"frozen_layers": 1.0}, "frozen_layers is 1.0"),
+        ({"frozen_layers": True}, "frozen_layers is True"),
     ],
 )
 def test_a_knob_that_cannot_act_is_refused(changed: dict[str, Any], named: str) -> None:
@@ -72,8 +81,14 @@ def test_a_knob_that_cannot_act_is_refused(changed: dict[str, Any], named: str) 
 
 @pytest.mark.parametrize("change", [{"weight_decay": 0.0}, {"clip_norm": None}, {"milestones": (), "gamma": None}])
 def test_a_knob_that_is_off_is_accepted(change: dict[str, Any]) -> None:
-    values = {**VALID, **change}
+    values = {**VALID, "new_rows_lr_factor": 1.0, "frozen_layers": 0, **change}
     assert dataclasses.asdict(Hyperparameters(**values)) == values
+
+
+def test_a_point_from_before_the_later_knobs_has_them_off() -> None:
+    point = Hyperparameters.from_dict(VALID)
+    assert (point.new_rows_lr_factor, point.frozen_layers) == (1.0, 0)
+    assert point == Hyperparameters.from_dict(point.to_dict())
 
 
 def test_cannot_be_changed() -> None:
@@ -91,6 +106,10 @@ def test_milestones_given_as_a_list_are_the_same_point() -> None:
     [
         (Hyperparameters(5e-6, 0.01), "lr 5.00e-06  wd 0.01    flat  clip off"),
         (Hyperparameters(5e-6, 0.01, (1 / 3, 2 / 3), 0.5, 1.0), "lr 5.00e-06  wd 0.01    x0.5 at 33% 67%  clip 1"),
+        (
+            Hyperparameters(5e-6, 0.01, new_rows_lr_factor=2.5, frozen_layers=4),
+            "lr 5.00e-06  wd 0.01    flat  clip off  new rows x2.5  frozen 4",
+        ),
     ],
 )
 def test_describe(point: Hyperparameters, line: str) -> None:

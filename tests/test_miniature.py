@@ -9,7 +9,7 @@ import torch
 from search.miniature import speech, texts
 from search.miniature.base import dequantise, noise, quantise
 from search.settings import load
-from search.training.prepare import locate
+from search.training.places import locate
 from search.trial import Prepared
 
 # Of the generated files, as made where docs/experiments.md was measured.

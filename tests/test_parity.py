@@ -51,7 +51,13 @@ def equal_length(prepared: Prepared) -> corpus.Corpus:
         )
         for i, clip in enumerate(kept)
     ]
-    return corpus.Corpus(cut, cut[:2], torch.cat(waveforms, 1)[0].numpy(), np.concatenate(codes).astype(np.int32))
+    return dataclasses.replace(
+        clips,
+        train=cut,
+        eval=cut[:2],
+        waveforms=torch.cat(waveforms, 1)[0].numpy(),
+        audio_codes=np.concatenate(codes).astype(np.int32),
+    )
 
 
 @pytest.mark.parametrize("accumulation", [1, 3])

@@ -12,7 +12,7 @@ from search import report
 from search.atomic import write_text
 from search.errors import UserError
 from search.trial import Evaluation, StopReason
-from space.search_space import load_preset
+from space.reader import load_preset
 from tests.studies import BASE, FLAT, STEPPED, miniature, new_study, run, three_trials
 
 

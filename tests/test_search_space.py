@@ -1,3 +1,5 @@
+import re
+from importlib import resources
 from typing import Any
 
 import optuna
@@ -8,10 +10,16 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler
 
 from space.hyperparameters import Hyperparameters
+from space.reader import PRESETS, load_preset, parse
 from space.schedule import to_steps
-from space.search_space import PRESETS, SearchSpace, load_preset, parse
+from space.search_space import SearchSpace
 
+NEW_ROWS = "[new_rows_lr_factor]\nlow = 0.1\nhigh = 10.0\nlog = true\n"
+FROZEN = "[frozen_layers]\nlow = 0\nhigh = 12\n"
 SPACES = {name: load_preset(name) for name in PRESETS}
+PRESET = resources.files("space").joinpath("presets/xtts-v2.toml").read_text("utf-8")
+# The preset shows the later dimensions as comments.
+SPACES["every dimension"] = parse(re.sub(r"^# (\[|low|high|log)", r"\1", PRESET, flags=re.MULTILINE), "every dimension")
 presets = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
 
 MINIMAL = "version = 1\n[lr]\nlow = 1e-5\nhigh = 1e-3\n[weight_decay]\nvalue = 0\n"
@@ -72,7 +80,8 @@ def sample(
 
 def numbers(point: Hyperparameters) -> tuple[float, ...]:
     """The point for comparisons with a tolerance; a knob that is off is 0, which no point may hold."""
-    return (point.lr, point.weight_decay, point.gamma or 0.0, point.clip_norm or 0.0, *point.milestones)
+    rest = (point.gamma or 0.0, point.clip_norm or 0.0, point.new_rows_lr_factor, point.frozen_layers)
+    return (point.lr, point.weight_decay, *rest, *point.milestones)
 
 
 @presets
@@ -89,6 +98,11 @@ def test_every_sampled_point_is_inside_the_space(space: SearchSpace, data: st.Da
     assert (point.gamma is None) == (not point.milestones)
     assert point.gamma is None or space.gamma.low <= point.gamma <= space.gamma.high
     assert point.clip_norm is None or space.clip_norm.low <= point.clip_norm <= space.clip_norm.high
+    if space.new_rows_lr_factor and space.frozen_layers:
+        assert space.new_rows_lr_factor.low <= point.new_rows_lr_factor <= space.new_rows_lr_factor.high
+        assert space.frozen_layers.low <= point.frozen_layers <= space.frozen_layers.high
+    else:
+        assert (point.new_rows_lr_factor, point.frozen_layers) == (1, 0)
 
 
 @presets
@@ -108,6 +122,7 @@ def test_every_sampled_schedule_acts_at_any_horizon(space: SearchSpace, data: st
 def test_from_params_and_to_params_are_inverse(space: SearchSpace, data: st.DataObject) -> None:
     point, trial = sample(space, data)
     assert space.from_params(trial.params) == point
+    assert type(point.frozen_layers) is int
     params, clipped = space.to_params(point)
     assert clipped == []
     assert params == pytest.approx(trial.params, rel=1e-9, abs=0)
@@ -132,6 +147,8 @@ def test_a_trial_is_asked_only_for_what_matters(space: SearchSpace) -> None:
     plain = {"lr": space.lr.low, "weight_decay": space.weight_decay.low, "n_milestones": 0, "clip": False}
     rich = {**plain, "n_milestones": 2, "milestone_1": 0.2, "milestone_2_of_rest": 0.5, "gamma": 0.5}
     rich |= {"clip": True, "clip_norm": 1.0}
+    if space.frozen_layers:
+        plain, rich = ({**params, "new_rows_lr_factor": 0.5, "frozen_layers": 3} for params in (plain, rich))
     for params in (plain, rich):
         study.enqueue_trial(params)
         trial = study.ask()
@@ -199,6 +216,71 @@ def test_a_space_without_schedule_or_clip_says_what_it_leaves_out() -> None:
     params, clipped = space.to_params(Hyperparameters(1e-4, 0.0, (0.5,), 0.5, 1.0))
     assert params == {"lr": 1e-4, "weight_decay": 0.0}
     assert clipped == ["milestones 1 -> 0", "clip_norm 1 -> off"]
+
+
+@pytest.mark.parametrize(
+    ("declared", "point", "clipped", "trained"),
+    [
+        ("", {}, [], (1.0, 0)),
+        (
+            "",
+            {"new_rows_lr_factor": 0.25, "frozen_layers": 3},
+            ["new_rows_lr_factor 0.25 -> 1", "frozen_layers 3 -> 0"],
+            (1.0, 0),
+        ),
+        (NEW_ROWS + FROZEN, {}, [], (1.0, 0)),  # V0 within the space
+        (NEW_ROWS + FROZEN, {"new_rows_lr_factor": 0.25, "frozen_layers": 3}, [], (0.25, 3)),
+        (
+            NEW_ROWS + FROZEN,
+            {"new_rows_lr_factor": 20.0, "frozen_layers": 13},
+            ["new_rows_lr_factor 20 -> 10", "frozen_layers 13 -> 12"],
+            (10.0, 12),
+        ),
+        (
+            "[new_rows_lr_factor]\nvalue = 0.5\n[frozen_layers]\nvalue = 2\n",
+            {},
+            ["new_rows_lr_factor 1 -> 0.5", "frozen_layers 0 -> 2"],
+            (0.5, 2),
+        ),
+    ],
+)
+def test_a_recipe_has_the_later_knobs_as_far_as_the_space_has(
+    declared: str, point: dict[str, Any], clipped: list[str], trained: tuple[float, int]
+) -> None:
+    space = parse(MINIMAL + declared, "minimal")
+    params, said = space.to_params(Hyperparameters(1e-4, 0.0, **point))
+    assert said == clipped
+    fitted = space.from_params(params)
+    assert (fitted.new_rows_lr_factor, fitted.frozen_layers) == trained
+    assert {"new_rows_lr_factor", "frozen_layers"} <= params.keys() if declared else len(params) == 2
+
+
+@pytest.mark.parametrize(
+    ("declared", "params", "found"),
+    [
+        (FROZEN, {"frozen_layers": 0}, []),  # fewer than none cannot be tried
+        (FROZEN, {"frozen_layers": 6}, []),
+        (FROZEN, {"frozen_layers": 12}, ["frozen_layers 12 lies at the edge of 0 to 12"]),
+        (FROZEN.replace("= 0", "= 2"), {"frozen_layers": 2}, ["frozen_layers 2 lies at the edge of 2 to 12"]),
+        ("[frozen_layers]\nvalue = 2\n", {"frozen_layers": 2}, []),
+        ("", {}, []),
+        (NEW_ROWS, {"new_rows_lr_factor": 1.0}, []),
+        (NEW_ROWS, {"new_rows_lr_factor": 0.1}, ["new_rows_lr_factor 0.1 lies at the edge of 0.1 to 10"]),
+    ],
+)
+def test_the_edges_of_the_later_knobs(declared: str, params: dict[str, Any], found: list[str]) -> None:
+    assert parse(MINIMAL + declared, "minimal").at_edge(params) == found
+
+
+def test_only_declared_dimensions_make_spaces_different() -> None:
+    """A study from before there were these knobs is of the same space."""
+    plain = parse(MINIMAL, "a").to_dict()
+    assert not {"new_rows_lr_factor", "frozen_layers"} & plain.keys()
+    assert parse(MINIMAL + NEW_ROWS + FROZEN, "b").to_dict() == {
+        **plain,
+        "new_rows_lr_factor": {"low": 0.1, "high": 10.0, "log": True},
+        "frozen_layers": {"low": 0, "high": 12},
+    }
 
 
 @pytest.mark.parametrize(
@@ -281,6 +363,25 @@ def test_to_dict_leaves_out_the_name_and_the_baselines() -> None:
         ("clip_norm = 3\n" + MINIMAL, "clip_norm is 3; it must be a table"),
         (MINIMAL + "[clip_norm]\nvalue = 1\noff = 'no'", "clip_norm.off is 'no'; it must be true or false"),
         (MINIMAL + "[clip_norm]\nvalue = 0", "clip_norm.low is 0; .* above 0"),
+        (MINIMAL + "[new_rows_lr_factor]\nlow = 0\nhigh = 1", "new_rows_lr_factor.low is 0; .* above 0"),
+        (MINIMAL + "[new_rows_lr_factor]\nlow = 1", "new_rows_lr_factor.high is None"),
+        (
+            MINIMAL + "[frozen_layers]\nlow = 0\nhigh = 1.5",
+            "frozen_layers.high is 1.5; it must be a whole number, 0 or",
+        ),
+        (MINIMAL + "[frozen_layers]\nvalue = -1", "frozen_layers.low is -1; it must be a whole number, 0 or above"),
+        (MINIMAL + "[frozen_layers]\nvalue = true", "frozen_layers.low is True; it must be a whole number"),
+        (MINIMAL + "[frozen_layers]\nhigh = 3", "frozen_layers.low is None"),
+        (MINIMAL + "[frozen_layers]\nlow = 4\nhigh = 3", "frozen_layers.low is 4, above frozen_layers.high 3"),
+        (MINIMAL + "[frozen_layers]\nvalue = 4\nhigh = 3", "frozen_layers has a value and a range"),
+        (
+            MINIMAL + "[frozen_layers]\nvalue = 4\nlog = true",
+            "unknown key frozen_layers.log; allowed are low, high, value",
+        ),
+        (
+            MINIMAL + '[[baselines]]\nname = "V9"\nlr = 1e-4\nweight_decay = 0.0\nfrozen_layers = 1.5',
+            "baseline .*'V9'.* frozen_layers is 1.5; it must be a whole number",
+        ),
         ("baselines = 3\n" + MINIMAL, "baselines are 3; .* table"),
         ("baselines = [3]\n" + MINIMAL, r"baselines are \[3\]; .* table"),
         (MINIMAL + "[[baselines]]\nlr = 1e-4\nweight_decay = 0.0", "baseline .* has no name"),

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from search.errors import UserError
 from search.training import base
-from search.training.evaluation import Evaluator
+from search.training.evaluation import Evaluator, evaluation_sets
 from search.training.run import build, run_config, run_trial
 from search.training.trainer import Diverged, Stopped
 from search.trial import Evaluation, Prepared, StopReason, TrialSpec
@@ -40,8 +41,9 @@ def weights(spec: TrialSpec) -> torch.Tensor:
         {"milestones": (0.75,), "gamma": 0.5},
         {"milestones": (0.5,), "gamma": 0.2},
         {"clip_norm": 1.0},
+        {"frozen_layers": 1},
     ],
-    ids=["lr", "weight_decay", "milestones", "gamma", "clip_norm"],
+    ids=["lr", "weight_decay", "milestones", "gamma", "clip_norm", "frozen_layers"],
 )
 def test_each_knob_changes_the_weights(make_spec: Make, changed: dict[str, Any]) -> None:
     reference = {"lr": 5e-4, "weight_decay": 0.01, "milestones": (0.5,), "gamma": 0.5, "clip_norm": 0.5}
@@ -52,6 +54,49 @@ def test_each_knob_changes_the_weights(make_spec: Make, changed: dict[str, Any])
 def test_the_same_spec_gives_the_same_weights(make_spec: Make) -> None:
     """The control of the test above: without a change nothing differs."""
     assert torch.equal(weights(make_spec(3)), weights(make_spec(3)))
+
+
+def test_frozen_layers_stay_as_they_were_and_cost_no_state(make_spec: Make) -> None:
+    """Bit for bit, under decay, and without gradient or moments; everything else is trained."""
+    spec = make_spec(3, weight_decay=0.5, frozen_layers=1)
+    run = build(spec)
+    gpt = run.trainer.model.xtts.gpt
+    before = {name: p.detach().clone() for name, p in gpt.named_parameters()}
+    kept: list[bool] = []  # a gradient, at the moment of an update
+    run.trainer.optimizer[0].register_step_pre_hook(
+        lambda *_: kept.extend(p.grad is not None for p in gpt.gpt.h[0].parameters())
+    )
+    run.trainer.train(run.batches, 3, [], lambda _: None, lambda: False)
+    frozen = {name for name in before if name.startswith("gpt.h.0.")}
+    changed = {name for name, p in gpt.named_parameters() if not torch.equal(p, before[name])}
+    assert frozen and kept and not any(kept)
+    assert changed == before.keys() - frozen
+    states = run.trainer.optimizer[0].state
+    assert {name for name, p in gpt.named_parameters() if p in states} == changed
+    record = run.trainer.recorder.record(spec.hyperparameters, spec.horizon, 0.0)
+    assert record.frozen_parameters == sum(before[name].numel() for name in frozen)
+    assert record.trainable_parameters == sum(before[name].numel() for name in changed)
+    assert not any(text.startswith("frozen") for text in record.inert)
+
+
+def test_frozen_layers_change_no_other_weight_s_first_update(make_spec: Make) -> None:
+    plain, run = (train(make_spec(1, 1, frozen_layers=count)).trainer.model.xtts.gpt for count in (0, 1))
+    for (name, ours), theirs in zip(run.named_parameters(), plain.parameters(), strict=True):
+        assert torch.equal(ours, theirs) != name.startswith("gpt.h.0."), name
+
+
+def test_frozen_layers_that_are_trained_all_the_same_are_named(make_spec: Make) -> None:
+    run = train(make_spec(1, 1))
+    assert run.trainer.recorder.record(make_spec(1, 1).hyperparameters, 1, 0.0).frozen_parameters == 0
+    inert = run.trainer.recorder.record(make_spec(1, 1, frozen_layers=2).hyperparameters, 1, 0.0).inert
+    assert "frozen_layers: 2 are set, and every weight was trained" in inert
+
+
+def test_more_layers_than_the_base_has_are_refused(make_spec: Make) -> None:
+    with pytest.raises(
+        UserError, match=r"^frozen_layers is 3, but the base's GPT has 2 layers; lower it to 2 or less$"
+    ):
+        build(make_spec(2, frozen_layers=3))
 
 
 @pytest.mark.parametrize("accumulation", [1, 3, 8])
@@ -123,7 +168,8 @@ def test_decay_and_parameters_are_recorded(make_spec: Make) -> None:
 def test_the_evaluation_does_not_depend_on_its_batch_size(make_spec: Make, batch_size: int) -> None:
     run = build(make_spec(2))
     reference = run.evaluator(0, 0.0)
-    other = Evaluator(run.trainer.model, run.evaluator.corpus, 20, 1, batch_size)(0, 0.0)
+    sets = evaluation_sets(run.trainer.model, run.corpus, 20, 1, batch_size)
+    other = Evaluator(run.trainer.model, sets)(0, 0.0)
     for name in ("mel_ce", "text_ce", "probe_mel_ce", "probe_text_ce"):
         assert getattr(other, name) == pytest.approx(getattr(reference, name), rel=1e-5)
 

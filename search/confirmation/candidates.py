@@ -94,7 +94,8 @@ def same(one: Hyperparameters, other: Hyperparameters) -> bool:
     """Whether two points train alike; a way through Optuna's parameters may have rounded one in the last digit."""
 
     def numbers(point: Hyperparameters) -> list[float | None]:
-        return [point.lr, point.weight_decay, point.gamma, point.clip_norm, *point.milestones]
+        knobs = [point.lr, point.weight_decay, point.gamma, point.clip_norm]
+        return [*knobs, point.new_rows_lr_factor, point.frozen_layers, *point.milestones]
 
     a, b = numbers(one), numbers(other)
     return len(a) == len(b) and all(

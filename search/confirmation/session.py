@@ -19,13 +19,14 @@ from search.confirmation.work import ConfirmWork, Plan
 from search.devices import reserved, visible_gpus
 from search.errors import UserError
 from search.fingerprint import differences, fingerprint
+from search.knobs import refuse_space
 from search.launcher import Launcher
 from search.leases import Leases
 from search.ledger import FINISHED_STATES, Ledger
 from search.pruners import FirstToFire, TwoIncreasePruner
 from search.report import Findings
 from search.sections import CONFIRMATION
-from search.session import cache_directory, describe, make_folder, prepare, slots, study_lock
+from search.session import cache_directory, describe, hold, make_folder, prepare, slots, study_lock
 from search.settings import Settings
 from search.supervisor import Supervisor
 from search.training.child import run_child
@@ -60,9 +61,10 @@ def confirm(settings: Settings, view: View) -> Result:
 def _confirm(settings: Settings, findings: Findings, devices: list[str | None], view: View) -> Result:
     launcher = Launcher()
     prepared = prepare(settings, launcher, view)
+    refuse_space(settings, prepared)
     describe(settings, prepared, devices, view)
     make_folder(settings)
-    with study_lock(settings):
+    with hold(prepared), study_lock(settings):
         return run(settings, findings, prepared, devices, launcher, view)
 
 

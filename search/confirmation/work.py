@@ -62,6 +62,8 @@ def _entry(candidate: Candidate, seed: int, length: str) -> Entry:
 def knobs(point: Hyperparameters) -> dict[str, float]:
     """A point as Optuna's parameters, one a number, for tools that look at the study. A knob that is off has none."""
     values = {"lr": point.lr, "weight_decay": point.weight_decay, "gamma": point.gamma, "clip_norm": point.clip_norm}
+    values["new_rows_lr_factor"] = point.new_rows_lr_factor if point.new_rows_lr_factor != 1 else None
+    values["frozen_layers"] = point.frozen_layers or None
     values |= {f"milestone_{i}": milestone for i, milestone in enumerate(point.milestones, 1)}
     return {name: value for name, value in values.items() if value is not None}
 

@@ -1,4 +1,4 @@
-"""The base model: checked, extended by missing letters, and loaded into the stock `GPTTrainer`."""
+"""The base model: checked, and loaded into the stock `GPTTrainer`."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,8 @@ from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTArgs, GPTTrainer, GPTTrai
 from TTS.tts.models.xtts import Xtts, _legacy_safe_globals
 
 from search.errors import UserError
-from search.training.tokenizer import Tokenizer, extended_vocabulary
+from search.settings import Settings
+from search.training.tokenizer import Tokenizer
 
 FILES = ("config.json", "model.pth", "dvae.pth", "mel_stats.pth", "vocab.json")
 
@@ -108,9 +109,15 @@ def check(directory: Path) -> None:
             raise UserError(f"base.path {directory}: model.pth has no gpt.{name}; it is not an XTTS model")
         rows = weights[name].shape[0]
         if rows != tokens:
+            step = "take the two from the same base"
+            if rows < tokens:
+                step += (
+                    "; a vocabulary that was extended elsewhere goes with the original base through"
+                    " study.py extend-vocab --vocabulary FILE"
+                )
             raise UserError(
-                f"base.path {directory}: model.pth has {rows} rows in gpt.{name}, vocab.json has {tokens} tokens; take"
-                " the two from the same base, or extend the original base again"
+                f"base.path {directory}: model.pth has {rows} rows in gpt.{name}, vocab.json has {tokens} tokens;"
+                f" {step}"
             )
     xtts, dvae = _shapes(directory)
     xtts.pop("mel_stats", None)  # GPTTrainer reads mel_stats.pth instead
@@ -145,40 +152,19 @@ def limits(config: GPTTrainerConfig) -> tuple[float, int]:
     return codes * args.gpt_code_stride_len / config.audio.sample_rate, args.gpt_max_text_tokens
 
 
-def extend(directory: Path, added: list[str], language: str, seed: int, target: Path) -> None:
-    """Writes the base of `directory` to the new folder `target`, with the tokens `added` appended to its vocabulary.
-
-    Every old id and row is kept; START and STOP stay where they are. New rows of `text_embedding` and `text_head`
-    are normal with the mean and standard deviation of the old rows (stock's N(0, 1) is far louder), seeded.
-    """
-    state = _load(directory / "model.pth")
-    weights = gpt_weights(state)
-    generator = torch.Generator().manual_seed(seed)
-    for name in ("text_embedding.weight", "text_head.weight", "text_head.bias"):
-        old = weights[name]
-        noise = torch.randn(len(added), *old.shape[1:], generator=generator).to(old.dtype)
-        rows = old.mean(0, keepdim=True) + old.std() * noise if old.ndim == 2 else old.mean().expand(len(added))
-        weights[name] = torch.cat([old, rows])
-    target.mkdir(parents=True)
-    (target / "vocab.json").write_text(extended_vocabulary(directory / "vocab.json", added), encoding="utf-8")
-    torch.save(
-        {
-            "model": {
-                **{k: v for k, v in _flat(state).items() if not k.startswith("gpt.")},
-                **{f"gpt.{k}": v for k, v in weights.items()},
-            }
-        },
-        target / "model.pth",
-    )
-    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    config["model_args"]["gpt_number_text_tokens"] = weights["text_embedding.weight"].shape[0]
-    config["languages"] = [
-        *config.get("languages", []),
-        *([] if language in config.get("languages", []) else [language]),
-    ]
-    (target / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
-    for name in ("dvae.pth", "mel_stats.pth"):
-        (target / name).symlink_to((directory / name).resolve())
+def check_limits(settings: Settings, directory: Path) -> None:
+    """Raises UserError for lengths that the base has no positions for."""
+    data = settings.data
+    config = training_config(directory, settings.conditioning_seconds, data.max_audio_seconds, data.max_text_tokens)
+    seconds, tokens = limits(config)
+    if data.max_audio_seconds > seconds:
+        raise UserError(
+            f"data.max_audio_seconds is {data.max_audio_seconds}; the base has positions for {seconds:.1f} s: lower it"
+        )
+    if data.max_text_tokens > tokens:
+        raise UserError(
+            f"data.max_text_tokens is {data.max_text_tokens}; the base has positions for {tokens}: lower it"
+        )
 
 
 def load_model(config: GPTTrainerConfig) -> StudyModel:
@@ -212,6 +198,11 @@ def trained_weights(source: Path, gpt: dict[str, torch.Tensor]) -> dict[str, tor
     assert theirs <= ours.keys(), f"the trained GPT lacks {sorted(theirs - ours.keys())[:3]}"
     stats = torch.load(source / "mel_stats.pth", map_location="cpu", weights_only=True)
     return {**{k: v for k, v in weights.items() if not k.startswith("gpt.")}, **ours, "mel_stats": stats}
+
+
+def read_weights(directory: Path) -> dict[str, torch.Tensor]:
+    """All weights of the base in `directory` as `Xtts` names them, memory-mapped. Raises UserError."""
+    return _flat(_load(directory / "model.pth"))
 
 
 def gpt_weights(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -37,7 +37,7 @@ class PreparedDataset(XTTSDataset):
             length = wav.shape[-1] // 2
         first = 0 if self.is_eval else random.randint(0, wav.shape[-1] - length)
         conditioning = F.pad(wav[:, first : first + length], (0, high - length))
-        tokens = torch.IntTensor(clip.tokens)
+        tokens = self.corpus.tokens(clip)
         if self.use_masking_gt_prompt_approach:
             return tokens, clip, wav, conditioning, torch.nan, [first, first + length]
         return tokens, clip, wav, conditioning, conditioning.shape[-1], torch.nan

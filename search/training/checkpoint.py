@@ -15,10 +15,11 @@ from TTS.tts.models.xtts import _legacy_safe_globals
 
 from search.errors import UserError
 from search.settings import Settings
-from search.training import base, corpus
+from search.training import base, corpus, tables
 from search.training.checkpoint_child import Request
-from search.training.evaluation import Evaluator
-from search.training.prepare import check_limits, locate, prepare
+from search.training.evaluation import Evaluator, evaluation_sets
+from search.training.places import locate
+from search.training.prepare import prepare
 from search.trial import Evaluation, Prepared
 
 EVAL_BATCH = 8  # clips; the evaluation does not depend on it
@@ -37,6 +38,7 @@ class Bench:
 
     model: base.StudyModel
     evaluator: Evaluator
+    eval_clips: int
     probe_clips: int
     base: Evaluation | None
     base_reason: str | None  # why the untouched base model is not measured
@@ -73,8 +75,8 @@ def _measure(request: Request, usable: list[int], folder: Path, say: Say) -> Non
         say("unmeasured", reason=str(error))
         return
     untouched = asdict(bench.base) if bench.base else None
-    eval_clips = len(bench.evaluator.corpus.eval)
-    say("base", evaluation=untouched, reason=bench.base_reason, eval_clips=eval_clips, probe_clips=bench.probe_clips)
+    clips = {"eval_clips": bench.eval_clips, "probe_clips": bench.probe_clips}
+    say("base", evaluation=untouched, reason=bench.base_reason, **clips)
     measured: dict[str, tuple[int, Evaluation]] = {}  # by the weights: best_model.pth is a copy of another file
     for count, number in enumerate(usable):
         progress(f"measuring checkpoint {count + 1} of {len(usable)}")
@@ -108,8 +110,9 @@ def _prepared_bench(prepared: Prepared, batch_size: int) -> Bench:
     config = base.config_from_dict(prepared.coqui_config)
     model = _on_device(base.load_trainee(config, Path(prepared.directory) / "nothing.pth"))
     clips = corpus.load(Path(prepared.directory) / "corpus")
-    evaluator = Evaluator(model, clips, prepared.probe_clips, prepared.seed, batch_size)
-    return Bench(model, evaluator, prepared.probe_clips, Evaluation(**prepared.base_evaluation), None)
+    sets = evaluation_sets(model, clips, prepared.probe_clips, prepared.seed, batch_size)
+    untouched = Evaluation(**prepared.base_evaluation)
+    return Bench(model, Evaluator(model, sets), prepared.eval_clips, prepared.probe_clips, untouched, None)
 
 
 def _plain_bench(
@@ -121,10 +124,10 @@ def _plain_bench(
     """
     data, seed = settings.data, settings.study.seed
     root, directory = locate(settings, cache, progress)
-    train, held_out = corpus.read_samples(data, root, seed)
+    train, held_out = tables.read_rows(data, root, seed).parts
     probe = random.Random(seed).sample(train, min(data.probe_clips, len(train)))
     directory, reason = _whole_base(directory, files, folder)
-    check_limits(settings, directory)
+    base.check_limits(settings, directory)
     config = base.training_config(
         directory, settings.conditioning_seconds, data.max_audio_seconds, data.max_text_tokens
     )
@@ -137,12 +140,13 @@ def _plain_bench(
     if dropped:
         progress(f"left out {len(dropped)} clips; the first: {dropped[0][0]}: {dropped[0][1]}")
     clips = corpus.load(folder / "corpus")
-    evaluator = Evaluator(model, clips, len(clips.train), seed, settings.training.eval_batch_size)
+    sets = evaluation_sets(model, clips, len(clips.train), seed, settings.training.eval_batch_size)
+    evaluator = Evaluator(model, sets)
     untouched = None
     if reason is None:
         progress("evaluating the untouched base model")
         untouched = evaluator(0, time.monotonic())
-    return Bench(model, evaluator, len(clips.train), untouched, reason)
+    return Bench(model, evaluator, len(clips.eval), len(clips.train), untouched, reason)
 
 
 def _whole_base(directory: Path, files: Sequence[Path], folder: Path) -> tuple[Path, str | None]:

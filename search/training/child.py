@@ -167,7 +167,7 @@ def prepare_child(settings_json: str, cache: str, log: str, connection: Connecti
             made = prepare(settings, Path(cache), lambda text: line.say("progress", text=text))
             line.say("prepared", prepared=asdict(made))
         except UserError as error:
-            line.say("refused", message=str(error))
+            line.say("refused", message=str(error), details=list(error.details))
         return {"reason": StopReason.FINISHED}
 
     line.say("end", **_guarded(run))
@@ -202,3 +202,37 @@ def _detach(log: Path, device: str | None) -> None:
     os.dup2(descriptor, 2)
     os.close(descriptor)
     print(f"process {os.getpid()} started {time.strftime('%Y-%m-%d %H:%M:%S')}", flush=True)
+
+
+def check_child(
+    settings_json: str, cache: str, log: str, survey_json: str, device: str | None, connection: Connection
+) -> None:
+    """Surveys data and base into the file `survey_json`, then measures memory on the GPU `device`, if one is given.
+
+    Says "progress", "surveyed", "probed", and at last "refused" (the user's to mend) or "end".
+    """
+    _detach(Path(log), device)
+    line = Line(connection)
+
+    def run() -> dict[str, Any]:
+        from search.errors import UserError
+        from search.settings import Settings
+        from search.training.survey import make_survey  # torch
+
+        settings = Settings.model_validate_json(settings_json)
+        try:
+            survey = make_survey(settings, Path(cache), lambda text: line.say("progress", text=text))
+        except UserError as error:
+            line.say("refused", message=str(error), details=list(error.details))
+            return {"reason": StopReason.CRASHED}
+        survey.write(Path(survey_json))
+        line.say("surveyed")
+        if device is not None and survey.base.error is None and survey.part("train"):
+            from search.training.probe import CudaMeter, probe
+
+            found = probe(settings, survey, CudaMeter(), lambda text: line.say("progress", text=text))
+            line.say("probed", probe=asdict(found))
+        return {"reason": StopReason.FINISHED}
+
+    line.say("end", **_guarded(run))
+    line.close()

@@ -1,31 +1,32 @@
-"""The clips of a study: read by coqui's formatters, checked, and prepared once for all trials.
+"""The clips of a study, prepared once for all trials: what no searched hyperparameter changes.
 
-Prepared are what no searched hyperparameter changes: waveforms, tokens, and the DVAE's codes of each clip. Codes are
-made clip by clip: coqui makes them of the padded batch, whose padding leaks into the last few codes of the shorter
-clips, and an evaluation of those would depend on the batch size (docs/parity.md).
+Prepared are waveforms, tokens, and the DVAE's codes of each clip. Codes are made clip by clip: coqui makes them of the
+padded batch, whose padding leaks into the last few codes of the shorter clips, and an evaluation of those would depend
+on the batch size (docs/parity.md).
 """
 
 import hashlib
 import json
+import os
 import random
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from TTS.config.shared_configs import BaseDatasetConfig
-from TTS.tts.configs.shared_configs import BaseTTSConfig
-from TTS.tts.datasets import load_tts_samples
 from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainer
-from TTS.tts.models.xtts import load_audio
 
 from search.errors import UserError
 from search.sections import Data
-from search.training.tokenizer import UNKNOWN_ID, Tokenizer
-
-SHORTEST_SECONDS = 0.5  # XTTSDataset.load_item drops shorter clips
+from search.survey import PARTS
+from search.training import recordings
+from search.training.parallel import on_all_cores
+from search.training.recordings import Recordings
+from search.training.survey import encoded
+from search.training.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Clip:
     text: str
     speaker: str
     language: str
-    tokens: list[int]
+    first_token: int
+    tokens: int
     first_sample: int
     samples: int
     first_code: int
@@ -49,8 +51,13 @@ class Corpus:
 
     train: list[Clip]
     eval: list[Clip]
-    waveforms: np.ndarray  # float32 (samples of all clips,), in [-1, 1]
+    text_tokens: np.ndarray  # int32 (tokens of all clips,)
+    waveforms: np.ndarray  # float32 (samples of all recordings,), in [-1, 1]
     audio_codes: np.ndarray  # int32 (codes of all clips,)
+
+    def tokens(self, clip: Clip) -> torch.Tensor:
+        """int32 (tokens,)."""
+        return torch.from_numpy(np.array(self.text_tokens[clip.first_token : clip.first_token + clip.tokens]))
 
     def wav(self, clip: Clip) -> torch.Tensor:
         """float32 (1, samples)."""
@@ -66,133 +73,93 @@ class Corpus:
         return random.Random(seed).sample(self.train, min(count, len(self.train)))
 
 
-def read_samples(data: Data, root: Path, seed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """(training, evaluation) rows as coqui's formatter gives them; without an eval file a seeded split of them.
-
-    The split takes a clip's speaker into account: of each speaker the same share is held out. Raises UserError for
-    metadata that cannot be read, or that names no clip.
-    """
-    rows = _format(data, root, data.train, "data.train")
-    if data.eval:
-        return rows, _format(data, root, data.eval, "data.eval")
-    by_speaker: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        by_speaker.setdefault(row["speaker_name"], []).append(row)
-    held_out: list[dict[str, Any]] = []
-    for speaker in sorted(by_speaker):
-        clips = sorted(by_speaker[speaker], key=lambda row: row["audio_file"])
-        random.Random(f"{seed}/{speaker}").shuffle(clips)
-        held_out += clips[: round(data.eval_share * len(clips))]
-    if not held_out:
-        raise UserError(
-            f"data.eval_share is {data.eval_share}: no clip of {len(rows)} is held out; raise it or name a file by"
-            " data.eval"
-        )
-    names = {row["audio_file"] for row in held_out}
-    return [row for row in rows if row["audio_file"] not in names], held_out
-
-
-def dataset_config(data: Data, root: Path, train: str, held_out: str = "") -> BaseDatasetConfig:
-    """coqui's description of the data."""
-    return BaseDatasetConfig(
-        formatter=data.formatter,
-        dataset_name="study",
-        path=str(root),
-        meta_file_train=train,
-        meta_file_val=held_out,
-        language=data.language,
-    )
-
-
-def _format(data: Data, root: Path, table: str, field: str) -> list[dict[str, Any]]:
-    dataset = dataset_config(data, root, table)
-    try:
-        rows: list[dict[str, Any]] = load_tts_samples(BaseTTSConfig(datasets=[dataset]), eval_split=False)[0]
-    except Exception as error:  # formatters are 30 small parsers, each failing in its own way on a malformed table
-        raise UserError(
-            f"{field} is {table!r}: the {data.formatter!r} formatter finds no clips in {root} ({_reason(error)}); check"
-            " the table, that its audio files exist, and data.formatter"
-        ) from error
-    return rows
-
-
-def _reason(error: Exception) -> str:
-    """The first line of an error, or its kind when it has no text."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def check_row(row: dict[str, Any], data: Data, tokenizer: Tokenizer, rate: int) -> tuple[torch.Tensor, list[int]] | str:
-    """The (waveform, tokens) of a row, or why training would drop it: the stock dataset's rules, and finite samples."""
-    text = str(row["text"])
-    if not text.strip():
-        return "empty text"
-    tokens = tokenizer.encode(text, row["language"])
-    if UNKNOWN_ID in tokens:
-        return "a letter that the vocabulary lacks"
-    if 0 in tokens:
-        return "the text holds [STOP]"
-    if len(tokens) > data.max_text_tokens:
-        return f"{len(tokens)} text tokens, more than data.max_text_tokens {data.max_text_tokens}"
-    try:
-        wav = load_audio(row["audio_file"], rate)
-    except Exception as error:  # decoders raise their own kinds; the reason goes into the report
-        return f"audio cannot be read: {_reason(error)}"
-    if not torch.isfinite(wav).all():
-        return "audio holds NaN or infinite samples"
-    if wav.shape[-1] < SHORTEST_SECONDS * rate:
-        return f"{wav.shape[-1] / rate:.2f} s, shorter than {SHORTEST_SECONDS} s"
-    if wav.shape[-1] > data.max_audio_seconds * rate:
-        return f"{wav.shape[-1] / rate:.2f} s, longer than data.max_audio_seconds {data.max_audio_seconds}"
-    return wav, tokens
-
-
 def prepare(
     data: Data,
-    samples: tuple[list[dict[str, Any]], list[dict[str, Any]]],
+    parts: tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]],
     model: GPTTrainer,
     tokenizer: Tokenizer,
     target: Path,
     progress: Callable[[int, int], None],
+    decoded: Recordings | None = None,
 ) -> list[list[str]]:
-    """Writes the corpus into the folder `target`; returns [file, reason] of each clip left out.
+    """Writes the corpus of (training, evaluation) rows into the folder `target`; returns [file, reason] of each clip
+    left out. Without `decoded` the audio is decoded first, into the same folder.
 
     Raises UserError when no clip is left for training or evaluation.
     """
     rate = model.config.audio.sample_rate
-    waveforms: list[np.ndarray] = []
-    codes: list[np.ndarray] = []
+    if decoded is None:
+        known = recordings.digests([row["audio_file"] for part in parts for row in part])
+        recordings.write(known, rate, data.max_audio_seconds, target, lambda _done, _total: None)
+        decoded = recordings.read(known, target)
+    else:
+        link(decoded.waveforms, target / decoded.waveforms.name)
+    kept: dict[str, list[tuple[Mapping[str, Any], list[int]]]] = {part: [] for part in PARTS}
     dropped: list[list[str]] = []
-    parts: dict[str, list[Clip]] = {"train": [], "eval": []}
-    first_sample = first_code = done = 0
-    total = sum(map(len, samples))
-    for part, rows in zip(parts, samples, strict=True):
-        for row in rows:
-            found = check_row(row, data, tokenizer, rate)
-            done += 1
-            progress(done, total)
-            if isinstance(found, str):
-                dropped.append([row["audio_file"], found])
-                continue
-            wav, tokens = found
-            made = clip_codes(model, wav).to(torch.int32).numpy()
-            clip = Clip(
-                row["audio_file"], str(row["text"]), row["speaker_name"], row["language"], tokens,
-                first_sample, wav.shape[-1], first_code, len(made),
-            )  # fmt: skip
-            first_sample, first_code = first_sample + clip.samples, first_code + clip.codes
-            waveforms.append(wav[0].numpy())
-            codes.append(made)
-            parts[part].append(clip)
-    for part, clips in parts.items():
+    for part, rows in zip(PARTS, parts, strict=True):
+        for row, found in zip(rows, on_all_cores(lambda row: encoded(row, data, tokenizer), rows), strict=True):
+            file = row["audio_file"]
+            reason = found if isinstance(found, str) else recordings.usable(decoded.found[file], data.max_audio_seconds)
+            if reason is not None:
+                dropped.append([file, reason])
+            elif not isinstance(found, str):
+                kept[part].append((row, found))
+    for part, clips in kept.items():
         if not clips:
-            count = len(samples[part == "eval"])
+            count = len(parts[PARTS.index(part)])
             reason = f"; the first: {dropped[0][0]}: {dropped[0][1]}" if dropped else ""
             raise UserError(f"data: no clip of {count} is left for the {part} set{reason}")
-    np.save(target / "waveforms.npy", np.concatenate(waveforms))
-    np.save(target / "codes.npy", np.concatenate(codes))
-    clips_json = {part: [asdict(clip) for clip in clips] for part, clips in parts.items()}
-    (target / "clips.json").write_text(json.dumps(clips_json, ensure_ascii=False), encoding="utf-8")
+    _write(kept, decoded, model, target, progress)
     return dropped
+
+
+def _write(
+    kept: Mapping[str, Sequence[tuple[Mapping[str, Any], list[int]]]],
+    decoded: Recordings,
+    model: GPTTrainer,
+    target: Path,
+    progress: Callable[[int, int], None],
+) -> None:
+    """clips.json and the arrays. A recording of several rows is encoded once."""
+    waveforms = np.memmap(decoded.waveforms, np.float32, mode="r")
+
+    def make(file: str) -> np.ndarray:
+        first = decoded.first_sample[file]
+        wav = np.array(waveforms[first : first + decoded.found[file].samples])
+        return clip_codes(model, torch.from_numpy(wav)[None]).to(torch.int32).numpy()
+
+    files = list(dict.fromkeys(row["audio_file"] for rows in kept.values() for row, _ in rows))
+    on_cpu = next(model.dvae.parameters()).device.type == "cpu"
+    place: dict[str, tuple[int, int]] = {}
+    first_code = first_token = 0
+    with open(target / "codes.i32", "wb") as codes, open(target / "tokens.i32", "wb") as tokens:
+        made = on_all_cores(make, files) if on_cpu else map(make, files)
+        for done, (file, values) in enumerate(zip(files, made, strict=True), 1):
+            codes.write(np.ascontiguousarray(values).data)
+            place[file] = first_code, len(values)
+            first_code += len(values)
+            progress(done, len(files))
+        clips: dict[str, list[dict[str, Any]]] = {}
+        for part, rows in kept.items():
+            clips[part] = []
+            for row, ids in rows:
+                tokens.write(np.array(ids, np.int32).data)
+                file = row["audio_file"]
+                clip = Clip(
+                    file, str(row["text"]), str(row["speaker_name"]), row["language"], first_token, len(ids),
+                    decoded.first_sample[file], decoded.found[file].samples, *place[file],
+                )  # fmt: skip
+                first_token += len(ids)
+                clips[part].append(asdict(clip))
+    (target / "clips.json").write_text(json.dumps(clips, ensure_ascii=False), encoding="utf-8")
+
+
+def link(source: Path, target: Path) -> None:
+    """`target` is `source`'s file under a second name, so that its gigabytes lie on the disk once; or a copy of it."""
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without links
+        shutil.copyfile(source, target)
 
 
 @torch.no_grad()
@@ -214,27 +181,20 @@ def load(directory: Path) -> Corpus:
     return Corpus(
         [Clip(**clip) for clip in clips["train"]],
         [Clip(**clip) for clip in clips["eval"]],
-        np.load(directory / "waveforms.npy", mmap_mode="r"),
-        np.load(directory / "codes.npy", mmap_mode="r"),
+        np.memmap(directory / "tokens.i32", np.int32, mode="r"),
+        np.memmap(directory / "waveforms.f32", np.float32, mode="r"),
+        np.memmap(directory / "codes.i32", np.int32, mode="r"),
     )
 
 
-def fingerprint(samples: tuple[list[dict[str, Any]], list[dict[str, Any]]], data: Data) -> str:
+def fingerprint(
+    parts: tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]], data: Data, digests: Mapping[str, str]
+) -> str:
     """SHA-256 over texts, speakers, audio bytes and limits, in order; the same files elsewhere agree."""
     digest = hashlib.sha256()
     digest.update(f"{data.language} {data.max_audio_seconds} {data.max_text_tokens} {data.probe_clips}".encode())
-    for part in samples:
+    for part in parts:
         digest.update(b"\0part")
         for row in part:
-            digest.update(f"\0{row['text']}\0{row['speaker_name']}\0".encode())
-            digest.update(file_digest(Path(row["audio_file"])))
+            digest.update(f"\0{row['text']}\0{row['speaker_name']}\0{digests[row['audio_file']]}".encode())
     return digest.hexdigest()[:16]
-
-
-def file_digest(path: Path) -> bytes:
-    """SHA-256 of a file's bytes; of nothing where it cannot be read, which `check_row` reports."""
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
-    except OSError:
-        return b""

@@ -1,7 +1,10 @@
 """The evaluation: token-weighted cross-entropy over frozen clips, the same whatever the batch size."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +12,7 @@ from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainer
 
 from search.training.batches import PreparedDataset, evaluation_batches
 from search.training.corpus import Corpus
+from search.training.tensor_file import write_tensors
 from search.trial import Evaluation
 
 
@@ -20,31 +24,65 @@ class Losses:
     text_ce: float
 
 
-class Evaluator:
-    """Evaluates a model on the eval set and the train probe. Batches are made once: they are the same at every step.
+Batch = dict[str, Any]
 
-    Conditioning is stock's for evaluation: the start of the clip, of the middle length, no prompt mask. fp32 in every
-    run: outside autocast, as in stock, and without TF32.
+_USED = ("text_inputs", "text_lengths", "audio_codes", "wav_lengths", "cond_mels", "cond_lens")
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Batches as the model takes them: the same at every evaluation."""
+
+    eval: list[Batch]
+    probe: list[Batch]
+
+
+def evaluation_sets(model: GPTTrainer, corpus: Corpus, probe_clips: int, seed: int, batch_size: int) -> Sets:
+    """The eval set and the train probe, in the machine's memory.
+
+    Conditioning is stock's for evaluation: the start of the clip, of the middle length, no prompt mask.
     """
-
-    def __init__(self, model: GPTTrainer, corpus: Corpus, probe_clips: int, seed: int, batch_size: int) -> None:
-        self.model, self.corpus = model, corpus
-        probe = corpus.probe(probe_clips, seed)
-        self._eval, self._probe = (
+    return Sets(
+        *(
             [
                 _formatted(model, batch)
                 for batch in evaluation_batches(
                     PreparedDataset(model.config, clips, corpus, model.xtts.tokenizer, is_eval=True), batch_size
                 )
             ]
-            for clips in (corpus.eval, probe)
+            for clips in (corpus.eval, corpus.probe(probe_clips, seed))
         )
+    )
+
+
+def write_sets(sets: Sets, directory: Path, batch_size: int) -> None:
+    """Keeps the batches for all runs of a machine."""
+    write_tensors(asdict(sets), directory / _name(batch_size))
+
+
+def read_sets(directory: Path, batch_size: int) -> Sets | None:
+    """What `write_sets` wrote, memory-mapped; None where there is none of this batch size."""
+    path = directory / _name(batch_size)
+    return Sets(**torch.load(path, weights_only=True, mmap=True)) if path.exists() else None
+
+
+def _name(batch_size: int) -> str:
+    return f"evaluation-{batch_size}.pth"
+
+
+class Evaluator:
+    """Evaluates a model on the eval set and the train probe. fp32 in every run: outside autocast, as in stock, and
+    without TF32.
+    """
+
+    def __init__(self, model: GPTTrainer, sets: Sets) -> None:
+        self.model, self._sets = model, sets
 
     def __call__(
         self, step: int, started: float, train_loss: float | None = None, lr: float | None = None
     ) -> Evaluation:
         """`started` is the run's start on the monotonic clock. Leaves the model in eval mode."""
-        held_out, probe = self.losses(self._eval), self.losses(self._probe)
+        held_out, probe = self.losses(self._sets.eval), self.losses(self._sets.probe)
         return Evaluation(
             step=step,
             mel_ce=held_out.mel_ce,
@@ -61,11 +99,8 @@ class Evaluator:
         """Stock's forward gives a batch's mean over its tokens; weighting by their number undoes the batching."""
         self.model.eval()
         device = next(self.model.parameters()).device
-        tf32, torch.backends.cuda.matmul.allow_tf32 = torch.backends.cuda.matmul.allow_tf32, False
-        try:
+        with without_tf32():
             return self._losses(batches, device)
-        finally:
-            torch.backends.cuda.matmul.allow_tf32 = tf32
 
     def _losses(self, batches: list[dict[str, Any]], device: torch.device) -> Losses:
         mel_sum = text_sum = 0.0
@@ -89,6 +124,18 @@ class Evaluator:
         return Losses(mel_sum / mel_tokens, text_sum / text_tokens)
 
 
+@contextmanager
+def without_tf32() -> Iterator[None]:
+    """Plain fp32, whatever the training is allowed: in products, and in convolutions, where torch's default is TF32."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    allowed = (matmul.allow_tf32, cudnn.allow_tf32)
+    matmul.allow_tf32 = cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = allowed
+
+
 def target_tokens(model: GPTTrainer, batch: dict[str, Any]) -> tuple[int, int]:
     """(audio, text) tokens that the stock loss averages over in evaluation (`GPT.forward`).
 
@@ -103,5 +150,7 @@ def _formatted(model: GPTTrainer, batch: dict[str, Any]) -> dict[str, Any]:
     """The batch as the model takes it, computed once and kept in the machine's memory."""
     device = next(model.parameters()).device
     on_device = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
-    formatted = model.format_batch_on_device(on_device)
-    return {k: v.cpu() if isinstance(v, torch.Tensor) else v for k, v in formatted.items()}
+    with without_tf32():  # the filter bank of the conditioning mels is a product, too
+        formatted = model.format_batch_on_device(on_device)
+    found = {name: formatted[name] for name in _USED}
+    return {k: v.cpu() if isinstance(v, torch.Tensor) else v for k, v in found.items()}

@@ -1,7 +1,6 @@
 """`ready/`: the trained model as the stock `Xtts` class loads it, with all that it takes to speak."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,9 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from search.atomic import whole_folder
 from search.training import corpus
-from search.training.corpus import Clip, Corpus
-from search.training.prepare import building
+from search.training.corpus import Clip, Corpus, link
 from search.trial import Prepared, TrialSpec
 
 REFERENCES = 3
@@ -27,7 +26,7 @@ def make_ready(spec: TrialSpec, report: Path) -> Path:
     target = directory / "ready"
     for left in directory.glob(".ready.*"):  # by a process that was killed
         shutil.rmtree(left)
-    with building(target) as folder:
+    with whole_folder(target) as folder:
         link(directory / "state" / "best.pth", folder / "model.pth")
         shutil.copyfile(source / "vocab.json", folder / "vocab.json")
         content = inference_config(source, prepared)
@@ -36,14 +35,6 @@ def make_ready(spec: TrialSpec, report: Path) -> Path:
         shutil.copyfile(Path(__file__).with_name("speak.py"), folder / "speak.py")
         shutil.copyfile(report, folder / report.name)
     return target
-
-
-def link(source: Path, target: Path) -> None:
-    """`target` is `source`'s file under a second name, so that its gigabytes lie on the disk once; or a copy of it."""
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without links
-        shutil.copyfile(source, target)
 
 
 def inference_config(source: Path, prepared: Prepared) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from search.training.new_rows import NewRows
 from search.trial import RunRecord
 from space.hyperparameters import Hyperparameters
 from space.schedule import to_steps
@@ -47,8 +48,10 @@ class Recorder:
         self.train_seconds = 0.0
         self.evaluation_seconds = 0.0
         self._applied = (math.nan, math.nan, math.nan)
+        self.new_rows: NewRows | None = None  # a run with a factor for them has one
         groups = optimizer.param_groups
         self.trainable = sum(p.numel() for g in groups for p in g["params"] if p.requires_grad)
+        self.frozen = sum(p.numel() for g in groups for p in g["params"] if not p.requires_grad)
         self.decayed = sum(p.numel() for g in groups if g["weight_decay"] for p in g["params"] if p.requires_grad)
         optimizer.register_step_pre_hook(self._before_update)
 
@@ -59,6 +62,7 @@ class Recorder:
             "micro_steps": self.micro_steps,
             "train_seconds": self.train_seconds,
             "evaluation_seconds": self.evaluation_seconds,
+            "new_rows": self.new_rows and self.new_rows.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -66,6 +70,8 @@ class Recorder:
         self.micro_steps = state["micro_steps"]
         self.train_seconds = state["train_seconds"]
         self.evaluation_seconds = state["evaluation_seconds"]
+        if self.new_rows is not None:
+            self.new_rows.load_state_dict(state["new_rows"])
 
     @property
     def steps(self) -> int:
@@ -115,6 +121,8 @@ class Recorder:
             setup_seconds=setup_seconds,
             train_seconds=self.train_seconds,
             evaluation_seconds=self.evaluation_seconds,
+            frozen_parameters=self.frozen,
+            new_rows_update_ratio=self.new_rows.update_ratio if self.new_rows else None,
         )
 
     def clipped_share(self, point: Hyperparameters) -> float:
@@ -133,4 +141,8 @@ class Recorder:
             found.append(f"clip_norm: {point.clip_norm:.3g} was never exceeded, the longest gradient was {longest:.3g}")
         if point.weight_decay and decay < NEGLIGIBLE_DECAY:
             found.append(f"weight_decay: it shrank the weights by {decay:.2e} in all, less than {NEGLIGIBLE_DECAY:g}")
+        if self.new_rows is not None and not self.new_rows.had_gradient:
+            found.append(f"new_rows_lr_factor: none of the {self.new_rows.count} new rows ever had a gradient")
+        if point.frozen_layers and not self.frozen:
+            found.append(f"frozen_layers: {point.frozen_layers} are set, and every weight was trained")
         return found

@@ -15,10 +15,11 @@ import torch
 from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainerConfig
 
 from search.atomic import write_text
-from search.knobs import coqui_fields, precision_fields
+from search.knobs import coqui_fields, fused_field, precision_fields, refuse_point
 from search.training import base, corpus
 from search.training.batches import PreparedDataset, training_batches
-from search.training.evaluation import Evaluator
+from search.training.evaluation import Evaluator, evaluation_sets, read_sets
+from search.training.new_rows import NewRows
 from search.training.run_files import RunFiles
 from search.training.state import RunState
 from search.training.trainer import Diverged, Stopped, StudyTrainer
@@ -40,19 +41,28 @@ class Run:
     trainer: StudyTrainer
     evaluator: Evaluator
     batches: Iterator[dict[str, Any]]
+    corpus: corpus.Corpus
 
 
 def build(spec: TrialSpec) -> Run:
     """The run of `spec`, its random state seeded before the model is made."""
     prepared = Prepared.from_json((Path(spec.prepared) / "prepared.json").read_text(encoding="utf-8"))
     seed_everything(spec.seed)
+    refuse_point(spec.hyperparameters, prepared)
     config = run_config(spec, prepared)
     model = base.load_trainee(config, Path(spec.prepared) / "nothing.pth")
+    # Before the optimizer is made. Not `xtts.gpt.transformer`, which coqui's GPT does not have.
+    model.xtts.gpt.gpt.h[: spec.hyperparameters.frozen_layers].requires_grad_(False)
     clips = corpus.load(Path(spec.prepared) / "corpus")
-    trainer = StudyTrainer(config, model, Path(spec.directory) / "coqui", spec.accumulation)
-    evaluator = Evaluator(model, clips, prepared.probe_clips, prepared.seed, spec.eval_batch_size)
+    trainer = StudyTrainer(config, model, Path(spec.directory) / "coqui", spec.accumulation, pin_memory=spec.pin_memory)
+    if (factor := spec.hyperparameters.new_rows_lr_factor) != 1:
+        # After the recorder's hook, which refuses gradients that are not finite before anything is touched.
+        trainer.recorder.new_rows = NewRows(model.xtts.gpt, prepared.new_rows, factor, trainer.optimizer[0])
+    sets = read_sets(Path(spec.prepared), spec.eval_batch_size) or evaluation_sets(
+        model, clips, prepared.probe_clips, prepared.seed, spec.eval_batch_size
+    )
     dataset = PreparedDataset(config, clips.train, clips, model.xtts.tokenizer, is_eval=False)
-    return Run(trainer, evaluator, training_batches(dataset, spec.batch_size))
+    return Run(trainer, Evaluator(model, sets), training_batches(dataset, spec.batch_size), clips)
 
 
 def run_trial(
@@ -161,7 +171,8 @@ class Course:
 def run_config(spec: TrialSpec, prepared: Prepared) -> GPTTrainerConfig:
     """The complete coqui config of a run."""
     config = base.config_from_dict(prepared.coqui_config)
-    for name, value in coqui_fields(spec.hyperparameters, spec.horizon, base.ADAMW).items():
+    optimizer_params = {**base.ADAMW, **fused_field(spec.fused_adamw)}
+    for name, value in coqui_fields(spec.hyperparameters, spec.horizon, optimizer_params).items():
         config[name] = value
     config.batch_size = spec.batch_size
     config.eval_batch_size = spec.eval_batch_size

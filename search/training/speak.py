@@ -4,6 +4,7 @@ python speak.py "text" --language am --reference reference/1.wav --output out.wa
 """
 
 import argparse
+import re
 import unicodedata
 from pathlib import Path
 
@@ -15,15 +16,25 @@ from TTS.tts.models.xtts import Xtts
 
 FOLDER = Path(__file__).resolve().parent
 
+# What the training did with texts, from search/training/tokenizer.py.
+LISTED = frozenset("ar cs de en es fr hi hu it ja ko nl pl pt ru tr zh".split())
+INVISIBLE = re.compile(
+    r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]"
+)
+
 
 class Tokenizer(VoiceBpeTokenizer):
-    """Normalises languages that coqui does not list as the training did: NFC, lower case, single spaces."""
+    """coqui's tokenizer; texts of languages that it does not list are normalised by `normalise`."""
 
     def preprocess_text(self, txt: str, lang: str) -> str:
-        try:
-            return str(super().preprocess_text(txt, lang))
-        except NotImplementedError:
-            return " ".join(unicodedata.normalize("NFC", txt).lower().split())
+        return str(super().preprocess_text(txt, lang)) if lang in LISTED else normalise(txt)
+
+
+def normalise(text: str) -> str:
+    """`text` in NFC and lower case, without invisible signs, any white space and the word space "፡" as one space."""
+    visible = INVISIBLE.sub("", text).replace("፡፡", "።").replace("፡", " ")
+    lower = unicodedata.normalize("NFC", visible).lower()
+    return " ".join(unicodedata.normalize("NFC", lower).split())
 
 
 def load(folder: Path) -> Xtts:

@@ -37,8 +37,17 @@ class StudyTrainer(Trainer):
     into `sys.exit`). No checkpoint is written and no run folder is shared.
     """
 
-    def __init__(self, config: GPTTrainerConfig, model: GPTTrainer, directory: Path, accumulation: int) -> None:
+    def __init__(
+        self,
+        config: GPTTrainerConfig,
+        model: GPTTrainer,
+        directory: Path,
+        accumulation: int,
+        *,
+        pin_memory: bool = False,
+    ) -> None:
         """`directory` must be this run's own: stock adds a folder with a name of minute resolution inside it."""
+        self._pin_memory = pin_memory
         super().__init__(
             TrainerArgs(grad_accum_steps=accumulation),
             config,
@@ -54,6 +63,14 @@ class StudyTrainer(Trainer):
 
     def save_training_script(self) -> None:
         """Stock copies sys.argv[0] into every run folder; the study records its commit instead."""
+
+    def format_batch(self, batch: Batch) -> Batch:
+        """As stock; with `pin_memory` from page-locked memory: stock's transfer does not wait (`to_cuda`), and only
+        from there can it go on beside the host's work."""
+        if self._pin_memory:
+            batch = {k: v.pin_memory() if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+        formatted: Batch = super().format_batch(batch)
+        return formatted
 
     def _compute_loss(self, batch: Batch, criterion: Any, optimizer_idx: int | None) -> tuple[Any, Any]:
         """As stock; raises Diverged for a loss that is not finite, before it can reach the optimizer."""

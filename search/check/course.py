@@ -1,0 +1,46 @@
+"""How many optimizer steps training takes, and whether that makes sense."""
+
+from search.check.report import Course, Finding
+from search.errors import UserError
+from search.settings import Settings, steps_an_epoch
+from search.survey import Survey
+from search.trial import evaluation_steps
+
+AREA = "training"
+
+
+def judge(settings: Settings, survey: Survey) -> tuple[Course, list[Finding]]:
+    """The steps, and an error when a trial has fewer than it needs for its evaluations or milestones."""
+    training, clips = settings.training, len(survey.part("train"))
+    if not clips:
+        return Course(training.batch_size, training.accumulation, 0, 0, 0, 0, 0.0, 0.0), []
+    epoch, full = steps_an_epoch(settings, clips), settings.full_horizon(clips)
+    findings = []
+    try:
+        trial = settings.trial_horizon(clips)
+        evaluations = len(evaluation_steps(trial, training.evaluations))
+    except UserError as error:
+        trial = evaluations = 0
+        findings.append(Finding("error", AREA, str(error)))
+    course = Course(
+        training.batch_size, training.accumulation, epoch, trial, full, evaluations, trial / epoch, full / epoch
+    )
+    return course, [*findings, *_doubts(settings, course, clips)]
+
+
+def _doubts(settings: Settings, course: Course, clips: int) -> list[Finding]:
+    training, findings = settings.training, []
+    drawn = training.batch_size * training.accumulation
+    if drawn > clips:
+        message = f"an optimizer step draws {drawn} clips (batch {training.batch_size} x {training.accumulation}), and"
+        message += f" there are {clips}: each step sees some of them more than once"
+        findings.append(Finding("warning", AREA, message, "lower training.accumulation"))
+    if course.trial_steps and course.trial_epochs < 0.5:
+        message = f"a trial of {course.trial_steps} steps sees {course.trial_epochs:.0%} of an epoch"
+        findings.append(Finding("warning", AREA, message, "raise training.epochs or training.truncation"))
+    if settings.data.probe_clips > clips:
+        message = (
+            f"data.probe_clips is {settings.data.probe_clips}, more than the {clips} training clips: all are taken"
+        )
+        findings.append(Finding("info", AREA, message))
+    return findings

@@ -1,0 +1,70 @@
+"""The machine that a search would run on: processors, memory, GPUs and free space. Found without torch."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from search.devices import visible_gpus
+from search.settings import Settings
+
+
+@dataclass(frozen=True)
+class Gpu:
+    name: str
+    memory: int  # bytes; 0 where it is not known
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What there is to run on. Bytes throughout."""
+
+    cpus: int  # that this process may use
+    memory: int
+    gpus: tuple[Gpu, ...]
+    cache: str  # folder
+    cache_free: int
+    study: str  # folder
+    study_free: int
+    same_disk: bool  # cache and study folder share their free space
+
+
+def look(settings: Settings, cache: Path) -> Machine:
+    """This machine. `cache` and the study's folder need not exist yet: their disk is that of the next folder above."""
+    cache_at, study_at = _existing(cache), _existing(settings.directory)
+    return Machine(
+        cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        gpus=tuple(_gpu(name) for name in visible_gpus()),
+        cache=str(cache),
+        cache_free=shutil.disk_usage(cache_at).free,
+        study=str(settings.directory),
+        study_free=shutil.disk_usage(study_at).free,
+        same_disk=cache_at.stat().st_dev == study_at.stat().st_dev,
+    )
+
+
+def _existing(folder: Path) -> Path:
+    folder = folder.absolute()
+    return next(place for place in (folder, *folder.parents) if place.is_dir())
+
+
+def _gpu(device: str) -> Gpu:
+    """Name and memory by NVML, for a UUID or an index; a MIG slice and what NVML does not know keep their own name."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return Gpu(device, 0)
+    try:
+        by_index = device.isdigit()
+        handle = (
+            pynvml.nvmlDeviceGetHandleByIndex(int(device)) if by_index else pynvml.nvmlDeviceGetHandleByUUID(device)
+        )
+        name = pynvml.nvmlDeviceGetName(handle)
+        return Gpu(name if isinstance(name, str) else name.decode(), int(pynvml.nvmlDeviceGetMemoryInfo(handle).total))
+    except pynvml.NVMLError:
+        return Gpu(device, 0)
+    finally:
+        pynvml.nvmlShutdown()

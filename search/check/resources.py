@@ -1,0 +1,145 @@
+"""Whether memory, disk and processors suffice."""
+
+from math import ceil
+
+from search.check.machine import Machine
+from search.check.memory import Batch, Kind, Memory, Model, batch_of, needed
+from search.check.probe import Probe
+from search.check.report import Course, Finding
+from search.settings import Settings
+from search.survey import Survey
+
+GB = 10**9
+TIGHT = 0.92  # of a device's memory; the allocator's gaps take some of the rest
+# Twice what a trial of the miniature leaves in its folder: 28 KB and 300 bytes a step, TensorBoard included.
+TRIAL_BYTES, STEP_BYTES = 60_000, 600
+SPARE = 200 * 10**6  # bytes that a disk keeps free for logs and the database
+
+
+def gb(count: float) -> str:
+    return f"{count / GB:.1f} GB" if count >= GB / 10 else f"{count / 10**6:.0f} MB"
+
+
+def batch(settings: Settings, survey: Survey) -> Batch | None:
+    """The longest batch that training can draw; None without clips."""
+    rows = survey.part("train")
+    if not rows:
+        return None
+    return batch_of(
+        settings.training.batch_size,
+        max(row.tokens for row in rows),
+        max(map(survey.seconds, rows)),
+        settings.conditioning_seconds[1],
+        survey.sample_rate,
+        survey.base.code_samples,
+    )
+
+
+def model(survey: Survey) -> Model:
+    """The base's sizes with the rows that are appended to its vocabulary."""
+    base, more = survey.base, len(survey.missing)
+    grown = more * (2 * base.width + 1)  # rows of the embedding and of the head, and the head's bias
+    return Model(
+        base.layers, base.width, base.heads, base.rows + more, base.audio_tokens, base.parameters + grown,
+        base.total_parameters + grown,
+    )  # fmt: skip
+
+
+def memory(
+    settings: Settings, survey: Survey, machine: Machine, probe: Probe | None
+) -> tuple[Memory | None, list[Finding]]:
+    """What a training process needs, and whether it is there: measured where a probe was made, else computed."""
+    worst = batch(settings, survey)
+    if survey.base.error or worst is None or not survey.base.parameters:
+        return None, []
+    kind: Kind = "cuda" if machine.gpus else "cpu"
+    found = needed(model(survey), worst, settings.training.precision, kind, settings.training.fused_adamw)
+    if probe is not None:
+        return found, _measured(probe, found)
+    return found, [_on_gpu(settings, machine, found) if machine.gpus else _on_cpu(settings, machine, found)]
+
+
+def _measured(probe: Probe, computed: Memory) -> list[Finding]:
+    size = probe.batch_size
+    largest = f"{'at least ' if probe.more else ''}{probe.largest}"
+    if not probe.fits:
+        step = f"set training.batch_size to {probe.largest}, and raise training.accumulation in proportion"
+        if probe.largest < 2:
+            step = "use a GPU with more memory, training.precision bf16, or a lower data.max_audio_seconds"
+        message = (
+            f"a batch of {size} does not fit into the {gb(probe.total)} of {probe.device}; {largest} does, measured"
+        )
+        return [Finding("error", "memory", message, step)]
+    assert probe.peak is not None
+    message = (
+        f"a batch of {size} takes {gb(probe.peak)} of the {gb(probe.total)} of {probe.device}, measured in two steps"
+        f" with the longest clips ({gb(computed.peak - computed.context)} computed); batches of up to {largest} fit"
+    )
+    return [Finding("info", "memory", message)]
+
+
+def _on_gpu(settings: Settings, machine: Machine, found: Memory) -> Finding:
+    """Against the smallest GPU, with as many processes on it as the slots put there."""
+    smallest = min(machine.gpus, key=lambda gpu: gpu.memory or 2**63)
+    sharing = ceil((settings.study.workers or len(machine.gpus)) / len(machine.gpus))
+    need = sharing * found.peak
+    each = f" ({sharing} slots of {gb(found.peak)})" if sharing > 1 else ""
+    if not smallest.memory:
+        return Finding("info", "memory", f"a training process takes about {gb(need)} on a GPU; computed, not measured")
+    message = f"training takes about {gb(need)}{each} of the {gb(smallest.memory)} of {smallest.name}; computed"
+    if need > TIGHT * smallest.memory:
+        return Finding("warning", "memory", message, "lower training.batch_size, or set training.precision to bf16")
+    return Finding("info", "memory", message + ", not measured")
+
+
+def _on_cpu(settings: Settings, machine: Machine, found: Memory) -> Finding:
+    slots = settings.study.workers or (min(2, machine.cpus) if settings.is_miniature else 1)
+    need = slots * found.peak
+    message = (
+        f"no GPU: training takes about {gb(need)} of {gb(machine.memory)} in {slots} slot{'s' if slots > 1 else ''};"
+    )
+    message += " computed, not measured"
+    if need > TIGHT * machine.memory:
+        return Finding("warning", "memory", message, "lower training.batch_size or --workers")
+    return Finding("info", "memory", message)
+
+
+def disk(settings: Settings, survey: Survey, machine: Machine, course: Course) -> list[Finding]:
+    """An error when the prepared data or the trials do not fit."""
+    cache, study = cache_bytes(survey), study_bytes(settings, course)
+    if machine.same_disk:
+        wanted = [(machine.cache, machine.cache_free, cache + study)]
+    else:
+        wanted = [(machine.cache, machine.cache_free, cache), (machine.study, machine.study_free, study)]
+    findings = []
+    for folder, free, need in wanted:
+        if need + SPARE > free:
+            what = "cache folder" if folder == machine.cache else "study.directory"
+            message = f"{what} {folder} has {gb(free)} free; about {gb(need + SPARE)} are needed"
+            step = "free some, or set XTTS_STUDY_CACHE" if folder == machine.cache else "free some, or name another"
+            findings.append(Finding("error", "machine", message, step))
+    return findings
+
+
+def cache_bytes(survey: Survey) -> int:
+    """Of prepared data: waveforms in float32, codes, and a copy of the base where its vocabulary grows."""
+    used = [row for row in survey.rows if not row.dropped]
+    audio = sum(map(survey.seconds, used)) * survey.sample_rate * 4 * 1.01
+    base = 4 * survey.base.total_parameters if survey.missing else 0
+    return int(audio + 2_000 * len(used) + base)
+
+
+def study_bytes(settings: Settings, course: Course) -> int:
+    """Of a search: no weights are written, only logs and curves."""
+    return settings.study.trials * (TRIAL_BYTES + STEP_BYTES * course.trial_steps)
+
+
+def processors(settings: Settings, machine: Machine) -> list[Finding]:
+    """A run keeps one processor busy: batches are made in its own process, by no loader workers."""
+    slots = settings.study.workers or len(machine.gpus) or 1
+    if slots <= machine.cpus:
+        return []
+    message = (
+        f"{slots} slots on {machine.cpus} processor{'' if machine.cpus == 1 else 's'}: runs will wait for each other"
+    )
+    return [Finding("warning", "machine", message, f"set --workers to {machine.cpus} or fewer")]

@@ -1,0 +1,136 @@
+"""A report in a terminal, at 80 columns and more; in a pipe each thing is one line."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from search.check import words
+from search.check.report import Finding, Report
+from search.coqui_runs.printable import printable
+from search.view import duration
+
+SHOWN_FILES, SHOWN_SPEAKERS, SHOWN_LETTERS = 4, 12, 20
+_STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
+
+
+def show(report: Report, console: Console) -> None:
+    """Prints the report: the facts, then the findings, the worst first, then what it comes to."""
+    console.print(Text(f"Check of study {report.study}", style="bold"))
+    _pairs(console, "Data", words.parts(report))
+    _pairs(console, "", [("files", words.sound(report))] if report.sound.kinds else [])
+    _speakers(console, report)
+    _table(console, "Lengths", words.LENGTHS, words.lengths(report))
+    _letters(console, report)
+    _pairs(console, "Training", words.training(report))
+    _pairs(console, "Memory of a training process", words.memory(report))
+    _pairs(console, "Machine", words.machine(report))
+    if report.findings:
+        _title(console, "Findings")
+    for finding in report.findings:
+        _finding(console, finding, report.root)
+    console.print()
+    console.print(Text(words.verdict(report), style="bold"))
+
+
+def _title(console: Console, text: str) -> None:
+    if text:
+        console.print()
+        console.print(Text(text, style="bold"))
+
+
+def _pairs(console: Console, title: str, pairs: Sequence[tuple[str, str]]) -> None:
+    if not pairs:
+        return
+    _title(console, title)
+    _grid(console, [(f"  {name:<11}", Text(printable(value))) for name, value in pairs])
+
+
+def _grid(console: Console, rows: Sequence[tuple[str, Text]], style: str = "") -> None:
+    """Two columns; where a line is too long for the terminal it goes on below its second column."""
+    if not console.is_terminal:
+        for first, second in rows:
+            console.print(Text.assemble(first, " ", second), soft_wrap=True)
+        return
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(ratio=1, overflow="fold")
+    for first, second in rows:
+        table.add_row(Text(first, style=style), second)
+    console.print(table)
+
+
+def _table(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> None:
+    """Numbers to the right, the first `texts` columns to the left."""
+    if not rows:
+        return
+    _title(console, title)
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("")
+    for i, name in enumerate(header):
+        table.add_column(name, justify="left" if i < texts else "right", overflow="fold")
+    for row in rows:
+        table.add_row("", *(Text(printable(cell)) for cell in row))
+    console.print(table)
+
+
+def _speakers(console: Console, report: Report) -> None:
+    rows = [
+        (
+            s.name or "(none)",
+            f"{s.train_clips:,}",
+            duration(s.train_seconds),
+            f"{s.eval_clips:,}",
+            duration(s.eval_seconds),
+        )
+        for s in sorted(report.speakers, key=lambda s: -s.train_seconds)
+    ]
+    _table(console, "Speakers", ("", "train", "", "eval", ""), rows[:SHOWN_SPEAKERS])
+    if len(rows) > SHOWN_SPEAKERS:
+        console.print(Text(f"  and {len(rows) - SHOWN_SPEAKERS} more"))
+
+
+def _letters(console: Console, report: Report) -> None:
+    rows = [
+        (
+            letter.character,
+            letter.code_points,
+            letter.name,
+            f"{letter.count:,}",
+            f"{letter.clips:,}",
+            _short(letter.example),
+        )
+        for letter in report.letters[:SHOWN_LETTERS]
+    ]
+    header = ("", "", "name", "count", "clips", "an example")
+    title = f"Letters without a token ({len(report.letters)})"
+    if not rows:
+        return
+    _title(console, title)
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("")
+    for name in header:
+        table.add_column(name, justify="right" if name in ("count", "clips") else "left", overflow="fold")
+    for row in rows:
+        table.add_row("", *(Text(printable(cell)) for cell in row))
+    console.print(table)
+    if len(report.letters) > SHOWN_LETTERS:
+        console.print(Text(f"  and {len(report.letters) - SHOWN_LETTERS} more"))
+
+
+def _finding(console: Console, finding: Finding, root: str) -> None:
+    rows = [Text(printable(finding.message), style="bold" if finding.level == "error" else "")]
+    if finding.next_step:
+        rows.append(Text(f"→ {printable(finding.next_step)}"))
+    lines = finding.details if finding.area != "letters" else []  # they have a table of their own
+    rows += [Text(printable(words.short(line, root)), style="dim") for line in lines[:SHOWN_FILES]]
+    if len(lines) > SHOWN_FILES:
+        rows.append(Text(f"and {len(lines) - SHOWN_FILES:,} more", style="dim"))
+    labels = [f"  {finding.level:<8}", *[" " * 10] * (len(rows) - 1)]
+    _grid(console, list(zip(labels, rows, strict=True)), _STYLES[finding.level])
+
+
+def _short(file: str) -> str:
+    """The end of a path, which tells clips apart."""
+    return file.rpartition("/")[2]

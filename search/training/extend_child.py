@@ -1,0 +1,102 @@
+"""The process that extends a vocabulary. Light to import; torch comes with the work."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Self
+
+from search.parentage import Init
+from search.training.child import Line, _detach, _guarded
+from search.trial import StopReason
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the process is to make."""
+
+    settings: str  # JSON of the Settings that name data and base
+    folder: str  # empty; takes the files
+    output: str  # the folder's later name, for messages
+    tokens: int  # new tokens by merges, beside letters and tag
+    vocabulary: str | None  # of someone else's, instead of merges learned here
+    init: Init  # of new rows
+    seed: int
+    any_letters: bool  # merges may join letters that the base has
+    cache: str
+    commit: str
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True)
+class Made:
+    """What was added, and what it does to the training texts."""
+
+    tokens_before: int  # rows of the base
+    tokens_after: int
+    tag: str | None  # of the language, when the base lacks it
+    letters: str  # that the base lacks
+    others: int  # further new tokens: merges
+    words: int  # in the training texts
+    tokens_per_word_before: float  # by the base's merges and the new letters
+    tokens_per_word_after: float
+    still_lacking: list[str] = field(default_factory=list)  # of the corpus in a vocabulary that was given
+    changes: list[str] = field(default_factory=list)  # why texts of other languages may be cut otherwise
+
+    def lines(self, asked: int | None) -> list[str]:
+        """For a terminal; `asked` merges, None where the vocabulary was given."""
+        parts = [f"the tag {self.tag}"] if self.tag else []
+        parts += [f"{len(self.letters)} letters"] if self.letters else []
+        parts += [f"{self.others} {'tokens by merges' if asked is not None else 'further tokens'}"]
+        lines = [f"vocabulary: {self.tokens_before} rows and {self.tokens_after - self.tokens_before} new ones:"]
+        lines[0] += f" {', '.join(parts)}; every old token keeps its rows"
+        if asked is not None and self.others < asked:
+            lines.append(
+                f"merges: {self.others} of the {asked} asked for; no further pair of tokens occurs twice in the texts"
+            )
+        if not math.isnan(self.tokens_per_word_after):
+            lines.append(
+                f"training texts: {self.words} words, {self.tokens_per_word_before:.2f} tokens a word with the letters"
+                f" alone, {self.tokens_per_word_after:.2f} now"
+            )
+        if self.still_lacking:
+            shown = " ".join(self.still_lacking[:12]) + (" …" if len(self.still_lacking) > 12 else "")
+            lines.append(
+                f"warning: {len(self.still_lacking)} tokens that the corpus needs are in neither vocabulary ({shown});"
+                " a search appends them"
+            )
+        if self.changes:
+            lines.append(
+                "warning: texts in the base's other languages may be cut otherwise than before:"
+                f" {'; '.join(self.changes)}"
+            )
+        else:
+            lines.append("texts without a new letter are cut into the same tokens as before")
+        return lines
+
+
+def extend_child(request_json: str, log: str, connection: Connection) -> None:
+    """Extends a base. Says "progress" and at last "extended", "refused" (the user's to mend) or "end"."""
+    _detach(Path(log), None)
+    line = Line(connection)
+
+    def run() -> dict[str, Any]:
+        from search.errors import UserError
+        from search.training.extend_vocabulary import work  # torch
+
+        try:
+            made = work(Request.from_json(request_json), lambda text: line.say("progress", text=text))
+            line.say("extended", made=asdict(made))
+        except UserError as error:
+            line.say("refused", message=str(error))
+        return {"reason": StopReason.FINISHED}
+
+    line.say("end", **_guarded(run))
+    line.close()

@@ -1,0 +1,36 @@
+"""Whether this machine can do what the settings of precision and speed ask for."""
+
+import torch
+
+from search.errors import UserError
+from search.sections import Training
+
+
+def refuse_unavailable(training: Training) -> None:
+    """Raises UserError for a setting that could not act on the device that this process would train on."""
+    if training.precision == "tf32":
+        if not torch.cuda.is_available():
+            raise UserError("training.precision is 'tf32', which acts on CUDA GPUs only, and none is visible; use fp32")
+        if torch.cuda.get_device_capability() < (8, 0):  # NVIDIA, "Accelerating AI training with TF32": from Ampere on
+            raise UserError(
+                "training.precision is 'tf32', which GPUs before NVIDIA's Ampere do not have, such as"
+                f" {torch.cuda.get_device_name()}; use fp32"
+            )
+    if training.pin_memory and not torch.cuda.is_available():
+        raise UserError(
+            "training.pin_memory is true, which acts on the way to CUDA GPUs only, and none is visible; leave it out"
+        )
+    if training.fused_adamw:
+        _try_fused_adamw("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _try_fused_adamw(device: str) -> None:
+    weight = torch.nn.Parameter(torch.zeros(1, device=device))
+    weight.grad = torch.ones_like(weight)
+    try:
+        torch.optim.AdamW([weight], fused=True).step()
+    except (RuntimeError, NotImplementedError) as error:
+        raise UserError(
+            f"training.fused_adamw is true, which torch {torch.__version__} does not have for this machine's {device}"
+            f" ({str(error).splitlines()[0]}); leave it out"
+        ) from error

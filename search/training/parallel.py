@@ -1,0 +1,69 @@
+"""Work on all cores of the machine, for preparation: the same results in the same order as on one."""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from typing import TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+_CHUNK = 8  # items a task: large enough that passing it costs little, small enough for a lively progress bar
+_PR_SET_PDEATHSIG = 1
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def on_all_cores(make: Callable[[Item], Made], items: Sequence[Item]) -> Iterator[Made]:
+    """`make` of each item, in order. What it raises comes out.
+
+    The workers are forked, so `make` may use whatever is loaded, without a copy of it. Every process computes with one
+    thread: the numbers do not depend on how many cores there are.
+    """
+    if cores() == 1 or len(items) <= _CHUNK:
+        yield from map(make, items)
+        return
+    chunks = [items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK)]
+    workers = min(cores(), len(chunks))
+    # A thread pool of torch's would hang in a forked process; with one thread none was ever started.
+    assert torch.get_num_threads() == 1
+    # The launcher's children are daemons, which may have no children; here it means no more than that.
+    multiprocessing.current_process().daemon = False
+    global _make
+    _make = make
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), initializer=_die_with_parent) as pool:
+        # Results wait in memory for their turn: few are asked for ahead.
+        waiting: deque[Future[list[Made]]] = deque()
+        try:
+            for chunk in chunks:
+                waiting.append(pool.submit(_make_all, chunk))
+                if len(waiting) > 3 * workers:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+_make: Callable[..., object]  # as the fork found it: a closure cannot be sent to a process
+
+
+def _make_all(items: Sequence[Item]) -> list[Made]:
+    return [_make(item) for item in items]  # type: ignore[misc]
+
+
+def _die_with_parent() -> None:
+    """A preparation that is killed leaves no workers behind."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

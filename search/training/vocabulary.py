@@ -1,0 +1,154 @@
+"""Vocabularies: read and checked, and two of them compared."""
+
+import json
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from search.errors import UserError
+from search.training.tokenizer import STOP_ID, UNKNOWN_ID, Tokenizer
+
+SHOWN = 8  # names in a message
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A vocab.json as `tokenizers` understands it."""
+
+    path: Path
+    tokenizer: Tokenizer
+    ids: dict[str, int]  # as `tokenizers` numbers them, which need not be what the file says
+    content: dict[str, Any]
+
+    @property
+    def merges(self) -> list[tuple[str, str]]:
+        pairs = self.content["model"].get("merges", [])
+        return [tuple(pair.split(" ") if isinstance(pair, str) else pair) for pair in pairs]
+
+    @property
+    def rows(self) -> int:
+        """Rows that a model needs for it."""
+        return 1 + max(self.ids.values())
+
+    @property
+    def holes(self) -> set[int]:
+        """Ids that no token has."""
+        return set(range(self.rows)) - set(self.ids.values())
+
+    @property
+    def letters(self) -> set[str]:
+        """Single characters that have a token."""
+        return {token for token in self.ids if len(token) == 1}
+
+
+def read(path: Path, field: str) -> Vocabulary:
+    """The vocabulary at `path`. Raises UserError, naming `field`, unless it is a BPE vocabulary with XTTS's tokens."""
+    twins: list[str] = []
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in pairs]
+        twins.extend({key for key in keys if keys.count(key) > 1} if len(set(keys)) < len(keys) else ())
+        return dict(pairs)
+
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
+        model = content["model"]
+        kind = model.get("type", "BPE")
+        affixes = [key for key in ("continuing_subword_prefix", "end_of_word_suffix", "dropout") if model.get(key)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{field} {path} is no vocabulary of tokenizers: {error!r}") from error
+    if kind != "BPE" or affixes:
+        raise UserError(f"{field} {path} is a {kind} model{_with(affixes)}; XTTS has a plain BPE vocabulary")
+    if twins:
+        raise UserError(f"{field} {path} lists {_some(twins)} twice; each token has one id")
+    try:
+        tokenizer = Tokenizer(path)
+        ids = dict(tokenizer.tokenizer.get_vocab())
+    except Exception as error:  # tokenizers raises plain Exception for a file that it cannot use
+        raise UserError(f"{field} {path} is no vocabulary of tokenizers: {error}") from error
+    missing = [token for token in ("[STOP]", "[UNK]", "[SPACE]", "[START]") if token not in ids]
+    if missing:
+        raise UserError(f"{field} {path} has no {' '.join(missing)}; it is not an XTTS vocabulary")
+    return Vocabulary(path, tokenizer, ids, content)
+
+
+def refuse_odd_ids(base: Vocabulary, other: Vocabulary, field: str) -> None:
+    """Raises UserError for two tokens with one id, and for an id without a token that is not `base`'s own hole."""
+    ids, path = other.ids, other.path
+    by_id: dict[int, str] = {}
+    for token, index in sorted(ids.items()):
+        if index in by_id:
+            raise UserError(
+                f"{field} {path} gives id {index} to both {by_id[index]!r} and {token!r}; give one of them an id of its"
+                " own"
+            )
+        by_id[index] = token
+    holes = sorted(set(range(other.rows)) - by_id.keys() - base.holes)
+    if holes:
+        raise UserError(
+            f"{field} {path} has no token for id {_some(holes)} of {other.rows}; number the tokens without holes"
+        )
+    if (ids["[STOP]"], ids["[UNK]"]) != (STOP_ID, UNKNOWN_ID):
+        raise UserError(
+            f"{field} {path} has [STOP] at {ids['[STOP]']} and [UNK] at {ids['[UNK]']}; coqui's training counts on"
+            f" {STOP_ID} and {UNKNOWN_ID}"
+        )
+
+
+def refuse_lost(base: Vocabulary, other: Vocabulary, field: str) -> None:
+    """Raises UserError unless `other` has every token of `base`."""
+    lost = [token for token in sorted(base.ids, key=base.ids.__getitem__) if token not in other.ids]
+    if lost:
+        raise UserError(
+            f"{field} {other.path} lacks {len(lost)} of the {len(base.ids)} tokens of base.path ({_some(lost)}): it was"
+            " not made from that base; name the base that it extends"
+        )
+
+
+def changes(base: Vocabulary, other: Vocabulary) -> list[str]:
+    """Why `other` may cut texts of the base's languages otherwise than `base`, in plain words; [] when it cannot.
+
+    Without reasons a text of letters that `base` has is cut into the same tokens: `other` has the merges of `base`
+    first, and each further one makes a token with a letter that `base` lacks.
+    """
+    reasons = [f"its {key} is not the base's" for key in ("normalizer", "pre_tokenizer") if _differs(base, other, key)]
+    merges, old = other.merges, base.merges
+    if merges[: len(old)] != old:
+        missing = len(set(old) - set(merges))
+        reasons.append(
+            f"it lacks {missing} of the base's {len(old)} merges" if missing else "the base's merges do not come first"
+        )
+    further = set(merges) - set(old)
+    joining = sorted(pair for pair in merges if pair in further and only_old("".join(pair), base.letters))
+    if joining:
+        shown = _some("".join(pair) for pair in joining)
+        reasons.append(f"{len(joining)} merges join letters that the base has ({shown})")
+    added = {token["content"] for token in other.content["added_tokens"]} - base.ids.keys()
+    whole = sorted(t for t in added if only_old(t, base.letters) and not (t.startswith("[") and t.endswith("]")))
+    if whole:
+        reasons.append(f"{len(whole)} added tokens are found in any text ({_some(whole)})")
+    return reasons
+
+
+def only_old(token: str, letters: set[str]) -> bool:
+    return all(letter in letters for letter in token)
+
+
+def _differs(base: Vocabulary, other: Vocabulary, key: str) -> bool:
+    return bool(base.content.get(key) != other.content.get(key))
+
+
+def named(letter: str) -> str:
+    """A letter as a message shows it: `ሰ (ETHIOPIC SYLLABLE SA)`."""
+    return f"{letter} ({unicodedata.name(letter, f'U+{ord(letter):04X}')})"
+
+
+def _some(names: Iterable[Any]) -> str:
+    found = [str(name) for name in names]
+    return " ".join(found[:SHOWN]) + (" …" if len(found) > SHOWN else "")
+
+
+def _with(affixes: Sequence[str]) -> str:
+    return f" with {' and '.join(affixes)}" if affixes else ""

@@ -1,0 +1,178 @@
+"""The law of memory beside real forward passes, the probe beside a device that has so much, and headers that lie."""
+
+import dataclasses
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from benchmarks.memory import CASES, measured
+from search.check.header import remark
+from search.check.machine import look
+from search.check.memory import Batch, Model, activations, batch_of, needed
+from search.check.probe import Probe
+from search.settings import load
+from search.training import probe
+from search.training.survey import make_survey
+from tests.bad_data import wave
+from tests.surveys import GB
+
+XTTS = Model(30, 1024, 16, 6681, 1026, 441_000_000, 518_400_000)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c[0] == "miniature"] + [CASES[3]], ids=lambda c: f"{c[0]} {c[3]}")
+def test_the_law_of_activations_holds_on_real_forward_passes(case: tuple[str, Model, Batch, str]) -> None:
+    _, model, batch, precision = case
+    assert activations(model, batch, precision, "cpu") == pytest.approx(measured(model, batch, precision), rel=0.01)
+
+
+def test_the_state_of_a_full_size_base_in_fp32() -> None:
+    """Weights of all, gradients and two averages of the GPT: 4 bytes each."""
+    found = needed(XTTS, Batch(2, 20, 30, 100), "fp32", "cuda")
+    assert found.state == 4 * 518_400_000 + 12 * 441_000_000
+    assert found.peak == found.state + found.activations + found.transient + found.context
+    # A small batch: the optimizer's step is the peak, which holds one more copy of the weights unless it is fused.
+    assert found.activations + found.transient == 4 * 441_000_000
+    assert needed(XTTS, Batch(2, 20, 30, 100), "fp32", "cuda", fused=True).peak < found.peak
+    large = needed(XTTS, Batch(16, 200, 250, 517), "fp32", "cuda")
+    assert large.activations > 4 * 441_000_000 and large.transient > 0
+    assert needed(XTTS, Batch(2, 60, 100, 517), "fp32", "cpu").context == 0
+
+
+def test_activations_grow_with_the_batch_and_shrink_with_bf16() -> None:
+    small, large = Batch(4, 100, 200, 517), Batch(8, 100, 200, 517)
+    assert activations(XTTS, large, "fp32", "cuda") == pytest.approx(
+        2 * activations(XTTS, small, "fp32", "cuda"), rel=1e-6
+    )
+    assert activations(XTTS, large, "bf16", "cuda") < activations(XTTS, large, "fp32", "cuda")
+    assert activations(XTTS, large, "tf32", "cuda") == activations(XTTS, large, "fp32", "cuda")
+    assert batch_of(3, 50, 11.6, 6.0, 22_050, 1024) == Batch(3, 50, 250, 517)
+
+
+class Device:
+    """Stands for a GPU: what was allocated at most is a number for each clip of the batch."""
+
+    name, total = "a device", 10 * GB
+
+    def __init__(self) -> None:
+        self.resets = 0
+
+    def reset(self) -> None:
+        self.resets += 1
+
+    def peak(self) -> int:
+        return 7 * GB
+
+
+def until(limit: int, tried: list[int]) -> Callable[[int], int | None]:
+    """A measurement that fails above `limit` clips."""
+
+    def measure(clips: int) -> int | None:
+        tried.append(clips)
+        return clips * GB if clips <= limit else None
+
+    return measure
+
+
+@pytest.mark.parametrize(
+    ("wanted", "limit", "expected", "tried"),
+    [
+        (2, 5, (2 * GB, 5, False), [2, 4, 8, 6, 5]),
+        (8, 5, (None, 5, False), [8, 4, 6, 5]),
+        (8, 1, (None, 0, False), [8, 4, 2]),
+        (8, 2, (None, 2, False), [8, 4, 2, 3]),
+        (2, 1, (None, 0, False), [2]),
+        (16, 1000, (16 * GB, 64, True), [16, 32, 64]),
+        (40, 1000, (40 * GB, 64, True), [40, 64]),
+        (100, 1000, (100 * GB, 100, True), [100]),
+        (3, 3, (3 * GB, 3, False), [3, 6, 4]),
+    ],
+)
+def test_the_largest_batch_is_found(
+    wanted: int, limit: int, expected: tuple[int | None, int, bool], tried: list[int]
+) -> None:
+    made: list[int] = []
+    found = probe.find_largest(until(limit, made), wanted, Device())
+    assert (found.peak, found.largest, found.more) == expected
+    assert made == tried
+    assert found.fits == (expected[0] is not None)
+
+
+def test_the_probe_trains_two_steps_and_lives_through_a_lack_of_memory(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The training code of a trial on the real miniature; the device is a double that has room for five clips."""
+    settings = load(None, {"training.batch_size": 2})
+    survey = make_survey(settings, cache, lambda _: None)
+    seen: list[tuple[int, int]] = []
+    forward = probe.StudyTrainer.train_step
+
+    def step(self: probe.StudyTrainer, batch: dict[str, torch.Tensor], *rest: object) -> object:
+        clips = len(batch["text_lengths"])
+        if clips > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        result = forward(self, batch, *rest)
+        assert torch.isfinite(torch.as_tensor(result[1]["loss"]))
+        seen.append((clips, len(self.optimizer[0].state)))
+        return result
+
+    monkeypatch.setattr(probe.StudyTrainer, "train_step", step)
+    device = Device()
+    told: list[str] = []
+    found = probe.probe(settings, survey, device, told.append)
+    grown = len(survey.missing) * (2 * survey.base.width + 1) * 4
+    assert found.peak is not None
+    assert 7 * GB + 3 * grown < found.peak < 7 * GB + 200 * grown  # the rows to be appended are not in the base
+    assert dataclasses.replace(found, peak=None) == Probe("a device", 10 * GB, 2, None, 5, False)
+    assert [clips for clips, _ in seen] == [2, 2, 4, 4, 5, 5]
+    assert seen[1][1] > 0  # the second step has AdamW's averages
+    assert device.resets == 5 and "a batch of 8" in told[2]
+
+
+def test_the_machine_is_seen_before_its_folders_are_made(tmp_path: Path) -> None:
+    settings = load(None, {"study.directory": str(tmp_path / "no" / "such")})
+    found = look(settings, tmp_path / "cache" / "there")
+    assert found.cpus >= 1 and found.memory > GB and found.cache_free > 0 and found.same_disk
+    assert not (tmp_path / "no").exists() and not (tmp_path / "cache").exists()
+
+
+def content(folder: Path, name: str, **given: object) -> bytes:
+    soundfile.write(folder / name, wave(1, 1.0), 22_050, **given)
+    return (folder / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("a.wav", lambda b: b, None),
+        ("a.flac", lambda b: b, None),
+        ("a.wav", lambda b: b + b"LIST" + struct.pack("<I", 3000) + bytes(3000), None),
+        ("a.wav", lambda b: b + b"\x00", None),
+        ("a.wav", lambda b: b[:12] + b"JUNK" + struct.pack("<I", 5) + bytes(6) + b[12:-9999], "is cut short"),
+        ("a.wav", lambda b: b[: len(b) // 2], "its header promises 44,100 bytes of audio, 22,028 are there"),
+        ("a.wav", lambda b: b[:40] + b"\xff\xff\xff\xff" + b[44:], "is cut short"),
+        ("a.wav", lambda b: b[:40] + struct.pack("<I", 20_000) + b[44:], "20,000 bytes of audio, and 24,100 more"),
+        ("a.wav", lambda b: b[:40] + bytes(4) + b[44:], "0 bytes of audio, and 44,100 more"),
+        ("a.wav", lambda b: b[:20], None),
+        ("a.flac", lambda b: b[:21] + b"\xf1" + b"\xff" * 4 + b[26:], "promises 8,589,934,591 samples, 22,050 are"),
+        ("a.wav", lambda b: b"fLaC" + b[4:], "is FLAC, and is named .wav"),
+        ("a.flac", lambda b: b"ID3" + b[3:], "is MP3, and is named .flac"),
+        ("a.wav", lambda _: b"", None),
+    ],
+)  # fmt: skip
+def test_headers(tmp_path: Path, name: str, change: Callable[[bytes], bytes], said: str | None) -> None:
+    path = tmp_path / name
+    path.write_bytes(change(content(tmp_path, name)))
+    found = remark(path, 22_050)
+    assert (found is None) if said is None else (found is not None and said in found)
+
+
+def test_a_header_is_read_of_a_file_whose_audio_ends_far_away(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(200_000), 22_050)
+    with open(tmp_path / "a.wav", "ab") as file:
+        file.write(b"id3 " + struct.pack("<I", 9000) + bytes(9000))
+    assert remark(tmp_path / "a.wav", 200_000) is None

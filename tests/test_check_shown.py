@@ -1,0 +1,159 @@
+"""What a check prints and writes: terminal, pipe, JSON, CSV, page; and data that mean harm."""
+
+import csv
+import dataclasses
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from rich.console import Console
+
+from search.check import Report, judge
+from search.check.document import COLUMNS, VERSION, to_csv, to_json
+from search.check.page import to_html
+from search.check.probe import Probe
+from search.check.terminal import show
+from tests.surveys import GB, MACHINE, healthy, recording, row, settings, survey
+
+HOSTILE = "/d/<img src=x onerror=alert(1)>[bold red]\x1b[31m\udcff‮.wav"
+
+
+LONG = "a long name " * 30 + ".wav"
+
+
+@pytest.fixture(scope="module")
+def made() -> Report:
+    rows = [
+        *healthy(),
+        *(row("train", f"/d/short{i}.wav", dropped="0.10 s, shorter than 0.5 s", text="a") for i in range(30)),
+        row("train", HOSTILE, dropped="empty text", speaker="</td><script>x</script>\x07", text="=1+1\n\x1b]0;x\x07"),
+        row("train", "/d/letters.wav", text="<ሰ>", unknown=["ሰ", "\x07"], speaker="[/]"),
+        row("eval", "/d/shared.wav"),
+        row("train", f"/d/{LONG}", dropped="no text in the table"),
+        row("train", "/d/voice.wav", speaker="\x07[red]<b>who</b>"),
+    ]
+    found = [recording("/d/shared.wav", digest="digest of /d/clip-b1x.wav")]
+    return judge(
+        settings(),
+        survey(rows, found, missing=["[am]", "\x07", "ሰ"]),
+        dataclasses.replace(MACHINE, cache="/cache\x1b[31m"),
+        Probe("X", 24 * GB, 2, GB, 8, True),
+    )
+
+
+def printed(report: Report, *, terminal: bool) -> str:
+    drawn = io.StringIO()
+    width = 80 if terminal else 160
+    show(
+        report,
+        Console(file=drawn, force_terminal=terminal, width=width, highlight=False, markup=False, color_system=None),
+    )
+    return drawn.getvalue()
+
+
+def test_a_terminal_gets_lines_of_80_columns_and_no_signs_of_the_data_that_act(made: Report) -> None:
+    text = printed(made, terminal=True)
+    assert max(map(len, text.splitlines())) <= 80
+    assert not [sign for sign in text if not sign.isprintable() and sign != "\n"]
+    assert "[bold red]" in "".join(line.strip() for line in text.splitlines())
+    for title in (
+        "Data",
+        "Speakers",
+        "Lengths",
+        "Letters without a token (2)",
+        "Training",
+        "Memory",
+        "Machine",
+        "Findings",
+    ):
+        assert title in text
+    assert text.splitlines()[-1] == "7 warnings: a search would start"
+    assert "and 26 more" in text  # of 30 files
+
+
+def test_a_pipe_gets_a_line_for_each_thing(made: Report) -> None:
+    lines = printed(made, terminal=False).splitlines()
+    finding = next(line for line in lines if "30 clips left out" in line)
+    assert finding.split() == "warning 30 clips left out: shorter than 0.5 s".split()
+    assert not [sign for line in lines for sign in line if not sign.isprintable()]
+    assert any(LONG in line for line in lines)
+    assert "short0.wav (0.10 s)" in "\n".join(lines) and "/d/short0.wav" not in "\n".join(lines)
+
+
+def test_the_document_says_all_and_its_version(made: Report) -> None:
+    text = to_json(made)
+    assert text.isascii()
+    values = json.loads(text)
+    assert (values["format"], values["version"], values["verdict"]) == ("xtts-study check", VERSION, "warning")
+    assert values["counts"] == {"error": 0, "warning": 7, "info": len(made.of("info"))}
+    assert len(values["findings"]) == len(made.findings)
+    left_out = next(f for f in values["findings"] if "shorter" in f["message"])
+    assert left_out["files"][0] == {"file": "/d/short0.wav", "detail": "0.10 s"}
+    assert set(left_out) == {"level", "area", "message", "next_step", "files"}
+    assert len(values["dropped"]) == 32 and values["dropped"][30]["audio_file"] == HOSTILE
+    assert values["memory"]["peak"] == made.memory.peak if made.memory else None
+    assert values["probe"]["fits"] is True
+    assert {"parts", "speakers", "letters", "tags", "lengths", "sound", "course", "machine", "study", "root"} <= set(
+        values
+    )
+
+
+def test_the_table_holds_every_file_of_every_finding_as_it_is(made: Report) -> None:
+    rows = list(csv.reader(io.StringIO(to_csv(made), newline="")))
+    assert tuple(rows[0]) == COLUMNS
+    assert len(rows) - 1 == sum(len(finding.files) for finding in made.findings)
+    hostile = next(line for line in rows if line[2] == HOSTILE)
+    assert hostile[:2] == ["warning", "data"] and hostile[-1] == "=1+1\n\x1b]0;x\x07"
+    leak = next(line for line in rows if line[2] == "/d/shared.wav")
+    assert leak[4] == "in training: /d/clip-b1x.wav"
+
+
+class Page(HTMLParser):
+    """The tags and the attributes that act, and those that are not closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.acting: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.acting += [name for name, _ in attrs if name.startswith("on") or name == "src"]
+        if tag not in ("meta", "br", "use", "path"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ("path", "use"):
+            assert self.open.pop() == tag, tag
+
+
+def test_the_page_stands_alone_and_nothing_in_it_acts(made: Report) -> None:
+    text = to_html(made)
+    page = Page()
+    page.feed(text)
+    assert page.open == [] and page.acting == []
+    assert not page.tags & {"script", "img", "link", "iframe"}
+    assert "svg" in page.tags
+    outside = re.findall(r'(?:href|src)="(?!#)[^"]*"|url\((?!#)[^)]*\)|@import', text)
+    assert outside == []
+    assert "&lt;img src=x onerror" in text
+    assert not [sign for sign in text if not sign.isprintable() and sign != "\n"]
+    assert "30 named" in text and "ETHIOPIC SYLLABLE SA" in text and "prefers-color-scheme: dark" in text
+    assert text.count("var(--train)") > 1 and "#0072b2" not in text.partition("<svg")[2]
+    text.encode()
+
+
+def test_the_page_of_a_report_without_anything_is_written() -> None:
+    empty = judge(settings(), survey([], base=dataclasses.replace(survey([]).base, error="no base")), MACHINE)
+    assert "no clip of 0 is left for train" in to_html(empty)
+    assert json.loads(to_json(empty))["memory"] is None
+    assert "2 errors" not in printed(empty, terminal=True) and "3 errors" in printed(empty, terminal=True)
+
+
+def test_the_picture_has_the_limits_of_both(made: Report) -> None:
+    svg = to_html(made).partition("<svg")[2].partition("</svg>")[0]
+    for words in ("limit, 11.6 s", "positions of the base, 28 s", "limit, 200 tokens", "train, 209", "eval, 26"):
+        assert words in svg, words

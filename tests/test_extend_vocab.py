@@ -1,0 +1,233 @@
+"""`study.py extend-vocab`: the base that it makes, and all that it leaves when it makes none."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from TTS.tts.configs.xtts_config import XttsConfig
+from TTS.tts.models.xtts import Xtts
+
+from search import parentage
+from search.errors import UserError
+from search.training import base, extension, tables
+from search.training.extend_child import Made
+from search.training.tokenizer import UNKNOWN_ID, Tokenizer, extended_vocabulary
+from tests.conftest import ROOT
+from tests.extensions import HELD_OUT, TRAINING, make, moved_start, settings_of, write_sources
+
+MBOSHI = ROOT.parent / "shared" / "data" / "mboshi"
+
+
+@pytest.fixture(scope="module")
+def sources(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_sources(tmp_path_factory.mktemp("sources"), cache)
+
+
+@pytest.fixture(scope="module")
+def made(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Made, Path]:
+    folder = tmp_path_factory.mktemp("made") / "base"
+    return make(settings_of(sources), folder), folder
+
+
+def test_the_folder_is_a_base_of_copies(sources: Path, made: tuple[Made, Path]) -> None:
+    folder = made[1]
+    base.check(folder)
+    expected = {"LICENSE.txt", "speakers_xtts.pth", "extension.json", *base.FILES}
+    assert {path.name for path in folder.iterdir()} == expected
+    assert not any(path.is_symlink() for path in folder.iterdir())
+    for name in ("LICENSE.txt", "speakers_xtts.pth", "dvae.pth", "mel_stats.pth"):
+        assert (folder / name).read_bytes() == (sources / "base" / name).read_bytes()
+
+
+def test_old_ids_and_rows_are_kept(sources: Path, made: tuple[Made, Path]) -> None:
+    old, new = (Tokenizer(folder / "vocab.json").tokenizer.get_vocab() for folder in (sources / "base", made[1]))
+    assert {token: new[token] for token in old} == old
+    assert sorted(new.values()) == list(range(len(new)))
+    before, after = base.read_weights(sources / "base"), base.read_weights(made[1])
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        assert torch.equal(after[name][: len(value)] if value.ndim else after[name], value), name
+
+
+def test_tag_letters_and_merges_come_in_this_order(made: tuple[Made, Path]) -> None:
+    """Letters also of the eval texts; merges of the training texts alone, and never of two old tokens."""
+    ids = json.loads((made[1] / "extension.json").read_text(encoding="utf-8"))["added"]
+    assert list(ids.values()) == sorted(ids.values())
+    tokens = list(ids)
+    letters = [token for token in tokens if len(token) == 1]
+    assert tokens[: 1 + len(letters)] == ["[am]", *sorted(letters)]
+    assert set("ሰላምለዓልጅቤት።፣፲፪ፐ") == set(letters)
+    merged = tokens[1 + len(letters) :]
+    assert len(merged) == made[0].others == 9
+    assert {"ሰላም", "ልጅ", "ቤት", "፲፪"} < set(merged)
+    assert not any("ፐ" in token for token in merged)
+    assert made[0].letters == "".join(letters)
+
+
+def test_every_text_is_tokenised_and_comes_back(made: tuple[Made, Path]) -> None:
+    tokenizer = Tokenizer(made[1] / "vocab.json")
+    for text in (*TRAINING, *HELD_OUT):
+        ids = tokenizer.encode(text, "am")
+        assert UNKNOWN_ID not in ids
+        assert tokenizer.decode(ids) == f"[am]{tokenizer.preprocess_text(text, 'am')}"
+    assert made[0].tokens_per_word_after < 0.7 * made[0].tokens_per_word_before
+    words = [word for text in TRAINING for word in tokenizer.preprocess_text(text, "am").split()]
+    tokens = sum(len(tokenizer.tokenizer.encode(word).ids) for word in words)
+    assert made[0].words == len(words)
+    assert made[0].tokens_per_word_after == pytest.approx(tokens / len(words))
+
+
+def test_the_stock_class_loads_it(made: tuple[Made, Path]) -> None:
+    config = XttsConfig()
+    config.load_json(str(made[1] / "config.json"))
+    ids = Tokenizer(made[1] / "vocab.json").tokenizer.get_vocab()
+    assert config.model_args.gpt_number_text_tokens == len(ids)
+    assert config.model_args.gpt_start_text_token == ids["[START]"]
+    assert config.model_args.gpt_stop_text_token == ids["[STOP]"] == 0
+    assert config.languages == ["en", "am"]
+    model = Xtts(config)
+    model.load_checkpoint(config, checkpoint_dir=str(made[1]), eval=True)
+    assert (model.gpt.start_text_token, model.gpt.stop_text_token) == (ids["[START]"], 0)
+    assert model.gpt.text_embedding.num_embeddings == len(ids)
+
+
+def test_the_note_of_parentage(sources: Path, made: tuple[Made, Path]) -> None:
+    text = (made[1] / "extension.json").read_text(encoding="utf-8")
+    note = parentage.read(made[1])
+    assert note is not None
+    for name in base.FILES:
+        assert note.parent.files[name] == hashlib.sha256((sources / "base" / name).read_bytes()).hexdigest()
+    assert note.corpus == hashlib.sha256("".join(f"{t}\n" for t in TRAINING).encode()).hexdigest()
+    assert (note.texts, note.init, note.seed, note.language, note.made_by) == (4, "matched", 1, "am", "abc")
+    assert note.learned == parentage.Learning(asked=10, any_letters=False)
+    assert note.parent.tokens == 98
+    assert parentage.new_rows(made[1]) == list(range(98, note.tokens)) == list(note.added.values())
+    assert parentage.new_rows(sources / "base") == []
+    assert str(sources) not in text and "/tmp" not in text
+
+
+def test_rows_that_were_never_trained_are_remembered(sources: Path, made: tuple[Made, Path], tmp_path: Path) -> None:
+    """A base that is extended twice, by the command and for a search; a moved row keeps being new."""
+    further = settings_of(sources, base__path=str(made[1]), data__language="ti")
+    make(further, tmp_path / "twice", tokens=0)
+    after = Tokenizer(made[1] / "vocab.json").get_number_tokens()
+    assert parentage.new_rows(tmp_path / "twice") == list(range(98, after + 1))
+    assert extension.extend(made[1], ["[ti]", "ቕ"], "ti", 1, tmp_path / "prepared") == list(range(98, after + 2))
+    assert extension.extend(sources / "base", ["[ti]"], "ti", 1, tmp_path / "plain") == [98]
+
+
+def test_a_vocabulary_that_was_extended_elsewhere(sources: Path, tmp_path: Path) -> None:
+    moved_start(sources, tmp_path / "given.json")
+    found = make(settings_of(sources), tmp_path / "base", vocabulary=str(tmp_path / "given.json"), init="mean")
+    folder = tmp_path / "base"
+    base.check(folder)
+    assert (folder / "vocab.json").read_bytes() == (tmp_path / "given.json").read_bytes()
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_args"]
+    assert (config["gpt_start_text_token"], config["gpt_number_text_tokens"]) == (101, 102)
+    old = Tokenizer(sources / "base" / "vocab.json").tokenizer.get_vocab()
+    new = Tokenizer(folder / "vocab.json").tokenizer.get_vocab()
+    before, after = base.read_weights(sources / "base"), base.read_weights(folder)
+    for name in extension.ROWS:
+        values, rows = before[f"gpt.{name}"], after[f"gpt.{name}"]
+        for token in old:
+            assert torch.equal(rows[new[token]], values[old[token]]), (name, token)
+        assert torch.allclose(rows[new["ሰላ"]], values.mean(0), atol=1e-6)
+    assert parentage.new_rows(folder) == [96, 98, 99, 100]
+    assert found.still_lacking[:2] == ["።", "ለ"] or "ም" in found.still_lacking
+    assert "ፐ" in found.still_lacking and "ሰ" not in found.still_lacking
+    assert found.changes == []
+    note = parentage.read(folder)
+    assert note and note.learned is None
+    assert note.vocabulary == hashlib.sha256((tmp_path / "given.json").read_bytes()).hexdigest()
+
+
+def test_parts_are_the_tokens_that_a_new_one_is_made_of(sources: Path, tmp_path: Path) -> None:
+    make(settings_of(sources), tmp_path / "base", init="parts")
+    ids = Tokenizer(tmp_path / "base" / "vocab.json").tokenizer.get_vocab()
+    rows = base.read_weights(tmp_path / "base")["gpt.text_embedding.weight"]
+    for token, parts in (("ልጅ", ["ል", "ጅ"]), ("ሰላም", ["ሰ", "ላ", "ም"])):
+        assert torch.allclose(rows[ids[token]], rows[[ids[part] for part in parts]].mean(0), atol=1e-6)
+    old_parts = Tokenizer(sources / "base" / "vocab.json").tokenizer.encode("abba").tokens
+    token = f"{old_parts[-1]}ሰ"
+    assert torch.allclose(rows[ids[token]], rows[[ids[old_parts[-1]], ids["ሰ"]]].mean(0), atol=1e-6)
+    assert not torch.allclose(rows[ids["ል"]], rows[:98].mean(0), atol=1e-3)  # a letter is drawn
+
+
+def test_the_seed_makes_the_rows(sources: Path, made: tuple[Made, Path], tmp_path: Path) -> None:
+    rows = {"first": base.read_weights(made[1])["gpt.text_embedding.weight"]}
+    for name, seed in (("same", 1), ("other", 2)):
+        make(settings_of(sources), tmp_path / name, seed=seed)
+        rows[name] = base.read_weights(tmp_path / name)["gpt.text_embedding.weight"]
+    assert torch.equal(rows["first"], rows["same"])
+    assert not torch.equal(rows["first"], rows["other"])
+
+
+def test_a_language_without_new_letters(sources: Path, tmp_path: Path) -> None:
+    """Latin script: nothing to add under the guarantee, until the user gives it up, and is told what that means."""
+    data = tmp_path / "data"
+    shutil.copytree(sources / "data", data, symlinks=True)
+    for name in ("train", "eval"):
+        rows = [f"wavs/000{i}.wav|qwaqwa qwaqwa|a" for i in range(2)]
+        (data / f"{name}.csv").write_text("\n".join(["audio_file|text|speaker_name", *rows]) + "\n")
+    english = settings_of(sources, data__path=str(data), data__language="en")
+    with pytest.raises(UserError, match=r"a token for every letter of the texts.*--any-letters joins letters"):
+        make(english, tmp_path / "refused")
+    found = make(english, tmp_path / "base", any_letters=True)
+    assert found.others > 0 and found.letters == "" and found.tag is None
+    assert "join letters that the base has" in found.changes[0]
+    assert any(line.startswith("warning: texts in the base's other languages") for line in found.lines(10))
+
+
+@pytest.mark.skipif(not MBOSHI.is_dir(), reason="no Mboshi corpus")
+def test_mboshi_loses_no_clip(sources: Path, tmp_path: Path) -> None:
+    mboshi = settings_of(sources, data__path=str(MBOSHI), data__language="mdw")
+    found = make(mboshi, tmp_path / "base", tokens=1000)
+    tokenizer = Tokenizer(tmp_path / "base" / "vocab.json")
+    rows = tables.read_rows(mboshi.data, MBOSHI, 1)
+    assert len(rows.train) > 200 and len(rows.eval) > 20
+    for row in (*rows.train, *rows.eval):
+        ids = tokenizer.encode(row["text"], "mdw")
+        assert UNKNOWN_ID not in ids
+        assert tokenizer.decode(ids) == f"[mdw]{tokenizer.preprocess_text(row['text'], 'mdw')}"
+    assert found.tokens_per_word_after < 0.75 * found.tokens_per_word_before  # 2.61 and 3.99
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda note: note.update(version=2), "has version 2; this release reads 1"),
+        (lambda note: note.update(new_rows=[1, 1]), "new_rows must be different ids below"),
+        (lambda note: note.update(new_rows=[10**6]), "new_rows must be different ids below"),
+        (lambda note: note.update(new_rows=[5]), "new_rows lacks ids of added"),
+        (lambda note: note.update(new_rows=["5"]), r"new_rows.0: Input should be a valid integer"),
+        (lambda note: note.pop("seed"), "seed: Field required"),
+        (lambda note: note.update(more=1), "more: Extra inputs"),
+    ],
+)
+def test_notes_that_cannot_be_read(
+    made: tuple[Made, Path], tmp_path: Path, change: Callable[[dict], object], message: str
+) -> None:
+    note = json.loads((made[1] / "extension.json").read_text(encoding="utf-8"))
+    change(note)
+    (tmp_path / "extension.json").write_text(json.dumps(note), encoding="utf-8")
+    with pytest.raises(UserError, match=message) as error:
+        parentage.new_rows(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b"3"])
+def test_notes_that_are_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "extension.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"extension\.json cannot be read"):
+        parentage.new_rows(tmp_path)
+
+
+def test_a_longer_vocabulary_names_the_command(sources: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(sources / "base", tmp_path / "base", ignore=shutil.ignore_patterns("best*", "link"))
+    (folder / "vocab.json").write_text(extended_vocabulary(sources / "base" / "vocab.json", ["[am]", "ሰ"]))
+    with pytest.raises(UserError, match=r"98 rows .* 100 tokens; .* study.py extend-vocab --vocabulary FILE"):
+        base.check(folder)

@@ -1,0 +1,143 @@
+"""Continued byte-pair encoding: new merges shorten the new language and leave the old ones alone."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from search.miniature.texts import AMHARIC, ENGLISH
+from search.settings import load
+from search.training import merges, vocabulary
+from search.training.merges import count_words, learn, tokens_per_word
+from search.training.places import locate
+from search.training.tokenizer import UNKNOWN_ID, Tokenizer, extended_vocabulary, missing_tokens
+from search.training.vocabulary import Vocabulary
+
+MIXED = "ibaa ipωωε íyεε ofúndá nωωtáá kúbhá pωmωsωε osέi móopωmωsω wεεtε ωdzángε".split()  # Latin and other letters
+
+
+@pytest.fixture(scope="module")
+def old(cache: Path) -> Vocabulary:
+    """The miniature's: lower-case Latin letters and 61 merges of English."""
+    return vocabulary.read(locate(load(None, {}), cache, lambda _: None)[1] / "vocab.json", "base.path")
+
+
+@pytest.fixture(scope="module")
+def lengthen(old: Vocabulary, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Tokenizer]:
+    """A tokenizer of `old` with the letters of `words` and the merges given."""
+    folder = tmp_path_factory.mktemp("vocabularies")
+
+    def make(words: list[str], pairs: list[tuple[str, str]] | None = None) -> Tokenizer:
+        letters = missing_tokens(old.tokenizer, words, "am")
+        (folder / "vocab.json").write_text(extended_vocabulary(old.path, letters, pairs or []), encoding="utf-8")
+        return Tokenizer(folder / "vocab.json")
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def extended(old: Vocabulary, lengthen: Callable[..., Tokenizer]) -> Tokenizer:
+    """With 400 merges of Amharic, English and mixed words."""
+    words = [*AMHARIC, *MIXED, *ENGLISH]
+    found = learn(lengthen(words).tokenizer, Counter(words * 3), 400, old.ids)
+    assert len(found.tokens) > 100
+    return lengthen(words, found.pairs)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.one_of(st.sampled_from(ENGLISH), st.text("abcdefghijklmnopqrstuvwxyz'-.,!?0[]é ", min_size=1, max_size=8)),
+        max_size=12,
+    )
+)
+def test_texts_without_a_new_letter_keep_their_tokens(old: Vocabulary, extended: Tokenizer, parts: list[str]) -> None:
+    text = "".join(parts)
+    if "é" in text or "0" in text:  # known to neither
+        assert UNKNOWN_ID in extended.tokenizer.encode(text).ids
+    assert extended.tokenizer.encode(text).ids == old.tokenizer.tokenizer.encode(text).ids
+
+
+def test_each_product_holds_a_new_letter(old: Vocabulary, lengthen: Callable[..., Tokenizer]) -> None:
+    """Words of mixed letters, whose old tokens stand side by side."""
+    found = learn(lengthen(MIXED).tokenizer, Counter(MIXED * 5), 1000, old.ids)
+    assert found.tokens
+    for left, right in found.pairs:
+        assert set(left + right) - old.letters, (left, right)
+    assert any(set(token) & old.letters for token in found.tokens)  # old and new letters are joined
+
+
+def test_frequent_words_become_one_token(old: Vocabulary, lengthen: Callable[..., Tokenizer]) -> None:
+    words = Counter({"ሰላም": 5, "ልጅ": 3, "ቤት": 1})
+    letters = lengthen(list(words))
+    found = learn(letters.tokenizer, words, 10, old.ids)
+    assert sorted(found.tokens) == sorted({found.tokens[0], "ሰላም", "ልጅ"})  # "ቤት", which occurs once, is left in letters
+    assert found.tokens[0] in ("ሰላ", "ላም")  # the most frequent pair first
+    after = lengthen(list(words), found.pairs)
+    assert [len(after.tokenizer.encode(word).ids) for word in words] == [1, 1, 2]
+    assert tokens_per_word(letters.tokenizer, words) == pytest.approx((5 * 3 + 3 * 2 + 2) / 9)
+    assert tokens_per_word(after.tokenizer, words) == pytest.approx((5 + 3 + 2) / 9)
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 50])
+def test_no_more_tokens_than_asked_for(old: Vocabulary, lengthen: Callable[..., Tokenizer], count: int) -> None:
+    """The first of them, whatever the number."""
+    letters, words = lengthen(AMHARIC).tokenizer, Counter(AMHARIC * 2)
+    found, more = learn(letters, words, count, old.ids), learn(letters, words, 60, old.ids)
+    assert len(found.tokens) == len(found.pairs) == count
+    assert found.tokens == more.tokens[:count]
+
+
+def test_the_order_of_the_texts_does_not_matter(old: Vocabulary, lengthen: Callable[..., Tokenizer]) -> None:
+    texts = [" ".join(AMHARIC[i : i + 4]) for i in range(0, 80, 3)] * 2
+    letters = lengthen(AMHARIC).tokenizer
+    there, back = (learn(letters, count_words(t), 100, old.ids) for t in (texts, texts[::-1]))
+    assert there == back
+
+
+def test_nothing_is_merged_across_pieces_or_with_special_tokens(
+    old: Vocabulary, lengthen: Callable[..., Tokenizer]
+) -> None:
+    words = ["ሰላም።፲፪", "[SPACE]ሰ", "ሰ[am]ላ"]
+    found = learn(lengthen(words).tokenizer, Counter(words * 9), 100, old.ids)
+    assert found.tokens
+    for token in found.tokens:
+        assert not set(token) & set("[]") and not (set(token) & set("።፲፪") and set(token) & set("ሰላም")), token
+
+
+def test_any_letters_joins_old_ones_too(old: Vocabulary, lengthen: Callable[..., Tokenizer]) -> None:
+    """For a language in Latin script; a product that has an id already counts for none."""
+    words = Counter({"thetathe": 9, "xqxq": 7, "mormor": 5})
+    letters = lengthen(list(words)).tokenizer
+    assert learn(letters, words, 50, old.ids).tokens == []
+    found = learn(letters, words, 6, ())
+    assert len(found.tokens) == 6
+    assert not set(found.tokens) & old.ids.keys()
+    assert all(set(token) <= old.letters for token in found.tokens)
+
+
+def test_a_known_product_counts_for_none(lengthen: Callable[..., Tokenizer]) -> None:
+    """Then more merges are asked of the trainer, until there are as many new tokens as were asked for."""
+    tokenizer = lengthen(["ሰላም"]).tokenizer
+    content = json.loads(tokenizer.to_str())
+    content["model"]["vocab"]["ሰላ"] = max(content["model"]["vocab"].values()) + 1  # a token that no merge makes
+    known = merges.tokenizers.Tokenizer.from_str(json.dumps(content))
+    found = learn(known, Counter({"ሰላ": 9, "ሰላም": 3}), 1, ())
+    assert (found.pairs, found.tokens) == ([("ሰ", "ላ"), ("ሰላ", "ም")], ["ሰላም"])
+
+
+def test_more_tokens_than_a_plane_has_characters() -> None:
+    """Tokens on both sides of the end of plane 15 keep their names, its last two code points included."""
+    tokens = [f"<{i:06}>" for i in range(65_600)]
+    segments = Counter(dict.fromkeys(zip(tokens[::2], tokens[1::2], strict=True), 2))
+    pairs = merges._trained(segments, 40_000)
+    assert sorted(pairs) == sorted(segments)
+
+
+def test_a_word_of_one_token_has_no_pair(old: Vocabulary, lengthen: Callable[..., Tokenizer]) -> None:
+    assert learn(lengthen(["ሰ"]).tokenizer, Counter({"ሰ": 9}), 5, old.ids) == merges.Merges([], [])
+    assert learn(lengthen(["ሰ"]).tokenizer, Counter(), 5, old.ids) == merges.Merges([], [])

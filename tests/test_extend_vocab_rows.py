@@ -1,0 +1,215 @@
+"""Vocabularies that are given, and the rows of an extended model."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from search.errors import UserError
+from search.settings import load
+from search.training import vocabulary
+from search.training.extension import Layout, extended_rows, layout
+from search.training.places import locate
+from search.training.tokenizer import extended_vocabulary
+from search.training.vocabulary import Vocabulary
+
+Content = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def old(cache: Path) -> Vocabulary:
+    return vocabulary.read(locate(load(None, {}), cache, lambda _: None)[1] / "vocab.json", "base.path")
+
+
+@pytest.fixture
+def variant(old: Vocabulary, tmp_path: Path) -> Callable[..., Path]:
+    """The miniature's vocabulary with two letters and a merge of them, then changed."""
+
+    def make(change: Callable[[Content], object] = lambda _: None) -> Path:
+        content = json.loads(extended_vocabulary(old.path, ["[am]", "ሰ", "ላ"], [("ሰ", "ላ")]))
+        change(content)
+        (tmp_path / "given.json").write_text(json.dumps(content), encoding="utf-8")
+        return tmp_path / "given.json"
+
+    return make
+
+
+def accept(old: Vocabulary, path: Path) -> Vocabulary:
+    """As extend-vocab takes a given vocabulary."""
+    new = vocabulary.read(path, "--vocabulary")
+    vocabulary.refuse_lost(old, new, "--vocabulary")
+    vocabulary.refuse_odd_ids(old, new, "--vocabulary")
+    return new
+
+
+def words(content: Content) -> dict[str, int]:
+    found: dict[str, int] = content["model"]["vocab"]
+    return found
+
+
+def forget(*tokens: str) -> Callable[[Content], None]:
+    def change(content: Content) -> None:
+        content["added_tokens"] = [t for t in content["added_tokens"] if t["content"] not in tokens]
+        content["model"]["merges"] = [m for m in content["model"]["merges"] if not {*m, "".join(m)} & set(tokens)]
+        for token in tokens:
+            words(content).pop(token, None)
+
+    return change
+
+
+def swap(one: str, other: str) -> Callable[[Content], None]:
+    def change(content: Content) -> None:
+        known = words(content)
+        known[one], known[other] = known[other], known[one]
+        for token in content["added_tokens"]:
+            token["id"] = known[token["content"]]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: words(c).update({"ቤ": 101}), r"gives id 101 to both .* and .*; give one of them an id of its own"),
+        (lambda c: words(c).update({"ቤ": 500}), r"has no token for id 102 103 .* of 501; number the tokens without"),
+        (forget("[START]"), r"has no \[START\]; it is not an XTTS vocabulary"),
+        (forget("[STOP]", "[SPACE]"), r"has no \[STOP\] \[SPACE\]"),
+        (forget("wind", "z"), r"lacks 2 of the 98 tokens of base.path \(z wind\): it was not made from that base"),
+        (swap("[STOP]", "ሰ"), r"has \[STOP\] at 99 and \[UNK\] at 1; coqui's training counts on 0 and 1"),
+        (lambda c: c["model"].update(type="WordPiece"), "is a WordPiece model; XTTS has a plain BPE vocabulary"),
+        (lambda c: c["model"].update(end_of_word_suffix="</w>"), "is a BPE model with end_of_word_suffix"),
+        (lambda c: c.pop("model"), "is no vocabulary of tokenizers"),
+        (lambda c: c["model"]["merges"].append(["q", "nowhere"]), "is no vocabulary of tokenizers"),
+    ],
+)
+def test_given_vocabularies_that_are_refused(
+    old: Vocabulary, variant: Callable[..., Path], change: Callable[[Content], object], message: str
+) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        accept(old, variant(change))
+    assert str(error.value).startswith("--vocabulary ")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"model": 3}'])
+def test_files_that_are_no_vocabulary(tmp_path: Path, text: str) -> None:
+    (tmp_path / "vocab.json").write_text(text)
+    with pytest.raises(UserError, match=r"--vocabulary .* is no vocabulary of tokenizers"):
+        vocabulary.read(tmp_path / "vocab.json", "--vocabulary")
+
+
+def test_a_token_that_is_listed_twice(old: Vocabulary, variant: Callable[..., Path]) -> None:
+    """JSON takes the last one, and the first one's id would be a hole or another's."""
+    path = variant()
+    path.write_text(path.read_text().replace('"vocab": {', '"vocab": {"a": 101, ', 1))
+    with pytest.raises(UserError, match="lists a twice; each token has one id"):
+        accept(old, path)
+
+
+def test_a_hole_of_the_bases_own_is_no_mistake(old: Vocabulary, variant: Callable[..., Path], tmp_path: Path) -> None:
+    """XTTS counts rows by the highest id and not by the number of tokens; the hole keeps its row."""
+    content = json.loads(extended_vocabulary(old.path, []))
+    forget("wind")(content)
+    (tmp_path / "holey.json").write_text(json.dumps(content), encoding="utf-8")
+    holey = vocabulary.read(tmp_path / "holey.json", "base.path")
+    assert holey.holes == {old.ids["wind"]}
+    new = accept(holey, variant(forget("wind")))
+    assert layout(holey, new).sources == [*range(98), None, None, None, None]
+    filled = accept(holey, variant())  # the hole has become a token
+    assert layout(holey, filled).sources[old.ids["wind"]] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda _: None, None),
+        (lambda c: c["model"]["merges"].append(["x", "ሰ"]) or words(c).update({"xሰ": 102}), None),
+        (
+            lambda c: c["model"]["merges"].append(["x", "q"]) or words(c).update({"xq": 102}),
+            r"1 merges join letters that the base has \(xq\)",
+        ),
+        (lambda c: c["model"]["merges"].reverse(), "the base's merges do not come first"),
+        (lambda c: c["model"]["merges"].pop(3), "it lacks 1 of the base's 61 merges"),
+        (lambda c: c.update(pre_tokenizer=None), "its pre_tokenizer is not the base's"),
+        (
+            lambda c: c["added_tokens"].append({**c["added_tokens"][0], "content": "the", "id": 102}),
+            r"1 added tokens are found in any text \(the\)",
+        ),
+    ],
+)
+def test_what_changes_old_texts(
+    old: Vocabulary, variant: Callable[..., Path], change: Callable[[Content], object], reason: str | None
+) -> None:
+    found = vocabulary.changes(old, accept(old, variant(change)))
+    if reason is None:
+        assert found == []
+    else:
+        assert len(found) == 1
+        assert re.search(reason, found[0])
+
+
+def test_rows_follow_their_tokens(old: Vocabulary, variant: Callable[..., Path]) -> None:
+    """START and a letter moved, as `tokenizers` does to those that only added_tokens names."""
+
+    def move(content: Content) -> None:
+        swap("[START]", "ሰላ")(content)
+        swap("a", "ላ")(content)
+
+    new = accept(old, variant(move))
+    rows = layout(old, new)
+    assert new.ids["[START]"] == 101
+    assert rows.sources[101] == old.ids["[START]"]
+    assert rows.sources[new.ids["a"]] == old.ids["a"]
+    assert sorted(rows.new) == sorted(new.ids[token] for token in ("[am]", "ሰ", "ላ", "ሰላ"))
+    weights = torch.randn(98, 5)
+    made = extended_rows(weights, rows, "matched", torch.Generator().manual_seed(1))
+    for token, index in old.ids.items():
+        assert torch.equal(made[new.ids[token]], weights[index]), token
+
+
+def test_ids_are_those_that_tokenizers_gives(old: Vocabulary, variant: Callable[..., Path]) -> None:
+    """A START that only added_tokens names is numbered by the library after the model's last id."""
+    path = variant(lambda c: words(c).pop("[START]") and words(c).update({"ሰላ": 96}))
+    assert accept(old, path).ids["[START]"] == 101
+
+
+SIX = Layout([0, 1, 2, None, None, None], {5: [0, 3]})
+
+
+def make(init: Any, old: torch.Tensor, seed: int = 1, rows: Layout = SIX) -> torch.Tensor:
+    return extended_rows(old, rows, init, torch.Generator().manual_seed(seed))
+
+
+def test_initialisations() -> None:
+    old = torch.tensor([[1.0, 100.0], [2.0, 100.0], [3.0, 100.0]])
+    for init in ("matched", "stock", "mean", "parts"):
+        assert torch.equal(make(init, old)[:3], old)
+    assert torch.equal(make("mean", old)[3:], torch.tensor([[2.0, 100.0]] * 3))
+    assert torch.equal(make("matched", old)[3:, 1], torch.full((3,), 100.0))  # a column without spread has none
+    parts = make("parts", old)
+    assert torch.equal(parts[3:5], make("matched", old)[3:5])
+    assert torch.allclose(parts[5], (parts[0] + parts[3]) / 2)
+    for init, bias in (("matched", 2.0), ("mean", 2.0), ("stock", 0.0)):
+        assert make(init, torch.tensor([1.0, 2.0, 3.0]))[3:].tolist() == [bias] * 3
+
+
+def test_matched_rows_have_each_columns_mean_and_spread() -> None:
+    torch.manual_seed(0)
+    old = torch.randn(400, 8) * torch.linspace(0.1, 3, 8) + torch.linspace(-5, 5, 8)
+    made = make("matched", old, rows=Layout([*range(400), *[None] * 4000]))[400:]
+    assert torch.allclose(made.mean(0), old.mean(0), atol=0.15)
+    assert torch.allclose(made.std(0), old.std(0), rtol=0.1)
+    stock = make("stock", old, rows=Layout([*range(400), *[None] * 4000]))[400:]
+    assert torch.allclose(stock.mean(0), torch.zeros(8), atol=0.1)
+    assert torch.allclose(stock.std(0), torch.ones(8), rtol=0.1)
+
+
+def test_new_rows_are_seeded_and_keep_the_type() -> None:
+    old = torch.randn(3, 4).half()
+    assert make("matched", old).dtype == torch.float16
+    assert torch.equal(make("matched", old, 1), make("matched", old, 1))
+    assert not torch.equal(make("matched", old, 1), make("matched", old, 2))

@@ -1,0 +1,111 @@
+"""A vocabulary extended on a base of XTTS-v2's size: `make test-full`."""
+
+import json
+import math
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from TTS.tts.configs.xtts_config import XttsConfig
+from TTS.tts.models.xtts import Xtts
+
+from search import parentage
+from search.settings import load
+from search.training import base, corpus, extension
+from search.training.places import locate
+from search.training.prepare import prepare
+from search.training.tokenizer import UNKNOWN_ID, Tokenizer
+from tests.conftest import ROOT
+from tests.extension_figures import figures, load_base, resized_by_stock
+from tests.full_size import TOKENS, write_full_size_base
+from tests.test_full_size import run
+
+pytestmark = pytest.mark.full
+
+MBOSHI = ROOT.parent / "shared" / "data" / "mboshi"
+CLIPS = 2
+
+
+@pytest.fixture(scope="module")
+def folder(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`base`, of full size with random weights, and `new`, with 1,000 merges of the miniature's Amharic asked for."""
+    folder = tmp_path_factory.mktemp("full")
+    root, miniature = locate(load(None, {}), cache, lambda _: None)
+    (folder / "base").mkdir()
+    write_full_size_base(miniature, folder / "base")
+    (folder / "study.toml").write_text(
+        f'[data]\npath = "{root}"\neval = "eval.csv"\nlanguage = "am"\n[base]\npath = "base"\n'
+    )
+    return folder
+
+
+@pytest.mark.timeout(600)
+def test_the_command_fits_into_memory(folder: Path) -> None:
+    _, memory, _ = run(folder, "extend-vocab", "--output", "new")
+    assert memory < 13e9
+    assert (folder / "new" / "model.pth").stat().st_size > 0
+    note = parentage.read(folder / "new")
+    assert note is not None
+    assert note.new_rows == list(range(TOKENS, note.tokens))
+    old, new = (Tokenizer(folder / name / "vocab.json").tokenizer.get_vocab() for name in ("base", "new"))
+    assert {token: new[token] for token in old} == old
+
+
+@pytest.mark.timeout(600)
+def test_english_is_computed_as_before(folder: Path, cache: Path, tmp_path: Path) -> None:
+    """Beside coqui's own resize. Amharic text is near chance, ln of the vocabulary's size."""
+    prepared = prepare(load(None, {}), cache, lambda _: None)
+    clips = corpus.load(Path(prepared.directory) / "corpus")
+    found = {}
+    for name in ("base", "new"):
+        found[name] = figures(load_base(folder / name), clips, TOKENS, CLIPS)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    found["stock"] = figures(
+        resized_by_stock(folder / "base", folder / "new" / "vocab.json", scratch), clips, TOKENS, CLIPS
+    )
+    os.unlink(scratch / "gpt.pth")
+    before, after, stock = found["base"], found["new"], found["stock"]
+    rows = Tokenizer(folder / "new" / "vocab.json").get_number_tokens()
+    for name, of in found.items():
+        print(
+            f"{name}: English audio {of.english_mel:.6f} text {of.english_text:.4f} over old tokens"
+            f" {of.english_text_old:.6f}; Amharic audio {of.amharic_mel:.4f} text {of.amharic_text:.3f}"
+        )
+    print(f"{rows} rows; ln {rows} = {math.log(rows):.3f}")
+    assert before.english_tokens == after.english_tokens
+    assert after.english_mel == pytest.approx(before.english_mel, abs=1e-4)
+    assert after.english_text_old == pytest.approx(before.english_text_old, abs=1e-4)
+    assert math.isfinite(after.amharic_mel)
+    assert after.amharic_text == pytest.approx(math.log(rows), rel=0.3)
+    assert stock.amharic_text > 1.5 * after.amharic_text
+
+
+@pytest.mark.timeout(600)
+def test_the_stock_class_loads_it(folder: Path) -> None:
+    config = XttsConfig()
+    config.load_json(str(folder / "new" / "config.json"))
+    model = Xtts(config)
+    model.load_checkpoint(config, checkpoint_dir=str(folder / "new"), eval=False, use_deepspeed=False)
+    ids = Tokenizer(folder / "new" / "vocab.json").tokenizer.get_vocab()
+    assert model.gpt.text_embedding.num_embeddings == len(ids) > TOKENS
+    assert (model.gpt.start_text_token, model.gpt.stop_text_token) == (ids["[START]"], 0)
+    before, after = base.read_weights(folder / "base"), base.read_weights(folder / "new")
+    for name in extension.ROWS:
+        assert torch.equal(after[f"gpt.{name}"][:TOKENS], before[f"gpt.{name}"])
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not MBOSHI.is_dir(), reason="no Mboshi corpus")
+def test_mboshi_loses_no_clip(folder: Path) -> None:
+    output, memory, _ = run(
+        folder, "extend-vocab", "--output", "mboshi", "--set", f"data.path={MBOSHI}", "--set", "data.language=mdw"
+    )
+    assert memory < 13e9
+    assert "warning" not in output
+    tokenizer = Tokenizer(folder / "mboshi" / "vocab.json")
+    for table in ("train.csv", "eval.csv"):
+        for line in (MBOSHI / table).read_text(encoding="utf-8").splitlines()[1:]:
+            assert UNKNOWN_ID not in tokenizer.encode(line.split("|")[1], "mdw")
+    assert "mdw" in json.loads((folder / "mboshi" / "config.json").read_text())["languages"]

@@ -1,0 +1,264 @@
+"""The knobs that coqui's config has no field for: where they are refused, and that nothing drops them on the way."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import optuna
+import pytest
+
+from search import best_config, full_run_order, handover, session, training_report
+from search.confirmation import session as confirmation
+from search.confirmation.work import knobs
+from search.errors import UserError
+from search.full_run_view import PlainFullRunView
+from search.knobs import coqui_fields, fused_field, refuse_space
+from search.settings import Settings, load
+from search.supervisor import Supervisor
+from search.training.record import RunRecord
+from search.trial import Prepared, TrialSpec
+from search.view import PlainView
+from space.hyperparameters import Hyperparameters
+from tests import stub
+from tests.full_runs import write_config
+from tests.studies import record, three_trials
+from tests.test_export import STOCK, built, confirmation_of
+
+SPACE = "version = 1\n[lr]\nlow = 1e-5\nhigh = 1e-3\n[weight_decay]\nvalue = 0\n"
+FACTOR = "[new_rows_lr_factor]\nlow = 0.1\nhigh = 10\nlog = true\n"
+LAYERS = "[frozen_layers]\nlow = 0\nhigh = 3\n"
+V0 = '[[baselines]]\nname = "V0"\nlr = 1e-4\nweight_decay = 0.0\n'
+BOTH = Hyperparameters(1e-3, 0.01, new_rows_lr_factor=0.25, frozen_layers=1)
+NO_ROWS = ", but the base has no new vocabulary rows on which it could act: leave it out, or train a language"
+THREE_LAYERS = replace(
+    stub.PREPARED, coqui_config={"model_args": {"gpt_layers": 3, "xtts_checkpoint": "base/model.pth"}}
+)
+
+
+def with_space(folder: Path, text: str) -> Settings:
+    (folder / "space.toml").write_text(SPACE + text, encoding="utf-8")
+    return load(None, {"space.file": str(folder / "space.toml"), "study.directory": str(folder / "runs")})
+
+
+# What cannot act
+
+
+@pytest.mark.parametrize(
+    ("text", "layers", "rows", "refused"),
+    [
+        ("", 2, [], None),
+        (FACTOR, 2, [], f"the space has [new_rows_lr_factor]{NO_ROWS}"),
+        (FACTOR, 2, [60, 61], None),
+        (LAYERS, 2, [], "the space's frozen_layers.high is 3, but the base's GPT has 2 layers; lower it to 2 or less"),
+        (LAYERS, 3, [], None),
+        # A confirmation runs the stock recipe as it stands.
+        (V0 + "new_rows_lr_factor = 0.5\n", 2, [], f"new_rows_lr_factor is 0.5{NO_ROWS}"),
+        (V0 + "frozen_layers = 4\n", 3, [], "frozen_layers is 4, but the base's GPT has 3 layers"),
+        (V0 + "frozen_layers = 3\n", 3, [], None),
+    ],
+)
+def test_a_dimension_that_cannot_act_on_the_base_is_refused(
+    tmp_path: Path, text: str, layers: int, rows: list[int], refused: str | None
+) -> None:
+    settings = with_space(tmp_path, text)
+    prepared = replace(stub.PREPARED, coqui_config={"model_args": {"gpt_layers": layers}}, new_rows=rows)
+    if refused is None:
+        refuse_space(settings, prepared)
+        return
+    with pytest.raises(UserError) as info:
+        refuse_space(settings, prepared)
+    assert str(info.value).startswith(refused)
+    assert "\n" not in str(info.value)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        lambda settings: session._search(settings, PlainView(), [None], 0.0),
+        lambda settings: confirmation._confirm(settings, SimpleNamespace(), [None], PlainView()),
+    ],
+    ids=["search", "confirm"],
+)
+def test_it_is_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: Callable[[Settings], Any]
+) -> None:
+    settings = with_space(tmp_path, LAYERS.replace("3", "4"))
+    for module in (session, confirmation):
+        monkeypatch.setattr(module, "prepare", lambda *_: THREE_LAYERS)
+    with pytest.raises(UserError, match=r"frozen_layers\.high is 4"):
+        start(settings)
+    assert not (tmp_path / "runs").exists()
+
+
+# The way of a point to a run
+
+
+def test_a_spec_from_before_the_later_knobs_and_settings_is_read() -> None:
+    spec = TrialSpec("s", 1, BOTH, 1, 10, [10], 2, 1, 8, "fp32", "p", "d", fused_adamw=True, pin_memory=True)
+    assert TrialSpec.from_json(spec.to_json()) == spec
+    old = json.loads(spec.to_json())
+    del old["hyperparameters"]["new_rows_lr_factor"], old["hyperparameters"]["frozen_layers"]
+    del old["fused_adamw"], old["pin_memory"]
+    plain = Hyperparameters(1e-3, 0.01)
+    expected = replace(spec, hyperparameters=plain, fused_adamw=False, pin_memory=False)
+    assert TrialSpec.from_json(json.dumps(old)) == expected
+
+
+def test_a_trial_is_started_with_the_study_s_settings(tmp_path: Path) -> None:
+    settings = load(None, {"training.fused_adamw": True, "training.pin_memory": True})
+    supervisor: Any = SimpleNamespace(
+        settings=settings, work=SimpleNamespace(directory=tmp_path), prepared=stub.PREPARED
+    )
+    job: Any = SimpleNamespace(number=3, point=BOTH, seed=1, horizon=10, evaluation_steps=[10])
+    spec = Supervisor._spec(supervisor, job, None)
+    assert (spec.hyperparameters, spec.fused_adamw, spec.pin_memory) == (BOTH, True, True)
+    assert TrialSpec.from_json((tmp_path / "3" / "spec.json").read_text(encoding="utf-8")) == spec
+
+
+def test_a_record_from_before_the_later_knobs_is_read() -> None:
+    old = record(10, [])
+    del old["frozen_parameters"], old["new_rows_update_ratio"]
+    assert RunRecord.from_json(json.dumps(old)).frozen_parameters == 0
+
+
+def test_a_confirmation_shows_the_knobs_that_act() -> None:
+    assert knobs(BOTH) == {"lr": 1e-3, "weight_decay": 0.01, "new_rows_lr_factor": 0.25, "frozen_layers": 1}
+    assert knobs(STOCK) == {"lr": 1e-3, "weight_decay": 0.01}
+
+
+@pytest.mark.parametrize(("fused", "expected"), [(False, {}), (True, {"fused": True})])
+def test_fused_adamw_is_an_option_of_coqui_s_optimizer(fused: bool, expected: dict[str, Any]) -> None:
+    options = coqui_fields(STOCK, 10, {"eps": 1e-8, **fused_field(fused)})["optimizer_params"]
+    assert options == {"eps": 1e-8, "weight_decay": 0.01, **expected}
+
+
+# Export
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> tuple[optuna.Study, Settings]:
+    return three_trials(tmp_path)
+
+
+def test_a_config_that_coqui_cannot_hold_is_refused_as_its_format(three: tuple[optuna.Study, Settings]) -> None:
+    best = built(*three, point=BOTH)
+    with pytest.raises(UserError) as info:
+        handover.save(best, "coqui", three[1], None)
+    assert str(info.value) == (
+        "coqui's own trainer cannot do new_rows_lr_factor 0.25 and frozen_layers 1, and would train something else;"
+        " export with --format json, and train that with study.py train"
+    )
+    assert not (three[1].directory / "coqui_config.json").exists()
+    for point in (replace(BOTH, frozen_layers=0), replace(BOTH, new_rows_lr_factor=1.0)):
+        with pytest.raises(UserError, match="coqui's own trainer cannot do"):
+            handover.text(built(*three, point=point), "coqui")
+    handover.text(built(*three, point=STOCK), "coqui")
+
+
+def test_the_document_says_what_its_coqui_config_lacks(three: tuple[optuna.Study, Settings], tmp_path: Path) -> None:
+    path = tmp_path / "best_config.json"
+    path.write_text(handover.text(built(*three, point=BOTH), "json"), encoding="utf-8")
+    best = best_config.read(path)
+    assert best.point == BOTH
+    assert [text for text in best.warnings if text.startswith("coqui_config")] == [
+        "coqui_config does not hold new_rows_lr_factor 0.25, which only study.py train can do",
+        "coqui_config does not hold frozen_layers 1, which only study.py train can do",
+    ]
+
+
+def test_fused_adamw_is_exported(three: tuple[optuna.Study, Settings]) -> None:
+    settings = three[1]
+    assert "fused" not in built(*three).coqui_config["optimizer_params"]
+    fused = settings.model_copy(update={"training": settings.training.model_copy(update={"fused_adamw": True})})
+    best = built(three[0], fused)
+    assert best.coqui_config["optimizer_params"]["fused"] is True
+    assert best.settings["training"]["fused_adamw"] is True
+
+
+def test_a_file_of_version_2_is_read_with_the_later_knobs_off(
+    three: tuple[optuna.Study, Settings], tmp_path: Path
+) -> None:
+    """The confirmation's candidates, too."""
+    point = three[1].search_space().from_params(three[0].trials[2].params)
+    made = confirmation_of(("trial 2", 2, point), ("stock", 0, STOCK))
+    content = json.loads(handover.text(built(*three, confirmation=made), "json"))
+    expected = best_config.BestConfig.model_validate(content)
+    for part in (content, *content["confirmation"]["candidates"]):
+        del part["hyperparameters"]["new_rows_lr_factor"], part["hyperparameters"]["frozen_layers"]
+    for name in ("fused_adamw", "pin_memory"):
+        del content["settings"]["training"][name]
+    content["version"] = 2
+    path = tmp_path / "best_config.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    found = best_config.read(path)
+    assert found.model_copy(update={"settings": expected.settings}) == expected
+    order = full_run_order.make_order(path, tmp_path / "out", None, {})
+    assert (order.spec("p", None).fused_adamw, order.spec("p", None).pin_memory) == (False, False)
+    content["hyperparameters"] = "none"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(UserError, match="hyperparameters: Input should be"):
+        best_config.read(path)
+
+
+# The full run
+
+
+@pytest.fixture
+def config(prepared: Prepared, tmp_path: Path) -> Path:
+    path = write_config(tmp_path / "best_config.json", prepared)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["hyperparameters"] |= {"new_rows_lr_factor": 0.25, "frozen_layers": 1}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def test_a_full_run_trains_with_the_knobs_and_settings_of_its_config(config: Path, tmp_path: Path) -> None:
+    given = {"training.fused_adamw": True, "training.pin_memory": True}
+    spec = full_run_order.make_order(config, tmp_path / "out", None, given).spec("p", None)
+    assert (spec.hyperparameters.new_rows_lr_factor, spec.hyperparameters.frozen_layers) == (0.25, 1)
+    assert (spec.fused_adamw, spec.pin_memory) == (True, True)
+
+
+def test_a_full_run_goes_on_with_other_transfer_but_no_other_knobs(config: Path, tmp_path: Path) -> None:
+    order = full_run_order.make_order(config, tmp_path / "out", None, {"training.pin_memory": True})
+    order.directory.mkdir()
+    (order.directory / "spec.json").write_text(order.spec("p", None).to_json(), encoding="utf-8")
+    (order.directory / "best_config.json").write_text(config.read_text(encoding="utf-8"), encoding="utf-8")
+    full_run_order.refuse_other(full_run_order.make_order(config, tmp_path / "out", None, {}))
+    content = json.loads(config.read_text(encoding="utf-8"))
+    content["hyperparameters"]["frozen_layers"] = 2
+    config.write_text(json.dumps(content), encoding="utf-8")
+    other = full_run_order.make_order(config, tmp_path / "out", None, {"training.fused_adamw": True})
+    with pytest.raises(UserError, match="holds another run") as info:
+        full_run_order.refuse_other(other)
+    assert info.value.details == ("frozen_layers: 1 there, 2 here", "fused_adamw: False there, True here")
+
+
+def test_a_full_run_whose_knob_cannot_act_is_refused(config: Path, prepared: Prepared, tmp_path: Path) -> None:
+    order = full_run_order.make_order(config, tmp_path / "out", None, {})
+    full_run_order.verify(order, replace(prepared, new_rows=[60]), PlainFullRunView())
+    with pytest.raises(UserError, match=r"^new_rows_lr_factor is 0\.25, but the base has no new vocabulary rows"):
+        full_run_order.verify(order, replace(prepared, new_rows=[]), PlainFullRunView())
+
+
+@pytest.mark.parametrize(
+    ("measured", "ratio"), [(0.25, "0.25 times"), (None, "an unknown number of times")], ids=["some", "none"]
+)
+def test_the_report_of_a_full_run_shows_them_where_they_act(config: Path, measured: float | None, ratio: str) -> None:
+    best = best_config.read(config)
+    found = record(10, ["frozen_layers: 1 are set, and every weight was trained"])
+    result: Any = SimpleNamespace(record={**found, "new_rows_update_ratio": measured})
+    shown = training_report.knobs(result, best)
+    assert shown[5:] == [
+        ("new_rows_lr_factor", "0.25", f"their updates were {ratio} as long as the optimizer's own"),
+        ("frozen_layers", "1", "did not act: 1 are set, and every weight was trained"),
+    ]
+    off = best.model_copy(
+        update={
+            "hyperparameters": best.hyperparameters.model_copy(update={"new_rows_lr_factor": 1.0, "frozen_layers": 0})
+        }
+    )
+    assert len(training_report.knobs(result, off)) == 5

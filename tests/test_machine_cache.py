@@ -1,0 +1,195 @@
+"""The cache of a machine: made once, by whoever comes first, kept whole, and removed only when nobody uses it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from search.errors import UserError
+from search.machine_cache import entries, in_use, make_once, make_room, remove
+from tests.conftest import ROOT
+
+# A process that makes the folder prepared-a of the cache, slowly, and says what it does.
+MAKER = """
+import sys, time
+from pathlib import Path
+from search.machine_cache import make_once
+cache, seconds = Path(sys.argv[1]), float(sys.argv[2])
+def build(folder):
+    (folder / "half").write_text("half")
+    print("building", flush=True)
+    time.sleep(seconds)
+    (folder / "whole").write_text("whole")
+make_once(cache / "prepared-a", build, lambda: print("waiting", flush=True))
+print("there" if (cache / "prepared-a" / "whole").exists() else "missing", flush=True)
+"""
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from search.machine_cache import in_use
+with in_use(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def start(script: str, *arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        cwd=ROOT, stdout=subprocess.PIPE, text=True, bufsize=1,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def processes() -> Iterator[list[subprocess.Popen[str]]]:
+    """Ended with the test."""
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def folder(cache: Path, name: str, size: int, age: float = 0.0) -> Path:
+    """An entry of `size` bytes, last used `age` seconds ago."""
+
+    def build(target: Path) -> None:
+        (target / "content").write_bytes(os.urandom(size))
+
+    make_once(cache / name, build, lambda: None)
+    os.utime(cache / name, (time.time() - age, time.time() - age))
+    return cache / name
+
+
+def names(cache: Path) -> list[str]:
+    return [entry.path.name for entry in entries(cache)]
+
+
+def test_one_of_two_processes_builds_and_both_have_it(tmp_path: Path, processes: list[subprocess.Popen[str]]) -> None:
+    first = start(MAKER, tmp_path, 1)
+    assert line(first) == "building"
+    second = start(MAKER, tmp_path, 1)
+    processes += [first, second]
+    assert line(second) == "waiting"
+    assert [line(first), line(second)] == ["there", "there"]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_killed_maker_leaves_nothing_under_the_name(tmp_path: Path, processes: list[subprocess.Popen[str]]) -> None:
+    first = start(MAKER, tmp_path, 60)
+    assert line(first) == "building"
+    second = start(MAKER, tmp_path, 0)
+    processes += [first, second]
+    assert line(second) == "waiting"
+    os.kill(first.pid, signal.SIGKILL)
+    assert [line(second), line(second)] == ["building", "there"]  # the kernel freed the lock
+    (left,) = tmp_path.glob(".prepared-a.*")
+    folder(tmp_path, "prepared-b", 10)
+    assert left.exists()  # it might be another's, at work
+    os.utime(left, (0, 0))
+    folder(tmp_path, "prepared-c", 10)
+    assert not left.exists()
+
+
+def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
+    def build(target: Path) -> None:
+        (target / "half").write_text("half")
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        make_once(tmp_path / "prepared-a", build, lambda: None)
+    assert names(tmp_path) == []
+    assert not list(tmp_path.glob(".*"))
+    assert folder(tmp_path, "prepared-a", 10).exists()
+
+
+def test_what_folders_share_is_counted_once(tmp_path: Path) -> None:
+    first = folder(tmp_path, "recordings-a", 1_000_000)
+
+    def build(target: Path) -> None:
+        os.link(first / "content", target / "content")
+
+    make_once(tmp_path / "prepared-a", build, lambda: None)
+    (tmp_path / "gpus").mkdir()  # not an entry
+    found = entries(tmp_path)
+    assert {entry.kind for entry in found} == {"recordings", "prepared"}
+    assert 1_000_000 <= sum(entry.bytes for entry in found) < 1_100_000
+
+
+def test_the_oldest_make_room(tmp_path: Path) -> None:
+    for name, age in (("recordings-new", 0), ("prepared-old", 900), ("miniature-base-x", 9_000), ("prepared-mid", 90)):
+        folder(tmp_path, name, 400_000, age)
+    make_room(tmp_path, 2e6, 300_000, "it")
+    assert len(names(tmp_path)) == 4  # it fits
+    make_room(tmp_path, 2e6, 500_000, "it")
+    assert names(tmp_path) == ["recordings-new", "prepared-mid", "miniature-base-x"]
+
+
+def test_what_is_used_is_not_removed(tmp_path: Path, processes: list[subprocess.Popen[str]]) -> None:
+    used, idle = folder(tmp_path, "prepared-used", 400_000, 900), folder(tmp_path, "prepared-idle", 400_000, 90)
+    processes.append(start(HOLDER, used))
+    assert line(processes[0]) == "held"
+    assert [entry.in_use for entry in entries(tmp_path)] == [False, True]
+    make_room(tmp_path, 1e6, 900_000, "it")
+    assert used.exists()
+    assert not idle.exists()
+    (entry,) = entries(tmp_path)
+    assert not remove(entry)
+    processes[0].kill()
+    processes[0].wait()
+    assert remove(entry)
+    assert not used.exists()
+
+
+def test_more_than_the_limit_or_the_disk_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"service.cache_gb is 1, and the audio needs about 2 GB: raise it"):
+        make_room(tmp_path, 1e9, 2e9, "the audio")
+    with pytest.raises(UserError, match=r"GB free in .*, and the audio needs about 1e\+09 GB; free some"):
+        make_room(tmp_path, 1e30, 1e18, "the audio")
+
+
+def test_using_a_folder_keeps_it_young(tmp_path: Path) -> None:
+    target = folder(tmp_path, "prepared-a", 10, 9_000)
+    make_once(target, lambda _: pytest.fail("it is there"), lambda: None)
+    assert time.time() - target.stat().st_mtime < 60
+
+
+def study(cache: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, ROOT / "study.py", "cache", *arguments],
+        env={**os.environ, "XTTS_STUDY_CACHE": str(cache)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_the_command_lists_and_clears(tmp_path: Path) -> None:
+    assert study(tmp_path / "none").stdout.strip() == f"{tmp_path / 'none'}: nothing is kept."
+    old = folder(tmp_path, "prepared-old", 2_000_000, 3 * 86_400)
+    (old / "about.txt").write_text("/data/\x1b[31mred")
+    os.utime(old, (time.time() - 3 * 86_400 - 5,) * 2)
+    used = folder(tmp_path, "recordings-used", 1_000_000)
+    with in_use(used):
+        listed = study(tmp_path).stdout
+        assert "\x1b" not in listed
+        rows = [row.split(maxsplit=4) for row in listed.splitlines()]
+        assert rows[1][:4] == ["recordings-used", "1", "MB", "in"]
+        assert rows[2][:4] == ["prepared-old", "2.01", "MB", "3"]
+        wrong = study(tmp_path, "--clear", "prepared-none")
+        assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+        assert "has no 'prepared-none'" in wrong.stderr
+        assert study(tmp_path, "prepared-old").returncode == 2  # without --clear
+        assert study(tmp_path, "--clear", "--older-than", "7").stdout == "0 kB freed\n"
+        assert study(tmp_path, "--clear").stdout == "recordings-used: in use, left alone\n2.01 MB freed\n"
+    assert names(tmp_path) == ["recordings-used"]
+    assert study(tmp_path, "--clear", "recordings-used").stdout == "1 MB freed\n"
+    assert names(tmp_path) == []

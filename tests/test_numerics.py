@@ -1,0 +1,221 @@
+"""Precision and speed settings: refused where they cannot act, exact where they claim to be, and out of evaluation."""
+
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from search.errors import UserError
+from search.sections import Training
+from search.training import evaluation
+from search.training.numerics import refuse_unavailable
+from search.training.run import Run, build
+from search.trial import StopReason, TrialSpec
+from tests.test_state import NEVER, Watched, assert_equal
+
+Make = Callable[..., TrialSpec]
+PRECISIONS = ("fp32", "tf32", "bf16")
+
+
+@pytest.fixture(autouse=True)
+def _flags() -> Iterator[None]:
+    """Stock leaves TF32 on in a process once a run has set it; a run's process has one run, this one has many."""
+    matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    yield
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
+
+
+def trained(spec: TrialSpec) -> tuple[Run, list[float]]:
+    """(run, training loss of each step); built only now, since it draws from the process's generators."""
+    run = build(spec)
+    run.trainer.train(run.batches, spec.horizon, [], lambda _: None, lambda: False)
+    return run, [step.loss for step in run.trainer.recorder.history]
+
+
+# What cannot act
+
+
+@pytest.mark.parametrize(
+    ("settings", "capability", "refused"),
+    [
+        (
+            {"precision": "tf32"},
+            None,
+            "training.precision is 'tf32', which acts on CUDA GPUs only, and none is visible",
+        ),
+        ({"precision": "tf32"}, (7, 5), "'tf32', which GPUs before NVIDIA's Ampere do not have, such as a Turing;"),
+        ({"precision": "tf32"}, (8, 0), None),
+        ({"precision": "tf32"}, (9, 0), None),
+        ({"precision": "bf16"}, None, None),
+        ({"pin_memory": True}, None, "training.pin_memory is true, which acts on the way to CUDA GPUs only, and none"),
+        ({"pin_memory": True}, (7, 5), None),
+        ({"fused_adamw": True}, None, None),
+    ],
+)
+def test_a_setting_that_this_machine_cannot_honour_is_refused(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], capability: tuple[int, int] | None, refused: str | None
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: capability is not None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a Turing")
+    if refused is None:
+        refuse_unavailable(Training(**settings))
+        return
+    with pytest.raises(UserError) as info:
+        refuse_unavailable(Training(**settings))
+    assert refused in str(info.value) and "\n" not in str(info.value)
+
+
+def test_a_torch_without_fused_adamw_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(*_: Any, **__: Any) -> None:
+        raise RuntimeError("`fused=True` requires all the params to be floating point\nTensors of supported devices")
+
+    monkeypatch.setattr(torch.optim, "AdamW", lacking)
+    with pytest.raises(UserError, match=r"fused_adamw is true, which torch .* for this machine's cpu \(`fused=True`"):
+        refuse_unavailable(Training(fused_adamw=True))
+    refuse_unavailable(Training())
+
+
+# Fused AdamW
+
+
+def test_fused_adamw_is_the_default_one_but_for_rounding(make_spec: Make) -> None:
+    """30 steps under clip, decay and a milestone: each step's loss to 1e-5 relative, and not bit for bit."""
+    knobs: dict[str, Any] = {"weight_decay": 0.3, "milestones": (0.5,), "gamma": 0.5, "clip_norm": 1.0}
+    default, expected = trained(make_spec(30, **knobs))
+    fused, found = trained(make_spec(30, **knobs, fused_adamw=True))
+    assert not default.trainer.optimizer[0].defaults["fused"]
+    assert fused.trainer.optimizer[0].defaults["fused"] is True
+    assert found != expected
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_stopped_run_with_fused_adamw_goes_on_bit_for_bit(make_spec: Make) -> None:
+    whole, parts = (Watched(make_spec(4, 2, fused_adamw=True, save_seconds=NEVER)) for _ in range(2))
+    assert whole.go() == StopReason.FINISHED
+    assert parts.go(stop_at=3) == StopReason.STOPPED_BY_USER
+    assert parts.go() == StopReason.FINISHED
+    assert_equal(parts, whole)
+
+
+# Pinned transfer, with doubles of what needs a GPU
+
+
+@pytest.mark.parametrize("pin_memory", [False, True])
+def test_batches_are_pinned_before_stock_s_transfer(
+    make_spec: Make, monkeypatch: pytest.MonkeyPatch, pin_memory: bool
+) -> None:
+    """Every tensor, its values as they were; stock's transfer does not wait."""
+    run = build(make_spec(2, pin_memory=pin_memory))
+    batch = next(run.batches)
+    given = {name: value.clone() for name, value in batch.items() if isinstance(value, torch.Tensor)}
+    pinned: list[torch.Tensor] = []
+    moved: list[tuple[torch.Tensor, dict[str, Any]]] = []
+
+    def pin(tensor: torch.Tensor) -> torch.Tensor:
+        pinned.append(tensor.clone())
+        return pinned[-1]
+
+    def cuda(tensor: torch.Tensor, **options: Any) -> torch.Tensor:
+        moved.append((tensor, options))
+        return tensor
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    monkeypatch.setattr(torch.Tensor, "cuda", cuda)
+    formatted = run.trainer.format_batch(batch)
+    assert len(moved) == len(given) > 5
+    assert all(options == {"non_blocking": True} for _, options in moved)
+    assert len(pinned) == (len(given) if pin_memory else 0)
+    assert all(any(tensor is one for one in pinned) == pin_memory for tensor, _ in moved)
+    for name in ("wav_lengths", "audio_codes", "cond_idxs"):
+        assert torch.equal(formatted[name], given[name]), name
+
+
+# bf16, where stock would take CUDA
+
+
+@pytest.mark.parametrize(
+    ("precision", "on_cpu", "on_cuda"),
+    [
+        ("fp32", ("cpu", torch.bfloat16), ("cuda", torch.float32)),  # autocast is not enabled: its type is not used
+        ("tf32", ("cpu", torch.bfloat16), ("cuda", torch.float32)),
+        ("bf16", ("cpu", torch.bfloat16), ("cuda", torch.bfloat16)),
+    ],
+)
+def test_bf16_is_autocast_without_a_gradient_scaler(
+    make_spec: Make, precision: str, on_cpu: tuple[str, Any], on_cuda: tuple[str, Any]
+) -> None:
+    """A scaler would multiply the losses; bf16 has fp32's range and needs none."""
+    trainer = build(make_spec(2, precision=precision)).trainer
+    config = trainer.config
+    given = {"mixed_precision": config.mixed_precision, "precision": config.precision}
+    assert config.mixed_precision == (precision == "bf16")
+    assert trainer._get_autocast_args(**given) == on_cpu
+    trainer.use_cuda = True
+    assert trainer._get_autocast_args(**given) == on_cuda
+    assert (trainer.use_amp_scaler, trainer.scaler) == (False, None)
+    assert torch.backends.cuda.matmul.allow_tf32 == (precision == "tf32")
+
+
+def test_bf16_stays_close_to_fp32_over_a_run(make_spec: Make) -> None:
+    """Weights, gradients and moments stay fp32; 30 steps, each loss to 3 % relative."""
+    _, expected = trained(make_spec(30))
+    rough, found = trained(make_spec(30, precision="bf16"))
+    assert found != expected
+    assert found == pytest.approx(expected, rel=0.03)
+    optimizer = rough.trainer.optimizer[0]
+    tensors = [v for state in optimizer.state.values() for v in state.values()] + list(optimizer.state)
+    assert {tensor.dtype for tensor in tensors} == {torch.float32}
+
+
+# Evaluation
+
+
+def flags() -> tuple[bool, ...]:
+    """(TF32 in products, TF32 in convolutions, autocast on the CPU, on CUDA) as they are now."""
+    allowed = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+    return (*allowed, torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda"))
+
+
+def test_evaluation_is_in_fp32_whatever_the_training(make_spec: Make) -> None:
+    """The same weights give the same losses bit for bit, and the training's flags are as they were afterwards."""
+    found = {}
+    for precision in PRECISIONS:
+        run = build(make_spec(2, precision=precision))
+        seen: set[Any] = set()
+        run.trainer.model.register_forward_hook(lambda _, __, out, seen=seen: seen.add((*flags(), out[2].dtype)))
+        before = flags()
+        assert before == (precision == "tf32", True, False, False)  # torch allows TF32 in convolutions by default
+        evaluated = run.evaluator(0, 0.0)
+        found[precision] = (evaluated.mel_ce, evaluated.text_ce, evaluated.probe_mel_ce, evaluated.probe_text_ce)
+        assert seen == {(False, False, False, False, torch.float32)}
+        assert flags() == before
+        torch.backends.cuda.matmul.allow_tf32 = False
+    assert found["tf32"] == found["bf16"] == found["fp32"]
+
+
+def test_the_batches_of_evaluation_are_made_in_fp32() -> None:
+    """Their conditioning mels are a product with a filter bank."""
+    seen: list[tuple[bool, ...]] = []
+
+    def formatting(batch: dict[str, Any]) -> dict[str, Any]:
+        seen.append(flags())
+        return batch
+
+    model: Any = SimpleNamespace(
+        parameters=lambda: iter([torch.nn.Parameter(torch.zeros(1))]), format_batch_on_device=formatting
+    )
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    evaluation._formatted(model, {"wav": torch.zeros(1)})
+    assert seen == [(False, False, False, False)]
+    assert flags() == (True, True, False, False)
+
+
+def test_flags_are_put_back_after_an_error() -> None:
+    torch.backends.cuda.matmul.allow_tf32 = True
+    with pytest.raises(ZeroDivisionError), evaluation.without_tf32():
+        _ = 1 / 0
+    assert flags()[:2] == (True, True)

@@ -1,0 +1,255 @@
+"""Decoding and encoding on all cores: the same on one, kept once, and never done again."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import soundfile
+import torch
+from TTS.tts.models.xtts import load_audio
+
+from search import machine_cache
+from search.errors import UserError
+from search.settings import Settings, load
+from search.training import corpus, parallel, recordings
+from search.training.evaluation import evaluation_sets, read_sets
+from search.training.parallel import on_all_cores
+from search.training.places import locate
+from search.training.prepare import prepare
+from search.training.run import build, run_trial
+from search.trial import Evaluation, Prepared, TrialSpec
+from tests.conftest import ROOT
+
+RATE = 22_050
+Make = Callable[..., TrialSpec]
+
+
+@pytest.fixture
+def speech(cache: Path, tmp_path: Path) -> Path:
+    """A copy of the miniature's speech, and of nothing else."""
+    shutil.copytree(locate(load(None, {}), cache, lambda _: None)[0], tmp_path / "speech")
+    return tmp_path / "speech"
+
+
+def settings(speech: Path, **overrides: object) -> Settings:
+    given = {"data.path": str(speech), "data.eval": "eval.csv", "data.language": "am", "training.accumulation": 1}
+    return load(None, {**given, **overrides})
+
+
+def cores(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(parallel, "cores", lambda: count)
+
+
+def test_all_cores_give_what_one_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = list(range(101))
+    offset = 1000  # of a closure, which could not be sent to a process
+
+    def make(number: int) -> tuple[int, int]:
+        time.sleep(0.01 * (number % 3 == 0))
+        return number + offset, os.getpid()
+
+    cores(monkeypatch, 3)
+    found = list(on_all_cores(make, numbers))
+    assert [value for value, _ in found] == [number + 1000 for number in numbers]
+    assert len({process for _, process in found}) == 3
+    cores(monkeypatch, 1)
+    assert {process for _, process in on_all_cores(make, numbers)} == {os.getpid()}
+
+
+def test_what_a_worker_raises_comes_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(number: int) -> int:
+        if number == 20:
+            raise UserError("no 20")
+        return number
+
+    cores(monkeypatch, 2)
+    with pytest.raises(UserError, match="no 20"):
+        list(on_all_cores(make, list(range(30))))
+
+
+def test_workers_die_with_their_parent() -> None:
+    script = """
+import time
+import torch
+from search.training import parallel
+torch.set_num_threads(1)
+parallel.cores = lambda: 2
+list(parallel.on_all_cores(lambda i: print("up\\n", end="", flush=True) or time.sleep(600), range(16)))
+"""
+    parent = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    assert [parent.stdout.readline().strip() for _ in range(2)] == ["up", "up"]
+    workers = psutil.Process(parent.pid).children()
+    assert len(workers) == 2
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    gone, alive = psutil.wait_procs(workers, timeout=10)
+    assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE], gone
+
+
+def test_waveforms_are_those_of_coquis_loader(tmp_path: Path) -> None:
+    """Rates, channels, formats and depths; each content once, whatever its name."""
+    time_axis = np.arange(30_000) / 20
+    files = []
+    for name, rate, channels, subtype in (
+        ("a.wav", RATE, 1, "PCM_16"), ("b.wav", 44_100, 2, "PCM_24"), ("c.flac", 16_000, 1, "PCM_16"),
+        ("d.ogg", 48_000, 2, "VORBIS"), ("e.mp3", 44_100, 1, "MPEG_LAYER_III"), ("f.wav", 8_000, 6, "FLOAT"),
+        ("አንድ ሁለት.wav", 24_000, 1, "PCM_U8"),
+    ):  # fmt: skip
+        wave = 0.3 * np.sin(time_axis)[:, None] * np.ones(channels)
+        soundfile.write(tmp_path / name, wave, rate, subtype=subtype)
+        files.append(str(tmp_path / name))
+    shutil.copy(tmp_path / "a.wav", tmp_path / "again.wav")
+    files.append(str(tmp_path / "again.wav"))
+    known = recordings.digests(files)
+    recordings.write(known, RATE, 11.6, tmp_path, lambda _done, _total: None)
+    found = recordings.read(known, tmp_path)
+    kept = np.fromfile(found.waveforms, np.float32)
+    for file in files:
+        first, samples = found.first_sample[file], found.found[file].samples
+        assert torch.equal(torch.from_numpy(kept[first : first + samples])[None], load_audio(file, RATE))
+    assert found.first_sample[files[0]] == found.first_sample[files[-1]]
+    assert len(kept) == sum(found.found[file].samples for file in files[:-1])
+    assert found.found[files[5]].channels == 6
+
+
+def test_what_is_found_in_a_recording(tmp_path: Path) -> None:
+    wave = np.zeros(RATE)
+    wave[: RATE // 2] = 1.0
+    wave[1 : RATE // 2 : 2] = -1.0
+    soundfile.write(tmp_path / "a.wav", wave, RATE)
+    found, _ = recordings.decode(str(tmp_path / "a.wav"), RATE)
+    assert found.peak == pytest.approx(1.0, abs=1e-4)
+    assert found.clipped == pytest.approx(0.5, abs=1e-3)
+    assert found.silent == pytest.approx(0.5, abs=0.03)
+    assert found.rms == pytest.approx(0.5**0.5, abs=1e-3)
+    assert abs(found.offset) < 1e-3
+    soundfile.write(tmp_path / "b.wav", np.zeros(0), RATE)
+    empty, wav = recordings.decode(str(tmp_path / "b.wav"), RATE)
+    assert wav.shape[-1] == 0
+    assert recordings.usable(empty, 11.6)
+
+
+def test_a_prepared_study_needs_no_audio_file(speech: Path, tmp_path: Path, make_spec: Make) -> None:
+    """Two runs and a second preparation of the same clips elsewhere decode nothing: the audio is gone, or garbage."""
+    (tmp_path / "cache").mkdir()
+    said: list[str] = []
+    prepared = prepare(settings(speech), tmp_path / "cache", said.append)
+    assert any(text.startswith("decoding audio") for text in said)
+    speech.rename(tmp_path / "away")
+    seen: list[list[Evaluation]] = []
+    for _ in range(2):
+        evaluations: list[Evaluation] = []
+        spec = make_spec(2, prepared=prepared.directory)
+        run_trial(spec, evaluations.append)
+        seen.append(evaluations)
+    assert [e.mel_ce for e in seen[0]] == [e.mel_ce for e in seen[1]]
+    said.clear()
+    prepare(settings(tmp_path / "away"), tmp_path / "cache", said.append)
+    assert not any(text.startswith("decoding audio") for text in said)
+
+
+def test_the_number_of_cores_changes_nothing(
+    speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    for count in (1, 3):
+        cores(monkeypatch, count)
+        (tmp_path / f"cache-{count}").mkdir()
+        made.append(prepare(settings(speech), tmp_path / f"cache-{count}", lambda _: None))
+    one, three = (Path(prepared.directory) for prepared in made)
+    for name in ("corpus/waveforms.f32", "corpus/codes.i32", "corpus/tokens.i32", "corpus/clips.json"):
+        assert (one / name).read_bytes() == (three / name).read_bytes(), name
+    values = [{**prepared.base_evaluation, "seconds": 0} for prepared in made]
+    assert values[0] == values[1]
+
+
+def test_two_searches_prepare_a_study_once(speech: Path, tmp_path: Path) -> None:
+    script = """
+import sys
+from pathlib import Path
+from search.settings import load
+from search.training.prepare import prepare
+given = {"data.path": sys.argv[1], "data.eval": "eval.csv", "data.language": "am", "training.accumulation": 1}
+prepare(load(None, given), Path(sys.argv[2]), lambda text: print(text, flush=True))
+"""
+    (tmp_path / "cache").mkdir()
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, speech, tmp_path / "cache"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    said = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sum("decoding audio" in text for text in said) == 1
+    assert sum("computing audio codes" in text for text in said) == 1
+    assert sorted(entry.kind for entry in machine_cache.entries(tmp_path / "cache")) == [
+        "miniature-base", "prepared", "recordings"
+    ]  # fmt: skip
+
+
+def test_kept_evaluation_batches_are_those_made_anew(prepared: Prepared, make_spec: Make) -> None:
+    size = 20
+    run = build(make_spec(2, eval_batch_size=size))
+    kept = read_sets(Path(prepared.directory), size)
+    assert kept is not None
+    assert read_sets(Path(prepared.directory), size + 1) is None
+    made = evaluation_sets(run.trainer.model, run.corpus, prepared.probe_clips, prepared.seed, size)
+    for mine, theirs in ((kept.eval, made.eval), (kept.probe, made.probe)):
+        assert len(mine) == len(theirs)
+        for one, other in zip(mine, theirs, strict=True):
+            assert one.keys() == other.keys()
+            for name, value in one.items():
+                torch.testing.assert_close(value, other[name], rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_file_of_two_rows_is_encoded_once(speech: Path, tmp_path: Path) -> None:
+    table = (speech / "train.csv").read_text(encoding="utf-8").splitlines()
+    name = table[1].split("|")[0]
+    (speech / "train.csv").write_text("\n".join([*table, f"{name}|ሌላ|a"]) + "\n", encoding="utf-8")
+    (tmp_path / "cache").mkdir()
+    prepared = prepare(settings(speech), tmp_path / "cache", lambda _: None)
+    clips = corpus.load(Path(prepared.directory) / "corpus")
+    first, last = clips.train[0], clips.train[-1]
+    assert (first.audio_file, first.first_code) == (last.audio_file, last.first_code)
+    assert not torch.equal(clips.tokens(first), clips.tokens(last))
+    assert len(clips.audio_codes) == sum(c.codes for c in {c.audio_file: c for c in (*clips.train, *clips.eval)}.values())
+
+
+def test_a_corpus_beyond_the_limit_is_refused_before_it_is_decoded(speech: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    said: list[str] = []
+    with pytest.raises(UserError, match=r"service.cache_gb is 1e-06, and the decoded audio of .* needs about"):
+        prepare(settings(speech, **{"service.cache_gb": 1e-6}), tmp_path / "cache", said.append)
+    assert not any(text.startswith("decoding audio") for text in said)
+    assert sorted(e.kind for e in machine_cache.entries(tmp_path / "cache")) in ([], ["miniature-base"])
+
+
+def test_a_trial_opens_no_audio_file(prepared: Prepared, make_spec: Make, tmp_path: Path) -> None:
+    """By Python's own audit: what the process opens while a run is made and trained."""
+    spec = make_spec(2)
+    (tmp_path / "spec.json").write_text(spec.to_json())
+    script = """
+import sys
+opened = []
+sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+from pathlib import Path
+from search.training.run import run_trial
+from search.trial import TrialSpec
+run_trial(TrialSpec.from_json(Path(sys.argv[1]).read_text()), lambda _: None)
+assert any(name.endswith("waveforms.f32") for name in opened)
+print([name for name in opened if name.endswith((".wav", ".flac", ".mp3", ".ogg"))])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "spec.json"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
