@@ -1,4 +1,4 @@
-"""What a training step spends on data, with coqui's dataset and with the cache: `python -m benchmarks.data [DATA LANG]`.
+"""What a step spends on data, with coqui's dataset and with the cache: `python -m benchmarks.data [DATA LANG]`.
 
 CPU seconds of one process for the same draws of the same clips: decoding, resampling, tokens, conditioning mels, and
 the DVAE's codes. DATA is a folder with train.csv and eval.csv; without it the miniature's. Prints Markdown; the last

@@ -137,7 +137,7 @@ class Hub:
 def _start(response: httpx2.Response) -> int:
     """The position of the first byte of the body."""
     match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-    return int(match[1]) if response.status_code == 206 and match else 0
+    return int(match[1]) if match else 0
 
 
 def reason(error: httpx2.TransportError) -> str:

@@ -100,7 +100,8 @@ def make_room(cache: Path, limit_bytes: float, needed_bytes: float, what: str) -
             f"service.cache_gb is {limit_bytes / 1e9:g}, and {what} needs about {needed_bytes / 1e9:.2g} GB: raise it"
         )
     for entry in reversed(entries(cache)):
-        if sum(e.bytes for e in entries(cache)) + needed_bytes <= limit_bytes:  # what folders share is freed by the last
+        total = sum(e.bytes for e in entries(cache))  # counted anew: what folders share is freed with the last of them
+        if total + needed_bytes <= limit_bytes:
             break
         if not entry.kind.startswith("miniature"):
             remove(entry)

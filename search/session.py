@@ -27,7 +27,6 @@ from search.trial import Prepared, evaluation_steps
 from search.view import Extent, View, duration
 from search.work import SearchWork
 
-
 WARNINGS = 5  # of the check, shown by a search
 
 

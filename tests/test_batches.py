@@ -42,9 +42,7 @@ def test_a_batch_of_one_can_be_masked_whole(make_spec: Callable[..., TrialSpec])
     """Why training.batch_size starts at 2: stock's mask, in the wrong unit, can leave no target. The loss is NaN."""
     run = build(make_spec(2))
     model = run.trainer.model
-    dataset = PreparedDataset(
-        model.config, run.corpus.train, run.corpus, model.xtts.tokenizer, is_eval=False
-    )
+    dataset = PreparedDataset(model.config, run.corpus.train, run.corpus, model.xtts.tokenizer, is_eval=False)
     random.seed(1)
     batch = model.format_batch_on_device(next(training_batches(dataset, 1)))
     batch["cond_idxs"] = torch.tensor([[0, 22_050]])

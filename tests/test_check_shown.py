@@ -57,6 +57,7 @@ def test_a_terminal_gets_lines_of_80_columns_and_no_signs_of_the_data_that_act(m
     text = printed(made, terminal=True)
     assert max(map(len, text.splitlines())) <= 80
     assert not [sign for sign in text if not sign.isprintable() and sign != "\n"]
+    assert "\\x07[red]<b>who</b>" in text
     assert "[bold red]" in "".join(line.strip() for line in text.splitlines())
     for title in (
         "Data",

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-
 from TTS.tts.models.xtts import load_audio
 
 from search.errors import UserError
@@ -44,9 +43,8 @@ def row(path: Path, text: str = "hello") -> dict[str, str]:
 
 def fault(row: dict[str, str], data: Data, tokenizer: Tokenizer) -> str | None:
     """Why a clip is left out."""
-    found = encoded(row, data, tokenizer)
     recording, _ = recordings.decode(row["audio_file"], RATE)
-    return found if isinstance(found, str) else recordings.usable(recording, data.max_audio_seconds)
+    return encoded(row, data, tokenizer)[1] or recordings.usable(recording, data.max_audio_seconds)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +79,7 @@ def test_any_rate_and_stereo_become_one_channel(tmp_path: Path, tokenizer: Token
     assert wav.shape == (1, RATE)
     assert torch.equal(wav, load_audio(str(tmp_path / "a.flac"), RATE))
     assert (recording.sample_rate, recording.channels, recording.seconds) == (16_000, 2, 1.0)
-    assert encoded(row(tmp_path / "a.flac"), Data(), tokenizer) == tokenizer.encode("hello", "en")
+    assert encoded(row(tmp_path / "a.flac"), Data(), tokenizer) == (tokenizer.encode("hello", "en"), None)
 
 
 def test_the_split_is_seeded_and_by_speaker(tmp_path: Path) -> None:

@@ -145,6 +145,24 @@ def test_a_vocabulary_that_was_extended_elsewhere(sources: Path, tmp_path: Path)
     assert note.vocabulary == hashlib.sha256((tmp_path / "given.json").read_bytes()).hexdigest()
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda ids: ids.pop("!") and ids.update({"ሰ": 3}), r"lacks 1 of the 98 tokens of base.path \(!\)"),
+        (lambda ids: ids.update({"ሰ": 3}), "gives id 3 to both"),
+        (lambda _: None, "has the tokens of base.path and no others; nothing would be added"),
+    ],
+)
+def test_given_vocabularies_are_checked_against_the_base(
+    sources: Path, tmp_path: Path, change: Callable[[dict[str, int]], object], message: str
+) -> None:
+    content = json.loads(extended_vocabulary(sources / "base" / "vocab.json", []))
+    change(content["model"]["vocab"])
+    (tmp_path / "given.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(UserError, match=message):
+        make(settings_of(sources), tmp_path / "base", vocabulary=str(tmp_path / "given.json"))
+
+
 def test_parts_are_the_tokens_that_a_new_one_is_made_of(sources: Path, tmp_path: Path) -> None:
     make(settings_of(sources), tmp_path / "base", init="parts")
     ids = Tokenizer(tmp_path / "base" / "vocab.json").tokenizer.get_vocab()

@@ -157,9 +157,7 @@ def test_a_prepared_study_needs_no_audio_file(speech: Path, tmp_path: Path, make
     assert not any(text.startswith("decoding audio") for text in said)
 
 
-def test_the_number_of_cores_changes_nothing(
-    speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_number_of_cores_changes_nothing(speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     for count in (1, 3):
         cores(monkeypatch, count)
@@ -222,7 +220,8 @@ def test_a_file_of_two_rows_is_encoded_once(speech: Path, tmp_path: Path) -> Non
     first, last = clips.train[0], clips.train[-1]
     assert (first.audio_file, first.first_code) == (last.audio_file, last.first_code)
     assert not torch.equal(clips.tokens(first), clips.tokens(last))
-    assert len(clips.audio_codes) == sum(c.codes for c in {c.audio_file: c for c in (*clips.train, *clips.eval)}.values())
+    by_file = {clip.audio_file: clip.codes for clip in (*clips.train, *clips.eval)}
+    assert len(clips.audio_codes) == sum(by_file.values())
 
 
 def test_a_corpus_beyond_the_limit_is_refused_before_it_is_decoded(speech: Path, tmp_path: Path) -> None:
@@ -234,7 +233,7 @@ def test_a_corpus_beyond_the_limit_is_refused_before_it_is_decoded(speech: Path,
     assert sorted(e.kind for e in machine_cache.entries(tmp_path / "cache")) in ([], ["miniature-base"])
 
 
-def test_a_trial_opens_no_audio_file(prepared: Prepared, make_spec: Make, tmp_path: Path) -> None:
+def test_a_trial_opens_no_audio_file(make_spec: Make, tmp_path: Path) -> None:
     """By Python's own audit: what the process opens while a run is made and trained."""
     spec = make_spec(2)
     (tmp_path / "spec.json").write_text(spec.to_json())

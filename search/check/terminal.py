@@ -1,6 +1,6 @@
 """A report in a terminal, at 80 columns and more; in a pipe each thing is one line."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -21,7 +21,7 @@ def show(report: Report, console: Console) -> None:
     _pairs(console, "Data", words.parts(report))
     _pairs(console, "", [("files", words.sound(report))] if report.sound.kinds else [])
     _speakers(console, report)
-    _table(console, "Lengths", words.LENGTHS, words.lengths(report))
+    _table(console, "Lengths", words.LENGTHS, words.lengths(report), words.LENGTHS[1:])
     _letters(console, report)
     _pairs(console, "Training", words.training(report))
     _pairs(console, "Memory of a training process", words.memory(report))
@@ -61,62 +61,49 @@ def _grid(console: Console, rows: Sequence[tuple[str, Text]], style: str = "") -
     console.print(table)
 
 
-def _table(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> None:
-    """Numbers to the right, the first `texts` columns to the left."""
-    if not rows:
-        return
-    _title(console, title)
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("")
-    for i, name in enumerate(header):
-        table.add_column(name, justify="left" if i < texts else "right", overflow="fold")
-    for row in rows:
-        table.add_row("", *(Text(printable(cell)) for cell in row))
-    console.print(table)
-
-
-def _speakers(console: Console, report: Report) -> None:
-    rows = [
-        (
-            s.name or "(none)",
-            f"{s.train_clips:,}",
-            duration(s.train_seconds),
-            f"{s.eval_clips:,}",
-            duration(s.eval_seconds),
-        )
-        for s in sorted(report.speakers, key=lambda s: -s.train_seconds)
-    ]
-    _table(console, "Speakers", ("", "train", "", "eval", ""), rows[:SHOWN_SPEAKERS])
-    if len(rows) > SHOWN_SPEAKERS:
-        console.print(Text(f"  and {len(rows) - SHOWN_SPEAKERS} more"))
-
-
-def _letters(console: Console, report: Report) -> None:
-    rows = [
-        (
-            letter.character,
-            letter.code_points,
-            letter.name,
-            f"{letter.count:,}",
-            f"{letter.clips:,}",
-            _short(letter.example),
-        )
-        for letter in report.letters[:SHOWN_LETTERS]
-    ]
-    header = ("", "", "name", "count", "clips", "an example")
-    title = f"Letters without a token ({len(report.letters)})"
+def _table(
+    console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], numbers: Collection[str]
+) -> None:
+    """The columns that `numbers` names are set to the right."""
     if not rows:
         return
     _title(console, title)
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column("")
     for name in header:
-        table.add_column(name, justify="right" if name in ("count", "clips") else "left", overflow="fold")
+        table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
     for row in rows:
         table.add_row("", *(Text(printable(cell)) for cell in row))
     console.print(table)
-    if len(report.letters) > SHOWN_LETTERS:
-        console.print(Text(f"  and {len(report.letters) - SHOWN_LETTERS} more"))
+
+
+def _speakers(console: Console, report: Report) -> None:
+    speakers = sorted(report.speakers, key=lambda speaker: -speaker.train_seconds)
+    rows = [
+        (
+            s.name or "(none)", f"{s.train_clips:,}", duration(s.train_seconds), f"{s.eval_clips:,}",
+            duration(s.eval_seconds),
+        )
+        for s in speakers[:SHOWN_SPEAKERS]
+    ]  # fmt: skip
+    header = ("", "train", "time", "eval", "time")
+    _table(console, "Speakers", header, rows, header[1:])
+    _more(console, len(speakers) - SHOWN_SPEAKERS)
+
+
+def _letters(console: Console, report: Report) -> None:
+    rows = [
+        (each.character, each.code_points, each.name, f"{each.count:,}", f"{each.clips:,}", _short(each.example))
+        for each in report.letters[:SHOWN_LETTERS]
+    ]
+    header = ("", "", "name", "count", "clips", "an example")
+    _table(console, f"Letters without a token ({len(report.letters)})", header, rows, ("count", "clips"))
+    _more(console, len(report.letters) - SHOWN_LETTERS)
+
+
+def _more(console: Console, count: int) -> None:
+    if count > 0:
+        console.print(f"  and {count} more")
 
 
 def _finding(console: Console, finding: Finding, root: str) -> None:

@@ -59,6 +59,6 @@ def training_batches(dataset: PreparedDataset, batch_size: int) -> Iterator[dict
 
 def evaluation_batches(dataset: PreparedDataset, batch_size: int) -> Iterator[dict[str, Any]]:
     """All clips once, in order; the last batch may be smaller."""
-    items = [dataset[i] for i in range(len(dataset))]
-    for start in range(0, len(items), batch_size):
-        yield dataset.collate_fn(items[start : start + batch_size])
+    count = len(dataset)
+    for start in range(0, count, batch_size):
+        yield dataset.collate_fn([dataset[i] for i in range(start, min(start + batch_size, count))])

@@ -97,13 +97,14 @@ def prepare(
     kept: dict[str, list[tuple[Mapping[str, Any], list[int]]]] = {part: [] for part in PARTS}
     dropped: list[list[str]] = []
     for part, rows in zip(PARTS, parts, strict=True):
-        for row, found in zip(rows, on_all_cores(lambda row: encoded(row, data, tokenizer), rows), strict=True):
+        made = on_all_cores(lambda row: encoded(row, data, tokenizer), rows)
+        for row, (tokens, reason) in zip(rows, made, strict=True):
             file = row["audio_file"]
-            reason = found if isinstance(found, str) else recordings.usable(decoded.found[file], data.max_audio_seconds)
+            reason = reason or recordings.usable(decoded.found[file], data.max_audio_seconds)
             if reason is not None:
                 dropped.append([file, reason])
-            elif not isinstance(found, str):
-                kept[part].append((row, found))
+            else:
+                kept[part].append((row, tokens))
     for part, clips in kept.items():
         if not clips:
             count = len(parts[PARTS.index(part)])

@@ -148,8 +148,8 @@ def fingerprint_base(directory: Path) -> str:
 def code_digest() -> str:
     """Of the sources that write the prepared files."""
     names = (
-        "base", "batches", "corpus", "evaluation", "extension", "prepare", "recordings", "survey", "tables", "tokenizer",
-        "vocabulary",
+        "base", "batches", "corpus", "evaluation", "extension", "prepare", "recordings", "survey", "tables",
+        "tokenizer", "vocabulary",
     )  # fmt: skip
     sources = [(Path(__file__).parent / f"{name}.py").read_bytes() for name in names]
     return hashlib.sha256(b"".join(sources)).hexdigest()[:16]

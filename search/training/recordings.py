@@ -132,7 +132,8 @@ def write(known: Mapping[str, str], rate: int, longest_seconds: float, target: P
         return recording, wav[0].numpy() if usable(recording, longest_seconds) is None else None
 
     with open(target / "waveforms.f32", "wb") as file:
-        for done, (key, (recording, wav)) in enumerate(zip(by_digest, on_all_cores(make, [*by_digest.values()])), 1):
+        made = on_all_cores(make, list(by_digest.values()))
+        for done, (key, (recording, wav)) in enumerate(zip(by_digest, made, strict=True), 1):
             entry = asdict(recording)
             if wav is not None:
                 file.write(np.ascontiguousarray(wav, np.float32).data)
@@ -165,5 +166,3 @@ def store_key(known: Mapping[str, str], rate: int, longest_seconds: float) -> st
 
 def _own_source() -> bytes:
     return Path(__file__).read_bytes()
-
-

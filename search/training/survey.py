@@ -35,26 +35,26 @@ _BYTES_A_SAMPLE = 4
 Progress = Callable[[str], None]
 
 
-def encoded(row: Mapping[str, Any], data: Data, tokenizer: VoiceBpeTokenizer) -> list[int] | str:
-    """The tokens of a row's text, or why training cannot use it: the stock dataset's rules."""
+def encoded(row: Mapping[str, Any], data: Data, tokenizer: VoiceBpeTokenizer) -> tuple[list[int], str | None]:
+    """The tokens of a row's text, and why training cannot use it: the stock dataset's rules."""
     if row["text"] is None:
-        return "no text in the table"  # stock trains on the word "None"
+        return [], "no text in the table"  # stock trains on the word "None"
     text = str(row["text"])
     if not text.strip():
-        return "empty text"
+        return [], "empty text"
     try:
         tokens: list[int] = tokenizer.encode(text, row["language"])
     except UserError:
         raise
     except Exception as error:  # a language without rules, or rules that fail on a text; stock drops either
-        return f"the text cannot be tokenised: {_reason(error)}"
+        return [], f"the text cannot be tokenised: {_reason(error)}"
     if UNKNOWN_ID in tokens:
-        return "a letter that the vocabulary lacks"
+        return tokens, "a letter that the vocabulary lacks"
     if STOP_ID in tokens:
-        return "the text holds [STOP]"
+        return tokens, "the text holds [STOP]"
     if len(tokens) > data.max_text_tokens:
-        return f"{len(tokens)} text tokens, more than data.max_text_tokens {data.max_text_tokens}"
-    return tokens
+        return tokens, f"{len(tokens)} text tokens, more than data.max_text_tokens {data.max_text_tokens}"
+    return tokens, None
 
 
 def decoded(settings: Settings, rows: Rows, rate: int, cache: Path, progress: Progress) -> Recordings:
@@ -108,21 +108,19 @@ def survey_of(settings: Settings, rows: Rows, found: Recordings, directory: Path
     def describe(item: tuple[str, Mapping[str, Any]]) -> Row:
         part, row = item
         audio = recordings.usable(found.found[row["audio_file"]], data.max_audio_seconds)
-        ours, theirs = encoded(row, data, trained), encoded(row, data, stock)
+        tokens, ours = encoded(row, data, trained)
+        _, theirs = encoded(row if row["text"] is not None else {**row, "text": "None"}, data, stock)
         unknown = sorted(letters & set(preprocessed(own, str(row["text"]), row["language"]) or ""))
-        stock_audio = None if audio == recordings.NOT_FINITE else audio
-        if row["text"] is None:
-            theirs = encoded({**row, "text": "None"}, data, stock)
         return Row(
             part,
             row["audio_file"],
             str(row["text"] or ""),
             str(row["speaker_name"]),
             row["language"],
-            0 if isinstance(ours, str) else len(ours),
+            len(tokens),
             unknown,
-            ours if isinstance(ours, str) else audio,
-            theirs if isinstance(theirs, str) else stock_audio,
+            ours or audio,
+            theirs or (None if audio == recordings.NOT_FINITE else audio),
         )
 
     return Survey(
@@ -184,7 +182,8 @@ def base_facts(settings: Settings, directory: Path) -> BaseFacts:
 
 
 def _languages(directory: Path) -> list[str]:
-    return [str(name) for name in json.loads((directory / "config.json").read_text(encoding="utf-8")).get("languages", [])]
+    content = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    return [str(name) for name in content.get("languages", [])]
 
 
 class Count:

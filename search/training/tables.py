@@ -21,6 +21,8 @@ from search.sections import Data
 # Formatters that leave out rows whose audio is not there, and the column that names it.
 _AUDIO_COLUMNS = {"coqui": "audio_file", "cml_tts": "wav_filename"}
 
+_BY_THE_TABLES_FOLDER = ("mls",)  # formatters that look for the audio where the table lies, so not beside a copy of it
+
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
@@ -80,7 +82,7 @@ def dataset_config(data: Data, root: Path, train: str, held_out: str = "") -> Ba
 
 
 def _format(data: Data, root: Path, table: str, key: str, found: Rows) -> list[dict[str, Any]]:
-    with _plain_table(root / table) as path:
+    with _plain_table(root / table, data.formatter) as path:
         if data.formatter in _AUDIO_COLUMNS:
             _look_at_table(root, path, table, _AUDIO_COLUMNS[data.formatter], found)
         dataset = dataset_config(data, root, str(path) if path != root / table else table)
@@ -92,11 +94,15 @@ def _format(data: Data, root: Path, table: str, key: str, found: Rows) -> list[d
                 " check the table, that its audio files exist, and data.formatter",
                 [f"{file}: not there" for file, _ in found.absent[:20]],
             ) from error
+    if any("text" not in row for row in rows):
+        raise UserError(
+            f"data.formatter is {data.formatter!r}, whose data has no texts; name one of speech with its transcripts"
+        )
     return rows
 
 
 @contextmanager
-def _plain_table(path: Path) -> Iterator[Path]:
+def _plain_table(path: Path, formatter: str) -> Iterator[Path]:
     """`path`, or a copy of it in UTF-8 without the mark at its start that spreadsheets write."""
     try:
         with open(path, "rb") as file:
@@ -107,6 +113,11 @@ def _plain_table(path: Path) -> Iterator[Path]:
     if encoding is None:
         yield path
         return
+    if formatter in _BY_THE_TABLES_FOLDER:
+        raise UserError(
+            f"{path} begins with the mark of {encoding}, which the {formatter!r} formatter cannot read: save it as"
+            " UTF-8 without a byte order mark"
+        )
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
         try:
