@@ -1,30 +1,15 @@
 #!/usr/bin/env python3
 """xtts-study: the hyperparameters of XTTS-v2 fine-tuning, searched. The command line: it parses, wires and prints."""
 
-import os
 import sys
-import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-NAMED = {"study": "study.name", "storage": "study.storage"}  # flags of every command, and the settings they override
-
-
-def common(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that every command takes: which study, where, and any setting."""
-    for option in (
-        click.option("--set", "set_", metavar="SECTION.KEY=VALUE", multiple=True, help="Any setting, as in the file."),
-        click.option(
-            "--settings", type=click.Path(path_type=Path), help="Default: ./study.toml, or else the miniature."
-        ),
-        click.option("--storage", help="SQLAlchemy URL; default: SQLite in the study's folder."),
-        click.option("--study", help="Name of the study."),
-    ):
-        command = option(command)
-    return command
+from search.command_line import common, load_settings, make_console, parsed, shown
+from search.commands import COMMANDS
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -183,104 +168,6 @@ def replay(number: int, **given: Any) -> None:
     print(f"{same} of {len(recorded)} recorded evaluations are the same bit for bit.")
 
 
-@search.command(short_help="Judge data, base and machine before a search.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document, for scripts.")
-@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Also write a page with pictures.")
-@click.option("--csv", "table", type=click.Path(path_type=Path), metavar="FILE", help="The clips that are named.")
-@click.option("--fast", is_flag=True, help="Measure nothing on a GPU.")
-@common
-@click.pass_context
-def check(
-    context: click.Context, as_json: bool, html: Path | None, table: Path | None, fast: bool, **given: Any
-) -> None:
-    """Say what is wrong with data, base and machine before any GPU time is spent.
-
-    Exit code 2 for what would stop a search, 0 for warnings. Without --csv the list of clips is written beside the
-    study's folder.
-    """
-    settings = load_settings(given)
-    from search.check import document, session
-
-    report = session.check(settings, sys.stderr, measure=not fast)
-    if html:
-        from search.check.page import to_html
-
-        document.write(html, to_html(report), "--html")
-    if table is None and not as_json and any(finding.files for finding in report.findings):
-        table = settings.study.directory / f"{settings.study.name}.check.csv"
-    if table:
-        document.write(table, document.to_csv(report), "--csv")
-    if as_json:
-        print(document.to_json(report))
-    else:
-        from search.check.terminal import show
-
-        console = make_console()
-        show(report, console)
-        for what, path in (("clips", table), ("page", html)):
-            if path:
-                console.print(f"{what}: {shown(path)}")
-    context.exit(2 if report.of("error") else 0)
-
-
-@search.command("extend-vocab", short_help="Make a base with tokens for a new language.")
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder of the new base.")
-@click.option("--tokens", type=click.IntRange(0, 100_000), help="By merges, beside letters and tag (default 1000).")
-@click.option("--vocabulary", type=click.Path(path_type=Path), metavar="FILE", help="A vocab.json extended elsewhere.")
-@click.option(
-    "--init", type=click.Choice(["matched", "stock", "mean", "parts"]), default="matched", help="Of the new rows."
-)
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Of the new rows; default: study.seed.")
-@click.option("--any-letters", is_flag=True, help="Merge letters that the base has: for a language in Latin script.")
-@common
-def extend_vocab(
-    output: Path,
-    tokens: int | None,
-    vocabulary: Path | None,
-    init: Any,
-    seed: int | None,
-    any_letters: bool,
-    **given: Any,
-) -> None:
-    """Write a new base that has tokens for the letters and frequent syllables of the training texts.
-
-    Every old token keeps its id and its rows; texts without a new letter are cut into the same tokens as before.
-    """
-    if vocabulary is not None and (tokens is not None or any_letters):
-        raise click.UsageError("--vocabulary brings its own merges; --tokens and --any-letters are for learning them")
-    settings = load_settings(given)
-    from search import extend
-
-    asked = None if vocabulary else extend.TOKENS if tokens is None else tokens
-    made = extend.extend(
-        settings,
-        output,
-        asked or 0,
-        vocabulary,
-        init,
-        seed,
-        any_letters,
-        lambda text: print(text, file=sys.stderr, flush=True),
-    )
-    print(*made.lines(asked), f"Written: {shown(output)}; name it by base.path", sep="\n")
-
-
-@search.command(short_help="Show or clear what searches keep on this machine.")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--clear", is_flag=True, help="Remove the folders named, or all; never one in use.")
-@click.option("--older-than", type=float, metavar="DAYS", help="With --clear: only what was not used for so long.")
-def cache(names: tuple[str, ...], clear: bool, older_than: float | None) -> None:
-    """List the decoded audio, codes and tokens that searches share on this machine, and remove them.
-
-    A search makes again what it misses.
-    """
-    if not clear and (names or older_than is not None):
-        raise click.UsageError("names and --older-than go with --clear")
-    from search import cache_view
-
-    cache_view.show(names, clear, older_than, make_console())
-
-
 @search.command(short_help="Measure any run's checkpoints, and correct its logs.")
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @click.option("--accumulation", type=click.IntRange(min=1), help="Of the logged run, where its log does not tell.")
@@ -306,43 +193,6 @@ def checkpoints(folder: Path, accumulation: int | None, logs_only: bool, as_json
         print(checkpoints_view.to_json(report))
     else:
         checkpoints_view.show(report, make_console())
-
-
-@search.command("fetch-base", short_help="Download XTTS-v2, the base to fine-tune.")
-@click.option("--output", type=click.Path(path_type=Path), default="xtts-v2", show_default=True, help="Folder to make.")
-@click.option("--revision", help="A branch, tag or commit of coqui/XTTS-v2; default: one whose digests are pinned.")
-@click.option("--accept-licence", is_flag=True, help="Accept the Coqui Public Model License (non-commercial use).")
-@click.pass_context
-def fetch_base(context: click.Context, output: Path, revision: str | None, accept_licence: bool) -> None:
-    """Download coqui/XTTS-v2 (2.1 GB) from Hugging Face, every file checked. The same command resumes.
-
-    Asks for its licence to be accepted; in a script, accept it with --accept-licence or COQUI_TOS_AGREED=1.
-    """
-    # Read at import: without it the client tells the hub of torch's version, and asks it what started this command.
-    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-    import tomli_w
-
-    from search.base_files import XTTS_V2
-    from search.fetch import fetch
-    from search.fetch_view import amount, make_fetch_view
-    from search.licence import accepted
-
-    def ask() -> str:
-        typed: str = click.prompt("Type yes to accept it", default="", show_default=False)
-        return typed
-
-    view = make_fetch_view()
-    at_terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    try:
-        done = fetch(
-            output, revision, lambda: accepted(XTTS_V2, accept_licence, ask if at_terminal else None, view.note), view
-        )
-    except KeyboardInterrupt:
-        print("Stopped; the same command continues.")
-        context.exit(130)
-    state = "Downloaded" if done.downloaded else "Complete already, and checked; nothing was downloaded"
-    print(f"{state}: {shown(output.absolute())} ({amount(done.size)}, commit {done.source.revision})")
-    print("Next, in study.toml:", tomli_w.dumps({"base": {"path": shown(output.absolute())}}), sep="\n", end="")
 
 
 @search.command(short_help="Train in full with an exported config.")
@@ -384,44 +234,6 @@ def train(
     context.exit(1 if result.reason == "diverged" else 0)
 
 
-def load_settings(given: dict[str, Any], flags: dict[str, Any] | None = None) -> Any:
-    """Settings from the file under `--set` under the named flags."""
-    from search.settings import load
-
-    overrides = parsed(given["set_"])
-    named = {**(flags or {}), **{NAMED[name]: given[name] for name in NAMED}}
-    return load(given["settings"], {**overrides, **{k: v for k, v in named.items() if v is not None}})
-
-
-def parsed(entries: Sequence[str]) -> dict[str, Any]:
-    """The settings that `--set` overrides, by section.key."""
-    from search.errors import UserError
-
-    overrides: dict[str, Any] = {}
-    for entry in entries:
-        key, equals, value = entry.partition("=")
-        if not equals:
-            raise UserError(f"--set {entry!r} is not of the form section.key=value")
-        try:
-            overrides[key.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            overrides[key.strip()] = value  # a bare word is a string
-    return overrides
-
-
-def make_console() -> Any:
-    """Wide enough in a pipe that no line is cut."""
-    from rich.console import Console
-
-    return Console(
-        highlight=False, markup=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 160
-    )
-
-
-def shown(path: Path) -> str:
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-
-
 def main() -> None:
     """One clear line and exit code 2 for bad input."""
     try:
@@ -446,6 +258,9 @@ def refuse(message: str, details: Sequence[str] = ()) -> int:
     print(f"study.py: {' '.join(message.split())}", *(f"  {line}" for line in details), sep="\n", file=sys.stderr)
     return 2
 
+
+for _command in COMMANDS:
+    search.add_command(_command)
 
 if __name__ == "__main__":
     main()

@@ -4,12 +4,17 @@ python train_with_coqui.py coqui_config.json --grad-accum-steps 8
 """
 
 import argparse
+import re
 import unicodedata
 
 from trainer import Trainer, TrainerArgs
 from TTS.tts.datasets import load_tts_samples
 from TTS.tts.layers.xtts.tokenizer import VoiceBpeTokenizer
 from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainer, GPTTrainerConfig
+
+INVISIBLE = re.compile(
+    r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]"
+)
 
 
 class Tokenizer(VoiceBpeTokenizer):
@@ -19,7 +24,8 @@ class Tokenizer(VoiceBpeTokenizer):
         try:
             return super().preprocess_text(txt, lang)
         except NotImplementedError:  # as the search normalised such texts
-            return " ".join(unicodedata.normalize("NFC", txt).lower().split())
+            lower = unicodedata.normalize("NFC", INVISIBLE.sub("", txt)).lower()
+            return " ".join(unicodedata.normalize("NFC", lower).split())
 
 
 parser = argparse.ArgumentParser()

@@ -160,7 +160,9 @@ def test_every_clip_is_used_and_a_checkpoint_is_left(trained: Trained, exported:
     assert [path.name for path in exported.parent.parent.glob("output/*/best_model.pth")] == ["best_model.pth"]
 
 
-@pytest.mark.parametrize(("text", "language"), [("ሰላም\u1361 \n Abc  e\u0301", "am"), ("Dr. Who has 2 cats", "en")])
+@pytest.mark.parametrize(
+    ("text", "language"), [("ሰላም\u1361 \n A\u200bbc  e\u0301", "am"), ("Dr. Who has 2 cats", "en")]
+)
 def test_texts_are_normalised_as_in_the_search(trained: Trained, text: str, language: str) -> None:
     ours = Tokenizer(trained.names["config"].model_args.tokenizer_file)
     assert trained.names["model"].xtts.tokenizer.encode(text, language) == ours.encode(text, language)
@@ -168,9 +170,9 @@ def test_texts_are_normalised_as_in_the_search(trained: Trained, text: str, lang
 
 def test_the_script_is_short_and_needs_nothing_of_ours() -> None:
     source = SCRIPT.read_text(encoding="utf-8")
-    assert len(source.splitlines()) <= 40
+    assert len(source.splitlines()) <= 45
     imported = {
         alias.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import) for alias in node.names
     }
     imported |= {node.module or "" for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)}
-    assert {name.split(".")[0] for name in imported} == {"argparse", "unicodedata", "trainer", "TTS"}
+    assert {name.split(".")[0] for name in imported} == {"argparse", "re", "unicodedata", "trainer", "TTS"}

@@ -23,6 +23,7 @@ from search.errors import UserError
 from search.sections import Data
 from search.survey import PARTS
 from search.training import recordings
+from search.training.numerics import without_tf32
 from search.training.parallel import on_all_cores
 from search.training.recordings import Recordings
 from search.training.survey import encoded
@@ -172,7 +173,8 @@ def clip_codes(model: GPTTrainer, wav: torch.Tensor) -> torch.Tensor:
         "conditioning": torch.zeros(1, 1, 1, model.args.min_conditioning_length), "wav": wav[None],
     }  # fmt: skip
     batch = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
-    codes: torch.Tensor = GPTTrainer.format_batch_on_device(model, batch)["audio_codes"][0]
+    with without_tf32():  # or the codes would depend on the kind of GPU
+        codes: torch.Tensor = GPTTrainer.format_batch_on_device(model, batch)["audio_codes"][0]
     return codes.cpu()
 
 

@@ -1,8 +1,6 @@
 """The evaluation: token-weighted cross-entropy over frozen clips, the same whatever the batch size."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainer
 
 from search.training.batches import PreparedDataset, evaluation_batches
 from search.training.corpus import Corpus
+from search.training.numerics import without_tf32
 from search.training.tensor_file import write_tensors
 from search.trial import Evaluation
 
@@ -122,18 +121,6 @@ class Evaluator:
             mel_tokens += mel_count
             text_tokens += text_count
         return Losses(mel_sum / mel_tokens, text_sum / text_tokens)
-
-
-@contextmanager
-def without_tf32() -> Iterator[None]:
-    """Plain fp32, whatever the training is allowed: in products, and in convolutions, where torch's default is TF32."""
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    allowed = (matmul.allow_tf32, cudnn.allow_tf32)
-    matmul.allow_tf32 = cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = allowed
 
 
 def target_tokens(model: GPTTrainer, batch: dict[str, Any]) -> tuple[int, int]:

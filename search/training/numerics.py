@@ -1,4 +1,7 @@
-"""Whether this machine can do what the settings of precision and speed ask for."""
+"""Precision: whether this machine can do what the settings ask for, and what is computed in plain fp32 all the same."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -34,3 +37,15 @@ def _try_fused_adamw(device: str) -> None:
             f"training.fused_adamw is true, which torch {torch.__version__} does not have for this machine's {device}"
             f" ({str(error).splitlines()[0]}); leave it out"
         ) from error
+
+
+@contextmanager
+def without_tf32() -> Iterator[None]:
+    """Plain fp32, whatever the training is allowed: in products, and in convolutions, where torch's default is TF32."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    allowed = (matmul.allow_tf32, cudnn.allow_tf32)
+    matmul.allow_tf32 = cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = allowed

@@ -31,8 +31,8 @@ class Tokenizer(VoiceBpeTokenizer):
 
 
 def normalise(text: str) -> str:
-    """`text` in NFC and lower case, without invisible signs, any white space and the word space "፡" as one space."""
-    visible = INVISIBLE.sub("", text).replace("፡፡", "።").replace("፡", " ")
+    """`text` in NFC and lower case, without invisible signs, any white space as one space."""
+    visible = INVISIBLE.sub("", text)
     lower = unicodedata.normalize("NFC", visible).lower()
     return " ".join(unicodedata.normalize("NFC", lower).split())
 

@@ -56,10 +56,9 @@ class Tokenizer(VoiceBpeTokenizer):
 def normalise(text: str) -> str:
     """`text` in NFC and lower case, without invisible signs, any white space as one space. Idempotent.
 
-    Punctuation and numerals stay, also the Ethiopic ones, but for the word space "፡": it parts words as a space does
-    (and is one here), and typed twice it stands for the full stop "።", which many keyboards lack. As `speak.py`.
+    Punctuation and numerals stay, also the Ethiopic ones. As `speak.py`.
     """
-    visible = INVISIBLE.sub("", text).replace("፡፡", "።").replace("፡", " ")
+    visible = INVISIBLE.sub("", text)
     lower = unicodedata.normalize("NFC", visible).lower()
     return " ".join(unicodedata.normalize("NFC", lower).split())  # lower case of a composed letter may be in two parts
 
