@@ -27,9 +27,11 @@ test-full: .venv/.development
 experiments: .venv/.runtime
 	$(BIN)/python docs/experiments.py
 
-# What a trial costs the database, on a PostgreSQL of its own: figures of docs/operations.md.
+# What a trial costs the database, on a PostgreSQL of its own, and what data costs a training step: figures of
+# docs/operations.md and docs/data.md.
 bench: .venv/.development
 	$(BIN)/python -m benchmarks.service
+	$(BIN)/python -m benchmarks.data
 
 # The published schema of best_config.json, from its model.
 schema: .venv/.runtime

@@ -1,0 +1,103 @@
+"""Real speech of a language that XTTS does not know, on a base of XTTS-v2's size: `make test-full`.
+
+Mboshi: Godard et al., "A Very Low Resource Language Speech Corpus for Computational Language Documentation
+Experiments", arXiv 1710.03501.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from TTS.tts.layers.xtts.tokenizer import VoiceBpeTokenizer
+from TTS.tts.layers.xtts.trainer.dataset import XTTSDataset
+
+from search.settings import load
+from search.training import base
+from search.training.places import locate
+from search.training.tables import read_rows
+from tests.conftest import ROOT
+from tests.full_size import write_full_size_base
+from tests.test_full_size import SPACE, run
+
+MBOSHI = ROOT.parent / "shared" / "data" / "mboshi"
+
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.timeout(3000),
+    pytest.mark.skipif(not MBOSHI.is_dir(), reason="the recordings are not on this machine"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`base`, of full size with random weights, and settings for all of Mboshi and for a little of it."""
+    folder = tmp_path_factory.mktemp("full")
+    (folder / "base").mkdir()
+    write_full_size_base(locate(load(None, {}), cache, lambda _: None)[1], folder / "base")
+    (folder / "space.toml").write_text(SPACE)
+    (folder / "little").mkdir()
+    (folder / "little" / "clips").symlink_to(MBOSHI / "clips")
+    for name, count in (("train.csv", 24), ("eval.csv", 5)):
+        lines = (MBOSHI / name).read_text(encoding="utf-8").splitlines()
+        (folder / "little" / name).write_text("\n".join(lines[: count + 1]) + "\n", encoding="utf-8")
+    for name, data in (("all", MBOSHI), ("little", "little")):
+        (folder / f"{name}.toml").write_text(
+            f'[study]\nname = "{name}"\n[data]\npath = "{data}"\neval = "eval.csv"\nlanguage = "mdw"\nprobe_clips = 2\n'
+            '[base]\npath = "base"\n[training]\nbatch_size = 2\naccumulation = 1\nsteps = 2\n'
+            'truncation = 1.0\nevaluations = 2\nfull_evaluations = 2\n[space]\nfile = "space.toml"\n'
+        )
+    return folder
+
+
+def check(folder: Path, base_name: str) -> tuple[int, dict[str, Any]]:
+    """(exit code, document) of a check of all clips."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "study.py", "check", "--json", "--settings", "all.toml",
+         "--set", f"base.path={folder / base_name}"],
+        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_the_check_names_letters_and_what_stock_drops(folder: Path) -> None:
+    _, found = check(folder, "base")
+    settings = load(folder / "all.toml", {})
+    rows = read_rows(settings.data, MBOSHI, 1)
+    tokenizer = VoiceBpeTokenizer(folder / "base" / "vocab.json")
+    texts = " ".join(str(row["text"]) for part in rows.parts for row in part)
+    letters = set(unicodedata.normalize("NFC", texts).lower()) - {" "}
+    assert {letter["character"] for letter in found["letters"]} == {
+        letter for letter in letters if 1 in tokenizer.tokenizer.encode(letter).ids
+    }
+    assert len(found["letters"]) > 5
+    config = base.training_config(folder / "base", (3.0, 6.0), 11.6, 200)
+    dataset = XTTSDataset(config, [*rows.train], tokenizer, config.audio.sample_rate)
+    dropped = set()
+    for row in (*rows.train, *rows.eval):
+        try:
+            dataset.load_item(row)
+        except Exception:  # what `XTTSDataset.__getitem__` answers with another clip
+            dropped.add(row["audio_file"])
+    named = {clip["audio_file"] for clip in found["dropped"] if clip["stock"]}
+    assert named == dropped
+    assert len(dropped) == 340
+
+
+def test_after_extend_vocab_no_clip_is_dropped_and_a_search_runs(folder: Path) -> None:
+    run(folder, "extend-vocab", "--settings", "all.toml", "--output", "new")
+    code, found = check(folder, "new")
+    assert code == 0
+    assert [clip for clip in found["dropped"] if clip["reason"]] == []
+    assert found["letters"] == []
+    new = f"base.path={folder / 'new'}"
+    output, memory, _ = run(folder, "--trials", "2", "--settings", "little.toml", "--set", new)
+    assert "2 finished trials" in output
+    assert memory < 13e9
+    exported = json.loads((folder / "runs" / "little" / "best_config.json").read_text())
+    assert exported["evidence"]["record"]["steps"] == 2
