@@ -11,6 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from search.progress import with_bar
 from search.trial import Evaluation
 from search.view import duration
 
@@ -139,7 +140,7 @@ class LiveFullRunView:
     def _draw(self) -> Table | Text:
         pace = self._pace
         if self._status or not pace.horizon:
-            return Text(self._status, style="dim")
+            return Text(with_bar(self._status), style="dim")
         row = Table.grid(padding=(0, 2))
         best = f"best {pace.best.mel_ce:.4f} at step {pace.best.step}" if pace.best else ""
         bar = ProgressBar(total=pace.horizon, completed=pace.step, width=30)

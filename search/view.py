@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from search.progress import with_bar
 from search.trial import Evaluation, StopReason
 from space.hyperparameters import Hyperparameters
 
@@ -248,7 +249,7 @@ class LiveView:
     def _draw(self) -> Group | Text:
         board = self._board
         if not board.trials:
-            return Text(self._status, style="dim")
+            return Text(with_bar(self._status), style="dim")
         table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
         for name in ("slot", board.noun, "step", "", "eval", "gap"):
             table.add_column(name, justify="right" if name else "left", no_wrap=True)

@@ -5,6 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
+from search.progress import with_bar
 from search.trial import Evaluation, StopReason
 from search.view import Board, Extent, LiveView, PlainView, View, duration
 from space.hyperparameters import Hyperparameters
@@ -98,3 +99,20 @@ def test_the_first_count_is_a_best_where_there_was_none() -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("decoding audio: 0 of 340 clips", "╌" * 20 + " decoding audio: 0 of 340 clips"),
+        (
+            "decoding audio: 85 of 340 clips, 12 s left",
+            "━" * 5 + "╌" * 15 + " decoding audio: 85 of 340 clips, 12 s left",
+        ),
+        ("decoding audio: 340 of 340 clips", "━" * 20 + " decoding audio: 340 of 340 clips"),
+        ("loading torch and TTS", "loading torch and TTS"),
+        ("reading 0 of 0", "reading 0 of 0"),
+    ],
+)
+def test_a_count_has_a_bar_in_a_terminal(text: str, shown: str) -> None:
+    assert with_bar(text) == shown

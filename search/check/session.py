@@ -16,6 +16,7 @@ from search.coqui_runs.printable import printable
 from search.devices import reserved, visible_gpus
 from search.errors import UserError
 from search.launcher import Launcher
+from search.progress import with_bar
 from search.session import make_cache_directory
 from search.settings import Settings, safe_url
 from search.survey import Survey, read_survey
@@ -114,7 +115,7 @@ class Told:
         self._stream, self._live = stream, stream.isatty()
 
     def __call__(self, text: str) -> None:
-        line = f"\r\x1b[K{printable(text)[:78]}" if self._live else f"{printable(text)}\n"
+        line = f"\r\x1b[K{with_bar(printable(text))[:78]}" if self._live else f"{printable(text)}\n"
         print(line, end="", file=self._stream, flush=True)
 
     def clear(self) -> None:

@@ -58,8 +58,18 @@ class Made:
         lines = [f"vocabulary: {self.tokens_before} rows and {self.tokens_after - self.tokens_before} new ones:"]
         lines[0] += f" {', '.join(parts)}; every old token keeps its rows"
         if asked is not None and self.others < asked:
+            # Without changes no merge joins two tokens that the base has.
+            kind, more = (
+                ("", "")
+                if self.changes
+                else (
+                    " with a new letter",
+                    "; --any-letters merges others, too, and changes how other languages are cut",
+                )
+            )
             lines.append(
-                f"merges: {self.others} of the {asked} asked for; no further pair of tokens occurs twice in the texts"
+                f"merges: {self.others} of the {asked} asked for; no further pair of tokens{kind} occurs twice in the"
+                f" texts{more}"
             )
         if not math.isnan(self.tokens_per_word_after):
             lines.append(
