@@ -45,13 +45,16 @@ def entries(cache: Path) -> list[Entry]:
     found, seen = [], set[tuple[int, int]]()
     for folder in sorted(folders, key=_used, reverse=True):
         size = 0
-        for file in folder.rglob("*"):
-            stat = file.lstat()
-            if (stat.st_dev, stat.st_ino) not in seen:
-                seen.add((stat.st_dev, stat.st_ino))
-                size += 512 * stat.st_blocks
-        about = folder / "about.txt"
-        text = about.read_text(encoding="utf-8").strip() if about.is_file() else ""
+        try:
+            for file in folder.rglob("*"):
+                stat = file.lstat()
+                if (stat.st_dev, stat.st_ino) not in seen:
+                    seen.add((stat.st_dev, stat.st_ino))
+                    size += 512 * stat.st_blocks
+            about = folder / "about.txt"
+            text = about.read_text(encoding="utf-8").strip() if about.is_file() else ""
+        except FileNotFoundError:  # another process removes it at this moment
+            continue
         found.append(Entry(folder, kind_of(folder) or "", size, _used(folder), _is_locked(cache, folder.name), text))
     return found
 
@@ -73,20 +76,27 @@ def make_once(target: Path, build: Callable[[Path], None], wait: Callable[[], No
 
     Of several processes one builds; the others call `wait` once and wait for it.
     """
-    if not target.exists():
-        with _lock(target.parent, target.name, fcntl.LOCK_EX, wait):
-            if not target.exists():
-                _build(target, build)
-    os.utime(target)  # the oldest are removed first
+    while True:
+        if not target.exists():
+            with _lock(target.parent, target.name, fcntl.LOCK_EX, wait):
+                if not target.exists():
+                    _build(target, build)
+        try:
+            os.utime(target)  # the oldest are removed first
+        except FileNotFoundError:  # removed since: nothing holds it before its maker does
+            continue
+        return
 
 
 @contextmanager
 def in_use(*folders: Path) -> Iterator[None]:
-    """Until the block ends nothing removes these folders of a cache."""
+    """Until the block ends nothing removes these folders of a cache. Raises UserError where one is gone already."""
     if not folders:
         yield
         return
     with _lock(folders[0].parent, folders[0].name, fcntl.LOCK_SH, lambda: None), in_use(*folders[1:]):
+        if not folders[0].exists():  # between the making of it and this lock anybody may have removed it
+            raise UserError(f"{folders[0]} was removed by another process meanwhile; run the same command again")
         yield
 
 
@@ -118,30 +128,53 @@ def remove(entry: Entry) -> bool:
     """Whether the folder is gone: False where it is in use. Whole at once for those who look at the cache."""
     try:
         with _lock(entry.path.parent, entry.path.name, fcntl.LOCK_EX | fcntl.LOCK_NB, lambda: None):
+            if not entry.path.exists():
+                return True  # another process was faster
             doomed = Path(tempfile.mkdtemp(dir=entry.path.parent, prefix=f".{entry.path.name}."))
             os.rename(entry.path, doomed / "removed")
             shutil.rmtree(doomed)
     except BlockingIOError:
         return False
-    except FileNotFoundError:
-        pass  # another process was faster
     return True
 
 
 def _build(target: Path, build: Callable[[Path], None]) -> None:
-    for left in target.parent.glob(".*-*.*"):  # by a process that was killed
-        if left.is_dir() and time.time() - left.stat().st_mtime > _LEFT_OVER_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)
+    _remove_left_over(target)
     try:
         with whole_folder(target) as folder:
             build(folder)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    except Exception as error:  # torch ends a file on a full disk with an error of its own, and the disk's behind it
+        if (reason := _full_disk(error)) is None:
             raise
         raise UserError(
-            f"the cache {target.parent} is full ({error.strerror}); free some room (study.py cache shows what lies"
+            f"the cache {target.parent} is full ({reason}); free some room (study.py cache shows what lies"
             " there), or set XTTS_STUDY_CACHE to another folder"
         ) from error
+
+
+def _remove_left_over(target: Path) -> None:
+    """What killed processes had begun: of `target`, whose lock the caller holds, at once; of others after a day."""
+    for left in target.parent.glob(".*-*.*"):
+        name = left.name[1:].rpartition(".")[0]
+        if name != target.name:
+            try:
+                old = time.time() - left.stat().st_mtime > _LEFT_OVER_SECONDS
+            except FileNotFoundError:  # its maker has just finished
+                continue
+            # A maker that needs more than a day holds the lock.
+            if not old or _is_locked(target.parent, name):
+                continue
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _full_disk(error: BaseException | None) -> str | None:
+    """What the system said where a full disk or quota is behind `error`; None for anything else."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return error.strerror
+        error = error.__cause__ or error.__context__
+    return None
 
 
 @contextmanager
@@ -161,7 +194,10 @@ def _lock(cache: Path, name: str, how: int, wait: Callable[[], None]) -> Iterato
 
 def _is_locked(cache: Path, name: str) -> bool:
     try:
-        with _lock(cache, name, fcntl.LOCK_EX | fcntl.LOCK_NB, lambda: None):
-            return False
+        with open(cache / "locks" / name, encoding="utf-8") as file:  # for reading: the cache may not be writable
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:  # nobody ever locked it
+        return False
     except BlockingIOError:
         return True
+    return False

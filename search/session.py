@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -36,13 +37,14 @@ def cache_directory() -> Path:
 
 
 def make_cache_directory() -> Path:
-    """`cache_directory`, made if it is not there. Raises UserError."""
+    """`cache_directory`, made if it is not there. Raises UserError, also where this user may not write."""
     cache = cache_directory()
     try:
         cache.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=cache).close()
     except OSError as error:
         raise UserError(
-            f"cache folder {cache} cannot be made ({error.strerror}); set XTTS_STUDY_CACHE to another"
+            f"cache folder {cache} cannot be made or written to ({error.strerror}); set XTTS_STUDY_CACHE to another"
         ) from error
     return cache
 
@@ -103,8 +105,11 @@ def _search_prepared(
 def hold(prepared: Prepared) -> Iterator[None]:
     """Until the block ends `study.py cache` and other searches leave alone what the runs read."""
     cache = cache_directory()
-    read = {Path(prepared.directory), Path(prepared.coqui_config["model_args"]["xtts_checkpoint"]).parent}
-    with in_use(*sorted(folder for folder in read if folder.parent == cache)):
+    files = prepared.coqui_config["model_args"]
+    # An extended base has links to the files of the base that it was made of.
+    bases = (Path(files[name]) for name in ("xtts_checkpoint", "dvae_checkpoint", "mel_norm_file"))
+    read = {Path(prepared.directory), *(path for file in bases for path in (file.parent, file.resolve().parent))}
+    with in_use(*sorted({folder.resolve() for folder in read if folder.parent.resolve() == cache.resolve()})):
         yield
 
 

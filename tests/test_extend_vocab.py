@@ -60,7 +60,7 @@ def test_tag_letters_and_merges_come_in_this_order(made: tuple[Made, Path]) -> N
     tokens = list(ids)
     letters = [token for token in tokens if len(token) == 1]
     assert tokens[: 1 + len(letters)] == ["[am]", *sorted(letters)]
-    assert set("ሰላምለዓልጅቤት።፣፲፪ፐ") == set(letters)
+    assert set("ሰላምለዓልጅቤት።፡፣፲፪ፐ") == set(letters)
     merged = tokens[1 + len(letters) :]
     assert len(merged) == made[0].others == 9
     assert {"ሰላም", "ልጅ", "ቤት", "፲፪"} < set(merged)

@@ -1,6 +1,8 @@
 """The cache of a machine: made once, by whoever comes first, kept whole, and removed only when nobody uses it."""
 
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from search import machine_cache
 from search.errors import UserError
 from search.machine_cache import entries, in_use, make_once, make_room, remove
 from tests.conftest import ROOT
@@ -94,12 +97,21 @@ def test_a_killed_maker_leaves_nothing_under_the_name(tmp_path: Path, processes:
     assert line(second) == "waiting"
     os.kill(first.pid, signal.SIGKILL)
     assert [line(second), line(second)] == ["building", "there"]  # the kernel freed the lock
-    (left,) = tmp_path.glob(".prepared-a.*")
+    assert not list(tmp_path.glob(".*"))  # what the first had begun
+
+
+def test_what_others_had_begun_goes_after_a_day(tmp_path: Path, processes: list[subprocess.Popen[str]]) -> None:
+    (tmp_path / ".prepared-dead.x").mkdir()
+    processes.append(start(MAKER, tmp_path, 60))
+    assert line(processes[0]) == "building"
+    (slow,) = tmp_path.glob(".prepared-a.*")
     folder(tmp_path, "prepared-b", 10)
-    assert left.exists()  # it might be another's, at work
-    os.utime(left, (0, 0))
+    assert (tmp_path / ".prepared-dead.x").exists()  # it might be another's, at work
+    for begun in (slow, tmp_path / ".prepared-dead.x"):
+        os.utime(begun, (0, 0))
     folder(tmp_path, "prepared-c", 10)
-    assert not left.exists()
+    assert not (tmp_path / ".prepared-dead.x").exists()
+    assert slow.exists()  # work of more than a day: its lock is held
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
@@ -112,6 +124,34 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     assert names(tmp_path) == []
     assert not list(tmp_path.glob(".*"))
     assert folder(tmp_path, "prepared-a", 10).exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, number: int) -> None:
+    """Also where a library ended its file with an error of its own, as `torch.save` does."""
+
+    def plain(target: Path) -> None:
+        (target / "half").write_text("half")
+        raise OSError(number, "full")
+
+    def torchs(target: Path) -> None:
+        try:
+            plain(target)
+        finally:
+            raise RuntimeError("unexpected pos 64 vs 0")
+
+    for build in (plain, torchs):
+        with pytest.raises(UserError, match=r"^the cache .* is full \(full\); free some room"):
+            make_once(tmp_path / "prepared-a", build, lambda: None)
+    assert not list(tmp_path.glob("*prepared-a*"))
+
+
+def test_other_errors_of_the_system_come_out(tmp_path: Path) -> None:
+    def build(target: Path) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    with pytest.raises(OSError, match="broken"):
+        make_once(tmp_path / "prepared-a", build, lambda: None)
 
 
 def test_what_folders_share_is_counted_once(tmp_path: Path) -> None:
@@ -150,6 +190,65 @@ def test_what_is_used_is_not_removed(tmp_path: Path, processes: list[subprocess.
     processes[0].wait()
     assert remove(entry)
     assert not used.exists()
+
+
+def test_all_folders_are_held_by_any_number_of_users(tmp_path: Path, processes: list[subprocess.Popen[str]]) -> None:
+    first, second = folder(tmp_path, "prepared-a", 10), folder(tmp_path, "miniature-base-a", 10)
+    with in_use(first, second):
+        assert [entry.in_use for entry in entries(tmp_path)] == [True, True]
+        assert not any(remove(entry) for entry in entries(tmp_path))
+        processes.append(start(HOLDER, second))
+        assert line(processes[0]) == "held"
+    assert sorted(entry.path.name for entry in entries(tmp_path) if entry.in_use) == ["miniature-base-a"]
+
+
+def test_a_folder_that_is_gone_cannot_be_held(tmp_path: Path) -> None:
+    """Between the making and the lock another process may have cleared the cache."""
+    first, second = folder(tmp_path, "prepared-a", 10), folder(tmp_path, "recordings-a", 10)
+    shutil.rmtree(second)
+    with (
+        pytest.raises(UserError, match="recordings-a was removed by another process meanwhile; run"),
+        in_use(first, second),
+    ):
+        pytest.fail("it is not there")
+    assert not any(entry.in_use for entry in entries(tmp_path))
+
+
+def test_a_folder_removed_as_it_is_found_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = folder(tmp_path, "prepared-a", 10)
+    utime, built = os.utime, []
+
+    def remove_first(path: Path) -> None:
+        monkeypatch.setattr(machine_cache.os, "utime", utime)
+        shutil.rmtree(path)
+        utime(path)
+
+    monkeypatch.setattr(machine_cache.os, "utime", remove_first)
+    make_once(target, built.append, lambda: None)
+    assert target.exists() and len(built) == 1
+
+
+def test_removing_what_is_gone_leaves_nothing(tmp_path: Path) -> None:
+    folder(tmp_path, "prepared-a", 10)
+    (entry,) = entries(tmp_path)
+    assert remove(entry) and remove(entry)
+    assert [path.name for path in tmp_path.iterdir()] == ["locks"]
+
+
+def test_a_folder_that_vanishes_while_it_is_counted_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder(tmp_path, "prepared-a", 10)
+    folder(tmp_path, "prepared-b", 10)
+    lstat = Path.lstat
+
+    def vanish(path: Path) -> os.stat_result:
+        if path.parent.name == "prepared-a":
+            path.unlink()
+        return lstat(path)
+
+    monkeypatch.setattr(Path, "lstat", vanish)
+    assert names(tmp_path) == ["prepared-b"]
 
 
 def test_more_than_the_limit_or_the_disk_is_refused(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_references_are_long_clips_of_the_speakers_in_turn() -> None:
     rate = 10
 
     def clip(name: str, speaker: str, seconds: float) -> Clip:
-        return Clip(name, "", speaker, "en", [], 0, int(seconds * rate), 0, 0)
+        return Clip(name, "", speaker, "en", 0, 0, 0, int(seconds * rate), 0, 0)
 
     one = [clip("a", "x", 3), clip("b", "x", 11), clip("c", "x", 12.5)]
     two = [clip("d", "y", 20), clip("e", "y", 30)]

@@ -224,6 +224,24 @@ def test_a_file_of_two_rows_is_encoded_once(speech: Path, tmp_path: Path) -> Non
     assert len(clips.audio_codes) == sum(by_file.values())
 
 
+def test_ethiopic_numerals_and_punctuation_are_trained_on(speech: Path, tmp_path: Path, make_spec: Make) -> None:
+    """Through the check, the tokenizer and training; no clip is lost."""
+    signs = ("። ፣ ፤ ፥ ፦ ፧ ፨ ፠", "፩ ፪፫፬፭ ፮፯፰፱ ፲ ፳፴፵ ፶፷፸፹፺ ፻ ፼", "ሰላም፡ለዓለም፡፡")
+    table = speech / "train.csv"
+    header, *rows = table.read_text(encoding="utf-8").splitlines()
+    cells = [row.split("|") for row in rows]
+    changed = ["|".join([file, f"{text} {signs[i % 3]}", *rest]) for i, (file, text, *rest) in enumerate(cells)]
+    table.write_text("\n".join([header, *changed]) + "\n", encoding="utf-8")
+    (tmp_path / "cache").mkdir()
+    prepared = prepare(settings(speech), tmp_path / "cache", lambda _: None)
+    assert prepared.dropped == []
+    assert prepared.train_clips == len(rows)
+    assert set("። ፣ ፤ ፥ ፦ ፧ ፨ ፠ ፡ ፩ ፲ ፻ ፼".split()) <= set(prepared.added_tokens)
+    evaluations: list[Evaluation] = []
+    run_trial(make_spec(2, prepared=prepared.directory), evaluations.append)
+    assert all(evaluation.is_finite for evaluation in evaluations)
+
+
 def test_a_corpus_beyond_the_limit_is_refused_before_it_is_decoded(speech: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     said: list[str] = []

@@ -1,7 +1,7 @@
 """The evaluation: token-weighted cross-entropy over frozen clips, the same whatever the batch size."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def evaluation_sets(model: GPTTrainer, corpus: Corpus, probe_clips: int, seed: i
 
 def write_sets(sets: Sets, directory: Path, batch_size: int) -> None:
     """Keeps the batches for all runs of a machine."""
-    write_tensors(asdict(sets), directory / _name(batch_size))
+    write_tensors(vars(sets), directory / _name(batch_size))  # `asdict` would copy every tensor
 
 
 def read_sets(directory: Path, batch_size: int) -> Sets | None:

@@ -41,7 +41,8 @@ def on_all_cores(make: Callable[[Item], Made], items: Sequence[Item]) -> Iterato
     multiprocessing.current_process().daemon = False
     global _make
     _make = make
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), initializer=_die_with_parent) as pool:
+    fork = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(workers, fork, initializer=_die_with, initargs=(os.getpid(),)) as pool:
         # Results wait in memory for their turn: few are asked for ahead.
         waiting: deque[Future[list[Made]]] = deque()
         try:
@@ -62,8 +63,10 @@ def _make_all(items: Sequence[Item]) -> list[Made]:
     return [_make(item) for item in items]  # type: ignore[misc]
 
 
-def _die_with_parent() -> None:
+def _die_with(parent: int) -> None:
     """A preparation that is killed leaves no workers behind."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was killed before the line above
+        os._exit(1)

@@ -53,7 +53,7 @@ def prepare(settings: Settings, cache: Path, progress: Progress) -> Prepared:
     digests = {path: recording.digest for path, recording in found.found.items()}
     data_fingerprint = corpus.fingerprint(rows.parts, settings.data, digests)
     sources = Sources(root, directory, rows, found, data_fingerprint, fingerprint_base(directory))
-    target = cache / f"prepared-{_key(settings, sources)}"
+    target = cache / f"prepared-{_key(settings, sources, cache)}"
 
     def build(folder: Path) -> None:
         progress("checking data and base")
@@ -63,22 +63,25 @@ def prepare(settings: Settings, cache: Path, progress: Progress) -> Prepared:
         made = _prepare_into(settings, sources, survey.missing, folder, target, progress)
         made.dropped.extend([file, f"not there; {table} names it"] for file, table in rows.absent)
         made.warnings.extend(f"{finding.message}; {finding.next_step}" for finding in report.of("warning"))
-        torch.save({}, folder / "nothing.pth")  # see `base.load_trainee`
+        with open(folder / "nothing.pth", "wb") as file:  # of Python's: torch's own does not say that the disk is full
+            torch.save({}, file)  # see `base.load_trainee`
         write_text(folder / "about.txt", f"{settings.data.path} on {settings.base.path}")
         write_text(folder / "prepared.json", made.to_json())
 
-    machine_cache.make_once(
-        target, build, lambda: progress("waiting for another search on this machine, which prepares the same study")
-    )
+    with machine_cache.in_use(found.waveforms.parent):  # until `target` has the audio under a second name
+        machine_cache.make_once(
+            target, build, lambda: progress("waiting for another search on this machine, which prepares the same study")
+        )
     return Prepared.from_json((target / "prepared.json").read_text(encoding="utf-8"))
 
 
-def _key(settings: Settings, sources: Sources) -> str:
+def _key(settings: Settings, sources: Sources, cache: Path) -> str:
+    """The files name each other by paths in `cache`: one that was moved is prepared anew."""
     paths = [row["audio_file"] for part in sources.rows.parts for row in part]
     parts = (
         sources.data_fingerprint, sources.base_fingerprint, settings.conditioning_seconds,
         settings.base.extend_vocabulary, settings.study.seed, settings.training.eval_batch_size, paths,
-        str(sources.base), versions(), code_digest(),
+        str(sources.base), str(cache), versions(), code_digest(),
     )  # fmt: skip
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 

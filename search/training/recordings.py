@@ -123,7 +123,7 @@ def usable(recording: Recording, longest_seconds: float) -> str | None:
 
 def write(known: Mapping[str, str], rate: int, longest_seconds: float, target: Path, progress: Progress) -> None:
     """Decodes the files of `known` (path to digest) into the folder `target`, each content once."""
-    by_digest = {digest or path: path for path, digest in known.items()}
+    by_content = {_content(path, digest): path for path, digest in known.items()}
     found: dict[str, dict[str, object]] = {}
     first = 0
 
@@ -132,15 +132,15 @@ def write(known: Mapping[str, str], rate: int, longest_seconds: float, target: P
         return recording, wav[0].numpy() if usable(recording, longest_seconds) is None else None
 
     with open(target / "waveforms.f32", "wb") as file:
-        made = on_all_cores(make, list(by_digest.values()))
-        for done, (key, (recording, wav)) in enumerate(zip(by_digest, made, strict=True), 1):
+        made = on_all_cores(make, list(by_content.values()))
+        for done, (key, (recording, wav)) in enumerate(zip(by_content, made, strict=True), 1):
             entry = asdict(recording)
             if wav is not None:
                 file.write(np.ascontiguousarray(wav, np.float32).data)
                 entry["first_sample"] = first
                 first += len(wav)
             found[key] = entry
-            progress(done, len(by_digest))
+            progress(done, len(by_content))
     (target / "recordings.json").write_text(json.dumps(found), encoding="utf-8")
 
 
@@ -149,16 +149,21 @@ def read(known: Mapping[str, str], directory: Path) -> Recordings:
     stored = json.loads((directory / "recordings.json").read_text(encoding="utf-8"))
     found, first_sample = {}, {}
     for path, digest in known.items():
-        entry = dict(stored[digest or path])
+        entry = dict(stored[_content(path, digest)])
         if (first := entry.pop("first_sample", None)) is not None:
             first_sample[path] = first
         found[path] = Recording(**{**entry, "path": path, "digest": digest})
     return Recordings(found, first_sample, directory / "waveforms.f32")
 
 
+def _content(path: str, digest: str) -> str:
+    """What is found depends on the bytes, and on the kind that the name promises (`search.check.header`)."""
+    return digest + Path(path).suffix.lower() if digest else path
+
+
 def store_key(known: Mapping[str, str], rate: int, longest_seconds: float) -> str:
     """Names the folder of `write` by what it holds."""
-    contents = sorted({digest or path for path, digest in known.items()})
+    contents = sorted({_content(path, digest) for path, digest in known.items()})
     return hashlib.sha256(
         repr((contents, rate, longest_seconds, torchaudio.__version__, _own_source())).encode()
     ).hexdigest()[:16]
