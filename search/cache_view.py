@@ -37,7 +37,13 @@ def show(names: Sequence[str], clear: bool, older_than: float | None, console: C
 def _clear(chosen: Sequence[Entry], console: Console) -> None:
     freed = 0
     for entry in chosen:
-        if remove(entry):
+        try:
+            gone = remove(entry)
+        except OSError as error:  # a cache that is read-only, or another user's
+            raise UserError(
+                f"{entry.path} cannot be removed ({error.strerror}); give this user the right to write in the cache"
+            ) from error
+        if gone:
             freed += entry.bytes
         else:
             console.print(f"{entry.path.name}: in use, left alone")

@@ -7,11 +7,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from search.errors import UserError
 from search.export import commit
-from search.launcher import Launcher
+from search.launcher import Failed, Launcher
 from search.parentage import Init
 from search.sections import MINIATURE
 from search.session import cache_directory, make_cache_directory
@@ -116,26 +115,13 @@ def _follow(launcher: Launcher, request: Request, progress: Progress) -> Made:
     child = launcher.start(extend_child, request.to_json(), str(log))
     made = None
     try:
-        while True:
-            message: dict[str, Any] | None = child.receive(1.0)
+        for message in child.messages(log):
             match message:
                 case {"kind": "progress", "text": text}:
                     progress(text)
                 case {"kind": "extended", "made": found}:
                     made = Made(**found)
-                case {"kind": "refused", "message": text}:
-                    log.unlink(missing_ok=True)
-                    raise UserError(text)
-                case {"kind": "end", "error": text}:
-                    raise UserError(f"extending the vocabulary failed: {text}; see {log}")
-                case {"kind": "end"} if made:
-                    log.unlink(missing_ok=True)
-                    return made
-    except EOFError as error:
-        raise UserError(f"extending the vocabulary failed: {error}; see {log}") from error
-    except KeyboardInterrupt:
-        child.kill()
-        log.unlink(missing_ok=True)
-        raise
-    finally:
-        child.close()
+    except Failed as error:
+        raise UserError(f"extending the vocabulary failed: {error}") from error
+    assert made is not None, "it ends well only after it has said so"
+    return made

@@ -4,15 +4,20 @@ import json
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from search.errors import UserError
 from search.training import child
 
 ROOT = Path(__file__).parent.parent
 KILL_AFTER = 30.0  # seconds that a child has to obey "stop"
+
+
+class Failed(Exception):
+    """A child that did not end well: why, and where its log lies."""
 
 
 class Child:
@@ -38,6 +43,36 @@ class Child:
             raise EOFError(f"the process ended with exit code {self._process.exitcode}") from error
         self._heard = time.monotonic()
         return message
+
+    def messages(self, log: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[dict[str, Any]]:
+        """What the child says until it ends well, and closes it. `waiting` is called about five times a second.
+
+        Raises UserError for what the child refused, and Failed for any other end; then `log`, which it wrote, stays.
+        """
+        try:
+            while True:
+                message = self.receive(0.2)
+                waiting()
+                match message:
+                    case None:
+                        continue
+                    case {"kind": "refused", "message": text}:
+                        log.unlink(missing_ok=True)
+                        raise UserError(text, message.get("details", ()))
+                    case {"kind": "end", "error": text}:
+                        raise Failed(f"{text}; see {log}")
+                    case {"kind": "end"}:
+                        log.unlink(missing_ok=True)
+                        return
+                yield message
+        except EOFError as error:
+            raise Failed(f"{error}; see {log}") from error
+        except (KeyboardInterrupt, GeneratorExit):  # the latter when the caller was interrupted between two messages
+            self.kill()
+            log.unlink(missing_ok=True)
+            raise
+        finally:
+            self.close()
 
     @property
     def silent_seconds(self) -> float:

@@ -18,7 +18,7 @@ from search.coqui_runs.printable import printable
 from search.devices import reserved, visible_gpus
 from search.errors import UserError
 from search.knobs import refuse_space
-from search.launcher import Launcher
+from search.launcher import Failed, Launcher
 from search.leases import Leases
 from search.machine_cache import in_use
 from search.settings import Settings, safe_url
@@ -105,9 +105,9 @@ def _search_prepared(
 def hold(prepared: Prepared) -> Iterator[None]:
     """Until the block ends `study.py cache` and other searches leave alone what the runs read."""
     cache = cache_directory()
-    files = prepared.coqui_config["model_args"]
+    files = prepared.coqui_config.get("model_args", {})
     # An extended base has links to the files of the base that it was made of.
-    bases = (Path(files[name]) for name in ("xtts_checkpoint", "dvae_checkpoint", "mel_norm_file"))
+    bases = (Path(files[name]) for name in ("xtts_checkpoint", "dvae_checkpoint", "mel_norm_file") if name in files)
     read = {Path(prepared.directory), *(path for file in bases for path in (file.parent, file.resolve().parent))}
     with in_use(*sorted({folder.resolve() for folder in read if folder.parent.resolve() == cache.resolve()})):
         yield
@@ -128,30 +128,16 @@ def prepare(settings: Settings, launcher: Launcher, view: View) -> Prepared:
     child = launcher.start(prepare_child, settings.model_dump_json(), str(cache), str(log))
     prepared = None
     try:
-        while True:
-            message = child.receive(0.2)
-            view.refresh()
+        for message in child.messages(log, view.refresh):
             match message:
                 case {"kind": "progress", "text": text}:
                     view.status(text)
                 case {"kind": "prepared", "prepared": found}:
                     prepared = Prepared(**found)
-                case {"kind": "refused", "message": text, "details": details}:
-                    log.unlink(missing_ok=True)
-                    raise UserError(text, details)
-                case {"kind": "end", "error": text}:
-                    raise UserError(f"preparation failed: {text}; see {log}")
-                case {"kind": "end"} if prepared:
-                    log.unlink(missing_ok=True)
-                    return prepared
-    except EOFError as error:
-        raise UserError(f"preparation died: {error}; see {log}") from error
-    except KeyboardInterrupt:
-        child.kill()
-        log.unlink(missing_ok=True)
-        raise
-    finally:
-        child.close()
+    except Failed as error:
+        raise UserError(f"preparation failed: {error}") from error
+    assert prepared is not None, "it ends well only after it has said so"
+    return prepared
 
 
 def slots(settings: Settings, gpus: Sequence[str]) -> list[str | None]:

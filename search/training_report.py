@@ -1,7 +1,6 @@
 """`training_report.html`: what a full run found, in one file that needs no other."""
 
 import csv
-import io
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from markupsafe import Markup
 
 from search.atomic import write_text
 from search.best_config import BestConfig
+from search.drawing import plain, to_svg
 from search.export import commit
 from search.full_result import FullResult
 from search.trial import Prepared
@@ -143,13 +143,7 @@ def _figure(rows: int, height: float) -> tuple[Any, list[Any]]:
     figure = Figure(figsize=(9, height), layout="constrained")
     axes = figure.subplots(rows, sharex=True, squeeze=False)[:, 0]
     for each in axes:
-        each.tick_params(which="both", colors=_COLOURS["text"], labelsize=9)
-        each.grid(color=_COLOURS["base"], alpha=0.25, linewidth=0.6)
-        each.xaxis.label.set_color(_COLOURS["text"])
-        each.yaxis.label.set_color(_COLOURS["text"])
-        for side, spine in each.spines.items():
-            spine.set_visible(side in ("left", "bottom"))
-            spine.set_color(_COLOURS["base"])
+        plain(each, _COLOURS["text"], _COLOURS["base"])
     return figure, list(axes)
 
 
@@ -159,18 +153,9 @@ def _legend(axes: Any) -> None:
 
 def _svg(figure: Any) -> str:
     """The figure as an SVG element whose text is text and whose colours are the page's."""
-    import matplotlib
-
     for axes in figure.axes:
         axes.set_xlim(left=0)
-    drawn = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "xtts-study", "font.family": "sans-serif"}):
-        figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = drawn.getvalue()
-    text = text[text.index("<svg") :]
-    for name, colour in _COLOURS.items():
-        text = text.replace(colour, f"var(--{name})")
-    return text
+    return to_svg(figure, _COLOURS)
 
 
 def _number(value: float | None) -> str:

@@ -1,7 +1,10 @@
 """Clips: what is dropped and why, the split, and fingerprints by content."""
 
+import errno
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -16,7 +19,7 @@ from search.training import corpus, recordings
 from search.training.places import locate
 from search.training.survey import encoded
 from search.training.tables import read_rows
-from search.training.tokenizer import Tokenizer
+from search.training.tokenizer import STOP_ID, UNKNOWN_ID, Tokenizer
 
 RATE = 22_050
 
@@ -128,5 +131,62 @@ def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:
     reference = fingerprint("one")
     assert fingerprint("two") == reference
     assert fingerprint("two", max_text_tokens=150) != reference
+    table = tmp_path / "two" / "train.csv"
+    content = table.read_text()
+    for changed in (content.replace("3.wav|hello|a", "3.wav|hello|b"), content.replace("3.wav|hello", "3.wav|hallo")):
+        table.write_text(changed)
+        assert fingerprint("two") != reference
+    table.write_text(content)
+    assert fingerprint("two") == reference
     tone(tmp_path / "two", "3.wav", 1.1)
     assert fingerprint("two") != reference
+
+
+def test_the_fingerprint_tells_training_from_evaluation() -> None:
+    rows = [{"audio_file": str(i), "text": "hello", "speaker_name": "a"} for i in range(4)]
+    known = {str(i): f"{i}{i}" for i in range(4)}
+    parts = [corpus.fingerprint((rows[:cut], rows[cut:]), Data(), known) for cut in (1, 2, 3)]
+    assert len(set(parts)) == 3
+
+
+def test_waveforms_have_two_names_or_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(b"audio")
+    corpus.link(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "a").samefile(tmp_path / "b")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(corpus.os, "link", refuse)
+    corpus.link(tmp_path / "a", tmp_path / "c")
+    assert (tmp_path / "c").read_bytes() == b"audio"
+    assert not (tmp_path / "a").samefile(tmp_path / "c")
+
+
+@pytest.mark.parametrize(("seconds", "fits"), [(0.5, True), (0.4999, False), (2.0, True), (2.001, False)])
+def test_the_limits_of_a_clips_length_are_allowed(tmp_path: Path, seconds: float, fits: bool) -> None:
+    tone(tmp_path, "a.wav", seconds)
+    recording, _ = recordings.decode(str(tmp_path / "a.wav"), RATE)
+    assert (recordings.usable(recording, 2.0) is None) == fits
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens", "reason"),
+    [
+        (None, [], "no text in the table"),  # stock trains on the word "None"
+        ("hello", [5, STOP_ID], "the text holds [STOP]"),
+        ("hello", [5, UNKNOWN_ID], "a letter that the vocabulary lacks"),
+        ("hello", [5, 6], None),
+    ],
+)
+def test_texts_that_training_cannot_use(text: str | None, tokens: list[int], reason: str | None) -> None:
+    tokenizer = cast(Tokenizer, SimpleNamespace(encode=lambda *_: tokens))
+    assert encoded({"text": text, "language": "en"}, Data(), tokenizer) == (tokens, reason)
+
+
+def test_a_text_that_the_tokenizer_fails_on_is_left_out() -> None:
+    def fail(*_: str) -> list[int]:
+        raise NotImplementedError("no rules\nfor it")
+
+    tokenizer = cast(Tokenizer, SimpleNamespace(encode=fail))
+    assert encoded(row(Path("a.wav")), Data(), tokenizer)[1] == "the text cannot be tokenised: no rules"

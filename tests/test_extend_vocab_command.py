@@ -155,7 +155,7 @@ def test_the_command(
     assert "writing model.pth" in err
     lines = out.splitlines()
     assert (
-        lines[0].startswith("vocabulary: 98 rows and ") and "the tag [am], 14 letters, 9 tokens by merges" in lines[0]
+        lines[0].startswith("vocabulary: 98 rows and ") and "the tag [am], 15 letters, 9 tokens by merges" in lines[0]
     )
     assert "of the 1000 asked for; no further pair of tokens with a new letter occurs twice" in lines[1]
     assert lines[-2] == "texts without a new letter are cut into the same tokens as before"

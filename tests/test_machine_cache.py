@@ -1,6 +1,7 @@
 """The cache of a machine: made once, by whoever comes first, kept whole, and removed only when nobody uses it."""
 
 import errno
+import fcntl
 import os
 import shutil
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ import pytest
 from search import machine_cache
 from search.errors import UserError
 from search.machine_cache import entries, in_use, make_once, make_room, remove
+from search.session import hold
+from tests import stub
 from tests.conftest import ROOT
 
 # A process that makes the folder prepared-a of the cache, slowly, and says what it does.
@@ -147,7 +151,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, number: int)
 
 
 def test_other_errors_of_the_system_come_out(tmp_path: Path) -> None:
-    def build(target: Path) -> None:
+    def build(_: Path) -> None:
         raise OSError(errno.EIO, "broken")
 
     with pytest.raises(OSError, match="broken"):
@@ -197,9 +201,28 @@ def test_all_folders_are_held_by_any_number_of_users(tmp_path: Path, processes: 
     with in_use(first, second):
         assert [entry.in_use for entry in entries(tmp_path)] == [True, True]
         assert not any(remove(entry) for entry in entries(tmp_path))
+        with open(tmp_path / "locks" / second.name, encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # as another user would, who does not wait
         processes.append(start(HOLDER, second))
         assert line(processes[0]) == "held"
     assert sorted(entry.path.name for entry in entries(tmp_path) if entry.in_use) == ["miniature-base-a"]
+
+
+def test_a_search_holds_the_base_that_an_extended_one_links_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XTTS_STUDY_CACHE", str(tmp_path / "alias"))
+    (tmp_path / "alias").symlink_to(tmp_path)
+    prepared, base = folder(tmp_path, "prepared-a", 10), folder(tmp_path, "miniature-base-a", 10)
+    folder(tmp_path, "recordings-a", 10)  # its audio has a second name in the prepared folder
+    (prepared / "base").mkdir()
+    (prepared / "base" / "mel_stats.pth").symlink_to(base / "content")
+    files = {"xtts_checkpoint": "model.pth", "dvae_checkpoint": "mel_stats.pth", "mel_norm_file": "mel_stats.pth"}
+    names_of = {key: str(tmp_path / "alias" / "prepared-a" / "base" / name) for key, name in files.items()}
+    made = replace(
+        stub.PREPARED, directory=str(tmp_path / "alias" / "prepared-a"), coqui_config={"model_args": names_of}
+    )
+    with hold(made):
+        assert sorted(e.path.name for e in entries(tmp_path) if e.in_use) == ["miniature-base-a", "prepared-a"]
+    assert not any(entry.in_use for entry in entries(tmp_path))
 
 
 def test_a_folder_that_is_gone_cannot_be_held(tmp_path: Path) -> None:
@@ -216,7 +239,8 @@ def test_a_folder_that_is_gone_cannot_be_held(tmp_path: Path) -> None:
 
 def test_a_folder_removed_as_it_is_found_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = folder(tmp_path, "prepared-a", 10)
-    utime, built = os.utime, []
+    utime = os.utime
+    built: list[Path] = []
 
     def remove_first(path: Path) -> None:
         monkeypatch.setattr(machine_cache.os, "utime", utime)

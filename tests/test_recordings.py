@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,9 @@ from search.training import corpus, parallel, recordings
 from search.training.evaluation import evaluation_sets, read_sets
 from search.training.parallel import on_all_cores
 from search.training.places import locate
-from search.training.prepare import prepare
+from search.training.prepare import Sources, _key, prepare
 from search.training.run import build, run_trial
+from search.training.tables import Rows
 from search.trial import Evaluation, Prepared, TrialSpec
 from tests.conftest import ROOT
 
@@ -136,6 +138,72 @@ def test_what_is_found_in_a_recording(tmp_path: Path) -> None:
     empty, wav = recordings.decode(str(tmp_path / "b.wav"), RATE)
     assert wav.shape[-1] == 0
     assert recordings.usable(empty, 11.6)
+
+
+def test_what_lies_decoded_is_named_by_all_that_it_depends_on(tmp_path: Path) -> None:
+    a, b, c = (str(tmp_path / name) for name in ("a.wav", "b.wav", "none.wav"))
+    (tmp_path / "a.wav").write_bytes(b"a")
+    shutil.copy(a, b)
+    known = recordings.digests([a, b, c])
+    assert known[a] == known[b] != known[c] == ""  # a file that cannot be read
+    key = recordings.store_key({a: known[a]}, RATE, 11.6)
+    assert recordings.store_key({a: known[a], b: known[b]}, RATE, 11.6) == key  # by content
+    others = [({a: known[a]}, 24_000, 11.6), ({a: known[a]}, RATE, 5.0), (known, RATE, 11.6)]
+    assert len({key, *(recordings.store_key(*other) for other in others)}) == 4
+
+
+def test_a_prepared_study_is_named_by_all_that_it_depends_on(tmp_path: Path) -> None:
+    rows = Rows([{"audio_file": "a.wav"}], [{"audio_file": "b.wav"}])
+    sources = Sources(tmp_path, tmp_path, rows, recordings.Recordings({}, {}, tmp_path), "data", "base")
+    for table in ("train.csv", "eval.csv"):
+        (tmp_path / table).touch()
+    given = settings(tmp_path)
+    changed = [
+        settings(tmp_path, **{"study.seed": 7}),
+        settings(tmp_path, **{"training.eval_batch_size": 3}),
+        settings(tmp_path, **{"base.extend_vocabulary": False}),
+        settings(tmp_path, **{"data.min_conditioning_seconds": 0.7}),
+    ]
+    moved = Rows(rows.train, [{"audio_file": "c.wav"}])
+    names = {
+        _key(given, sources, tmp_path),
+        _key(given, sources, tmp_path / "moved"),
+        _key(given, replace(sources, data_fingerprint="other"), tmp_path),
+        _key(given, replace(sources, base_fingerprint="other"), tmp_path),
+        _key(given, replace(sources, base=ROOT), tmp_path),
+        _key(given, replace(sources, rows=moved), tmp_path),
+        *(_key(other, sources, tmp_path) for other in changed),
+    }
+    assert len(names) == 6 + len(changed)
+    assert _key(settings(tmp_path, **{"study.trials": 3}), sources, tmp_path) in names
+
+
+def test_a_remark_stays_with_the_name_that_it_is_of(tmp_path: Path) -> None:
+    """A wav file under two names, of which one promises another kind."""
+    right, wrong = str(tmp_path / "a.wav"), str(tmp_path / "b.flac")
+    soundfile.write(right, 0.3 * np.sin(np.arange(RATE)), RATE)
+    shutil.copy(right, wrong)
+    known = recordings.digests([right, wrong])
+    recordings.write(known, RATE, 11.6, tmp_path, lambda _done, _total: None)
+    found = recordings.read(known, tmp_path).found
+    assert [found[name].remark for name in (right, wrong)] == [None, "is WAV, and is named .flac"]
+    assert [found[name].digest for name in (right, wrong)] == [known[right]] * 2
+
+
+def test_samples_beyond_full_scale_are_cut_as_coqui_does(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", -2 * np.ones(RATE), RATE, subtype="FLOAT")
+    found, wav = recordings.decode(str(tmp_path / "a.wav"), RATE)
+    assert torch.equal(wav, load_audio(str(tmp_path / "a.wav"), RATE))
+    assert float(wav.min()) == -1.0
+    assert (found.peak, found.clipped) == (2.0, 1.0)  # as stored
+
+
+def test_what_is_expected_of_audio_is_what_would_be_kept(tmp_path: Path) -> None:
+    for name, seconds in (("a.wav", 1), ("b.wav", 2), ("long.wav", 20)):
+        soundfile.write(tmp_path / name, np.zeros(seconds * RATE), RATE)
+    (tmp_path / "bad.wav").write_bytes(b"no sound")
+    paths = [str(path) for path in tmp_path.iterdir()]
+    assert recordings.expected_seconds(paths, 11.6) == 3.0
 
 
 def test_a_prepared_study_needs_no_audio_file(speech: Path, tmp_path: Path, make_spec: Make) -> None:

@@ -1,9 +1,9 @@
 """The lengths of clips and texts as a picture: SVG with the page's own colours."""
 
-import io
 from typing import Any
 
 from search.check.report import Distribution, Report
+from search.drawing import plain, to_svg
 
 # Colours of Okabe and Ito (2008). In the page they are CSS variables, which have other values where it is dark;
 # matplotlib needs colours of its own to draw with.
@@ -12,20 +12,12 @@ _COLOURS = {"train": "#0072b2", "eval": "#d55e00", "soft": "#7f7f7f", "text": "#
 
 def lengths_svg(report: Report) -> str:
     """An SVG element: audio seconds above, text tokens below, the share of each part's clips; limits as lines."""
-    import matplotlib  # half a second, which only the page has
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # half a second, which only the page has
 
     figure = Figure(figsize=(9, 5.4), layout="constrained")  # no display is needed for this class
     for axes, what in zip(figure.subplots(2, 1), ("audio", "text"), strict=True):
         _draw(axes, [found for found in report.lengths if found.what == what])
-    drawn = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "xtts-study", "font.family": "sans-serif"}):
-        figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = drawn.getvalue()
-    text = text[text.index("<svg") :]
-    for name, colour in _COLOURS.items():
-        text = text.replace(colour, f"var(--{name})")
-    return text
+    return to_svg(figure, _COLOURS)
 
 
 def _draw(a: Any, found: list[Distribution]) -> None:
@@ -49,15 +41,5 @@ def _draw(a: Any, found: list[Distribution]) -> None:
     a.set_xlim(0, max(edges[-1], 1.02 * first.model_limit))
     a.set_xlabel("seconds of audio" if first.what == "audio" else "text tokens")
     a.set_ylabel("% of the part's clips")
-    _plain(a)
-
-
-def _plain(axes: Any) -> None:
-    axes.tick_params(which="both", colors=_COLOURS["text"], labelsize=9)
-    axes.grid(color=_COLOURS["soft"], alpha=0.25, linewidth=0.6)
-    axes.xaxis.label.set_color(_COLOURS["text"])
-    axes.yaxis.label.set_color(_COLOURS["text"])
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(_COLOURS["soft"])
-    axes.legend(frameon=False, labelcolor=_COLOURS["text"], fontsize=9)
+    plain(a, _COLOURS["text"], _COLOURS["soft"])
+    a.legend(frameon=False, labelcolor=_COLOURS["text"], fontsize=9)

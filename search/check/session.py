@@ -15,7 +15,7 @@ from search.check.report import Finding, Report
 from search.coqui_runs.printable import printable
 from search.devices import reserved, visible_gpus
 from search.errors import UserError
-from search.launcher import Launcher
+from search.launcher import Failed, Launcher
 from search.progress import with_bar
 from search.session import make_cache_directory
 from search.settings import Settings, safe_url
@@ -61,32 +61,20 @@ def _survey(
         child = Launcher().start(check_child, settings.model_dump_json(), str(cache), str(log), str(found), device)
         survey, probe = None, None
         try:
-            while True:
-                match child.receive(0.2):
+            for message in child.messages(log):
+                match message:
                     case {"kind": "progress", "text": text}:
                         progress(text)
                     case {"kind": "surveyed"}:
                         survey = read_survey(found)
                     case {"kind": "probed", "probe": values}:
                         probe = Probe(**values)
-                    case {"kind": "refused", "message": text, "details": details}:
-                        log.unlink(missing_ok=True)
-                        raise UserError(text, details)
-                    case {"kind": "end", "error": text}:
-                        raise EOFError(text)
-                    case {"kind": "end"} if survey is not None:
-                        log.unlink(missing_ok=True)
-                        return survey, probe, None
-        except EOFError as error:
+        except Failed as error:
             if survey is None:
-                raise UserError(f"the check failed: {error}; see {log}") from error
-            return survey, None, f"{error}; see {log}"
-        except KeyboardInterrupt:
-            child.kill()
-            log.unlink(missing_ok=True)
-            raise
-        finally:
-            child.close()
+                raise UserError(f"the check failed: {error}") from error
+            return survey, None, str(error)
+        assert survey is not None, "it ends well only after it has said so"
+        return survey, probe, None
 
 
 def storage_findings(settings: Settings) -> list[Finding]:

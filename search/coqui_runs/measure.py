@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from search.coqui_runs.folder import Checkpoint, Report, Run
 from search.coqui_runs.printable import printable
-from search.launcher import Launcher
+from search.launcher import Failed, Launcher
 from search.sections import Base, Data
 from search.session import cache_directory, make_cache_directory
 from search.settings import Settings
@@ -191,25 +191,10 @@ def _run(report: Report, files: list[Checkpoint], request: Request, progress: Ca
     progress("loading torch and TTS")
     child = Launcher().start(checkpoint_child, request.to_json(), str(log))
     try:
-        while True:
-            message = child.receive(1.0)
-            if message is None:
-                continue
-            if message["kind"] == "end":
-                if message.get("error"):
-                    report.unmeasured = f"measuring failed: {message['error']}; see {log}"
-                else:
-                    log.unlink(missing_ok=True)
-                return
+        for message in child.messages(log):
             _take(report, files, message, progress)
-    except EOFError as error:
-        report.unmeasured = f"measuring failed: {error}; see {log}"
-    except KeyboardInterrupt:
-        child.kill()
-        log.unlink(missing_ok=True)
-        raise
-    finally:
-        child.close()
+    except Failed as error:
+        report.unmeasured = f"measuring failed: {error}"
 
 
 def _take(report: Report, files: list[Checkpoint], message: dict[str, Any], progress: Callable[[str], None]) -> None:

@@ -1,0 +1,30 @@
+"""Pictures for pages: axes without ornament, and SVG whose text is text and whose colours are the page's."""
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+
+def plain(axes: Any, text: str, lines: str) -> None:
+    """Axes with a faint grid and two sides, in a colour for text and one for lines."""
+    axes.tick_params(which="both", colors=text, labelsize=9)
+    axes.grid(color=lines, alpha=0.25, linewidth=0.6)
+    axes.xaxis.label.set_color(text)
+    axes.yaxis.label.set_color(text)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(lines)
+
+
+def to_svg(figure: Any, colours: Mapping[str, str]) -> str:
+    """The figure as an SVG element in which each of `colours` (name to #rrggbb) is the page's CSS variable --name."""
+    import matplotlib  # half a second, which only pages have
+
+    drawn = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "xtts-study", "font.family": "sans-serif"}):
+        figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = drawn.getvalue()
+    text = text[text.index("<svg") :]
+    for name, colour in colours.items():
+        text = text.replace(colour, f"var(--{name})")
+    return text
