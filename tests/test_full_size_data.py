@@ -24,7 +24,7 @@ from tests.conftest import ROOT
 from tests.full_size import write_full_size_base
 from tests.test_full_size import SPACE, run
 
-MBOSHI = ROOT.parent / "shared" / "data" / "mboshi"
+MBOSHI = (ROOT.parent / "shared" / "data" / "mboshi").resolve()
 
 pytestmark = [
     pytest.mark.full,
