@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,6 +98,8 @@ def in_use(*folders: Path) -> Iterator[None]:
         if not folders[0].exists():  # between the making of it and this lock anybody may have removed it
             raise UserError(f"{folders[0]} was removed by another process meanwhile; run the same command again")
         yield
+        with suppress(FileNotFoundError):
+            os.utime(folders[0])  # used until now, not since it was asked for
 
 
 def make_room(cache: Path, limit_bytes: float, needed_bytes: float, what: str) -> None:
@@ -115,6 +117,12 @@ def make_room(cache: Path, limit_bytes: float, needed_bytes: float, what: str) -
             break
         if not entry.kind.startswith("miniature"):
             remove(entry)
+    held = sum(entry.bytes for entry in entries(cache))
+    if held + needed_bytes > limit_bytes:
+        raise UserError(
+            f"service.cache_gb is {limit_bytes / 1e9:g}: {held / 1e9:.2g} GB are in use, and {what} needs about"
+            f" {needed_bytes / 1e9:.2g} GB more; raise it, or wait for the other searches"
+        )
     free = shutil.disk_usage(cache).free
     if needed_bytes > free:
         raise UserError(
@@ -143,6 +151,10 @@ def _build(target: Path, build: Callable[[Path], None]) -> None:
     try:
         with whole_folder(target) as folder:
             build(folder)
+            for file in folder.rglob("*"):  # or a power loss could leave a whole folder of empty files
+                if file.is_file() and not file.is_symlink():
+                    with open(file, "rb") as content:
+                        os.fsync(content.fileno())
     except Exception as error:  # torch ends a file on a full disk with an error of its own, and the disk's behind it
         if (reason := _full_disk(error)) is None:
             raise

@@ -263,6 +263,14 @@ prepare(load(None, given), Path(sys.argv[2]), lambda text: print(text, flush=Tru
     ]  # fmt: skip
 
 
+def test_what_is_prepared_is_checked_again(speech: Path, tmp_path: Path) -> None:
+    """Settings that are no part of what is prepared may have changed: accumulation leaves too few optimizer steps."""
+    (tmp_path / "cache").mkdir()
+    prepare(settings(speech), tmp_path / "cache", lambda _: None)
+    with pytest.raises(UserError, match="optimizer steps a trial, fewer than training.evaluations"):
+        prepare(settings(speech, **{"training.accumulation": 8}), tmp_path / "cache", lambda _: None)
+
+
 def test_kept_evaluation_batches_are_those_made_anew(prepared: Prepared, make_spec: Make) -> None:
     size = 20
     run = build(make_spec(2, eval_batch_size=size))

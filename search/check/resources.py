@@ -13,6 +13,7 @@ GB = 10**9
 TIGHT = 0.92  # of a device's memory; the allocator's gaps take some of the rest
 # Twice what a trial of the miniature leaves in its folder: 28 KB and 300 bytes a step, TensorBoard included.
 TRIAL_BYTES, STEP_BYTES = 60_000, 600
+EVALUATED_BYTES = 170_000  # of a clip in the evaluation batches: 80 mels of some 4.5 s at 86 a second, in float32
 SPARE = 200 * 10**6  # bytes that a disk keeps free for logs and the database
 
 
@@ -106,7 +107,7 @@ def _on_cpu(settings: Settings, machine: Machine, found: Memory) -> Finding:
 
 def disk(settings: Settings, survey: Survey, machine: Machine, course: Course) -> list[Finding]:
     """An error when the prepared data or the trials do not fit."""
-    cache, study = cache_bytes(survey), study_bytes(settings, course)
+    cache, study = cache_bytes(survey, settings.data.probe_clips), study_bytes(settings, course)
     if machine.same_disk:
         wanted = [(machine.cache, machine.cache_free, cache + study)]
     else:
@@ -121,12 +122,13 @@ def disk(settings: Settings, survey: Survey, machine: Machine, course: Course) -
     return findings
 
 
-def cache_bytes(survey: Survey) -> int:
-    """Of prepared data: waveforms in float32, codes, and a copy of the base where its vocabulary grows."""
-    used = [row for row in survey.rows if not row.dropped]
-    audio = sum(map(survey.seconds, used)) * survey.sample_rate * 4 * 1.01
+def cache_bytes(survey: Survey, probe_clips: int) -> int:
+    """Of what a search prepares besides the decoded audio, which lies in the cache once there is a survey: codes and
+    tokens, the batches of the evaluation, and a copy of the base where its vocabulary grows.
+    """
+    evaluated = len(survey.part("eval")) + min(probe_clips, len(survey.part("train")))
     base = 4 * survey.base.total_parameters if survey.missing else 0
-    return int(audio + 2_000 * len(used) + base)
+    return int(2_000 * sum(not row.dropped for row in survey.rows) + EVALUATED_BYTES * evaluated + base)
 
 
 def study_bytes(settings: Settings, course: Course) -> int:

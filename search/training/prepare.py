@@ -5,7 +5,7 @@ import importlib.metadata
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from search import machine_cache, parentage
 from search.atomic import write_text
 from search.check.judging import judge, refuse
 from search.check.machine import look
+from search.check.resources import cache_bytes
 from search.settings import Settings
 from search.training import base, corpus, extension, tables
 from search.training.evaluation import Evaluator, evaluation_sets, write_sets
@@ -55,14 +56,19 @@ def prepare(settings: Settings, cache: Path, progress: Progress) -> Prepared:
     sources = Sources(root, directory, rows, found, data_fingerprint, fingerprint_base(directory))
     target = cache / f"prepared-{_key(settings, sources, cache)}"
 
+    progress("checking data and base")
+    survey = survey_of(settings, rows, found, directory)
+    machine, needed = look(settings, cache), cache_bytes(survey, settings.data.probe_clips)
+    if target.exists():  # what is there needs no room
+        machine = replace(machine, cache_free=machine.cache_free + needed)
+    report = judge(settings, survey, machine)
+    refuse(report)
+
     def build(folder: Path) -> None:
-        progress("checking data and base")
-        survey = survey_of(settings, rows, found, directory)
-        report = judge(settings, survey, look(settings, cache))
-        refuse(report)
+        limit = settings.service.cache_gb * 1e9
+        machine_cache.make_room(cache, limit, needed, f"what a study of {settings.data.path} prepares")
         made = _prepare_into(settings, sources, survey.missing, folder, target, progress)
         made.dropped.extend([file, f"not there; {table} names it"] for file, table in rows.absent)
-        made.warnings.extend(f"{finding.message}; {finding.next_step}" for finding in report.of("warning"))
         with open(folder / "nothing.pth", "wb") as file:  # of Python's: torch's own does not say that the disk is full
             torch.save({}, file)  # see `base.load_trainee`
         write_text(folder / "about.txt", f"{settings.data.path} on {settings.base.path}")
@@ -72,7 +78,9 @@ def prepare(settings: Settings, cache: Path, progress: Progress) -> Prepared:
         machine_cache.make_once(
             target, build, lambda: progress("waiting for another search on this machine, which prepares the same study")
         )
-    return Prepared.from_json((target / "prepared.json").read_text(encoding="utf-8"))
+    made = Prepared.from_json((target / "prepared.json").read_text(encoding="utf-8"))
+    # Of this start: settings that are no part of the folder's name may have changed.
+    return replace(made, warnings=[f"{found.message}; {found.next_step}" for found in report.of("warning")])
 
 
 def _key(settings: Settings, sources: Sources, cache: Path) -> str:

@@ -59,6 +59,8 @@ def decode(path: str, rate: int) -> tuple[Recording, torch.Tensor]:
     """
     try:
         stored, stored_rate = torchaudio.load(path)
+    except MemoryError:
+        raise
     except Exception as error:  # decoders raise their own kinds
         lines = (str(error).strip() or type(error).__name__).splitlines()
         return Recording(path, "", lines[0].replace(path, Path(path).name)), torch.zeros(1, 0)
