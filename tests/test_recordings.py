@@ -267,7 +267,7 @@ def test_what_is_prepared_is_checked_again(speech: Path, tmp_path: Path) -> None
     """Settings that are no part of what is prepared may have changed: accumulation leaves too few optimizer steps."""
     (tmp_path / "cache").mkdir()
     prepare(settings(speech), tmp_path / "cache", lambda _: None)
-    with pytest.raises(UserError, match="optimizer steps a trial, fewer than training.evaluations"):
+    with pytest.raises(UserError, match=r"optimizer steps a trial, fewer than training.evaluations"):
         prepare(settings(speech, **{"training.accumulation": 8}), tmp_path / "cache", lambda _: None)
 
 
