@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import tempfile
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -16,6 +17,7 @@ from search.check.probe import Probe
 from search.errors import UserError
 from search.settings import load
 from tests import bad_data
+from tests.conftest import as_another_user
 from tests.surveys import healthy, settings, survey
 
 
@@ -145,12 +147,16 @@ def test_a_study_that_is_there_is_told(either: str, tmp_path: Path) -> None:
     assert finding.level == "info" and "is there already" in finding.message
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
-def test_a_folder_that_cannot_be_written_to_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "locked").mkdir(mode=0o500)
-    given = load(None, {"study.directory": str(tmp_path / "locked" / "runs")})
-    (finding,) = session.storage_findings(given)
-    assert finding.level == "error" and "cannot be written to" in finding.message
+def test_a_folder_that_cannot_be_written_to_is_an_error() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to other users
+        os.chmod(folder, 0o555)
+        given = load(None, {"study.directory": f"{folder}/runs"})
+
+        def refused() -> bool:
+            (finding,) = session.storage_findings(given)
+            return finding.level == "error" and "cannot be written to" in finding.message
+
+        assert as_another_user(refused)
 
 
 class Terminal(io.StringIO):

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +29,7 @@ from search.training.prepare import Sources, _key, prepare
 from search.training.run import build, run_trial
 from search.training.tables import Rows
 from search.trial import Evaluation, Prepared, TrialSpec
-from tests.conftest import ROOT
+from tests.conftest import ROOT, as_another_user
 
 RATE = 22_050
 Make = Callable[..., TrialSpec]
@@ -121,6 +122,25 @@ def test_waveforms_are_those_of_coquis_loader(tmp_path: Path) -> None:
     assert found.first_sample[files[0]] == found.first_sample[files[-1]]
     assert len(kept) == sum(found.found[file].samples for file in files[:-1])
     assert found.found[files[5]].channels == 6
+
+
+def test_a_file_that_may_not_be_read_says_so() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to other users
+        os.chmod(folder, 0o755)
+        locked = Path(folder) / "locked.wav"
+        soundfile.write(locked, np.sin(np.arange(RATE) / 20), RATE)
+        locked.chmod(0o000)
+
+        def refused() -> bool:
+            found, wav = recordings.decode(str(locked), RATE)
+            reason = str(recordings.usable(found, 11.6))
+            return (
+                reason.startswith("audio cannot be read: ")
+                and wav.numel() == 0
+                and not recordings.digests([str(locked)])[str(locked)]
+            )
+
+        assert as_another_user(refused)
 
 
 def test_what_is_found_in_a_recording(tmp_path: Path) -> None:
