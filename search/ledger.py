@@ -189,11 +189,18 @@ class Ledger:
         return self._storage.survive(transaction)
 
     def end(
-        self, trial_id: int, state: TrialState, value: float | None, attributes: Mapping[str, Any], retries: int
+        self,
+        trial_id: int,
+        state: TrialState,
+        value: float | None,
+        attributes: Mapping[str, Any],
+        retries: int,
+        artifacts: Mapping[str, Any] | None = None,
     ) -> int | None:
         """Ends a trial with its value and attributes at once; None when it was taken from its owner before.
 
-        Returns how many trials of the study have finished by then.
+        Returns how many trials of the study have finished by then. `artifacts` are system attributes, by which Optuna
+        knows a trial's files.
 
         A trial that FAILs is queued again in the same transaction, with the same parameters, at most `retries` times.
         """
@@ -214,6 +221,9 @@ class Ledger:
                     return None
                 if not told:
                     self._finish(connection, trial_id, state, value, attributes)
+                    # Optuna decodes the value of such an attribute twice.
+                    encoded = {key: json.dumps(meta) for key, meta in (artifacts or {}).items()}
+                    _set_attributes(connection, SYSTEM_ATTRS, {"trial_id": trial_id}, encoded)
                     if state == TrialState.FAIL:
                         self._queue_again(connection, trial_id, retries)
                 counts = self._count(connection)

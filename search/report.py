@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from search import speech
 from search.errors import UserError
 from search.noise import repeats_sd
+from search.speech import Speech
 from search.trial import Evaluation, StopReason
 from search.view import duration
 from space.search_space import SearchSpace
@@ -42,6 +44,12 @@ class Row:
     @property
     def reason(self) -> str:
         return str(self.trial.user_attrs.get("stop_reason", self.trial.state.name.lower()))
+
+    @property
+    def speech(self) -> Speech | None:
+        """What it spoke with the weights of its best evaluation; None for most trials."""
+        found = self.trial.user_attrs.get(speech.ATTRIBUTE)
+        return Speech.from_dict(found) if found else None
 
     @property
     def best(self) -> Evaluation | None:

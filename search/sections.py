@@ -29,6 +29,7 @@ class Study(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1  # of the sampler and of every run
     directory: Path = Path("runs")
     storage: str | None = None  # SQLAlchemy URL; None is SQLite in the study's folder
+    artifacts: str | None = None  # for sound: a folder or s3://BUCKET; None is artifacts/ in the study's folder
     workers: Annotated[int, Field(ge=1, le=64)] | None = None  # slots; None is one a visible GPU, one on a CPU
     repeats: Annotated[int, Field(ge=0, le=20)] = 0  # more runs of the stock recipe, each with a seed of its own
     max_retries: Annotated[int, Field(ge=0)] = 5  # of a trial whose run, or whose machine, failed
@@ -116,6 +117,14 @@ class Train(Section):
         if self.healthy_gap > self.max_gap:
             raise ValueError(f"healthy_gap is {self.healthy_gap:g}, above max_gap {self.max_gap:g}")
         return self
+
+
+class Speech(Section):
+    """What trials and full runs speak, to be listened to. It changes no evaluation and no ranking."""
+
+    sentences: Annotated[int, Field(ge=0, le=20)] = 2  # of the eval set; 0: nothing is spoken
+    trials: Annotated[int, Field(ge=0, le=50)] = 3  # trials speak that end among so many best; full runs always do
+    recogniser: Path | None = None  # folder of a speech recogniser of transformers, for the character error rate
 
 
 class Service(Section):

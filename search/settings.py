@@ -23,6 +23,7 @@ from search.sections import (
     Section,
     Service,
     Space,
+    Speech,
     Study,
     Train,
     Training,
@@ -46,6 +47,7 @@ class Settings(Section):
     pruning: Pruning = Pruning()
     confirm: Confirm = Confirm()
     train: Train = Train()
+    speech: Speech = Speech()
     service: Service = Service()
 
     @model_validator(mode="after")
@@ -127,9 +129,11 @@ class Settings(Section):
         values = self.model_dump(mode="json", exclude_none=True)
         # Absolute, so that the file means the same from its place in the study's folder.
         values["study"]["directory"] = str(self.study.directory.absolute())
-        for section, key in (("data", "path"), ("base", "path"), ("space", "file")):
+        for section, key in (("data", "path"), ("base", "path"), ("space", "file"), ("speech", "recogniser")):
             if values[section].get(key, MINIATURE) != MINIATURE:
                 values[section][key] = str(Path(values[section][key]).absolute())
+        if "://" not in values["study"].get("artifacts", "://"):
+            values["study"]["artifacts"] = str(Path(values["study"]["artifacts"]).absolute())
         if "storage" in values["study"]:
             values["study"]["storage"] = safe_url(values["study"]["storage"])
         return "# The settings of this study as resolved; written by study.py.\n" + tomli_w.dumps(values)
@@ -205,9 +209,20 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
         if not isinstance(entries, dict):
             allowed = ", ".join(Settings.model_fields)
             raise UserError(f"{path}: unknown key {section!r} outside a section; sections are {allowed}")
-    for section, key in (("data", "path"), ("base", "path"), ("space", "file"), ("study", "directory")):
+    for section, key in (
+        ("data", "path"),
+        ("base", "path"),
+        ("space", "file"),
+        ("study", "directory"),
+        ("study", "artifacts"),
+        ("speech", "recogniser"),
+    ):
         value = values.get(section, {}).get(key)
-        if isinstance(value, str) and (value != MINIATURE or section in ("space", "study")):
+        if (
+            isinstance(value, str)
+            and (value != MINIATURE or section in ("space", "study", "speech"))
+            and "://" not in value
+        ):
             values[section][key] = str((path.absolute().parent / Path(value).expanduser()).resolve())
     return values
 

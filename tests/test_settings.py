@@ -43,10 +43,13 @@ def refusal(folder: Path, text: str | None, overrides: dict[str, Any] | None = N
 BAD_FILES = [
     # (study.toml, what the line must contain: field, value, what is allowed)
     ("nonsense", ["study.toml", "cannot be read"]),
-    ("trials = 3", ["unknown key 'trials'", "study, data, base, training, space, pruning, confirm, train, service"]),
+    (
+        "trials = 3",
+        ["unknown key 'trials'", "study, data, base, training, space, pruning, confirm, train, speech, service"],
+    ),
     (
         "[optimizer]\nlr = 1",
-        ["unknown key optimizer", "study, data, base, training, space, pruning, confirm, train, service"],
+        ["unknown key optimizer", "study, data, base, training, space, pruning, confirm, train, speech, service"],
     ),
     ('[study]\nname = "a.confirm"', ["study.name is 'a.confirm'", "ends with .confirm"]),
     ("[study]\ntrails = 3", ["unknown key study.trails", "trials"]),
