@@ -83,6 +83,11 @@ class Child:
         with suppress(OSError):  # it is gone already, which `receive` reports
             self._connection.send_bytes(child.STOP)
 
+    def finish(self) -> None:
+        """Asks the child to end its training at the next batch, and then to do what is left."""
+        with suppress(OSError):
+            self._connection.send_bytes(child.FINISH)
+
     def kill(self) -> None:
         self._process.kill()
 

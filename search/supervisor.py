@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
+from search import artifacts, speech
 from search.errors import UserError
 from search.launcher import KILL_AFTER, Child, Launcher
 from search.leases import Leases
 from search.settings import Settings
+from search.speech import Speech
 from search.training.child import run_child
 from search.trial import INTERRUPTIONS, Evaluation, Prepared, StopReason, TrialSpec
 from search.view import View
@@ -37,6 +38,7 @@ class Outcome:
     record: dict[str, Any] | None
     error: str | None
     evaluations: list[Evaluation]
+    speech: dict[str, Any] | None = None
 
     @property
     def best(self) -> Evaluation | None:
@@ -71,6 +73,7 @@ class Supervisor:
         self._children: dict[int, Child] = {}
         self._ending = threading.Event()
         self._error: BaseException | None = None
+        self._store = artifacts.open_store(settings) if settings.speech.sentences else None
         self.train_seconds = self.evaluation_seconds = 0.0  # of the runs of this search, over all slots
 
     def run(self, hurry: Callable[[], None]) -> None:
@@ -151,7 +154,7 @@ class Supervisor:
         finally:
             del self._children[index]
             child.close()
-        finished = self._end(job.trial, outcome)
+        finished = self._end(job, outcome, Path(spec.directory))
         if finished is None:
             self.view.ended(index, job.number, StopReason.PREEMPTED, None, "taken by another search meanwhile")
             return
@@ -164,7 +167,7 @@ class Supervisor:
             self._failures = 0
 
     def _spec(self, job: Job, device: str | None) -> TrialSpec:
-        training = self.settings.training
+        training, recogniser = self.settings.training, self.settings.speech.recogniser
         directory = (self.work.directory / str(job.number)).absolute()
         try:
             directory.mkdir(parents=True)
@@ -189,42 +192,66 @@ class Supervisor:
             prepared=self.prepared.directory,
             directory=str(directory),
             device=device,
+            sentences=job.sentences,
+            speak_below=job.speak_below,
+            recogniser=None if recogniser is None else str(recogniser.absolute()),
         )
         (directory / "spec.json").write_text(spec.to_json(), encoding="utf-8")
         return spec
 
     def _follow(self, index: int, child: Child, job: Job) -> Outcome:
-        """Reports what the child says until it ends, and stops it when a rule fires or the user wants to."""
+        """Reports what the child says until it ends, and stops it when a rule fires or the user wants to.
+
+        Once it has said "trained" the outcome is settled: what follows, speech, may fail or be cut short.
+        """
         evaluations: list[Evaluation] = []
         decided: StopReason | None = None
+        outcome: Outcome | None = None
         stop_sent = 0.0
         while True:
-            if decided is None and self._ending.is_set():
-                decided = StopReason.STOPPED_BY_USER
-            if decided is None and self._leases.is_lost(job.trial._trial_id):
-                decided = StopReason.PREEMPTED
-            if decided is not None and not stop_sent:
-                child.stop()
+            unwanted = self._unwanted(job)
+            if outcome is None:
+                decided = decided or unwanted
+            if not stop_sent and (unwanted or (decided and outcome is None)):
+                # A full result may be worth hearing, what was abandoned is not.
+                child.finish() if decided == StopReason.TWO_INCREASES and not unwanted else child.stop()
                 stop_sent = time.monotonic()
             if stop_sent and time.monotonic() - stop_sent > KILL_AFTER:
                 child.kill()
             try:
                 message = child.receive(POLL)
             except EOFError as gone:
-                return Outcome(decided or StopReason.CRASHED, None, None if decided else str(gone), evaluations)
+                return outcome or Outcome(
+                    decided or StopReason.CRASHED, None, None if decided else str(gone), evaluations
+                )
             if message is None:
                 # Only now: while an outage of the database kept this thread, the child's words waited in the pipe.
-                if decided is None and child.silent_seconds > 60 * self.settings.study.stall_minutes:
-                    decided = StopReason.TIMEOUT
+                if child.silent_seconds > 60 * self.settings.study.stall_minutes and not stop_sent:
+                    decided = decided or StopReason.TIMEOUT
                     child.kill()
                 continue
-            if message["kind"] == "end":
-                reason = decided or StopReason(message["reason"])
-                return Outcome(reason, message.get("record"), message.get("error"), evaluations)
-            if message["kind"] == "evaluation" and decided is None:
-                evaluation = Evaluation(**{k: v for k, v in message.items() if k != "kind"})
-                decided = self._judge(job, evaluation, evaluations)
-                self.view.evaluated(index, job.number, evaluation)
+            match message["kind"]:
+                case "evaluation" if decided is None:
+                    evaluation = Evaluation(**{k: v for k, v in message.items() if k != "kind"})
+                    decided = self._judge(job, evaluation, evaluations)
+                    self.view.evaluated(index, job.number, evaluation)
+                case "trained":
+                    outcome = Outcome(decided or StopReason(message["reason"]), message["record"], None, evaluations)
+                    stop_sent = 0.0
+                case "end" if outcome is not None:
+                    if message.get("error"):
+                        self.view.note(f"{job.number} could not speak: {message['error']}; see its log.txt")
+                    outcome.speech = message.get("speech")
+                    return outcome
+                case "end":
+                    reason = decided or StopReason(message["reason"])
+                    return Outcome(reason, message.get("record"), message.get("error"), evaluations)
+
+    def _unwanted(self, job: Job) -> StopReason | None:
+        """Why nobody waits for the run any more."""
+        if self._ending.is_set():
+            return StopReason.STOPPED_BY_USER
+        return StopReason.PREEMPTED if self._leases.is_lost(job.trial._trial_id) else None
 
     def _judge(self, job: Job, evaluation: Evaluation, evaluations: list[Evaluation]) -> StopReason | None:
         """Reports an evaluation; why the trial ends here, or None. A value that is not finite is never reported."""
@@ -237,7 +264,7 @@ class Supervisor:
             return StopReason.PREEMPTED
         return self.work.fired(job, evaluations)
 
-    def _end(self, trial: optuna.Trial, outcome: Outcome) -> int | None:
+    def _end(self, job: Job, outcome: Outcome, directory: Path) -> int | None:
         """How many trials of the study have finished with this one; None when a peer had taken it.
 
         The trial's state says what its value means (docs/design.md): only a full result is COMPLETE. A diverged trial
@@ -254,7 +281,22 @@ class Supervisor:
             "record": outcome.record,
             "error": outcome.error,
         }
-        return self._leases.end(trial._trial_id, state, value, {"stop_reason": str(outcome.reason), "run": run})
+        attributes = {"stop_reason": str(outcome.reason), "run": run}
+        described: dict[str, Any] = {}
+        if outcome.speech and state == TrialState.COMPLETE:
+            known = self._stored(job, outcome.speech, directory / speech.FOLDER)
+            attributes[speech.ATTRIBUTE] = {**outcome.speech, "artifacts": known}
+            described = artifacts.described(known, "audio/wav")
+        return self._leases.end(job.trial._trial_id, state, value, attributes, described)
+
+    def _stored(self, job: Job, spoken: dict[str, Any], folder: Path) -> dict[str, str]:
+        """The artifact id of each file that the run spoke; of none where the store does not take them."""
+        names = sorted({name for sentence in Speech.from_dict(spoken).sentences for name in sentence.files})
+        try:
+            return artifacts.upload(self._store, [folder / name for name in names])
+        except Exception as error:  # each kind of store raises its own, and sound is not worth a trial
+            self.view.note(f"{job.number}: what it spoke was not stored ({type(error).__name__}); it lies in {folder}")
+            return {}
 
     def _count_time(self, outcome: Outcome) -> None:
         if outcome.record:

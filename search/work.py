@@ -44,6 +44,8 @@ class Job:
     evaluation_steps: list[int]
     label: str | None  # what it is, besides its number
     competes: bool  # whether its value alone may be the best
+    sentences: int = 0  # that it speaks after its training
+    speak_below: float | None = None  # nats; only if its best evaluation is below. None: whatever it is
 
     @property
     def number(self) -> int:
@@ -89,7 +91,17 @@ class SearchWork:
             label = f"repeat {attributes['repeat']} of the stock recipe"
         seed = attributes.get("seed", self._settings.study.seed)
         steps = evaluation_steps(self._horizon, self._settings.training.evaluations)
-        return Job(trial, point, seed, self._horizon, steps, label, competes=not attributes.get("repeat"))
+        sentences, below = (0, None) if attributes.get("repeat") else self._speech()
+        return Job(trial, point, seed, self._horizon, steps, label, not attributes.get("repeat"), sentences, below)
+
+    def _speech(self) -> tuple[int, float | None]:
+        """(sentences, below which value they are spoken): only by trials that end among so many best ones."""
+        speech = self._settings.speech
+        if not speech.trials:
+            return 0, None
+        done = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        values = sorted(t.value for t in done if t.value is not None and not t.user_attrs.get("repeat"))
+        return speech.sentences, values[speech.trials - 1] if len(values) >= speech.trials else None
 
     def fired(self, job: Job, evaluations: Sequence[Evaluation]) -> StopReason | None:
         """The rule that ends the trial after the last of `evaluations`; a repeat, which measures noise, runs on."""

@@ -15,6 +15,8 @@ from search.errors import UserError
 from search.settings import Settings
 from search.training.tokenizer import Tokenizer
 
+Weights = dict[str, torch.Tensor]
+
 FILES = ("config.json", "model.pth", "dvae.pth", "mel_stats.pth", "vocab.json")
 
 # The stock recipe's optimizer (coqui recipes/ljspeech/xtts_v2/train_gpt_xtts.py); weight decay is a knob.
@@ -59,6 +61,12 @@ def read_config(directory: Path) -> dict[str, Any]:
         return {"model_args": dict(content["model_args"]), "audio": dict(content.get("audio", {}))}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"base.path {directory}: config.json is no XTTS configuration ({error!r})") from error
+
+
+def config_values(directory: Path) -> dict[str, Any]:
+    """All of the base's `config.json`, for what of it is not the model's shape."""
+    content: dict[str, Any] = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    return content
 
 
 def training_config(

@@ -17,13 +17,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from search.trial import StopReason, TrialSpec
+from search.trial import RunRecord, StopReason, TrialSpec
 
 PRELOAD = ["search.training.preload"]
 SIGN_OF_LIFE = 10.0  # seconds between messages of a run that has nothing else to say
 SUPERVISOR_GONE = 3  # exit code
 
-STOP = b"stop"
+STOP = b"stop"  # the run ends, and nobody wants to hear it
+FINISH = b"finish"  # the training ends; a run that is to speak then does
 
 
 class Line:
@@ -31,6 +32,7 @@ class Line:
 
     def __init__(self, connection: Connection) -> None:
         self._stop = threading.Event()
+        self._abandoned = threading.Event()
         self._alive = threading.Event()
         self._connection = connection
         self._outbox: queue.Queue[dict[str, Any] | None] = queue.Queue()
@@ -42,6 +44,11 @@ class Line:
         """Asked by the run between two batches, which also shows that it is not stuck."""
         self._alive.set()
         return self._stop.is_set()
+
+    def is_wanted(self) -> bool:
+        """Asked by the run between two sentences."""
+        self._alive.set()
+        return not self._abandoned.is_set()
 
     def stop(self) -> None:
         """As if the supervisor had said so."""
@@ -72,17 +79,23 @@ class Line:
                 os._exit(SUPERVISOR_GONE)
 
     def _listen(self) -> None:
-        """Obeys "stop"; an end of the pipe means that the supervisor is gone, and nobody waits for this run."""
+        """Obeys; an end of the pipe means that the supervisor is gone, and nobody waits for this run."""
         while True:
             try:
-                if self._connection.recv_bytes() == STOP:
+                word = self._connection.recv_bytes()
+                if word == STOP:
+                    self._abandoned.set()
+                if word in (STOP, FINISH):
                     self._stop.set()
             except (EOFError, OSError):
                 os._exit(SUPERVISOR_GONE)
 
 
 def run_child(spec_json: str, connection: Connection) -> None:
-    """Runs a trial. Says "started", "evaluation" for each one, and "end" with the reason and the record."""
+    """Runs a trial. Says "started", "evaluation" for each one, "trained" with the reason and the record, and "end".
+
+    "end" has what the run spoke, or how it failed.
+    """
     spec = TrialSpec.from_json(spec_json)
     _detach(Path(spec.directory) / "log.txt", spec.device)
     line = Line(connection)
@@ -91,8 +104,20 @@ def run_child(spec_json: str, connection: Connection) -> None:
     def run() -> dict[str, Any]:
         from search.training.run import run_trial  # torch
 
-        reason, record = run_trial(spec, lambda e: line.say("evaluation", **asdict(e)), line.should_stop)
-        return {"reason": reason, "record": asdict(record)}
+        def trained(reason: StopReason, record: RunRecord) -> bool:
+            line.say("trained", reason=reason, record=asdict(record))
+            return line.is_wanted()
+
+        reason, _ = run_trial(
+            spec,
+            lambda e: line.say("evaluation", **asdict(e)),
+            line.should_stop,
+            trained=trained,
+            go_on=line.is_wanted,
+        )
+        spoken = Path(spec.directory) / "speech.json"
+        speech = json.loads(spoken.read_text(encoding="utf-8")) if spoken.exists() else None
+        return {"reason": reason, "speech": speech}
 
     line.say("end", **_guarded(run))
     line.close()

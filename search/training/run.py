@@ -21,6 +21,7 @@ from search.training.batches import PreparedDataset, training_batches
 from search.training.evaluation import Evaluator, evaluation_sets, read_sets
 from search.training.new_rows import NewRows
 from search.training.run_files import RunFiles
+from search.training.speech import Speaker
 from search.training.state import RunState
 from search.training.trainer import Diverged, Stopped, StudyTrainer
 from search.trial import Evaluation, Prepared, RunRecord, StopReason, TrialSpec
@@ -42,6 +43,8 @@ class Run:
     evaluator: Evaluator
     batches: Iterator[dict[str, Any]]
     corpus: corpus.Corpus
+    model: base.StudyModel
+    prepared: Prepared
 
 
 def build(spec: TrialSpec) -> Run:
@@ -62,7 +65,7 @@ def build(spec: TrialSpec) -> Run:
         model, clips, prepared.probe_clips, prepared.seed, spec.eval_batch_size
     )
     dataset = PreparedDataset(config, clips.train, clips, model.xtts.tokenizer, is_eval=False)
-    return Run(trainer, Evaluator(model, sets), training_batches(dataset, spec.batch_size), clips)
+    return Run(trainer, Evaluator(model, sets), training_batches(dataset, spec.batch_size), clips, model, prepared)
 
 
 def run_trial(
@@ -72,6 +75,8 @@ def run_trial(
     *,
     judge: Callable[[Sequence[Evaluation]], StopReason | None] = lambda _: None,
     stepped: Callable[[int], None] = lambda _: None,
+    trained: Callable[[StopReason, RunRecord], bool] = lambda *_: True,
+    go_on: Callable[[], bool] = lambda: True,
 ) -> tuple[StopReason, RunRecord]:
     """Trains as `spec` says, calling `report` with each evaluation, and writes the run's files into its directory.
 
@@ -80,6 +85,9 @@ def run_trial(
     whatever runs beside it. With `spec.save_seconds` the run keeps its state and goes on from there: it reports the
     evaluations made before again, and a stop takes effect after the optimizer step. `stepped` is called with the
     optimizer steps done: before the first one, and after each.
+
+    Once the training is over, and its files are written, `trained` is told how it ended, and says whether a run whose
+    spec asks for it shall speak now; `go_on` is asked before each sentence. `speech.json` then tells what it spoke.
     """
     started = time.monotonic()
     run = build(spec)
@@ -89,11 +97,15 @@ def run_trial(
         state = None
         if spec.save_seconds is not None:
             state = stack.enter_context(RunState(directory / "state", run.trainer, spec.save_seconds))
-        course = Course(run, state, started, report, should_stop, judge, stepped)
+        speaker = Speaker(spec, run.model) if spec.sentences else None
+        course = Course(run, state, started, report, should_stop, judge, stepped, speaker)
         files = RunFiles(directory, run.trainer.recorder.history, course.evaluations)
         reason = course.follow(spec, stack.enter_context(files))
     record = run.trainer.recorder.record(spec.hyperparameters, spec.horizon, setup_seconds)
     write_text(directory / "record.json", json.dumps(asdict(record), indent=2))
+    may_speak = trained(reason, record) and reason != StopReason.DIVERGED
+    if speaker is not None and may_speak and (spoken := speaker.speak(run.corpus, run.prepared, go_on)) is not None:
+        write_text(directory / "speech.json", json.dumps(spoken.to_dict(), ensure_ascii=False, indent=2))
     return reason, record
 
 
@@ -109,11 +121,13 @@ class Course:
         should_stop: Callable[[], bool],
         judge: Callable[[Sequence[Evaluation]], StopReason | None],
         stepped: Callable[[int], None],
+        speaker: Speaker | None,
     ) -> None:
         """Restores the state, if there is one. `started` is the process's start of the run on the monotonic clock."""
         self.evaluations: list[Evaluation] = []
         self._run, self._state, self._started = run, state, started
         self._report, self._should_stop, self._judge, self._stepped = report, should_stop, judge, stepped
+        self._speaker = speaker
         if state is not None and (progress := state.restore()) is not None:
             self.evaluations += progress.evaluations
             self._started -= progress.seconds
@@ -153,6 +167,8 @@ class Course:
         evaluation = self._run.evaluator(step, self._started, train_loss, since[-1].lr)
         self._files.write_evaluation(evaluation)
         self.evaluations.append(evaluation)
+        if self._speaker is not None:
+            self._speaker.evaluated(evaluation)
         self._report(evaluation)
 
     def _after_step(self, step: int) -> None:

@@ -1,0 +1,151 @@
+"""Speech of a run: sentences of the eval set, spoken with the weights of its best evaluation, and how like they are.
+
+It follows the training, so that it can change nothing of it. The voice is that of a training clip of the same speaker,
+which the model was allowed to hear; the sentence is one that it was not.
+"""
+
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+
+from search.speech import FOLDER, Sentence, Speech
+from search.training import base
+from search.training.corpus import Clip, Corpus
+from search.training.recogniser import Recogniser
+from search.trial import Evaluation, Prepared, TrialSpec
+
+OUTPUT_RATE = 24_000  # Hz, of XTTS's vocoder
+LONGEST_VOICE = 12.0  # seconds; longer references make nothing better
+SHORTEST = 0.1  # seconds; the speaker encoder needs some frames
+PATIENCE = 3  # times the codes of the recording; a model that has not stopped by then does not stop
+# Where a base's config.json does not say it: XttsConfig.
+SAMPLING = {"temperature": 0.85, "length_penalty": 1.0, "repetition_penalty": 2.0, "top_k": 50, "top_p": 0.85}
+VOICE = {"gpt_cond_len": 12, "gpt_cond_chunk_len": 4, "max_ref_len": 10}
+
+
+class Speaker:
+    """Keeps the weights of a run's best evaluation and speaks with them once the training is over."""
+
+    def __init__(self, spec: TrialSpec, model: base.StudyModel) -> None:
+        self._spec, self._model = spec, model
+        self._best: Evaluation | None = None
+        self._weights: base.Weights = {}
+
+    def evaluated(self, evaluation: Evaluation) -> None:
+        """Copies the GPT's weights into main memory if they are the run's best, and good enough to be heard."""
+        below = math.inf if self._spec.speak_below is None else self._spec.speak_below
+        if not evaluation.mel_ce < min(below, self._best.mel_ce if self._best else math.inf):
+            return
+        self._best = evaluation
+        state = self._model.xtts.gpt.state_dict()
+        self._weights = {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
+
+    @property
+    def has_something(self) -> bool:
+        return self._best is not None
+
+    @torch.inference_mode()
+    def speak(self, clips: Corpus, prepared: Prepared, go_on: Callable[[], bool]) -> Speech | None:
+        """Speaks into the folder `speech` of the run; leaves the model unfit for training.
+
+        None when `go_on()` turned false before the first sentence was done: it is asked before each.
+        """
+        if self._best is None:
+            return None
+        model = self._model.xtts
+        model.gpt.load_state_dict(self._weights)
+        args = prepared.coqui_config["model_args"]
+        model.mel_stats = torch.load(args["mel_norm_file"], map_location=model.device, weights_only=True)
+        model.eval()
+        model.gpt.init_gpt_for_inference(kv_cache=True, use_deepspeed=False)
+        folder = Path(self._spec.directory) / FOLDER
+        folder.mkdir(exist_ok=True)
+        stored = base.config_values(Path(args["xtts_checkpoint"]).parent)
+        recogniser = Recogniser(Path(self._spec.recogniser), model.device) if self._spec.recogniser else None
+        booth = Booth(model, clips, folder, stored, model.config.audio.sample_rate, recogniser)
+        sentences = []
+        for number, clip in enumerate(chosen(clips.eval, self._spec.sentences, prepared.seed), 1):
+            if not go_on():
+                break
+            torch.manual_seed(self._spec.seed + number)
+            sentences.append(booth.sentence(number, clip))
+        if not sentences:
+            return None
+        return Speech(self._best.step, sentences, recogniser.name if recogniser else None)
+
+
+class Booth:
+    """Speaks sentences with one model, in the voices of the training clips, and writes their files."""
+
+    def __init__(
+        self, model: Any, clips: Corpus, folder: Path, stored: dict[str, Any], rate: int, recogniser: Recogniser | None
+    ) -> None:
+        """`model` is an Xtts ready for inference, `stored` its config.json, `rate` that of the clips in Hz."""
+        self._model, self._clips, self._folder, self._rate = model, clips, folder, rate
+        self._sampling = {name: stored.get(name, value) for name, value in SAMPLING.items()}
+        self._voice = {name: stored.get(name, value) for name, value in VOICE.items()}
+        self._recogniser = recogniser
+        self._longest = model.gpt.max_gen_mel_tokens
+
+    def sentence(self, number: int, clip: Clip) -> Sentence:
+        """The sentence of `clip`, spoken, with the recording of it and the clip that gave the voice beside it."""
+        recorded, reference = self._clips.wav(clip), self._clips.wav(voice(clip, self._clips.train, self._rate))
+        seconds, chunk = self._voice["gpt_cond_len"], self._voice["gpt_cond_chunk_len"]
+        longest = min(self._voice["max_ref_len"], LONGEST_VOICE)
+        heard = reference[:, : int(longest * self._rate)].to(self._model.device)
+        latents = self._model.get_gpt_cond_latents(heard, self._rate, seconds, min(seconds, chunk))
+        embedding = self._model.get_speaker_embedding(heard, self._rate)
+        self._model.gpt.max_gen_mel_tokens = limit = min(self._longest, PATIENCE * clip.codes + 20)
+        made = self._model.inference(clip.text, clip.language, latents, embedding, **self._sampling)
+        wav = np.atleast_1d(made["wav"])
+
+        def write(kind: str, sound: np.ndarray, rate: int) -> str:
+            name = f"{number}-{kind}.wav"
+            soundfile.write(self._folder / name, np.clip(sound, -1, 1), rate, subtype="PCM_16")
+            return name
+
+        return Sentence(
+            text=clip.text,
+            speaker=clip.speaker,
+            spoken=write("spoken", wav, OUTPUT_RATE),
+            recorded=write("recorded", recorded[0].numpy(), self._rate),
+            reference=write("reference", heard[0].cpu().numpy(), self._rate),
+            seconds=len(wav) / OUTPUT_RATE,
+            cut=made["gpt_latents"].shape[1] >= limit - 1,
+            similarity=self._similarity(torch.from_numpy(wav)[None], OUTPUT_RATE, embedding),
+            recorded_similarity=self._similarity(recorded, self._rate, embedding),
+            cer=self._error_rate(wav, OUTPUT_RATE, clip),
+            recorded_cer=self._error_rate(recorded[0].numpy(), self._rate, clip),
+        )
+
+    def _error_rate(self, wav: np.ndarray, rate: int, clip: Clip) -> float | None:
+        if self._recogniser is None:
+            return None
+        return self._recogniser.error_rate(wav, rate, clip.text, clip.language)
+
+    def _similarity(self, wav: torch.Tensor, rate: int, embedding: torch.Tensor) -> float | None:
+        """Cosine of the speaker embeddings, -1 to 1; None for a sound too short to have one."""
+        if wav.shape[-1] < SHORTEST * rate:
+            return None
+        own = self._model.get_speaker_embedding(wav, rate)
+        found = torch.nn.functional.cosine_similarity(own.flatten(), embedding.flatten(), dim=0).item()
+        return found if math.isfinite(found) else None
+
+
+def chosen(clips: list[Clip], count: int, seed: int) -> list[Clip]:
+    """The same sentences in every trial of a study: drawn from the eval set, each text once."""
+    by_text = {clip.text: clip for clip in reversed(clips)}
+    once = [clip for clip in clips if by_text[clip.text] is clip]
+    return random.Random(seed).sample(once, min(count, len(once)))
+
+
+def voice(clip: Clip, train: list[Clip], rate: int) -> Clip:
+    """The longest training clip of the speaker up to `LONGEST_VOICE`; of any speaker, where this one has none."""
+    own = [other for other in train if other.speaker == clip.speaker] or train
+    return min(own, key=lambda c: (c.samples > LONGEST_VOICE * rate, -c.samples, c.audio_file))
