@@ -3,6 +3,7 @@
 import datetime
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -194,13 +195,12 @@ def _noise(findings: Findings, best: float) -> list[str]:
     ]
 
 
-def time_share(train: float, evaluation: float, wall: float, slots: int) -> str:
-    """How much of the slots' time went into training and evaluation; all in seconds."""
+def time_share(spent: Mapping[str, float], wall: float, slots: int) -> str:
+    """How much of the slots' time went into what, as in {"training": 40.0}; all in seconds."""
     total = wall * slots
-    return (
-        f"Time: {duration(wall)} on {slots} slot{'s' if slots > 1 else ''}; training {train / total:.0%}, evaluation"
-        f" {evaluation / total:.0%}, the rest {1 - (train + evaluation) / total:.0%}"
-    )
+    shares = ", ".join(f"{what} {seconds / total:.0%}" for what, seconds in spent.items() if seconds)
+    rest = 1 - sum(spent.values()) / total
+    return f"Time: {duration(wall)} on {slots} slot{'s' if slots > 1 else ''}; {shares}, the rest {rest:.0%}"
 
 
 def _table(findings: Findings, space: SearchSpace) -> Table:

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,8 @@ def _search_prepared(
         before = report.read(study)
         best = before.completed[0] if before.completed else None
         found = (best.trial.number, best.trial.value) if best and best.trial.value is not None else None
-        view.begin(Extent(settings.study.trials, before.finished, len(devices), before.base.mel_ce, found))
+        extent = Extent(settings.study.trials, before.finished, len(devices), before.base.mel_ce, found)
+        view.begin(with_rule(extent, settings))
         database.patience = 60 * settings.service.outage_minutes
         leases = Leases(ledger, settings.service, settings.study.max_retries, view.note)
         work = SearchWork(study, settings, prepared)
@@ -96,8 +98,8 @@ def _search_prepared(
         supervisor.run(database.hurry)
         findings = report.read(study)
         path = export.write_best_config(findings, settings, study.user_attrs, view.note)
-    spent = (supervisor.train_seconds, supervisor.evaluation_seconds)
-    share = report.time_share(*spent, time.monotonic() - started, len(devices)) if any(spent) else None
+    spent = supervisor.seconds
+    share = report.time_share(spent, time.monotonic() - started, len(devices)) if any(spent.values()) else None
     return Result(findings, path, supervisor.stopped, share)
 
 
@@ -185,6 +187,14 @@ def describe(settings: Settings, prepared: Prepared, devices: list[str | None], 
             view.note(f"baseline {baseline.name} lies outside the space and is clipped: {', '.join(clipped)}")
     base = prepared.base_evaluation
     view.note(f"base model, untouched: eval {base['mel_ce']:.4f} nats per audio token, text {base['text_ce']:.3f}")
+
+
+def with_rule(extent: Extent, settings: Settings) -> Extent:
+    """With the rule that ends a trial; not while what counts as a rise is still to be measured."""
+    pruning = settings.pruning
+    if not pruning.two_increases or pruning.min_delta == "seed_noise":
+        return extent
+    return replace(extent, n_increases=pruning.n_increases, min_delta=pruning.min_delta)
 
 
 def make_folder(settings: Settings) -> None:

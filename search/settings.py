@@ -149,6 +149,7 @@ MINIATURE_SETTINGS: dict[str, dict[str, Any]] = {
     "study": {"name": MINIATURE},
     "data": {"language": "am", "eval": "eval.csv", "probe_clips": 20},
     "training": {"batch_size": 4, "accumulation": 1, "epochs": 40, "eval_batch_size": 20},
+    "speech": {"sentences": 1},
 }
 
 
@@ -268,6 +269,12 @@ def _check_paths(settings: Settings) -> None:
         missing = [name for name in wanted if not (Path(base.path) / name).is_file()]
         if missing:
             raise UserError(f"base.path {base.path} lacks {', '.join(missing)}; an XTTS base has {', '.join(wanted)}")
+    recogniser = settings.speech.recogniser
+    if recogniser is not None and not (recogniser / "config.json").is_file():
+        raise UserError(
+            f"speech.recogniser is {recogniser}, which is no folder with a config.json; name one that holds a speech"
+            " recogniser of transformers (it is not downloaded), or leave it out"
+        )
     for folder in (settings.directory, *settings.directory.parents):
         if folder.exists() and not folder.is_dir():
             raise UserError(

@@ -41,6 +41,7 @@ class Speech:
     sentences: list[Sentence]
     recogniser: str | None = None  # name of the folder of the speech recogniser
     artifacts: dict[str, str] = field(default_factory=dict)  # file name to artifact id, once they are stored
+    took: float = 0.0  # seconds of the slot
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

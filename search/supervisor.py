@@ -21,7 +21,7 @@ from search.settings import Settings
 from search.speech import Speech
 from search.training.child import run_child
 from search.trial import INTERRUPTIONS, Evaluation, Prepared, StopReason, TrialSpec
-from search.view import View
+from search.view import End, Start, View
 from search.work import Job, Taken, Work
 
 POLL = 0.5  # seconds between looks at the stop flag while a child is silent
@@ -74,7 +74,7 @@ class Supervisor:
         self._ending = threading.Event()
         self._error: BaseException | None = None
         self._store = artifacts.open_store(settings) if settings.speech.sentences else None
-        self.train_seconds = self.evaluation_seconds = 0.0  # of the runs of this search, over all slots
+        self.seconds = {"training": 0.0, "evaluation": 0.0, "speech": 0.0}  # of this search's runs, over all slots
 
     def run(self, hurry: Callable[[], None]) -> None:
         """Returns when the work is done, or after a stop by the user (`stopped`). Raises what a slot raised.
@@ -146,7 +146,7 @@ class Supervisor:
     def _run_trial(self, index: int, device: str | None, job: Job) -> None:
         """One trial from its start to its end in the storage."""
         spec = self._spec(job, device)
-        self.view.started(index, job.number, job.point, job.horizon, job.label)
+        self.view.started(Start(index, job.number, job.point, job.horizon, job.label))
         child = self._launcher.start(self._target, spec.to_json())
         self._children[index] = child
         try:
@@ -156,11 +156,11 @@ class Supervisor:
             child.close()
         finished = self._end(job, outcome, Path(spec.directory))
         if finished is None:
-            self.view.ended(index, job.number, StopReason.PREEMPTED, None, "taken by another search meanwhile")
+            self.view.ended(End(index, job.number, StopReason.PREEMPTED, None, "taken by another search meanwhile"))
             return
         self.view.counted(finished, None)
         self._count_time(outcome)
-        self.view.ended(index, job.number, outcome.reason, outcome.best, outcome.error, job.competes)
+        self.view.ended(End(index, job.number, outcome.reason, outcome.best, outcome.error, job.competes))
         if outcome.reason in INTERRUPTIONS:
             self._count_failure(outcome, Path(spec.directory) / "log.txt")
         else:
@@ -242,6 +242,8 @@ class Supervisor:
                     if message.get("error"):
                         self.view.note(f"{job.number} could not speak: {message['error']}; see its log.txt")
                     outcome.speech = message.get("speech")
+                    if outcome.speech and self.settings.speech.recogniser and not outcome.speech["recogniser"]:
+                        self.view.note(f"{job.number}: speech.recogniser could not be used; see its log.txt")
                     return outcome
                 case "end":
                     reason = decided or StopReason(message["reason"])
@@ -299,10 +301,12 @@ class Supervisor:
             return {}
 
     def _count_time(self, outcome: Outcome) -> None:
-        if outcome.record:
-            with self._changed:
-                self.train_seconds += outcome.record["train_seconds"]
-                self.evaluation_seconds += outcome.record["evaluation_seconds"]
+        with self._changed:
+            if outcome.record:
+                self.seconds["training"] += outcome.record["train_seconds"]
+                self.seconds["evaluation"] += outcome.record["evaluation_seconds"]
+            if outcome.speech:
+                self.seconds["speech"] += outcome.speech["took"]
 
     def _count_failure(self, outcome: Outcome, log: Path) -> None:
         if outcome.reason == StopReason.STOPPED_BY_USER:

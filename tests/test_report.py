@@ -120,14 +120,15 @@ def test_the_verdict_says_what_speaks_against_the_winner(
 
 
 @pytest.mark.parametrize(
-    ("train", "evaluation", "slots", "line"),
+    ("seconds", "slots", "line"),
     [
-        (60, 12, 1, "Time: 1 m 20 s on 1 slot; training 75%, evaluation 15%, the rest 10%"),
-        (90, 18, 2, "Time: 1 m 20 s on 2 slots; training 56%, evaluation 11%, the rest 32%"),
+        ((60, 12, 0), 1, "Time: 1 m 20 s on 1 slot; training 75%, evaluation 15%, the rest 10%"),
+        ((90, 18, 4), 2, "Time: 1 m 20 s on 2 slots; training 56%, evaluation 11%, speech 2%, the rest 30%"),
     ],
 )
-def test_the_time_is_shared_over_the_slots(train: float, evaluation: float, slots: int, line: str) -> None:
-    assert report.time_share(train, evaluation, 80, slots) == line
+def test_the_time_is_shared_over_the_slots(seconds: tuple[float, ...], slots: int, line: str) -> None:
+    spent = dict(zip(("training", "evaluation", "speech"), seconds, strict=True))
+    assert report.time_share(spent, 80, slots) == line
 
 
 def test_a_study_of_another_tool_is_refused() -> None:

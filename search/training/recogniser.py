@@ -32,7 +32,10 @@ class Recogniser:
         return float(jiwer.cer(wanted, understood)) if wanted else float(bool(understood))
 
     def understood(self, wav: np.ndarray, rate: int, language: str) -> str:
-        known = getattr(self._pipeline.model.generation_config, "lang_to_id", None) or {}
+        generation = getattr(
+            self._pipeline.model, "generation_config", None
+        )  # not of those that write letter by letter
+        known = getattr(generation, "lang_to_id", None) or {}
         named = {"generate_kwargs": {"language": language, "task": "transcribe"}} if f"<|{language}|>" in known else {}
         return str(self._pipeline({"raw": wav.astype(np.float32), "sampling_rate": rate}, **named)["text"])
 

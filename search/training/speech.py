@@ -6,6 +6,7 @@ which the model was allowed to hear; the sentence is one that it was not.
 
 import math
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,7 @@ class Speaker:
         """
         if self._best is None:
             return None
+        started = time.monotonic()
         model = self._model.xtts
         model.gpt.load_state_dict(self._weights)
         args = prepared.coqui_config["model_args"]
@@ -67,7 +69,7 @@ class Speaker:
         folder = Path(self._spec.directory) / FOLDER
         folder.mkdir(exist_ok=True)
         stored = base.config_values(Path(args["xtts_checkpoint"]).parent)
-        recogniser = Recogniser(Path(self._spec.recogniser), model.device) if self._spec.recogniser else None
+        recogniser = self._recogniser(model.device)
         booth = Booth(model, clips, folder, stored, model.config.audio.sample_rate, recogniser)
         sentences = []
         for number, clip in enumerate(chosen(clips.eval, self._spec.sentences, prepared.seed), 1):
@@ -77,7 +79,18 @@ class Speaker:
             sentences.append(booth.sentence(number, clip))
         if not sentences:
             return None
-        return Speech(self._best.step, sentences, recogniser.name if recogniser else None)
+        name = recogniser.name if recogniser else None
+        return Speech(self._best.step, sentences, name, took=time.monotonic() - started)
+
+    def _recogniser(self, device: torch.device) -> Recogniser | None:
+        """None, with the reason in the log, for one that cannot be had: the speech is worth having without it."""
+        if self._spec.recogniser is None:
+            return None
+        try:
+            return Recogniser(Path(self._spec.recogniser), device)
+        except Exception as error:  # transformers raises many kinds for a folder that it cannot read
+            print(f"the recogniser in {self._spec.recogniser} cannot be used: {error}")
+            return None
 
 
 class Booth:
@@ -91,11 +104,13 @@ class Booth:
         self._sampling = {name: stored.get(name, value) for name, value in SAMPLING.items()}
         self._voice = {name: stored.get(name, value) for name, value in VOICE.items()}
         self._recogniser = recogniser
+        self._references: dict[Clip, str] = {}
         self._longest = model.gpt.max_gen_mel_tokens
 
     def sentence(self, number: int, clip: Clip) -> Sentence:
         """The sentence of `clip`, spoken, with the recording of it and the clip that gave the voice beside it."""
-        recorded, reference = self._clips.wav(clip), self._clips.wav(voice(clip, self._clips.train, self._rate))
+        example = voice(clip, self._clips.train, self._rate)
+        recorded, reference = self._clips.wav(clip), self._clips.wav(example)
         seconds, chunk = self._voice["gpt_cond_len"], self._voice["gpt_cond_chunk_len"]
         longest = min(self._voice["max_ref_len"], LONGEST_VOICE)
         heard = reference[:, : int(longest * self._rate)].to(self._model.device)
@@ -110,12 +125,14 @@ class Booth:
             soundfile.write(self._folder / name, np.clip(sound, -1, 1), rate, subtype="PCM_16")
             return name
 
+        if example not in self._references:
+            self._references[example] = write("reference", heard[0].cpu().numpy(), self._rate)
         return Sentence(
             text=clip.text,
             speaker=clip.speaker,
             spoken=write("spoken", wav, OUTPUT_RATE),
             recorded=write("recorded", recorded[0].numpy(), self._rate),
-            reference=write("reference", heard[0].cpu().numpy(), self._rate),
+            reference=self._references[example],
             seconds=len(wav) / OUTPUT_RATE,
             cut=made["gpt_latents"].shape[1] >= limit - 1,
             similarity=self._similarity(torch.from_numpy(wav)[None], OUTPUT_RATE, embedding),
@@ -127,7 +144,11 @@ class Booth:
     def _error_rate(self, wav: np.ndarray, rate: int, clip: Clip) -> float | None:
         if self._recogniser is None:
             return None
-        return self._recogniser.error_rate(wav, rate, clip.text, clip.language)
+        try:
+            return self._recogniser.error_rate(wav, rate, clip.text, clip.language)
+        except Exception as error:  # what a model of the user's raises is not worth the speech
+            print(f"the recogniser failed: {error!r}")
+            return None
 
     def _similarity(self, wav: torch.Tensor, rate: int, embedding: torch.Tensor) -> float | None:
         """Cosine of the speaker embeddings, -1 to 1; None for a sound too short to have one."""

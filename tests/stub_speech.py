@@ -1,0 +1,59 @@
+"""Runs that do not train, and speak by script: `script.json` in the study's folder says what each trial does."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from search.training.child import Line
+from search.trial import StopReason, TrialSpec
+from tests.shown import tone
+
+PRELOAD = ["search.storage", "search.supervisor", "tests.shown"]
+
+
+def run_script(spec_json: str, connection: Any) -> None:
+    """In place of `search.training.child.run_child`.
+
+    A script is {"losses": [...], "sentences": how many are spoken, "seconds": of each, "fails": error, "dies": true}.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    spec = TrialSpec.from_json(spec_json)
+    folder = Path(spec.directory)
+    script = json.loads((folder.parent.parent / "script.json").read_text())[str(spec.number)]
+    line = Line(connection)
+    reason = StopReason.FINISHED
+    for step, value in zip(spec.evaluation_steps, script["losses"], strict=False):
+        losses = {"mel_ce": value, "text_ce": 2.0, "probe_mel_ce": value / 1.1, "probe_text_ce": 2.0}
+        line.say("evaluation", step=step, **losses)
+        time.sleep(0.1)
+        if line.should_stop():
+            reason = StopReason.STOPPED_BY_USER
+            break
+    record = {"train_seconds": 1.0, "evaluation_seconds": 1.0, "steps": 20, "inert": []}
+    line.say("trained", reason=reason, record=record)
+    (folder / "wanted").write_text(str(line.is_wanted()))
+    spoken = []
+    (folder / "speech").mkdir()
+    for number in range(1, script.get("sentences", 0) + 1 if line.is_wanted() else 1):
+        until = time.monotonic() + script.get("seconds", 0)
+        while time.monotonic() < until and line.is_wanted():
+            time.sleep(0.02)
+        if not line.is_wanted():
+            break
+        if script.get("dies"):
+            line.close()
+            os._exit(9)
+        names = [f"{number}-{kind}.wav" for kind in ("spoken", "recorded", "reference")]
+        for pitch, name in enumerate(names):
+            (folder / "speech" / name).write_bytes(tone(0.1, 200 + 50 * pitch + (number if pitch == 0 else 0)))
+        figures = {"seconds": 0.1, "cut": False, "similarity": 0.5, "recorded_similarity": 0.9}
+        spoken.append({"text": f"sentence {number}", "speaker": "s"} | dict(zip(FILES, names, strict=True)) | figures)
+    speech = {"step": 20, "sentences": spoken, "recogniser": None, "artifacts": {}, "took": 0.5} if spoken else None
+    line.say("end", reason=reason, speech=speech, error=script.get("fails"))
+    line.close()
+
+
+FILES = ("spoken", "recorded", "reference")

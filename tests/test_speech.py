@@ -1,0 +1,430 @@
+"""Trials that speak: with the right weights, in the right voice, and at no cost to what was measured."""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+import soundfile
+import torch
+from optuna.artifacts import get_all_artifact_meta
+from optuna.trial import TrialState
+from TTS.tts.configs.xtts_config import XttsConfig
+from TTS.tts.models.xtts import Xtts
+
+from search import artifacts, leases, report, storage, supervisor, work
+from search.errors import UserError
+from search.launcher import Launcher
+from search.settings import Settings, load
+from search.speech import Speech
+from search.training import corpus, ready
+from search.training.recogniser import Recogniser, plain
+from search.training.run import run_trial
+from search.training.speech import LONGEST_VOICE, OUTPUT_RATE, chosen, voice
+from search.training.tokenizer import Tokenizer
+from search.trial import Evaluation, Prepared, StopReason, TrialSpec
+from tests import studies
+from tests.stub_speech import PRELOAD, run_script
+
+Make = Callable[..., TrialSpec]
+
+
+def spoken(spec: TrialSpec) -> Speech:
+    return Speech.from_dict(json.loads((Path(spec.directory) / "speech.json").read_text(encoding="utf-8")))
+
+
+# One run
+
+
+@pytest.fixture(scope="module")
+def silent_and_speaking(
+    prepared: Prepared, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[list[Evaluation], list[Evaluation], TrialSpec]:
+    """(evaluations of a run, the same of its twin that spoke and kept its best weights, the twin's spec).
+
+    Its learning rate is so high that after some steps it gets worse: the best evaluation is not the last.
+    """
+    from tests.conftest import make_spec
+
+    make: Make = make_spec.__wrapped__(prepared, tmp_path_factory.mktemp("speech"))
+    found: list[list[Evaluation]] = []
+    for extra in ({}, {"sentences": 2, "save_seconds": 1e9}):
+        spec = replace(make(4, lr=0.002, **extra), evaluation_steps=[1, 4])
+        found.append([])
+        run_trial(spec, found[-1].append)
+    return found[0], found[1], spec
+
+
+def test_speaking_changes_no_evaluation(
+    silent_and_speaking: tuple[list[Evaluation], list[Evaluation], TrialSpec],
+) -> None:
+    silent, speaking, _ = silent_and_speaking
+    assert [e.mel_ce for e in silent] == [e.mel_ce for e in speaking]
+
+
+def test_it_is_what_the_stock_model_speaks_with_the_weights_of_the_best_evaluation(
+    silent_and_speaking: tuple[list[Evaluation], list[Evaluation], TrialSpec], prepared: Prepared, tmp_path: Path
+) -> None:
+    """The exported model of the same run, loaded by coqui's own class, says the same in the same voice."""
+    _, evaluations, spec = silent_and_speaking
+    best = min(evaluations, key=lambda e: e.mel_ce)
+    assert best.step < spec.horizon, "the last evaluation is the best, so nothing is shown"
+    found = spoken(spec)
+    assert found.step == best.step
+    page = tmp_path / "training_report.html"
+    page.write_text("")
+    folder = ready.make_ready(spec, page)
+    config = XttsConfig()
+    config.load_json(str(folder / "config.json"))
+    model = Xtts.init_from_config(config)
+    model.load_checkpoint(config, checkpoint_dir=str(folder), use_deepspeed=False)
+    model.tokenizer = Tokenizer(folder / "vocab.json")
+    sentence = found.sentences[0]
+    model.gpt.max_gen_mel_tokens = 3 * codes_of(prepared, sentence.text) + 20
+    torch.manual_seed(spec.seed + 1)
+    reference = Path(spec.directory) / "speech" / sentence.reference
+    expected = model.synthesize(sentence.text, speaker_wav=str(reference), language="am")["wav"]
+    heard, rate = soundfile.read(Path(spec.directory) / "speech" / sentence.spoken)
+    assert rate == OUTPUT_RATE == model.config.audio.output_sample_rate
+    assert len(heard) == len(expected)
+    # Within what 16 bits and a reference read back from 16 bits differ by.
+    assert np.abs(heard - expected).max() < 0.02 * max(np.abs(expected).max(), 0.05)
+
+
+def codes_of(prepared: Prepared, text: str) -> int:
+    clips = corpus.load(Path(prepared.directory) / "corpus")
+    return next(clip.codes for clip in clips.eval if clip.text == text)
+
+
+def test_a_sentence_lies_beside_its_recording_and_its_voice(
+    silent_and_speaking: tuple[list[Evaluation], list[Evaluation], TrialSpec], prepared: Prepared
+) -> None:
+    _, _, spec = silent_and_speaking
+    clips = corpus.load(Path(prepared.directory) / "corpus")
+    found = spoken(spec)
+    assert len({s.text for s in found.sentences}) == 2
+    speakers = {s.speaker: s.reference for s in found.sentences}
+    assert len(speakers) == len({s.reference for s in found.sentences}), "a voice has one file"
+    for sentence in found.sentences:
+        clip = next(c for c in clips.eval if c.text == sentence.text)
+        read = {kind: soundfile.read(Path(spec.directory) / "speech" / getattr(sentence, kind)) for kind in
+                ("spoken", "recorded", "reference")}  # fmt: skip
+        assert sentence.seconds == pytest.approx(len(read["spoken"][0]) / OUTPUT_RATE)
+        np.testing.assert_allclose(read["recorded"][0], np.clip(clips.wav(clip)[0], -1, 1), atol=1 / 30_000)
+        assert sentence.speaker == clip.speaker
+        same = [c for c in clips.train if c.speaker == clip.speaker]
+        assert any(c.samples == len(read["reference"][0]) for c in same), "another speaker's voice"
+        for value in (sentence.similarity, sentence.recorded_similarity):
+            assert value is not None and -1 <= value < 1
+        assert sentence.cer is None and not sentence.cut
+
+
+def test_the_similarity_is_the_cosine_of_the_encoders_own_embeddings(
+    silent_and_speaking: tuple[list[Evaluation], list[Evaluation], TrialSpec], prepared: Prepared
+) -> None:
+    """Computed here with the encoder alone, from the files."""
+    from search.training import base
+
+    _, _, spec = silent_and_speaking
+    sentence = spoken(spec).sentences[1]
+    model = base.load_model(base.config_from_dict(prepared.coqui_config)).xtts
+    model.eval()
+    folder = Path(spec.directory) / "speech"
+
+    def embedding(name: str) -> np.ndarray:
+        wav, rate = soundfile.read(folder / name, dtype="float32")
+        made: np.ndarray = model.get_speaker_embedding(torch.from_numpy(wav)[None], rate).flatten().numpy()
+        return made / np.linalg.norm(made)
+
+    reference = embedding(sentence.reference)
+    assert sentence.similarity == pytest.approx(float(embedding(sentence.spoken) @ reference), abs=2e-3)
+    assert sentence.recorded_similarity == pytest.approx(float(embedding(sentence.recorded) @ reference), abs=2e-3)
+    assert sentence.similarity != sentence.recorded_similarity
+
+
+@pytest.mark.parametrize(("below", "speaks"), [(100.0, True), (0.1, False)])
+def test_a_run_speaks_only_below_its_mark(make_spec: Make, below: float | None, speaks: bool) -> None:
+    spec = make_spec(2, evaluations=1, sentences=1, speak_below=below)
+    run_trial(spec, lambda _: None)
+    assert (Path(spec.directory) / "speech.json").exists() == speaks
+
+
+@pytest.mark.parametrize("ended", ["trained", "go_on"])
+def test_a_run_that_nobody_waits_for_is_silent(make_spec: Make, ended: str) -> None:
+    spec = make_spec(2, evaluations=1, sentences=1)
+    run_trial(spec, lambda _: None, **{ended: lambda *_: False})  # type: ignore[arg-type]
+    assert not (Path(spec.directory) / "speech.json").exists()
+    assert (Path(spec.directory) / "record.json").exists()
+
+
+def test_a_model_that_does_not_stop_is_cut_and_says_so(make_spec: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.training.speech.PATIENCE", 0)
+    spec = make_spec(2, evaluations=1, sentences=1)
+    run_trial(spec, lambda _: None)
+    found = spoken(spec).sentences[0]
+    assert found.cut and found.seconds < 1.2  # 20 codes
+
+
+def test_the_same_sentences_each_time_each_text_once(prepared: Prepared) -> None:
+    clips = corpus.load(Path(prepared.directory) / "corpus")
+    drawn = chosen(clips.eval, 5, 1)
+    assert drawn == chosen(clips.eval, 5, 1) != chosen(clips.eval, 5, 2)
+    twice = [replace(clip, text=f"text {i // 2}") for i, clip in enumerate(clips.eval)]
+    assert len({clip.text for clip in chosen(twice, 5, 1)}) == 5
+    assert len(chosen(twice, 99, 1)) == len(twice) // 2
+
+
+def test_the_voice_is_the_longest_clip_of_the_speaker_that_is_not_too_long(prepared: Prepared) -> None:
+    clip = corpus.load(Path(prepared.directory) / "corpus").eval[0]
+    rate = 22_050
+
+    def other(name: str, speaker: str, seconds: float) -> corpus.Clip:
+        return replace(clip, audio_file=name, speaker=speaker, samples=int(seconds * rate))
+
+    train = [other("a", "x", 9), other("b", clip.speaker, 3), other("c", clip.speaker, 5), other("d", clip.speaker, 20)]
+    assert LONGEST_VOICE < 20
+    assert voice(clip, train, rate).audio_file == "c"
+    assert voice(clip, train[3:], rate).audio_file == "d"
+    assert voice(clip, train[:1], rate).audio_file == "a", "any speaker, where the own one has no training clip"
+
+
+# The recogniser
+
+
+@pytest.fixture(scope="module")
+def recogniser(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wav2vec 2.0 with random weights: real files and code, and nothing understood."""
+    from transformers import (
+        Wav2Vec2Config,
+        Wav2Vec2CTCTokenizer,
+        Wav2Vec2FeatureExtractor,
+        Wav2Vec2ForCTC,
+        Wav2Vec2Processor,  # fmt: skip
+    )
+
+    folder = tmp_path_factory.mktemp("asr") / "tiny-am"
+    folder.mkdir()
+    vocabulary = {token: i for i, token in enumerate(["<pad>", "<unk>", "|", *"ሰላምውሃወተት"])}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    tokenizer = Wav2Vec2CTCTokenizer(str(folder / "vocab.json"), pad_token="<pad>", unk_token="<unk>")
+    Wav2Vec2Processor(feature_extractor=Wav2Vec2FeatureExtractor(), tokenizer=tokenizer).save_pretrained(folder)
+    config = Wav2Vec2Config(
+        vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        conv_dim=(16,) * 7, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=2,
+    )  # fmt: skip
+    torch.manual_seed(1)
+    Wav2Vec2ForCTC(config).save_pretrained(folder)
+    return folder
+
+
+def test_a_recogniser_listens_to_the_spoken_and_to_the_recorded(make_spec: Make, recogniser: Path) -> None:
+    spec = make_spec(2, evaluations=1, sentences=1, recogniser=str(recogniser))
+    run_trial(spec, lambda _: None)
+    found = spoken(spec)
+    assert found.recogniser == "tiny-am"
+    sentence = found.sentences[0]
+    listener = Recogniser(recogniser, torch.device("cpu"))
+    for name, rate_of in ((sentence.spoken, sentence.cer), (sentence.recorded, sentence.recorded_cer)):
+        wav, rate = soundfile.read(Path(spec.directory) / "speech" / name, dtype="float32")
+        assert rate_of == pytest.approx(listener.error_rate(wav, rate, sentence.text, "am"), abs=0.35)
+        assert rate_of and rate_of > 0
+
+
+@pytest.mark.parametrize(
+    ("understood", "text", "rate"),
+    [
+        ("Selam, alem!", "selam alem", 0),
+        ("selam  ALEM", "selam alem", 0),
+        ("selam alm", "selam alem", 0.1),
+        ("", "selam", 1),
+        ("aaaaaaaaaa", "bbbbb", 2),
+        ("x", "…", 1),
+        ("", "…", 0),
+        ("ሰላም፡ለዓለም", "ሰላም ለዓለም", 0),
+    ],
+)
+def test_the_error_rate_counts_characters(
+    monkeypatch: pytest.MonkeyPatch, understood: str, text: str, rate: float
+) -> None:
+    listener = Recogniser.__new__(Recogniser)
+    monkeypatch.setattr(listener, "understood", lambda *_: understood)
+    assert listener.error_rate(np.zeros(9), 24_000, text, "am") == pytest.approx(rate)
+
+
+def test_plain_text_keeps_the_marks_of_letters() -> None:
+    assert plain(" Ɛ́sí,  “ọ̀wọ́”—3 ") == "ɛ́sí ọ̀wọ́ 3"
+
+
+def test_a_recogniser_that_cannot_be_used_costs_only_its_figures(make_spec: Make, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    spec = make_spec(2, evaluations=1, sentences=1, recogniser=str(tmp_path))
+    run_trial(spec, lambda _: None)
+    assert spoken(spec).recogniser is None and spoken(spec).sentences[0].cer is None
+
+
+def test_a_recogniser_that_is_no_folder_of_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"speech\.recogniser is .*nowhere.*no folder with a config\.json"):
+        load(None, {"speech.recogniser": str(tmp_path / "nowhere")})
+
+
+# In a search
+
+
+class Notes:
+    """A view that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.evaluations = 0
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def evaluated(self, *_: Any) -> None:
+        self.evaluations += 1
+
+    def __getattr__(self, _: str) -> Callable[..., None]:
+        return lambda *_: None
+
+
+def searched(
+    folder: Path,
+    scripts: list[dict[str, Any]],
+    during: Callable[[supervisor.Supervisor], None] | None = None,
+    **more: Any,
+) -> tuple[Settings, list[optuna.trial.FrozenTrial], Notes, supervisor.Supervisor]:
+    """A search of one slot whose runs follow `scripts`; `during` is called beside it."""
+    overrides = {"study.trials": len(scripts), "study.workers": 1, "study.max_retries": 0, **more}
+    settings = studies.miniature(folder, overrides)
+    (settings.directory / "script.json").write_text(json.dumps(dict(enumerate(scripts))))
+    database = storage.open_storage(settings.storage_url)
+    study, ledger = storage.open_study(settings, studies.PREPARED, database)
+    view: Any = Notes()
+    held = leases.Leases(ledger, settings.service, 0, view.note)
+    todo = work.SearchWork(study, settings, studies.PREPARED)
+    prepared = studies.PREPARED
+    made = supervisor.Supervisor(todo, held, settings, prepared, Launcher(PRELOAD), view, [None], run_script)
+    threading.Thread(target=during, args=(made,), daemon=True).start()
+    made.run(lambda: None)
+    ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+    return settings, ended, view, made
+
+
+GOOD = [4.0, 3.0, 2.0]
+
+
+def test_what_a_trial_spoke_is_kept_as_optunas_artifacts(tmp_path: Path) -> None:
+    settings, (trial,), _, made = searched(tmp_path, [{"losses": GOOD, "sentences": 2}])
+    found = report.read(storage.load_study(settings)).rows[0].speech
+    assert found and [s.text for s in found.sentences] == ["sentence 1", "sentence 2"]
+    store = artifacts.open_store(settings)
+    folder = settings.directory / "trials" / "0" / "speech"
+    for sentence in found.sentences:
+        for name in sentence.files:
+            assert artifacts.read(store, found.artifacts[name]) == (folder / name).read_bytes()
+    study = storage.load_study(settings)
+    meta = get_all_artifact_meta(study.trials[0], storage=study._storage)
+    # Of files with the same content, the first.
+    named = {m.filename: m.artifact_id for m in meta}
+    assert named == {n: i for n, i in found.artifacts.items() if n in ("1-spoken.wav", "2-spoken.wav") or n[0] == "1"}
+    assert {m.mimetype for m in meta} == {"audio/wav"}
+    assert len(list((settings.directory / "artifacts").iterdir())) == 4, "the same sound is stored once"
+    assert trial.state == TrialState.COMPLETE and trial.value == 2.0
+    assert made.seconds == {"training": 1.0, "evaluation": 1.0, "speech": 0.5}
+
+
+def test_only_what_may_be_among_the_best_is_asked_to_speak(tmp_path: Path) -> None:
+    losses = [[5.0, 4.0], [5.0, 3.0], [5.0, 2.0], [5.0, 3.5]]
+    settings, trials, _, _ = searched(
+        tmp_path, [{"losses": values} for values in losses], **{"speech.trials": 2, "speech.sentences": 3}
+    )
+    specs = [
+        TrialSpec.from_json((settings.directory / "trials" / str(t.number) / "spec.json").read_text()) for t in trials
+    ]
+    assert [spec.speak_below for spec in specs] == [None, None, 4.0, 3.0]
+    assert {spec.sentences for spec in specs} == {3}
+
+
+def test_a_repeat_does_not_speak_and_none_does_when_there_is_nothing_to_say(tmp_path: Path) -> None:
+    settings, trials, _, _ = searched(tmp_path, [{"losses": GOOD}] * 2, **{"study.repeats": 1})
+    by_repeat = {
+        t.user_attrs["repeat"]: TrialSpec.from_json(
+            (settings.directory / "trials" / str(t.number) / "spec.json").read_text()
+        ).sentences
+        for t in trials
+    }
+    assert by_repeat == {0: 1, 1: 0}
+
+
+def test_two_increases_speak_and_the_median_does_not(tmp_path: Path) -> None:
+    """The first ends a full result; the second abandons a trial."""
+    full = [3.0, 2.9, 2.8, 2.7, 2.6, 2.5, 2.4, 2.3, 2.2, 2.1]
+    scripts = [
+        {"losses": full, "sentences": 1},
+        {"losses": [3.0, 2.0, 2.1, 2.2, 2.3, 2.4], "sentences": 1},
+        {"losses": [9.0, 8.9, 8.8, 8.7, 8.6, 8.5, 8.4], "sentences": 1},
+    ]
+    settings, trials, _, _ = searched(tmp_path, scripts, **{"pruning.startup_trials": 1})
+    reasons = [t.user_attrs["stop_reason"] for t in trials]
+    assert reasons == [StopReason.FINISHED, StopReason.TWO_INCREASES, StopReason.MEDIAN]
+    assert [bool(row.speech) for row in report.read(storage.load_study(settings)).rows] == [True, True, False]
+    wanted = [(settings.directory / "trials" / str(i) / "wanted").read_text() for i in range(3)]
+    assert wanted == ["True", "True", "False"]
+
+
+def test_a_stop_while_it_speaks_keeps_the_trial(tmp_path: Path) -> None:
+    def stop(made: supervisor.Supervisor) -> None:
+        while not (made.work.directory / "0" / "wanted").exists():
+            time.sleep(0.02)
+        made.stop()
+
+    started = time.monotonic()
+    _, (trial,), _, _ = searched(tmp_path, [{"losses": GOOD, "sentences": 5, "seconds": 20}], stop)
+    assert time.monotonic() - started < 15
+    assert trial.state == TrialState.COMPLETE and trial.user_attrs["stop_reason"] == StopReason.FINISHED
+    assert "speech" not in trial.user_attrs
+    assert trial.user_attrs["run"]["record"]["steps"] == 20
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ({"sentences": 1, "dies": True}, None),
+        ({"sentences": 0, "fails": "OutOfMemoryError: on the GPU"}, "could not speak: OutOfMemoryError: on the GPU"),
+    ],
+)
+def test_a_failure_while_it_speaks_costs_the_speech_alone(
+    tmp_path: Path, script: dict[str, Any], told: str | None
+) -> None:
+    _, (trial,), view, _ = searched(tmp_path, [{"losses": GOOD, **script}])
+    assert trial.state == TrialState.COMPLETE and trial.value == 2.0
+    assert trial.user_attrs["run"]["error"] is None
+    assert told is None or any(told in note for note in view.notes)
+
+
+def test_a_store_that_takes_nothing_is_noted_and_the_trial_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "the-key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the-secret")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    url = "s3://sound?endpoint_url=http://127.0.0.1:9"
+    settings, (trial,), view, _ = searched(tmp_path, [{"losses": GOOD, "sentences": 1}], **{"study.artifacts": url})
+    assert trial.state == TrialState.COMPLETE
+    assert any("what it spoke was not stored" in note for note in view.notes)
+    assert not any("the-key" in note or "the-secret" in note for note in view.notes)
+    found = report.read(storage.load_study(settings)).rows[0].speech
+    assert found and found.sentences and found.artifacts == {}
+
+
+def test_nothing_is_asked_for_when_it_is_turned_off(tmp_path: Path) -> None:
+    settings, _, _, _ = searched(tmp_path, [{"losses": GOOD}], **{"speech.sentences": 0})
+    assert not (settings.directory / "artifacts").exists()
+    assert os.listdir(settings.directory / "trials" / "0" / "speech") == []
