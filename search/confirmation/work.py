@@ -134,7 +134,8 @@ class ConfirmWork:
         seed, length = attributes["seed"], attributes["length"]
         steps = self._steps[length]
         label = f"{candidate.name}, seed {seed}{', pruned, to its end' if length == TRUNCATED else ''}"
-        return Job(trial, candidate.point, seed, steps[-1], steps, label, False, self._settings.speech.sentences if length == FULL else 0)
+        sentences = self._settings.speech.sentences if length == FULL else 0
+        return Job(trial, candidate.point, seed, steps[-1], steps, label, competes=False, sentences=sentences)
 
     def fired(self, job: Job, evaluations: Sequence[Evaluation]) -> StopReason | None:
         if evaluations[-1].step == job.horizon:

@@ -34,7 +34,7 @@ class Recogniser:
     def understood(self, wav: np.ndarray, rate: int, language: str) -> str:
         generation = getattr(
             self._pipeline.model, "generation_config", None
-        )  # not of those that write letter by letter
+        )  # CTC models have none
         known = getattr(generation, "lang_to_id", None) or {}
         named = {"generate_kwargs": {"language": language, "task": "transcribe"}} if f"<|{language}|>" in known else {}
         return str(self._pipeline({"raw": wav.astype(np.float32), "sampling_rate": rate}, **named)["text"])
