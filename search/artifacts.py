@@ -2,7 +2,9 @@
 
 import hashlib
 import io
+import os
 import re
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,13 +17,17 @@ from search.errors import UserError
 from search.settings import Settings
 
 META = "artifacts:"  # Optuna's prefix of the system attributes that describe artifacts
+BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 
 
 def open_store(settings: Settings, make: bool = True) -> Any:
     """The study's artifact store, an Optuna one. A folder is made if `make`. Raises UserError."""
     given = settings.study.artifacts
     if given is not None and "://" in given:
-        return _s3(given)
+        bucket, endpoint = parse_s3(given)
+        from search.s3 import open_bucket  # half a second, which folders need not spend
+
+        return open_bucket(bucket, endpoint)
     folder = Path(given) if given else settings.directory / "artifacts"
     if make:
         try:
@@ -30,7 +36,9 @@ def open_store(settings: Settings, make: bool = True) -> Any:
             raise UserError(
                 f"study.artifacts {folder} cannot be made ({error.strerror}); name another folder, or s3://BUCKET"
             ) from error
-    return FileSystemArtifactStore(folder)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise UserError(f"study.artifacts {folder} cannot be written to; name another folder, or s3://BUCKET")
+    return Folder(folder)
 
 
 def artifact_id(content: bytes) -> str:
@@ -53,7 +61,7 @@ def described(ids: dict[str, str], mimetype: str) -> dict[str, dict[str, Any]]:
     """System attributes by which Optuna and its dashboard know the artifacts of a trial."""
     return {
         META + known: {"artifact_id": known, "filename": name, "mimetype": mimetype, "encoding": None}
-        for name, known in ids.items()
+        for name, known in reversed(ids.items())
     }
 
 
@@ -67,32 +75,58 @@ def read(store: Any, known: str) -> bytes | None:
         return None
 
 
-def _s3(url: str) -> Any:
-    """`s3://BUCKET?endpoint_url=https://…`; the keys come from where boto3 looks: its environment, files and roles."""
-    parts = urlsplit(url)
-    query = dict(parse_qsl(parts.query))
-    endpoint = query.pop("endpoint_url", None)
-    if parts.scheme != "s3" or not parts.hostname or parts.path.strip("/") or query:
-        raise UserError(
-            f"study.artifacts is {shown(url)!r}; it must be a folder, or s3://BUCKET, or"
-            " s3://BUCKET?endpoint_url=https://HOST"
-        )
-    if parts.username or parts.password:
-        raise UserError(
-            f"study.artifacts is {shown(url)!r}: give keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, not here"
-        )
-    import boto3  # half a second, which folders need not spend
-    from botocore.config import Config
-    from optuna.artifacts import Boto3ArtifactStore
+class Folder(FileSystemArtifactStore):
+    """Optuna's, but that a file is there whole or not at all; ids are by content, so what is there stays."""
 
-    patience = Config(connect_timeout=10, read_timeout=30, retries={"max_attempts": 3})
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        path: Path = self._get_filepath(artifact_id)
+        if path.exists():
+            return
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as private:
+            whole = Path(private) / path.name
+            with whole.open("wb") as file:
+                file.write(content_body.read())
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(whole, path)
+
+
+def parse_s3(url: str) -> tuple[str, str | None]:
+    """(bucket, endpoint or None for Amazon's) of `s3://BUCKET?endpoint_url=https://HOST`.
+
+    Raises UserError, which never repeats the URL: it may hold a key.
+    """
+    allowed = "it must be a folder, s3://BUCKET, or s3://BUCKET?endpoint_url=https://HOST"
+    if "@" in url:
+        raise UserError(
+            "study.artifacts is a URL with credentials; give them in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or as"
+            f" else boto3 reads them: {allowed}"
+        )
     try:
-        client = boto3.client("s3", endpoint_url=endpoint, config=patience)
-    except ValueError as error:
-        raise UserError(f"study.artifacts is {shown(url)!r}: {error}") from error
-    return Boto3ArtifactStore(parts.netloc.rpartition("@")[2], client)
+        parts = urlsplit(url)
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        endpoint = query.pop("endpoint_url", None)
+        known = endpoint is None or _is_web(endpoint)
+    except ValueError:  # brackets or a port that are none
+        raise UserError(f"study.artifacts is a URL that cannot be read; {allowed}") from None
+    if parts.scheme != "s3" or not BUCKET.fullmatch(parts.netloc) or parts.path.strip("/") or parts.fragment:
+        raise UserError(f"study.artifacts is a URL of another form; {allowed}, with a bucket of 3 to 63 characters")
+    if query or not known:
+        raise UserError(f"study.artifacts is in bucket {parts.netloc!r} with parameters of another form; {allowed}")
+    return parts.netloc, endpoint
 
 
-def shown(url: str) -> str:
-    """`url` without what may be a secret."""
-    return re.sub(r"(://)[^/@]*@", r"\1***@", url)
+def _is_web(endpoint: str) -> bool:
+    parts = urlsplit(endpoint)
+    is_host = bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
+    return parts.scheme in ("http", "https") and is_host and not parts.query + parts.fragment
+
+
+def shown(given: str) -> str:
+    """`study.artifacts` for people: a URL that might hold a secret is not repeated."""
+    if "://" in given:
+        try:
+            parse_s3(given)
+        except UserError:
+            return "a URL of a form that is refused"
+    return given

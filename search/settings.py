@@ -195,6 +195,7 @@ def resolve(given: Mapping[str, Mapping[str, Any]], overrides: Mapping[str, Any]
         raise UserError(_explain(error, path)) from error
     _check_paths(settings)
     _check_storage(settings)
+    _check_artifacts(settings)
     settings.search_space()
     return settings
 
@@ -283,6 +284,14 @@ def _check_paths(settings: Settings) -> None:
     low, high = settings.conditioning_seconds
     if low > high:
         raise UserError(f"data.min_conditioning_seconds is {low}, above data.max_conditioning_seconds {high}")
+
+
+def _check_artifacts(settings: Settings) -> None:
+    given = settings.study.artifacts
+    if given is not None and "://" in given:
+        from search.artifacts import parse_s3  # it knows the settings
+
+        parse_s3(given)
 
 
 def _check_storage(settings: Settings) -> None:

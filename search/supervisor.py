@@ -181,6 +181,7 @@ class Supervisor:
             number=job.number,
             hyperparameters=job.point,
             seed=job.seed,
+            label=job.label,
             horizon=job.horizon,
             evaluation_steps=job.evaluation_steps,
             batch_size=training.batch_size,

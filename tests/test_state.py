@@ -109,8 +109,8 @@ def test_a_stopped_run_goes_on_bit_for_bit(make_spec: Make, reference: Watched) 
     assert run.steps == [4, 5, 6, 7, 8]
     assert_equal(run, reference)
     board = EventAccumulator(str(Path(run.spec.directory) / "tensorboard"), size_guidance={"scalars": 0}).Reload()
-    assert [event.step for event in board.Scalars("train/lr")] == list(range(1, HORIZON + 1))
-    assert [event.step for event in board.Scalars("eval/mel_ce")] == [4, 8]
+    assert [event.step for event in board.Scalars("train/learning rate")] == list(range(1, HORIZON + 1))
+    assert [event.step for event in board.Scalars("evaluation/eval (nats)")] == [4, 8]
 
 
 @pytest.mark.parametrize(("save_seconds", "first"), [(NEVER, 4), (ALWAYS, 6)])

@@ -32,9 +32,7 @@ class Recogniser:
         return float(jiwer.cer(wanted, understood)) if wanted else float(bool(understood))
 
     def understood(self, wav: np.ndarray, rate: int, language: str) -> str:
-        generation = getattr(
-            self._pipeline.model, "generation_config", None
-        )  # CTC models have none
+        generation = getattr(self._pipeline.model, "generation_config", None)  # CTC models have none
         known = getattr(generation, "lang_to_id", None) or {}
         named = {"generate_kwargs": {"language": language, "task": "transcribe"}} if f"<|{language}|>" in known else {}
         return str(self._pipeline({"raw": wav.astype(np.float32), "sampling_rate": rate}, **named)["text"])

@@ -99,7 +99,7 @@ def run_trial(
             state = stack.enter_context(RunState(directory / "state", run.trainer, spec.save_seconds))
         speaker = Speaker(spec, run.model) if spec.sentences else None
         course = Course(run, state, started, report, should_stop, judge, stepped, speaker)
-        files = RunFiles(directory, run.trainer.recorder.history, course.evaluations)
+        files = RunFiles(spec, run.trainer.recorder.history, course.evaluations)
         reason = course.follow(spec, stack.enter_context(files))
     record = run.trainer.recorder.record(spec.hyperparameters, spec.horizon, setup_seconds)
     write_text(directory / "record.json", json.dumps(asdict(record), indent=2))
@@ -153,6 +153,7 @@ class Course:
             except Stopped as stopped:
                 reason = stopped.reason
         files.write_steps(trainer.recorder.history)
+        files.write_end(reason)
         return reason
 
     def _go_on(self) -> bool:

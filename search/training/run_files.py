@@ -6,26 +6,25 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TextIO
 
-from torch.utils.tensorboard import SummaryWriter
-
+from search.training.board import Board
 from search.training.record import Step
-from search.trial import Evaluation
+from search.trial import Evaluation, StopReason, TrialSpec
 
 
 class RunFiles:
     """evaluations.csv, steps.csv and tensorboard/ of a run, complete up to the last evaluation."""
 
-    def __init__(self, directory: Path, history: Sequence[Step], evaluations: Sequence[Evaluation]) -> None:
+    def __init__(self, spec: TrialSpec, history: Sequence[Step], evaluations: Sequence[Evaluation]) -> None:
         """The tables begin anew with what a run that goes on did before; TensorBoard forgets what came after that."""
-        evaluated = evaluations[-1].step if evaluations else 0
-        self._written = evaluated
+        directory = Path(spec.directory)
+        self._written = evaluations[-1].step if evaluations else 0
         self._evaluations = (directory / "evaluations.csv").open("w", newline="", encoding="utf-8")
         self._steps = (directory / "steps.csv").open("w", newline="", encoding="utf-8")
         # Of the steps since its last evaluation a run that goes on writes anew what the process before it may have.
-        self._tensorboard = SummaryWriter(str(directory / "tensorboard"), purge_step=evaluated + 1)
+        self._board = Board(directory / "tensorboard", spec, evaluations)
         csv.writer(self._evaluations).writerow([*(f.name for f in fields(Evaluation)), "gap"])
         csv.writer(self._steps).writerow(["step", *(f.name for f in fields(Step))])
-        for number, step in enumerate(history[:evaluated], 1):
+        for number, step in enumerate(history[: self._written], 1):
             _write_row(self._steps, [number, *asdict(step).values()])
         for evaluation in evaluations:
             _write_row(self._evaluations, [*asdict(evaluation).values(), evaluation.gap])
@@ -36,25 +35,23 @@ class RunFiles:
     def __exit__(self, *_: Any) -> None:
         self._evaluations.close()
         self._steps.close()
-        self._tensorboard.close()
+        self._board.close()
 
     def write_steps(self, history: Sequence[Step]) -> None:
         """What of the run's `history` is not written yet."""
         for number, step in enumerate(history[self._written :], self._written + 1):
             _write_row(self._steps, [number, *asdict(step).values()])
-            self._tensorboard.add_scalar("train/loss (undivided)", step.loss, number)
-            self._tensorboard.add_scalar("train/lr", step.lr, number)
-            self._tensorboard.add_scalar("train/gradient norm before clip", step.norm_before, number)
-            self._tensorboard.add_scalar("train/gradient norm after clip", step.norm_after, number)
+            self._board.step(number, step)
         self._written = len(history)
         self._steps.flush()
 
     def write_evaluation(self, evaluation: Evaluation) -> None:
         _write_row(self._evaluations, [*asdict(evaluation).values(), evaluation.gap])
         self._evaluations.flush()
-        for name in ("mel_ce", "text_ce", "probe_mel_ce", "probe_text_ce", "gap"):
-            self._tensorboard.add_scalar(f"eval/{name}", getattr(evaluation, name), evaluation.step)
-        self._tensorboard.flush()  # before the state says that this evaluation was made
+        self._board.evaluation(evaluation)  # on the disk before the state says that this evaluation was made
+
+    def write_end(self, reason: StopReason) -> None:
+        self._board.end(reason, self._written)
 
 
 def _write_row(file: TextIO, values: list[Any]) -> None:

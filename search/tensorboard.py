@@ -1,0 +1,43 @@
+"""TensorBoard on the runs of a study. Its own server, on this machine only."""
+
+import io
+import ipaddress
+from contextlib import redirect_stderr
+
+from search.errors import UserError
+from search.settings import Settings
+
+
+def launch(settings: Settings, host: str, port: int) -> str:
+    """The URL at which TensorBoard answers from now on, until this process ends. Port 0: any free one.
+
+    Raises UserError for a study without runs here, an address of which the network sees anything, and a port in use.
+    """
+    if not _is_loopback(host):
+        raise UserError(
+            f"--host is {host!r}; TensorBoard has no password, so it answers on 127.0.0.1 only. From elsewhere:"
+            f" ssh -L {port}:127.0.0.1:{port} USER@THIS-MACHINE, and open http://127.0.0.1:{port} there"
+        )
+    folder = settings.directory.absolute()
+    if not any((folder / runs).is_dir() for runs in ("trials", "confirm")):
+        raise UserError(
+            f"study {settings.study.name!r} has no runs in {folder}; run the command where the search ran, or name its"
+            " settings by --settings"
+        )
+    from tensorboard import program  # half a second
+
+    server = program.TensorBoard()
+    try:
+        server.configure(("tensorboard", "--logdir", str(folder), "--host", host, "--port", str(port)))
+        with redirect_stderr(io.StringIO()):  # it says that its loader is experimental
+            url: str = server.launch()
+    except program.TensorBoardServerException as error:
+        raise UserError(f"{error.msg}; choose another by --port, 0 for any that is free") from error
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,354 @@
+"""Artifacts in folders, and in buckets of a real server that speaks S3 over HTTP."""
+
+import io
+import os
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import settings as moto_settings
+from moto.server import ThreadedMotoServer
+from optuna.artifacts import FileSystemArtifactStore
+from optuna.artifacts.exceptions import ArtifactNotFound
+
+from search import artifacts, s3
+from search.errors import UserError
+from search.settings import Settings, load
+from tests.conftest import as_another_user
+
+SOUND = bytes(range(256)) * 40
+KEY = "hunter2/secret+key"
+
+
+def settings_of(folder: Path, given: str | None = None) -> Settings:
+    return load(None, {"study.directory": str(folder), **({"study.artifacts": given} if given else {})})
+
+
+# Folders
+
+
+def test_a_folder_is_made_and_read_back(tmp_path: Path) -> None:
+    """By Optuna's own store, too: it is what any Optuna tool opens."""
+    store = artifacts.open_store(settings_of(tmp_path))
+    known = artifacts.artifact_id(SOUND)
+    store.write(known, io.BytesIO(SOUND))
+    store.write(known, io.BytesIO(SOUND))
+    folder = tmp_path / "miniature" / "artifacts"
+    assert os.listdir(folder) == [known]
+    with FileSystemArtifactStore(folder).open_reader(known) as reader:
+        assert reader.read() == SOUND
+    assert artifacts.read(store, known) == SOUND
+    assert artifacts.read(store, artifacts.artifact_id(b"other")) is None
+    assert (folder / known).stat().st_mode & 0o444 == 0o644 & 0o444, "others may read it"
+
+
+def test_files_are_stored_once_and_known_by_their_names(tmp_path: Path) -> None:
+    store = artifacts.open_store(settings_of(tmp_path))
+    for name, content in (("a.wav", b"one"), ("b.wav", b"one"), ("c.wav", b"two")):
+        (tmp_path / name).write_bytes(content)
+    ids = artifacts.upload(store, [tmp_path / name for name in ("a.wav", "b.wav", "c.wav")])
+    assert ids["a.wav"] == ids["b.wav"] != ids["c.wav"]
+    assert artifacts.read(store, ids["c.wav"]) == b"two"
+    assert len(os.listdir(tmp_path / "miniature" / "artifacts")) == 2
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+    """While it is being written by two at a time there is nothing, then all of it; a failure leaves nothing."""
+    store = artifacts.open_store(settings_of(tmp_path, str(tmp_path / "store")))
+    known = artifacts.artifact_id(SOUND)
+    seen: list[bytes | None] = []
+
+    class Slow(io.BytesIO):
+        """The store reads it while a reader, and another writer, are at the same id."""
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            seen.append(artifacts.read(store, known))
+            content = super().read(size)
+            store.write(known, io.BytesIO(SOUND))
+            seen.append(artifacts.read(store, known))
+            return content
+
+    store.write(known, Slow(SOUND))
+    assert seen == [None, SOUND]
+    assert artifacts.read(store, known) == SOUND
+
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="the disk is full"):
+        store.write("other", Broken())
+    assert os.listdir(tmp_path / "store") == [known]
+
+
+def test_what_is_there_is_not_touched(tmp_path: Path) -> None:
+    """A reader that has it open, as a browser that plays it, reads on."""
+    store = artifacts.open_store(settings_of(tmp_path))
+    known = artifacts.artifact_id(SOUND)
+    store.write(known, io.BytesIO(SOUND))
+    file = tmp_path / "miniature" / "artifacts" / known
+    before = file.stat().st_ino
+    store.write(known, io.BytesIO(SOUND))
+    assert file.stat().st_ino == before
+
+
+def test_a_crash_between_writing_and_naming_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = artifacts.open_store(settings_of(tmp_path, str(tmp_path / "store")))
+    on_disk: list[bytes] = []
+
+    def replace(source: Path, _: Path) -> None:
+        on_disk.append(Path(source).read_bytes())
+        raise OSError("gone")
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(OSError, match="gone"):
+        store.write("id", io.BytesIO(SOUND))
+    assert on_disk == [SOUND], "whole before it has its name"
+    assert os.listdir(tmp_path / "store") == []
+
+
+def test_a_folder_of_the_settings_file_is_relative_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "study.toml").write_text('[study]\nartifacts = "sound/of it"\n', encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    settings = load(Path("mine/study.toml"), {"study.directory": str(tmp_path / "runs")})
+    artifacts.open_store(settings).write("id", io.BytesIO(b"x"))
+    assert (tmp_path / "mine" / "sound" / "of it" / "id").read_bytes() == b"x"
+    kept = tmp_path / "kept.toml"
+    kept.write_text(settings.to_toml(), encoding="utf-8")
+    assert artifacts.read(artifacts.open_store(load(kept, {})), "id") == b"x"
+
+
+def test_a_reader_makes_no_folder(tmp_path: Path) -> None:
+    store = artifacts.open_store(settings_of(tmp_path), make=False)
+    assert artifacts.read(store, "id") is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def refuses(settings: Settings, words: str) -> bool:
+    try:
+        artifacts.open_store(settings)
+    except UserError as error:
+        return words in str(error) and "name another folder, or s3://BUCKET" in str(error)
+    return False
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert refuses(settings_of(tmp_path, str(tmp_path / "file")), "cannot be made (File exists)")
+    assert refuses(settings_of(tmp_path, str(tmp_path / "file" / "below")), "cannot be made (Not a directory)")
+    with tempfile.TemporaryDirectory() as closed:  # pytest's own are closed to other users
+        os.chmod(closed, 0o555)
+        there, below = settings_of(tmp_path, closed), settings_of(tmp_path, f"{closed}/new")
+        assert as_another_user(lambda: refuses(there, "cannot be written to"))
+        assert as_another_user(lambda: refuses(below, "cannot be made (Permission denied)"))
+
+
+def test_what_is_no_file_is_as_one_that_is_gone(tmp_path: Path) -> None:
+    store = artifacts.open_store(settings_of(tmp_path))
+    (tmp_path / "miniature" / "artifacts" / "id").mkdir()
+    assert artifacts.read(store, "id") is None
+
+
+# Buckets
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """A server with the bucket "sound"; any key is good to it, until `guarded`."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        keys(patch, "any", KEY)
+        s3.open_bucket("sound", f"http://{host}:{port}").client.create_bucket(Bucket="sound")
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(autouse=True)
+def no_other_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """This machine's own are not used."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    keys(monkeypatch, "any", KEY)
+
+
+def keys(patch: pytest.MonkeyPatch, key: str, secret: str) -> None:
+    patch.setenv("AWS_ACCESS_KEY_ID", key)
+    patch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+    patch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers keys
+
+
+def bucket(folder: Path, endpoint: str, name: str = "sound") -> Any:
+    return artifacts.open_store(settings_of(folder, f"s3://{name}?endpoint_url={endpoint}"))
+
+
+def everything(error: BaseException | None) -> str:
+    """The error and what it came from, as a log would have it."""
+    return "" if error is None else f"{error!r} {error} {everything(error.__cause__ or error.__context__)}"
+
+
+def test_a_bucket_is_written_and_read_back(endpoint: str, tmp_path: Path) -> None:
+    store = bucket(tmp_path, endpoint)
+    (tmp_path / "1-spoken.wav").write_bytes(SOUND)
+    ids = artifacts.upload(store, [tmp_path / "1-spoken.wav"])
+    known = artifacts.artifact_id(SOUND)
+    assert ids == {"1-spoken.wav": known}
+    with store.open_reader(known) as reader:
+        assert reader.read() == SOUND
+    assert artifacts.read(bucket(tmp_path, endpoint), known) == SOUND
+    assert artifacts.read(store, "gone") is None
+    with pytest.raises(ArtifactNotFound):
+        store.open_reader("gone")
+    assert [path.name for path in tmp_path.iterdir()] == ["1-spoken.wav"]
+
+
+def test_a_bucket_that_is_missing(endpoint: str, tmp_path: Path) -> None:
+    store = bucket(tmp_path, endpoint, "nowhere")
+    with pytest.raises(OSError, match="cannot write to bucket 'nowhere': NoSuchBucket"):
+        store.write("id", io.BytesIO(SOUND))
+    assert artifacts.read(store, "id") is None
+
+
+@pytest.mark.parametrize(("wrong", "code"), [("id", "InvalidAccessKeyId"), ("secret", "SignatureDoesNotMatch")])
+def test_a_wrong_key_is_named_by_the_servers_code_alone(
+    endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str, code: str
+) -> None:
+    iam = boto3.client("iam", endpoint_url=endpoint, region_name="us-east-1")
+    iam.create_user(UserName=wrong)
+    issued = iam.create_access_key(UserName=wrong)["AccessKey"]
+    monkeypatch.setattr(moto_settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)
+    keys(monkeypatch, "AKIAHUNTER2" if wrong == "id" else issued["AccessKeyId"], KEY)
+    store = bucket(tmp_path, endpoint)
+    with pytest.raises(OSError, match=rf"cannot write to bucket 'sound': {code}$") as caught:
+        store.write("id", io.BytesIO(SOUND))
+    assert not any(secret in everything(caught.value) for secret in (KEY, "HUNTER2", issued["SecretAccessKey"]))
+    assert artifacts.read(store, "id") is None
+
+
+def test_without_keys(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    store = bucket(tmp_path, endpoint)
+    with pytest.raises(OSError, match="cannot write to bucket 'sound': Unable to locate credentials"):
+        store.write("id", io.BytesIO(SOUND))
+    assert artifacts.read(store, "id") is None
+
+
+def answering(answer: bytes) -> Callable[[socket.socket], None]:
+    def serve(listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(answer)
+
+    return serve
+
+
+HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf"
+
+
+@pytest.mark.parametrize("serve", [None, answering(HALF), answering(b"\0\0not http\r\n\r\n")])
+def test_a_server_that_is_not_well_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Callable[[socket.socket], None] | None
+) -> None:
+    """One that never answers, one that dies on the way, and one that is none."""
+    assert 2 * s3.ANSWER + 5 < 30
+    monkeypatch.setattr(s3, "ANSWER", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        if serve:
+            threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        store = bucket(tmp_path, f"http://127.0.0.1:{listener.getsockname()[1]}")
+        began = time.monotonic()
+        assert artifacts.read(store, "id") is None
+        with pytest.raises(OSError, match="cannot read from bucket 'sound': ") as caught:
+            store.open_reader("id")
+        assert time.monotonic() - began < 8
+        listener.shutdown(socket.SHUT_RDWR)
+    assert KEY not in everything(caught.value)
+    with pytest.raises(OSError, match="cannot write to bucket 'sound': Could not connect"):
+        store.write("id", io.BytesIO(SOUND))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "s3://AKIA:hunter2@sound",
+        "s3://AKIA:hun/ter2@sound",
+        "s3://sound?endpoint_url=https://AKIA:hunter2@host",
+        "s3://sound?endpoint_url=https://AKIA:hunter2%40host",
+        "s3://AKIA:hunter2",
+        "s3://hunter2%40sound",
+        "s3://sound?aws_secret_access_key=hunter2",
+        "s3://sound?hunter2",
+        "s3://sound?endpoint_url=https://host&endpoint=hunter2",
+        "s3://sound?endpoint_url=https://host?key=hunter2",
+        "s3://sound?endpoint_url=",
+        "s3://sound?endpoint_url=ftp://host",
+        "s3://sound?endpoint_url=https://",
+        "s3://sound?endpoint_url=https://host:port",
+        "s3://sound?endpoint_url=https://[half",
+        "s3://sound/hunter2",
+        "s3://sound#hunter2",
+        "s3://",
+        "s3://so",
+        "s3://[half",
+        "gs://sound",
+        "https://hunter2.example.org/sound",
+    ],
+)
+def test_any_other_url_is_refused_and_never_repeated(tmp_path: Path, given: str) -> None:
+    with pytest.raises(UserError, match=r"^study\.artifacts is .*s3://BUCKET\?endpoint_url=https://HOST") as caught:
+        artifacts.open_store(settings_of(tmp_path, given))
+    told = everything(caught.value)
+    assert not any(word in told for word in ("hunter2", "ter2", "AKIA"))
+    assert ("AWS_SECRET_ACCESS_KEY" in told) == ("@" in given)
+    assert artifacts.shown(given) == "a URL of a form that is refused"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("s3://my-bucket.of.sound", ("my-bucket.of.sound", None)),
+        ("s3://sound/", ("sound", None)),
+        ("s3://sound?endpoint_url=http://[::1]:9000", ("sound", "http://[::1]:9000")),
+        ("s3://sound?endpoint_url=https%3A%2F%2Fhost%2Fs3", ("sound", "https://host/s3")),
+    ],
+)
+def test_urls_of_buckets(given: str, expected: tuple[str, str | None]) -> None:
+    assert artifacts.parse_s3(given) == expected
+    assert artifacts.shown(given) == given
+
+
+def test_amazons_own_and_others_are_addressed_as_they_expect() -> None:
+    """A server with a name of its own has no host for each bucket."""
+
+    def url(endpoint: str | None) -> str:
+        client = s3.open_bucket("sound", endpoint).client
+        made: str = client.generate_presigned_url("get_object", Params={"Bucket": "sound", "Key": "id"})
+        return made.partition("?")[0]
+
+    assert url("http://minio:9000") == "http://minio:9000/sound/id"
+    assert url(None) == "https://sound.s3.amazonaws.com/id"
+
+
+def test_a_profile_that_is_missing_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(UserError, match=r"bucket 'sound', which boto3 cannot open: .*nobody"):
+        s3.open_bucket("sound", None)

@@ -1,0 +1,269 @@
+"""What TensorBoard shows: read from the event files, and asked of TensorBoard itself, as its pages do."""
+
+import csv
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from search.errors import UserError
+from search.settings import load
+from search.tensorboard import launch
+from search.training.record import Step
+from search.training.run import run_trial
+from search.training.run_files import RunFiles
+from search.trial import Evaluation, StopReason, TrialSpec
+from space.hyperparameters import Hyperparameters
+from tests.conftest import ROOT, wait_until
+
+V1 = Hyperparameters(4e-4, 0.01, (1 / 3, 2 / 3), 0.5, 1.0)
+FLAT = Hyperparameters(1e-3, 0.05)
+
+
+def spec_of(directory: Path, point: Hyperparameters = V1, seed: int = 7) -> TrialSpec:
+    directory.mkdir(parents=True)
+    return TrialSpec("mine", 3, point, seed, 6, [2, 4, 6], 2, 1, 2, "fp32", "nowhere", str(directory))
+
+
+def steps(count: int) -> list[Step]:
+    return [Step(4e-4 / n, 3.0 / n, 6.0 / n, 2.9 / n, 5.0, 1.0, 4e-6) for n in range(1, count + 1)]
+
+
+def evaluation(step: int, mel: float) -> Evaluation:
+    return Evaluation(step, mel, 6.0 + mel, mel / 2, 5.0, 3.0, 4e-4, 1.0)
+
+
+def written(spec: TrialSpec, losses: Sequence[float], reason: StopReason | None = StopReason.FINISHED) -> None:
+    """The files of a run with an evaluation every two steps; without a reason it died."""
+    history = steps(2 * len(losses))
+    with RunFiles(spec, [], []) as files:
+        for index, loss in enumerate(losses, 1):
+            files.write_steps(history[: 2 * index])
+            files.write_evaluation(evaluation(2 * index, loss))
+        if reason:
+            files.write_end(reason)
+
+
+def events(spec: TrialSpec) -> EventAccumulator:
+    return EventAccumulator(str(Path(spec.directory) / "tensorboard"), size_guidance={"scalars": 0}).Reload()
+
+
+def scalars(board: EventAccumulator, tag: str) -> dict[int, float]:
+    found = board.Scalars(tag)
+    assert len({event.step for event in found}) == len(found), f"{tag} twice at a step"
+    return {event.step: event.value for event in found}
+
+
+def test_the_curves_of_a_run_are_its_tables(make_spec: Callable[..., TrialSpec]) -> None:
+    """Losses undivided by the accumulation, rates as applied."""
+    spec = make_spec(4, evaluations=2, accumulation=2, milestones=(0.5,), gamma=0.1, clip_norm=0.5)
+    run_trial(spec, lambda _: None)
+    board = events(spec)
+    shown = {
+        "steps.csv": {
+            "lr": "train/learning rate", "loss": "train/loss (nats)", "mel_ce": "train/audio loss (nats)",
+            "text_ce": "train/text loss (nats)", "decay": "train/weight decay",
+            "norm_before": "gradient/norm before clip", "norm_after": "gradient/norm after clip",
+        },
+        "evaluations.csv": {
+            "mel_ce": "evaluation/eval (nats)", "text_ce": "evaluation/text (nats)", "gap": "evaluation/gap",
+            "probe_mel_ce": "evaluation/train probe (nats)", "probe_text_ce": "evaluation/train probe, text (nats)",
+            "train_loss": "evaluation/training loss (nats)",
+        },
+    }  # fmt: skip
+    for name, columns in shown.items():
+        rows = list(csv.DictReader((Path(spec.directory) / name).open(encoding="utf-8")))
+        assert rows
+        for column, tag in columns.items():
+            expected = {int(row["step"]): float(row[column]) for row in rows}
+            assert scalars(board, tag) == pytest.approx(expected, rel=1e-6), tag
+            assert board.SummaryMetadata(tag).summary_description.endswith(".")
+    best = {"eval (nats)", "text (nats)", "gap", "at step"}
+    tags = {tag for columns in shown.values() for tag in columns.values()}
+    assert set(board.Tags()["scalars"]) == tags | {f"evaluation, best so far/{name}" for name in best}
+    assert scalars(board, "train/learning rate")[4] == pytest.approx(5e-5)
+    assert scalars(board, "gradient/norm after clip")[1] == pytest.approx(0.5, rel=1e-3)
+    assert "end_info" in board.Tags()["tensors"][-1]
+
+
+def test_the_best_so_far_is_of_one_step(tmp_path: Path) -> None:
+    """An evaluation that is not finite is shown, and is never the best."""
+    spec = spec_of(tmp_path / "run")
+    written(spec, [2.5, 2.4, 2.6, math.nan], StopReason.DIVERGED)
+    board = events(spec)
+    best = {name: scalars(board, f"evaluation, best so far/{name}") for name in ("eval (nats)", "text (nats)", "gap")}
+    assert best["eval (nats)"] == pytest.approx({2: 2.5, 4: 2.4, 6: 2.4, 8: 2.4})
+    assert best["text (nats)"] == pytest.approx({2: 8.5, 4: 8.4, 6: 8.4, 8: 8.4})
+    assert best["gap"] == pytest.approx({2: 2, 4: 2, 6: 2, 8: 2})
+    assert scalars(board, "evaluation, best so far/at step") == {2: 2, 4: 4, 6: 4, 8: 4}
+    assert math.isnan(scalars(board, "evaluation/eval (nats)")[8])
+
+
+@pytest.mark.parametrize("evaluated", [0, 1])
+def test_a_run_that_goes_on_shows_each_step_once(tmp_path: Path, evaluated: int) -> None:
+    """It died one step after its last evaluation, or before any; what it does then is shown, not what was before."""
+    spec = spec_of(tmp_path / "run")
+    before = [evaluation(2 * i, 2.5) for i in range(1, evaluated + 1)]
+    died = 2 * evaluated + 1
+    with RunFiles(spec, [], []) as files:
+        for known in before:
+            files.write_steps(steps(known.step))
+            files.write_evaluation(known)
+        files.write_steps(steps(died))
+    again = [*steps(2 * evaluated), *(Step(9.0, 1, 1, 1, 1, 1, 1) for _ in range(2))]
+    with RunFiles(spec, again[: 2 * evaluated], before) as files:
+        files.write_steps(again)
+        files.write_evaluation(evaluation(2 * evaluated + 2, 2.6))
+        files.write_end(StopReason.FINISHED)
+    board = events(spec)
+    rates = scalars(board, "train/learning rate")
+    assert sorted(rates) == list(range(1, 2 * evaluated + 3))
+    assert rates[died] == 9.0
+    assert sorted(scalars(board, "evaluation/eval (nats)")) == [2 * i for i in range(1, evaluated + 2)]
+    assert scalars(board, "evaluation, best so far/eval (nats)")[2 * evaluated + 2] == pytest.approx(
+        2.5 if evaluated else 2.6
+    )
+    if evaluated:  # else the start is written again, and of two that are equal TensorBoard takes either
+        assert {len(board.Tensors(tag)) for tag in board.Tags()["tensors"]} == {1}
+
+
+# TensorBoard itself
+
+
+class Command:
+    """`study.py tensorboard` in `folder`."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        command = [sys.executable, str(ROOT / "study.py"), "tensorboard", *arguments]
+        self.process = subprocess.Popen(
+            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell's & ignores it
+        )  # fmt: skip
+
+    def ended(self) -> tuple[int, str, str]:
+        output, errors = self.process.communicate(timeout=30)
+        return self.process.returncode, output, errors
+
+
+class Served(Command):
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, "--port", "0")
+        assert self.process.stdout
+        self.line = self.process.stdout.readline()
+        found = re.search(r"http://127\.0\.0\.1:(\d+)/", self.line)
+        assert found, self.ended()
+        self.url, self.port = found[0], int(found[1])
+
+    def get(self, path: str, **body: Any) -> Any:
+        data = json.dumps(body).encode() if body else None
+        request = urllib.request.Request(self.url + "data/" + path, data, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A study with three trials, one of them under way, and a run of its confirmation."""
+    folder = tmp_path_factory.mktemp("study")
+    study = folder / "runs" / "miniature"
+    written(spec_of(study / "trials" / "0", FLAT, seed=1), [2.5, 2.4, 2.45])
+    written(spec_of(study / "trials" / "1"), [2.7, math.nan], StopReason.DIVERGED)
+    written(spec_of(study / "trials" / "2"), [2.6], StopReason.STOPPED_BY_USER)
+    written(spec_of(study / "confirm" / "0"), [2.3], StopReason.TWO_INCREASES)
+    command = Served(folder)
+    wait_until(lambda: len(command.get("runs")) == 4, what="the runs are read")
+    yield command
+    command.process.kill()
+    command.ended()
+
+
+def test_trials_and_confirmation_are_shown(served: Served) -> None:
+    runs = {f"{run}/tensorboard" for run in ("trials/0", "trials/1", "trials/2", "confirm/0")}
+    assert set(served.get("runs")) == runs
+    tags = served.get("plugin/scalars/tags")
+    assert set(tags) == runs
+    about = tags["trials/0/tensorboard"]["evaluation/eval (nats)"]["description"]
+    assert "nats per audio token" in about
+    assert "miniature" in served.line and "Ctrl-C" in served.line
+
+
+def test_the_table_of_hyperparameters(served: Served) -> None:
+    experiment = served.get("plugin/hparams/experiment", experimentName="", includeMetrics=True)
+    assert {c["name"]: c["displayName"] for c in experiment["hparamInfos"]} == {
+        "lr": "learning rate", "weight_decay": "weight decay", "milestones": "milestones", "gamma": "gamma",
+        "clip_norm": "clip norm", "seed": "seed", "horizon": "length", "frozen_layers": "frozen layers",
+        "new_rows_lr_factor": "new rows' factor", "label": "what",
+    }  # fmt: skip
+    assert [m["displayName"] for m in experiment["metricInfos"]] == ["best eval", "gap", "text", "at step"]
+    groups = served.get(
+        "plugin/hparams/session_groups",
+        experimentName="",
+        allowedStatuses=["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"],
+        colParams=[{"metric": m["name"]} for m in experiment["metricInfos"]]
+        + [{"hparam": c["name"], "includeInResult": True} for c in experiment["hparamInfos"]],
+        startIndex=0,
+        sliceSize=100,
+        includeMetrics=True,
+    )["sessionGroups"]
+    found = {g["name"].removesuffix("/tensorboard"): g for g in groups}
+    assert found["trials/0"]["hparams"] == {
+        "lr": 1e-3, "weight_decay": 0.05, "milestones": "none", "seed": 1, "horizon": 6, "frozen_layers": 0,
+        "new_rows_lr_factor": 1,
+    }  # fmt: skip
+    tried = found["confirm/0"]["hparams"]
+    assert (tried["milestones"], tried["gamma"], tried["clip_norm"], tried["seed"]) == ("33% 67%", 0.5, 1.0, 7)
+    values = {m["name"]["tag"].rpartition("/")[2]: m["value"] for m in found["trials/0"]["metricValues"]}
+    assert values == pytest.approx({"eval (nats)": 2.4, "gap": 2, "text (nats)": 8.4, "at step": 4})
+    assert {run: g["sessions"][0].get("status", "STATUS_UNKNOWN") for run, g in found.items()} == {
+        "trials/0": "STATUS_SUCCESS", "trials/1": "STATUS_FAILURE", "trials/2": "STATUS_UNKNOWN",
+        "confirm/0": "STATUS_SUCCESS",
+    }  # fmt: skip
+
+
+def test_only_this_machine_is_answered(served: Served) -> None:
+    sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    sockets += [line.split() for line in Path("/proc/net/tcp6").read_text().splitlines()[1:]]
+    listening = [s[1] for s in sockets if s[3] == "0A" and int(s[1].rpartition(":")[2], 16) == served.port]
+    assert listening == [f"0100007F:{served.port:04X}"]
+
+
+def test_a_port_in_use_is_one_line(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "runs" / "miniature" / "trials").mkdir(parents=True)
+    code, output, errors = Command(tmp_path, "--port", str(served.port)).ended()
+    assert (code, output, errors.count("\n")) == (2, "", 1), errors
+    assert errors.startswith("study.py: ") and str(served.port) in errors and "--port" in errors
+
+
+def test_ctrl_c_ends_it_and_its_children(served: Served) -> None:
+    """The last of this server's tests."""
+    task = Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children")
+    children = [int(pid) for pid in task.read_text().split()]
+    served.process.send_signal(signal.SIGINT)
+    code, output, errors = served.ended()
+    assert (code, output, errors.strip()) == (130, "", "")
+    wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in children), 5, "its loader has gone")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "example.org", "", "127.0.0.1.example.org"])
+def test_an_address_that_others_see_is_refused(tmp_path: Path, host: str) -> None:
+    settings = load(None, {"study.directory": str(tmp_path)})
+    (settings.directory / "trials").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"no password.*ssh -L 6006:127\.0\.0\.1:6006"):
+        launch(settings, host, 6006)
+
+
+def test_a_study_without_runs_here_is_refused_and_not_made(tmp_path: Path) -> None:
+    settings = load(None, {"study.directory": str(tmp_path / "none")})
+    with pytest.raises(UserError, match=r"'miniature' has no runs in .*none/miniature; run the command where"):
+        launch(settings, "127.0.0.1", 6006)
+    assert not (tmp_path / "none").exists()
