@@ -8,8 +8,19 @@ from typing import Any
 
 import click
 
-from search.command_line import common, load_settings, make_console, parsed, shown
+from search.command_line import (
+    common,
+    is_given,
+    load_settings,
+    make_console,
+    notifying,
+    output_of,
+    parsed,
+    shown,
+    telling,
+)
 from search.commands import COMMANDS
+from search.output import Output, said
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,6 +29,7 @@ from search.commands import COMMANDS
 @click.option("--seed", type=int, help="Of the sampler and of every run.")
 @click.option("--repeats", type=int, help="More runs of the stock recipe with other seeds, to measure the noise.")
 @click.option("--confirm", "then_confirm", is_flag=True, help="Prove the winner in full runs once the search is done.")
+@telling
 @common
 @click.pass_context
 def search(
@@ -35,34 +47,34 @@ def search(
     """
     flags = {"study.trials": trials, "study.workers": workers, "study.seed": seed, "study.repeats": repeats}
     if context.invoked_subcommand is not None:
-        if any(value not in (None, (), False) for value in (*flags.values(), then_confirm, *given.values())):
+        if any(is_given(context, parameter.name or "") for parameter in context.command.params):
             raise click.UsageError(f"options go after the command: study.py {context.invoked_subcommand} …")
         return
     settings = load_settings(given, flags)
-    from search import best_config, report, session
-    from search.view import make_view
+    output = output_of(context)
+    output.open(settings.study.name, given["notify"])
+    from search import outcome, report, session
 
     if settings.is_miniature:
         print(
             "Searching the miniature: a small base, generated Amharic speech. For your own data see study.example.toml."
         )
-    view = make_view()
-    try:
+    with output.watching(settings.study.name) as view:
         result = session.search(settings, view)
-    finally:
-        view.close()
+    found = outcome.of_search(result.findings, settings.study.trials, result.path)
+    output.searched(found, result.stopped)
     console = make_console()
     report.show(result.findings, settings.search_space(), console)
     if result.time_share:
         console.print(result.time_share)
     if result.path:
-        confirmed = "confirmed" if best_config.read(result.path).confirmed else "not confirmed at full length"
+        confirmed = "confirmed" if found["confirmed"] else "not confirmed at full length"
         console.print(f"Exported ({confirmed}): {shown(result.path)}")
     if result.stopped:
         console.print("Stopped; the same command continues the study.")
         context.exit(130)
     if then_confirm:
-        prove(settings, context)
+        prove(settings, context, given["notify"])
 
 
 @search.command(short_help="Prove the winner: full runs with several seeds.")
@@ -70,6 +82,7 @@ def search(
 @click.option("--top", type=int, help="Best trials that race the stock recipe (default 3).")
 @click.option("--seeds", type=int, help="Full runs of each config that can still win (default 3).")
 @click.option("--audit", type=int, help="Pruned trials that are finished, to see what pruning lost (default 2).")
+@telling
 @common
 @click.pass_context
 def confirm(
@@ -80,28 +93,28 @@ def confirm(
     The same command resumes, and may run on several machines at once.
     """
     flags = {"study.workers": workers, "confirm.top": top, "confirm.seeds": seeds, "confirm.audit": audit}
-    prove(load_settings(given, flags), context)
+    prove(load_settings(given, flags), context, given["notify"])
 
 
-def prove(settings: Any, context: click.Context) -> None:
+def prove(settings: Any, context: click.Context, urls: Sequence[str]) -> None:
     """Confirms, shows the result, and exports what it recommends."""
-    from search import handover
+    output = output_of(context)
+    output.open(settings.study.name, urls)
+    from search import handover, outcome
     from search.confirmation import report as confirmation_report
     from search.confirmation import session
-    from search.view import make_view
 
-    view = make_view()
-    try:
+    with output.watching(settings.study.name) as view:
         result = session.confirm(settings, view)
-    finally:
-        view.close()
     console = make_console()
     if result.confirmation is None:
+        output.stopped()
         console.print("Stopped; study.py confirm with the same settings continues the confirmation.")
         context.exit(130)
     confirmation_report.show(result.confirmation, result.findings.base, console)
     best = handover.choose(settings, None)
     path = handover.save(best, "json", settings, None)
+    output.confirmed(outcome.of_confirmation(best, result.findings, path))
     console.print(f"Exported ({'confirmed' if best.confirmed else 'not confirmed'}): {shown(path)}")
 
 
@@ -205,6 +218,7 @@ def checkpoints(folder: Path, accumulation: int | None, logs_only: bool, as_json
 )
 @click.option("--healthy-gap", type=float, help="Below which the report calls it healthy; default: the config's.")
 @click.option("--set", "set_", metavar="SECTION.KEY=VALUE", multiple=True, help="Like data.path, where it lies here.")
+@notifying
 @click.pass_context
 def train(
     context: click.Context,
@@ -215,6 +229,7 @@ def train(
     healthy_gap: float | None,
     min_delta: str | None,
     set_: tuple[str, ...],
+    notify: tuple[str, ...],
 ) -> None:
     """Train in full with CONFIG, a best_config.json; at the end OUTPUT/ready speaks. The same command resumes."""
     from search import full_run
@@ -222,6 +237,8 @@ def train(
 
     flags = {"train.max_gap": max_gap, "train.healthy_gap": healthy_gap}
     overrides = {**parsed(set_), **{k: v for k, v in flags.items() if v is not None}}
+    told = output_of(context)
+    told.open(output.absolute().name, notify)
     view = make_full_run_view()
     try:
         result = full_run.train(config, output, seed, overrides, view, min_delta)
@@ -230,6 +247,7 @@ def train(
     if result is None:
         print("Stopped; the same command continues.")
         context.exit(130)
+    told.trained(result)
     print(*result.lines(), *full_run.next_steps(output), sep="\n")
     context.exit(1 if result.reason == "diverged" else 0)
 
@@ -237,9 +255,10 @@ def train(
 def main() -> None:
     """One clear line and exit code 2 for bad input."""
     try:
-        code = search(standalone_mode=False)
+        with Output() as output:
+            code = search(standalone_mode=False, obj=output)
     except click.ClickException as error:
-        sys.exit(refuse(error.format_message()))
+        sys.exit(refuse(said(error)))
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output has gone, as in `study.py | head`

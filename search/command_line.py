@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
+
+from search.notify import VARIABLE
+from search.output import LINES, Output
 
 NAMED = {"study": "study.name", "storage": "study.storage"}  # flags of every command, and the settings they override
 
@@ -23,6 +27,46 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
     ):
         command = option(command)
     return command
+
+
+def telling(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of commands that last: lines for machines, and messages. `output_of` has what they ask for."""
+    lines = click.option(
+        "--json",
+        LINES,
+        is_flag=True,
+        is_eager=True,
+        callback=_wants_lines,
+        help="JSON lines on stdout: docs/terminal.md.",
+    )
+    return notifying(lines(command))
+
+
+def notifying(command: Callable[..., None]) -> Callable[..., None]:
+    """The option of messages, whose URL is better given by the environment."""
+    return click.option(
+        "--notify",
+        metavar="URL",
+        multiple=True,
+        envvar=VARIABLE,
+        help=f"Send news to a service of Apprise's; better in {VARIABLE}: every user of a machine sees its commands.",
+    )(command)
+
+
+def _wants_lines(context: click.Context, _parameter: click.Parameter, wanted: bool) -> bool:
+    """Before the other options are looked at: what is wrong with them is told in lines, too."""
+    output_of(context).wants_lines |= wanted
+    return wanted
+
+
+def output_of(context: click.Context) -> Output:
+    """The process's one, where study.main has made it."""
+    return context.ensure_object(Output)
+
+
+def is_given(context: click.Context, name: str) -> bool:
+    """On the command line, and not by the environment or as a default."""
+    return context.get_parameter_source(name) == ParameterSource.COMMANDLINE
 
 
 def load_settings(given: dict[str, Any], flags: dict[str, Any] | None = None) -> Any:

@@ -7,11 +7,11 @@ from typing import Protocol
 
 from rich.console import Console
 from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search.progress import with_bar
+from search import styles
+from search.progress import bar, with_bar
 from search.trial import Evaluation
 from search.view import duration
 
@@ -127,7 +127,7 @@ class LiveFullRunView:
 
     def evaluated(self, evaluation: Evaluation) -> None:
         self._pace.step = evaluation.step
-        style = "bold green" if self._pace.add(evaluation) else ""
+        style = styles.BEST if self._pace.add(evaluation) else ""
         self._live.console.print(Text(evaluation_line(evaluation, self._pace.horizon), style=style))
 
     def refresh(self) -> None:
@@ -140,14 +140,14 @@ class LiveFullRunView:
     def _draw(self) -> Table | Text:
         pace = self._pace
         if self._status or not pace.horizon:
-            return Text(with_bar(self._status), style="dim")
+            return Text(with_bar(self._status))
         row = Table.grid(padding=(0, 2))
         best = f"best {pace.best.mel_ce:.4f} at step {pace.best.step}" if pace.best else ""
-        bar = ProgressBar(total=pace.horizon, completed=pace.step, width=30)
-        row.add_row(f"step {pace.step}/{pace.horizon}", bar, best, pace.left)
+        row.add_row(f"step {pace.step}/{pace.horizon}", bar(pace.step, pace.horizon, 20), best, pace.left)
         return row
 
 
 def make_full_run_view() -> FullRunView:
-    """`LiveFullRunView` in a terminal, `PlainFullRunView` in a pipe."""
-    return LiveFullRunView(Console()) if sys.stdout.isatty() else PlainFullRunView()
+    """`LiveFullRunView` in a terminal, `PlainFullRunView` in a pipe and in one that cannot redraw (TERM=dumb)."""
+    console = Console()
+    return LiveFullRunView(console) if sys.stdout.isatty() and not console.is_dumb_terminal else PlainFullRunView()

@@ -11,5 +11,10 @@ def with_bar(text: str) -> str:
     found = _COUNT.search(text)
     if not found or not 0 < int(found[2]) >= int(found[1]):
         return text
-    filled = WIDTH * int(found[1]) // int(found[2])
-    return f"{'━' * filled}{'╌' * (WIDTH - filled)} {text}"
+    return f"{bar(int(found[1]), int(found[2]), WIDTH)} {text}"
+
+
+def bar(done: int, total: int, width: int) -> str:
+    """So many signs wide, without colour: it reads the same in every terminal."""
+    filled = width * min(done, total) // max(total, 1)
+    return "━" * filled + "╌" * (width - filled)

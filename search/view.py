@@ -1,20 +1,12 @@
-"""What a search shows while it runs: a live table in a terminal, plain lines elsewhere."""
+"""What a search tells while it runs, and what a view knows of it. The views themselves are the modules beside this."""
 
-import sys
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from rich.console import Console, Group
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
-
-from search.progress import with_bar
-from search.trial import Evaluation, StopReason
+from search.trial import INTERRUPTIONS, Evaluation, StopReason
 from space.hyperparameters import Hyperparameters
 
 
@@ -28,6 +20,39 @@ class Extent:
     base_mel_ce: float  # of the untouched base model
     best: tuple[int, float] | None  # number and value of the best trial so far
     noun: str = "trial"  # what is counted
+    n_increases: int | None = None  # rises in a row that end a trial; None without that rule
+    min_delta: float = 0.0  # nats; a smaller rise is none
+
+
+@dataclass(frozen=True)
+class Start:
+    """A trial that a slot has begun."""
+
+    slot: int
+    number: int
+    point: Hyperparameters
+    horizon: int  # optimizer steps
+    label: str | None  # what it is, besides its number
+
+
+@dataclass(frozen=True)
+class End:
+    """How the trial of a slot ended."""
+
+    slot: int
+    number: int
+    reason: StopReason
+    best: Evaluation | None
+    error: str | None
+    competes: bool = True  # whether its value alone may be the best: one that measures noise would win by luck
+
+    @property
+    def is_full_result(self) -> bool:
+        return self.reason in (StopReason.FINISHED, StopReason.TWO_INCREASES)
+
+    @property
+    def is_failure(self) -> bool:
+        return self.reason in INTERRUPTIONS and self.reason != StopReason.STOPPED_BY_USER
 
 
 class View(Protocol):
@@ -37,17 +62,9 @@ class View(Protocol):
     def status(self, text: str) -> None: ...
     def begin(self, extent: Extent) -> None: ...
     def counted(self, finished: int, best: tuple[int, float] | None) -> None: ...
-    def started(self, slot: int, number: int, point: Hyperparameters, horizon: int, label: str | None) -> None: ...
+    def started(self, start: Start) -> None: ...
     def evaluated(self, slot: int, number: int, evaluation: Evaluation) -> None: ...
-    def ended(
-        self,
-        slot: int,
-        number: int,
-        reason: StopReason,
-        best: Evaluation | None,
-        error: str | None,
-        competes: bool = True,
-    ) -> None: ...
+    def ended(self, end: End) -> None: ...
     def refresh(self) -> None: ...
     def close(self) -> None: ...
 
@@ -56,31 +73,59 @@ class View(Protocol):
 class Run:
     """A trial in a slot."""
 
-    number: int
-    point: Hyperparameters
-    horizon: int
-    label: str | None
-    last: Evaluation | None = None
-    before: Evaluation | None = None
+    start: Start
+    since: float  # seconds, of the monotonic clock
+    evaluations: list[Evaluation] = field(default_factory=list)
+    last_at: float = 0.0
+
+    @property
+    def step(self) -> int:
+        return self.evaluations[-1].step if self.evaluations else 0
+
+    @property
+    def last(self) -> Evaluation | None:
+        return self.evaluations[-1] if self.evaluations else None
+
+    @property
+    def rose(self) -> bool:
+        """With its last evaluation."""
+        return len(self.evaluations) > 1 and self.evaluations[-1].mel_ce > self.evaluations[-2].mel_ce
+
+    def rises(self, min_delta: float) -> int:
+        """How many evaluations in a row, up to the last one, rose by more than `min_delta`."""
+        values = [e.mel_ce for e in self.evaluations]
+        count = 0
+        while count + 1 < len(values) and values[-1 - count] - values[-2 - count] > min_delta:
+            count += 1
+        return count
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """By its own pace, if no rule ends it sooner; None before its first evaluation."""
+        if not self.step:
+            return None
+        whole = (self.last_at - self.since) / self.step * self.start.horizon
+        return max(0.0, whole - (time.monotonic() - self.since))
 
 
 class Board:
-    """The state of a search as told so far, from which both views draw."""
+    """The state of a search as told so far, from which the views draw. Its users hold `lock` while they use it."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.trials = self.finished = self.slots = self.first_finished = 0
-        self.base_mel_ce: float | None = None
+        self.extent = Extent(0, 0, 0, 0.0, None)  # until the search begins
+        self.finished = 0
         self.best: tuple[int, float] | None = None  # trial, nats
-        self.noun = "trial"  # what is counted
-        self.runs: dict[int, Run] = {}
+        self.runs: dict[int, Run] = {}  # by slot
         self.reasons: Counter[StopReason] = Counter()
         self.since = time.monotonic()
 
+    @property
+    def noun(self) -> str:
+        return self.extent.noun
+
     def begin(self, extent: Extent) -> None:
-        self.trials, self.finished, self.slots = extent.trials, extent.finished, extent.slots
-        self.first_finished = extent.finished
-        self.base_mel_ce, self.best, self.noun = extent.base_mel_ce, extent.best, extent.noun
+        self.extent, self.finished, self.best = extent, extent.finished, extent.best
         self.since = time.monotonic()
 
     def counted(self, finished: int, best: tuple[int, float] | None) -> None:
@@ -89,34 +134,52 @@ class Board:
         if best and (self.best is None or best[1] < self.best[1]):
             self.best = best
 
-    def ended(self, slot: int, number: int, reason: StopReason, best: Evaluation | None, competes: bool = True) -> bool:
-        """Whether the trial is the best so far, of those that compete: one that measures noise would win by luck."""
-        self.runs.pop(slot, None)
-        self.reasons[reason] += 1
-        full = reason in (StopReason.FINISHED, StopReason.TWO_INCREASES)
-        if not (competes and full and best and (self.best is None or best.mel_ce < self.best[1])):
+    def started(self, start: Start) -> None:
+        self.runs[start.slot] = Run(start, time.monotonic())
+
+    def evaluated(self, slot: int, evaluation: Evaluation) -> Run:
+        run = self.runs[slot]
+        run.evaluations.append(evaluation)
+        run.last_at = time.monotonic()
+        return run
+
+    def ended(self, end: End) -> bool:
+        """Whether the trial is the best so far, of those that compete; another slot may have counted it already."""
+        self.runs.pop(end.slot, None)
+        self.reasons[end.reason] += 1
+        if not (end.competes and end.is_full_result and end.best):
             return False
-        self.best = (number, best.mel_ce)
+        if self.best and self.best[0] != end.number and self.best[1] <= end.best.mel_ce:
+            return False
+        self.best = (end.number, end.best.mel_ce)
         return True
 
     @property
     def remaining_seconds(self) -> float | None:
         """By the pace of this search; None before its first trial has ended."""
-        done = self.finished - self.first_finished
-        return (time.monotonic() - self.since) / done * (self.trials - self.finished) if done else None
+        done = self.finished - self.extent.finished
+        return (time.monotonic() - self.since) / done * (self.extent.trials - self.finished) if done else None
 
-    def summary(self) -> str:
-        """Counts, the best and the time left, in one line."""
-        parts = [f"{self.finished}/{self.trials} {self.noun}s"]
-        parts += [f"{count} {reason}" for reason, count in self.reasons.most_common()]
+    @property
+    def standing(self) -> list[str]:
+        """How many have finished, the best, the base and the time left."""
+        parts = [f"{self.finished}/{self.extent.trials} {self.noun}s"]
         if self.best:
             parts.append(f"best {self.best[1]:.4f} (trial {self.best[0]})")
-        if self.base_mel_ce is not None:
-            parts.append(f"base {self.base_mel_ce:.4f}")
+        if self.extent.trials:
+            parts.append(f"base {self.extent.base_mel_ce:.4f}")
         left = self.remaining_seconds
-        if left is not None:
-            parts.append(f"{duration(left)} left")
-        return "  ".join(parts)
+        return parts if left is None else [*parts, f"{duration(left)} left"]
+
+    @property
+    def endings(self) -> list[str]:
+        """How many trials of this search ended for which reason."""
+        return [f"{count} {reason}" for reason, count in self.reasons.most_common()]
+
+    def summary(self) -> str:
+        """All of it in one line."""
+        finished, *rest = self.standing
+        return "  ".join([finished, *self.endings, *rest])
 
 
 def duration(seconds: float) -> str:
@@ -125,168 +188,3 @@ def duration(seconds: float) -> str:
     if whole >= 3600:
         return f"{whole // 3600} h {whole % 3600 // 60:02} m"
     return f"{whole // 60} m {whole % 60:02} s" if whole >= 60 else f"{whole} s"
-
-
-class PlainView:
-    """One line an event, for pipes and logs."""
-
-    def __init__(self) -> None:
-        self._board = Board()
-
-    def note(self, text: str) -> None:
-        self._print(text)
-
-    status = note
-
-    def begin(self, extent: Extent) -> None:
-        self._board.begin(extent)
-
-    def counted(self, finished: int, best: tuple[int, float] | None) -> None:
-        with self._board.lock:
-            self._board.counted(finished, best)
-
-    def started(self, slot: int, number: int, point: Hyperparameters, horizon: int, label: str | None) -> None:
-        name = f" ({label})" if label else ""
-        self._print(f"{self._board.noun} {number}{name}  started  {point.describe()}")
-
-    def evaluated(self, slot: int, number: int, evaluation: Evaluation) -> None:
-        e = evaluation
-        self._print(
-            f"{self._board.noun} {number}  step {e.step}  eval {e.mel_ce:.4f}  text {e.text_ce:.3f}  gap {e.gap:.2f}"
-        )
-
-    def ended(
-        self,
-        slot: int,
-        number: int,
-        reason: StopReason,
-        best: Evaluation | None,
-        error: str | None,
-        competes: bool = True,
-    ) -> None:
-        with self._board.lock:
-            first = self._board.ended(slot, number, reason, best, competes)
-            value = f"  best {best.mel_ce:.4f} at step {best.step}" if best else ""
-            mark = "  (best so far)" if first else ""
-            why = f"  {error}" if error else ""
-            self._print(f"{self._board.noun} {number}  {reason}{value}{mark}{why}")
-            self._print(self._board.summary())
-
-    def refresh(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-    def _print(self, text: str) -> None:
-        with self._board.lock:
-            print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
-
-
-class LiveView:
-    """A table of the running trials that redraws itself, with a line above it for each that has ended."""
-
-    def __init__(self, console: Console) -> None:
-        self._board = Board()
-        self._live = Live(console=console, auto_refresh=False, transient=True)
-        self._live.start()
-        self._status = ""
-
-    def note(self, text: str) -> None:
-        with self._board.lock:
-            self._live.console.print(Text(text))
-
-    def status(self, text: str) -> None:
-        with self._board.lock:
-            self._status = text
-            self.refresh()
-
-    def begin(self, extent: Extent) -> None:
-        with self._board.lock:
-            self._board.begin(extent)
-
-    def counted(self, finished: int, best: tuple[int, float] | None) -> None:
-        with self._board.lock:
-            self._board.counted(finished, best)
-
-    def started(self, slot: int, number: int, point: Hyperparameters, horizon: int, label: str | None) -> None:
-        with self._board.lock:
-            self._board.runs[slot] = Run(number, point, horizon, label)
-
-    def evaluated(self, slot: int, number: int, evaluation: Evaluation) -> None:
-        with self._board.lock:
-            run = self._board.runs[slot]
-            run.before, run.last = run.last, evaluation
-
-    def ended(
-        self,
-        slot: int,
-        number: int,
-        reason: StopReason,
-        best: Evaluation | None,
-        error: str | None,
-        competes: bool = True,
-    ) -> None:
-        with self._board.lock:
-            run = self._board.runs.get(slot)
-            first = self._board.ended(slot, number, reason, best, competes)
-            line = Text(f"{self._board.noun} {number:<4}")
-            line.append(f"{reason:<15}", style="bold" if first else _STYLES.get(reason, ""))
-            line.append(f"{best.mel_ce:8.4f}" if best else "       -", style="bold green" if first else "")
-            line.append(f"  {run.point.describe() if run else ''}")
-            line.append(f"  {run.label}" if run and run.label else "", style="cyan")
-            line.append(f"  {error}" if error else "", style="red")
-            self._live.console.print(line, overflow="ellipsis", no_wrap=True)
-
-    def refresh(self) -> None:
-        with self._board.lock:
-            self._live.update(self._draw(), refresh=True)
-
-    def close(self) -> None:
-        with self._board.lock:
-            self._live.stop()
-
-    def _draw(self) -> Group | Text:
-        board = self._board
-        if not board.trials:
-            return Text(with_bar(self._status), style="dim")
-        table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
-        for name in ("slot", board.noun, "step", "", "eval", "gap"):
-            table.add_column(name, justify="right" if name else "left", no_wrap=True)
-        table.add_column("parameters", ratio=1, no_wrap=True, overflow="ellipsis")  # the one that gives way
-        for slot, run in sorted(board.runs.items()):
-            step = run.last.step if run.last else 0
-            table.add_row(
-                str(slot),
-                str(run.number),
-                f"{step}/{run.horizon}",
-                ProgressBar(run.horizon, step, width=10),
-                _trend(run),
-                f"{run.last.gap:.2f}" if run.last else "",
-                Text(run.point.describe() + (f"  {run.label}" if run.label else "")),
-            )
-        overall = Table.grid(padding=(0, 2))
-        overall.add_row(ProgressBar(board.trials, board.finished, width=24), Text(board.summary(), style="bold"))
-        return Group(Text(""), table, Text(""), overall)
-
-
-_STYLES = {
-    StopReason.MEDIAN: "dim",
-    StopReason.TWO_INCREASES: "yellow",
-    StopReason.DIVERGED: "red",
-    StopReason.CRASHED: "red",
-    StopReason.OUT_OF_MEMORY: "red",
-}
-
-
-def _trend(run: Run) -> Text:
-    """The last evaluation, with an arrow where it rose."""
-    if run.last is None:
-        return Text("…", style="dim")
-    rose = run.before is not None and run.last.mel_ce > run.before.mel_ce
-    return Text(f"{run.last.mel_ce:.4f}{' ↑' if rose else '  '}", style="yellow" if rose else "")
-
-
-def make_view() -> View:
-    """`LiveView` in a terminal, `PlainView` in a pipe."""
-    return LiveView(Console()) if sys.stdout.isatty() else PlainView()

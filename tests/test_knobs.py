@@ -16,11 +16,11 @@ from search.confirmation.work import knobs
 from search.errors import UserError
 from search.full_run_view import PlainFullRunView
 from search.knobs import coqui_fields, fused_field, refuse_space
+from search.plain_view import PlainView
 from search.settings import Settings, load
 from search.supervisor import Supervisor
 from search.training.record import RunRecord
 from search.trial import Prepared, TrialSpec
-from search.view import PlainView
 from space.hyperparameters import Hyperparameters
 from tests import stub
 from tests.full_runs import write_config

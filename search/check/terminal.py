@@ -6,13 +6,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from search import styles
 from search.check import words
 from search.check.report import Finding, Report
 from search.coqui_runs.printable import printable
 from search.view import duration
 
 SHOWN_FILES, SHOWN_SPEAKERS, SHOWN_LETTERS = 4, 12, 20
-_STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
+_STYLES = {"error": f"bold {styles.FAILED}", "warning": styles.WARNING, "info": ""}
 
 
 def show(report: Report, console: Console) -> None:
@@ -68,7 +69,7 @@ def _table(
     if not rows:
         return
     _title(console, title)
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, header_style="", padding=(0, 2, 0, 0))
     table.add_column("")
     for name in header:
         table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
@@ -111,9 +112,9 @@ def _finding(console: Console, finding: Finding, root: str) -> None:
     if finding.next_step:
         rows.append(Text(f"→ {printable(finding.next_step)}"))
     lines = finding.details if finding.area != "letters" else []  # they have a table of their own
-    rows += [Text(printable(words.short(line, root)), style="dim") for line in lines[:SHOWN_FILES]]
+    rows += [Text(printable(words.short(line, root))) for line in lines[:SHOWN_FILES]]
     if len(lines) > SHOWN_FILES:
-        rows.append(Text(f"and {len(lines) - SHOWN_FILES:,} more", style="dim"))
+        rows.append(Text(f"and {len(lines) - SHOWN_FILES:,} more"))
     labels = [f"  {finding.level:<8}", *[" " * 10] * (len(rows) - 1)]
     _grid(console, list(zip(labels, rows, strict=True)), _STYLES[finding.level])
 

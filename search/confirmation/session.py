@@ -26,7 +26,7 @@ from search.ledger import FINISHED_STATES, Ledger
 from search.pruners import FirstToFire, TwoIncreasePruner
 from search.report import Findings
 from search.sections import CONFIRMATION
-from search.session import cache_directory, describe, hold, make_folder, prepare, slots, study_lock
+from search.session import cache_directory, describe, hold, make_folder, prepare, slots, study_lock, with_rule
 from search.settings import Settings
 from search.supervisor import Supervisor
 from search.training.child import run_child
@@ -86,7 +86,8 @@ def run(
     work = ConfirmWork(study, ledger, settings, prepared, plan, view)
     _show_budget(plan, work.runs, findings, settings, prepared, len(devices), view)
     finished = sum(trial.state in FINISHED_STATES for trial in work.runs.trials)
-    view.begin(Extent(len(plan.keys), finished, len(devices), findings.base.mel_ce, None, "run"))
+    extent = Extent(len(plan.keys), finished, len(devices), findings.base.mel_ce, None, "run")
+    view.begin(with_rule(extent, settings))
     database.patience = 60 * settings.service.outage_minutes
     leases = Leases(ledger, settings.service, settings.study.max_retries, view.note)
     supervisor = Supervisor(work, leases, settings, prepared, launcher, view, devices, target)

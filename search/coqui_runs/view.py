@@ -55,7 +55,7 @@ def _line(console: Console, text: str, style: str = "") -> None:
 
 def _table(console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> None:
     """`left` columns of words, then numbers; a column that is empty in every row is left out."""
-    table = Table(title=title, title_justify="left", title_style="", box=None, pad_edge=False, header_style="dim")
+    table = Table(title=title, title_justify="left", title_style="", box=None, pad_edge=False, header_style="")
     used = [i for i in range(len(columns)) if any(row[i] for row in rows)]
     for i in used:
         words = [word for text in (columns[i], *(row[i] for row in rows)) for word in text.split()]

@@ -1,0 +1,53 @@
+"""The lines of `--json`: one JSON object each, for machines (docs/terminal.md)."""
+
+import json
+import math
+import os
+import sys
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+VERSION = 1  # raised when an older reader would misread a line; events and fields may be added
+
+
+class JsonLines:
+    """Writes to a file descriptor, from any thread, each line whole and at once.
+
+    When the reader has gone, `tell` raises BrokenPipeError once, and from then on does nothing.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lock = threading.Lock()
+        self._is_read = True
+
+    def tell(self, event: str, **values: Any) -> None:
+        """A number that is not finite becomes null."""
+        time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        line = {"version": VERSION, "event": event, "time": time, **finite(values)}
+        data = (json.dumps(line, allow_nan=False) + "\n").encode()
+        with self._lock:
+            try:
+                while self._is_read and data:
+                    data = data[os.write(self._descriptor, data) :]
+            except BrokenPipeError:
+                self._is_read = False
+                raise
+
+
+def finite(value: Any) -> Any:
+    """`value` of plain types, with None for each number that is not finite."""
+    if isinstance(value, dict):
+        return {key: finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def take_stdout() -> int:
+    """A descriptor of stdout for the lines alone. Whatever else is printed from now on goes to stderr."""
+    sys.stdout.flush()
+    descriptor = os.dup(1)  # which children do not inherit
+    os.dup2(2, 1)
+    return descriptor

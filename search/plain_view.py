@@ -1,0 +1,53 @@
+"""A search in a pipe or a log: one line an event."""
+
+import time
+
+from search.coqui_runs.printable import printable
+from search.trial import Evaluation
+from search.view import Board, End, Extent, Start
+
+
+class PlainView:
+    """Prints to stdout, each line with the time of day."""
+
+    def __init__(self) -> None:
+        self._board = Board()
+
+    def note(self, text: str) -> None:
+        with self._board.lock:
+            print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
+
+    status = note
+
+    def begin(self, extent: Extent) -> None:
+        with self._board.lock:
+            self._board.begin(extent)
+
+    def counted(self, finished: int, best: tuple[int, float] | None) -> None:
+        with self._board.lock:
+            self._board.counted(finished, best)
+
+    def started(self, start: Start) -> None:
+        name = f" ({printable(start.label)})" if start.label else ""
+        self.note(f"{self._board.noun} {start.number}{name}  started  {start.point.describe()}")
+
+    def evaluated(self, slot: int, number: int, evaluation: Evaluation) -> None:
+        e = evaluation
+        self.note(
+            f"{self._board.noun} {number}  step {e.step}  eval {e.mel_ce:.4f}  text {e.text_ce:.3f}  gap {e.gap:.2f}"
+        )
+
+    def ended(self, end: End) -> None:
+        with self._board.lock:
+            first = self._board.ended(end)
+            value = f"  best {end.best.mel_ce:.4f} at step {end.best.step}" if end.best else ""
+            mark = "  (best so far)" if first else ""
+            why = f"  {printable(end.error)}" if end.error else ""
+            self.note(f"{self._board.noun} {end.number}  {end.reason}{value}{mark}{why}")
+            self.note(self._board.summary())
+
+    def refresh(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass

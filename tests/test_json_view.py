@@ -1,0 +1,298 @@
+"""`--json` as a script meets it: stdout is JSON lines and nothing else, however the command ends. No run trains."""
+
+import io
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import study
+from search import session
+from search.confirmation import session as confirmation
+from search.json_lines import JsonLines
+from search.json_view import JsonView
+from search.settings import load
+from search.storage import load_study
+from search.trial import Evaluation, StopReason
+from search.view import End, Extent, Start
+from tests.conftest import ROOT
+from tests.stub_confirm import searched
+from tests.stub_study import stub
+from tests.test_view import POINT
+
+Events = list[dict[str, Any]]
+
+
+def events(text: str) -> Events:
+    """The lines of `text`, each checked to be a line of the schema."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    found: Events = [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
+    for event in found:
+        assert list(event)[:3] == ["version", "event", "time"] and event["version"] == 1
+        assert abs(datetime.now(UTC) - datetime.fromisoformat(event["time"])) < timedelta(minutes=5)
+        assert event["time"].endswith("Z")
+    assert not text or text.endswith("\n")
+    return found
+
+
+def of(found: Events, name: str) -> Events:
+    return [event for event in found if event["event"] == name]
+
+
+class Started:
+    """`study.py` in a process, its stdout a pipe that is read line by line."""
+
+    def __init__(self, folder: Path, *arguments: str, seconds: float = 0.0) -> None:
+        (folder / "study.toml").write_text('[study]\ndirectory = "."\n')
+        self.errors = folder / "stderr.txt"
+        with open(self.errors, "wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.stub_study", *arguments],
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": str(ROOT), "STUB_SECONDS": str(seconds)},
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        assert self.process.stdout
+        self.out = self.process.stdout
+
+    def until(self, name: str) -> str:
+        """What is read up to the first event of this name; each line comes when it is written."""
+        text = ""
+        for line in self.out:
+            text += line
+            if json.loads(line)["event"] == name:
+                return text
+        raise AssertionError(f"no {name!r}: {text} {self.errors.read_text()}")
+
+    def end(self) -> tuple[int, str]:
+        text = self.out.read()
+        return self.process.wait(30), text
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
+    made: list[Started] = []
+
+    def call(*arguments: str, **options: Any) -> Started:
+        made.append(Started(tmp_path, *arguments, **options))
+        return made[-1]
+
+    yield call
+    for each in made:
+        if each.process.poll() is None:
+            each.process.kill()
+        each.process.wait()
+        each.out.close()
+
+
+def test_ctrl_c_ends_with_stopped(start: Callable[..., Started]) -> None:
+    run = start("--json", seconds=0.2)
+    text = run.until("evaluated")  # each line is written at once
+    run.process.send_signal(signal.SIGINT)
+    code, rest = run.end()
+    found = events(text + rest)
+    assert code == 130, run.errors.read_text()
+    assert (found[-1]["event"], found[-1]["finished"], found[-1]["path"]) == ("stopped", 0, None)
+    assert [end["reason"] for end in of(found, "ended")] == ["stopped_by_user"] * len(of(found, "started"))
+    assert not of(found, "result")
+
+
+def test_a_reader_that_goes_away_stops_the_search(start: Callable[..., Started], tmp_path: Path) -> None:
+    run = start("--json", "--workers", "2", "--set", "service.heartbeat_seconds=1", seconds=0.1)
+    run.until("evaluated")
+    run.out.close()
+    assert run.process.wait(30) == 141
+    assert "Traceback" not in run.errors.read_text() and "BrokenPipe" not in run.errors.read_text()
+    trials = load_study(load(tmp_path / "study.toml", {})).get_trials()
+    assert any(trial.user_attrs.get("stop_reason") == "stopped_by_user" for trial in trials), "in order"
+
+
+# In this process
+
+
+@pytest.fixture
+def study_py(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., tuple[int, Events, str]]]:
+    """`study.py`: (exit code, events, stderr). It turns stdout, which is put right again."""
+    stub(monkeypatch.setattr)
+    (tmp_path / "study.toml").write_text('[study]\ndirectory = "."\n')
+    monkeypatch.chdir(tmp_path)
+    stdout = os.dup(1)
+
+    def call(*arguments: str) -> tuple[int, Events, str]:
+        monkeypatch.setattr(sys, "argv", ["study.py", *arguments])
+        with monkeypatch.context() as put, open(1, "w", closefd=False) as out:
+            put.setattr(sys, "stdout", out)  # capfd's own goes round the descriptor
+            with pytest.raises(SystemExit) as ended:
+                study.main()
+        printed = capfd.readouterr()
+        return int(ended.value.code or 0), events(printed.out), printed.err
+
+    yield call
+    os.dup2(stdout, 1)
+    os.close(stdout)
+
+
+def test_a_search_that_confirms(study_py: Any, tmp_path: Path) -> None:
+    options = ["--trials", "4", "--workers", "2", "--confirm", "--set", "confirm.top=1", "--set", "confirm.seeds=2"]
+    code, found, errors = study_py("--json", *options)
+    assert code == 0, errors
+    search, confirmation = of(found, "begin")
+    assert (search["study"], search["unit"], search["total"], search["finished"]) == ("miniature", "trial", 4, 0)
+    assert (search["slots"], search["base_mel_ce"], search["best"], search["n_increases"]) == (2, 5.0, None, 2)
+    assert (confirmation["unit"], confirmation["total"]) == ("run", 4)
+    ends = of(found, "ended")
+    assert [end["finished"] for end in ends[:4]] == [1, 2, 3, 4]
+    values = {}
+    for end in ends[:4]:
+        assert end["reason"] in ("finished", "median") and end["error"] is None and end["total"] == 4
+        own = [e for e in of(found, "evaluated") if e["trial"] == end["trial"] and e["step"] <= 200]
+        assert end["lowest"]["mel_ce"] == min(e["mel_ce"] for e in own[:10])
+        if end["is_best"]:
+            assert end["best"] == {"trial": end["trial"], "mel_ce": end["lowest"]["mel_ce"]}
+        values[end["trial"]] = end["lowest"]["mel_ce"]
+    begun = of(found, "started")
+    assert [s["hyperparameters"]["lr"] for s in begun if s["label"] == "baseline V0"] == [1e-3]
+    assert {"slot", "trial", "horizon", "hyperparameters", "label"} <= set(begun[0])
+    result, last = of(found, "result")
+    assert found[-1] == last
+    best = min(values, key=lambda number: values[number])
+    assert (result["of"], result["finished"], result["total"]) == ("search", 4, 4)
+    assert (result["best"]["trial"], result["best"]["lowest"]["mel_ce"]) == (best, values[best])
+    assert result["over_stock"] == {"estimate": pytest.approx(values[0] - values[best]), "low": None, "high": None}
+    path = str(tmp_path / "miniature" / "best_config.json")
+    assert (result["path"], result["confirmed"], result["base"]["mel_ce"]) == (path, False, 5.0)
+    exported = json.loads(Path(path).read_text())
+    assert (last["of"], last["path"], last["confirmed"]) == ("confirmation", path, True)
+    assert (last["verdict"], last["text"]) == (exported["confirmation"]["verdict"], exported["status"])
+    assert last["over_base"] == exported["confirmation"]["over_base"]
+    assert last["hyperparameters"] == exported["hyperparameters"]
+    assert "4 finished trials: " in errors and "Exported (confirmed): miniature/best_config.json" in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--json", "--trials", "0"], "study.trials is 0"),
+        (["--trials", "many", "--json"], "'many' is not a valid integer"),
+        (["--json", "--bogus"], "--bogus"),
+        (["confirm", "--json", "--bogus"], "--bogus"),
+        (["confirm", "--study", "other", "--json"], "study 'other' does not exist"),
+        (["confirm", "--json", "--notify", "nowhere://token"], "a nowhere:// URL that Apprise cannot use"),
+        (["--json", "status"], "options go after the command: study.py status"),
+    ],
+)
+def test_bad_input_is_an_event_too(study_py: Any, arguments: list[str], words: str) -> None:
+    code, found, errors = study_py(*arguments)
+    assert code == 2
+    assert [event["event"] for event in found] == ["error"]
+    assert words in found[0]["message"]
+    assert found[0]["details"] == []
+    assert errors == f"study.py: {found[0]['message']}\n"
+
+
+@pytest.mark.parametrize("arguments", [["checkpoints", "--json"], ["status", "--bogus"], ["--trials", "0"]])
+def test_other_commands_have_no_lines(study_py: Any, arguments: list[str]) -> None:
+    code, found, errors = study_py(*arguments)
+    assert (code, found) == (2, [])
+    assert errors.startswith("study.py: ")
+
+
+def test_details_of_a_refusal_are_a_list(study_py: Any, tmp_path: Path) -> None:
+    settings = load(tmp_path / "study.toml", {})
+    settings.directory.mkdir()
+    searched(settings)
+    code, found, _ = study_py("confirm", "--json", "--set", "training.precision=bf16")
+    assert code == 2
+    assert found[-1]["details"] == ["precision: fp32 there, bf16 here"]
+
+
+def test_ctrl_c_before_the_search_has_begun(study_py: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        print("to stdout")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session, "search", interrupted)
+    code, found, errors = study_py("--json")
+    assert (code, [event["event"] for event in found]) == (130, ["stopped"])
+    assert "to stdout" in errors, "it is not lost"
+
+
+def test_a_confirmation_that_the_user_stops(study_py: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(confirmation, "confirm", lambda *_: confirmation.Result(None, None))  # type: ignore[arg-type]
+    code, found, errors = study_py("confirm", "--json")
+    assert (code, [event["event"] for event in found]) == (130, ["stopped"])
+    assert "study.py confirm with the same settings continues" in errors
+
+
+def test_a_fault_is_an_event_without_its_text(
+    study_py: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(session, "search", lambda *_: [][1])
+    with pytest.raises(IndexError):
+        study_py("--json")
+    assert [event["message"] for event in events(capfd.readouterr().out)] == ["a fault of this program: IndexError"]
+
+
+def test_what_is_no_number_is_null_and_no_text_breaks_a_line() -> None:
+    reader, writer = os.pipe()
+    view = JsonView(JsonLines(writer), "a")
+    odd = 'ሰላም\n\u2028\udcff"{}\x1b'
+    view.begin(Extent(4, 1, 1, math.nan, (0, math.inf)))
+    view.status(odd)
+    view.started(Start(0, 1, POINT, 120, None))
+    view.evaluated(0, 1, Evaluation(12, math.nan, math.inf, 2.0, 4.0))
+    view.ended(End(0, 1, StopReason.DIVERGED, None, None))
+    os.close(writer)
+    with open(reader, encoding="ascii") as file:
+        begin, status, _, evaluated, ended = events(file.read())
+    assert (begin["base_mel_ce"], begin["best"]) == (None, {"trial": 0, "mel_ce": None})
+    assert status["text"] == odd
+    assert (evaluated["mel_ce"], evaluated["text_ce"], evaluated["gap"], evaluated["step"]) == (None, None, None, 12)
+    assert (ended["reason"], ended["lowest"], ended["is_best"]) == ("diverged", None, False)
+
+
+def test_lines_of_many_threads_are_whole_and_a_broken_pipe_is_raised_once() -> None:
+    reader, writer = os.pipe()
+    lines = JsonLines(writer)
+    told = io.StringIO()
+
+    def read() -> None:
+        while data := os.read(reader, 4096):
+            told.write(data.decode())
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    text = "x" * 9000  # more than a pipe takes at once
+    writing = [threading.Thread(target=lambda: [lines.tell("note", text=text) for _ in range(20)]) for _ in range(4)]
+    for thread in writing:
+        thread.start()
+    for thread in writing:
+        thread.join()
+    os.close(writer)
+    reading.join()
+    assert [event["text"] for event in events(told.getvalue())] == [text] * 80
+    os.close(reader)
+
+    reader, writer = os.pipe()
+    os.close(reader)
+    lines = JsonLines(writer)
+    with pytest.raises(BrokenPipeError):
+        lines.tell("note", text="")
+    lines.tell("note", text="")
+    os.close(writer)

@@ -1,0 +1,348 @@
+"""`--notify`: what is sent to a real HTTP server, when, and that no secret is told. No run trains."""
+
+import json
+import logging
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import apprise
+import pytest
+
+import study
+from search import full_run, news, notify, session
+from search.best_config import Stopping
+from search.errors import UserError
+from search.full_result import FullResult
+from search.news import News, NewsView
+from search.notify import Message, Post
+from search.plain_view import PlainView
+from search.settings import load
+from search.trial import StopReason
+from search.view import End, Extent
+from tests.conftest import wait_until
+from tests.stub_confirm import searched, truth
+from tests.stub_study import stub
+from tests.studies import BASE
+from tests.test_view import evaluation
+
+SECRET = "hunter2token"
+
+
+class Receiver:
+    """An HTTP server that keeps what is posted to it; it waits before it answers while `slow` is set."""
+
+    def __init__(self) -> None:
+        self.got: list[dict[str, str]] = []
+        self.slow = threading.Event()
+        self.answer = 200
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                assert self.path == f"/{SECRET}"
+                receiver.got.append({name: content[name] for name in ("title", "message", "type")})
+                while receiver.slow.is_set():
+                    time.sleep(0.02)
+                self.send_response(receiver.answer)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"json://127.0.0.1:{self.server.server_port}/{SECRET}"
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+    @property
+    def titles(self) -> list[str]:
+        return [message["title"] for message in self.got]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    made = Receiver()
+    yield made
+    made.slow.clear()
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.fixture
+def dead() -> str:
+    """The URL of a server that is not there."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"json://127.0.0.1:{probe.getsockname()[1]}/{SECRET}"
+
+
+@pytest.fixture
+def study_py(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], caplog: Any
+) -> Iterator[Callable[..., tuple[int, str, str]]]:
+    """`study.py`: (exit code, stdout, stderr), neither of which, nor any log, holds the secret."""
+    stub(monkeypatch.setattr)
+    (tmp_path / "study.toml").write_text('[study]\ndirectory = "."\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(notify.VARIABLE, raising=False)
+    caplog.set_level(logging.DEBUG)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["study.py", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            study.main()
+        printed = capfd.readouterr()
+        assert SECRET not in printed.out + printed.err
+        assert SECRET not in "".join(r.getMessage() for r in caplog.records if r.name.startswith("apprise"))
+        return int(ended.value.code or 0), printed.out, printed.err
+
+    yield call
+    kept = [file for file in tmp_path.rglob("*") if file.is_file() and SECRET.encode() in file.read_bytes()]
+    assert not kept
+
+
+def test_a_search_that_confirms_tells_its_end_and_the_verdict(
+    study_py: Any, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(notify.VARIABLE, receiver.url)
+    options = ["--trials", "4", "--workers", "2", "--confirm", "--set", "confirm.top=1", "--set", "confirm.seeds=2"]
+    code, out, _ = study_py(*options)
+    assert code == 0
+    *_, finished, verdict = receiver.got
+    assert finished["title"] == "miniature: search finished"
+    assert finished["message"].startswith("4 of 4 trials finished. Best: trial ")
+    assert " below the stock recipe, " in finished["message"] and " below the untouched base." in finished["message"]
+    assert finished["message"].endswith(f" s, on {socket.gethostname()})")
+    assert verdict["title"] == "miniature: better than the stock recipe"
+    assert verdict["message"].split(" (")[0] in out
+    assert {finished["type"], verdict["type"]} == {"success"}
+    assert receiver.titles[:-2] in ([], ["miniature: new best"])
+    assert "notification" not in out
+
+
+def test_six_failures_in_a_row(study_py: Any, receiver: Receiver, tmp_path: Path, dead: str) -> None:
+    settings = load(tmp_path / "study.toml", {})
+    settings.directory.mkdir()
+    truth(settings, crashes=0)
+    code, out, err = study_py("--workers", "1", "--notify", receiver.url, "--notify", dead)
+    assert code == 2
+    assert err.startswith("study.py: 6 runs in a row ended as crashed") or "by JSON could not be sent" in err
+    assert receiver.titles == ["miniature: stopped with an error"]
+    text = "The last 6 runs failed (crashed). 0 of 40 trials are finished. The command's own output says why."
+    assert receiver.got[0]["message"].startswith(text)
+    assert receiver.got[0]["type"] == "failure"
+    assert (out + err).count("could not be sent") == 1
+
+
+def test_an_error_s_text_stays_here(study_py: Any, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any) -> None:
+        raise UserError("preparation failed: the text 'ሰላም' of wavs/1.wav")
+
+    monkeypatch.setattr(session, "search", refused)
+    assert study_py("--notify", receiver.url)[0] == 2
+    assert receiver.titles == ["miniature: stopped with an error"]
+    assert "ሰላም" not in str(receiver.got) and "wavs" not in str(receiver.got)
+
+
+def test_ctrl_c_is_no_news(study_py: Any, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session, "search", interrupted)
+    assert study_py("--notify", receiver.url)[0] == 130
+    assert receiver.got == []
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        (f"nowhere://{SECRET}@host/{SECRET}", "is a nowhere:// URL that Apprise cannot use"),
+        (f"tgram://{SECRET}", "is a tgram:// URL that Apprise cannot use"),
+        (f"https://example.org/{SECRET}", "is a https:// URL that Apprise cannot use"),
+        (SECRET, "is not a URL: it has no scheme"),
+        (f"{SECRET}:x://y", "is not a URL: it has no scheme"),
+        (f"{SECRET * 4}://y", "is not a URL: it has no scheme"),
+    ],
+)
+@pytest.mark.parametrize("command", [[], ["confirm"]], ids=["search", "confirm"])
+def test_a_url_that_apprise_does_not_know_is_refused(
+    study_py: Any, tmp_path: Path, url: str, words: str, command: list[str]
+) -> None:
+    code, out, err = study_py(*command, "--notify", url)
+    assert (code, out) == (2, "")
+    assert words in err and err.count("\n") == 1
+    assert not (tmp_path / "miniature").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--notify", "json://a", f"tgram://{SECRET}/1"], ["confirm", f"tgram://{SECRET}/1"]]
+)
+def test_a_url_in_a_wrong_place_is_not_shown(study_py: Any, arguments: list[str]) -> None:
+    code, _, err = study_py(*arguments)
+    assert code == 2 and "tgram://…" in err and err.count("\n") == 1
+
+
+def test_the_environment_is_no_option_of_the_group(study_py: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does a command that sends nothing look at it."""
+    monkeypatch.setenv(notify.VARIABLE, SECRET)
+    code, _, err = study_py("status")
+    assert code == 2 and "study 'miniature' does not exist" in err
+    code, _, err = study_py("--notify", SECRET, "status")
+    assert code == 2 and "options go after the command: study.py status" in err
+
+
+def test_a_full_run_tells_its_end(study_py: Any, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopping = Stopping(n_increases=2, min_delta=0.0, max_gap=3.0, healthy_gap=1.3)
+    record = {"steps": 40, "train_seconds": 1.0, "evaluation_seconds": 1.0}
+    result = FullResult(StopReason.GAP, stopping, 100, [evaluation(40, 2.5)], BASE, record, 1)
+    monkeypatch.setattr(full_run, "train", lambda *_: result)
+    monkeypatch.setattr(full_run, "next_steps", lambda *_: [])
+    assert study_py("train", "best.json", "--output", "voice", "--notify", receiver.url)[0] == 0
+    assert receiver.titles == ["voice: training ended"]
+    assert receiver.got[0]["message"].startswith(
+        "Best: step 40, eval 2.5000, gap 1.25. It ended because the gap between evaluation and train probe rose above 3"
+    )
+
+
+# Post
+
+
+def message(title: str = "a") -> Message:
+    return Message(title, "text", "info")
+
+
+def test_a_slow_service_delays_nothing_and_no_other(receiver: Receiver) -> None:
+    fast = Receiver()
+    receiver.slow.set()
+    told: list[str] = []
+    began = time.monotonic()
+    post = Post([receiver.url, fast.url])
+    post.say = told.append
+    for i in range(3):
+        post.send(message(str(i)))
+    assert time.monotonic() - began < 0.5
+    wait_until(lambda: fast.titles == ["0", "1", "2"], 10)
+    began = time.monotonic()
+    post.close(0.3)
+    assert time.monotonic() - began < 2
+    assert told == ["JSON did not answer in time: a notification may be lost"]
+    fast.server.shutdown()
+    fast.server.server_close()
+
+
+def test_what_is_unsent_at_the_end_is_sent(receiver: Receiver) -> None:
+    post = Post([receiver.url])
+    for i in range(5):
+        post.send(message(str(i)))
+    post.close()
+    assert receiver.titles == ["0", "1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("how", ["dead", "refusing", "plugin raises", "apprise raises"])
+def test_a_failure_is_said_once_and_shows_nothing_of_the_url(
+    receiver: Receiver, dead: str, how: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    receiver.answer = 500
+    post = Post([dead if how == "dead" else receiver.url])
+    if "raises" in how:
+
+        def failing(*_: Any, **__: Any) -> bool:
+            raise TypeError(f"no {receiver.url}")
+
+        plugin = type(apprise.Apprise.instantiate(receiver.url))
+        monkeypatch.setattr(apprise.Apprise if how == "apprise raises" else plugin, "notify", failing)
+    for _ in range(3):
+        post.send(message())
+    post.close()
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert printed.err == "study.py: a notification by JSON could not be sent; this is said once\n"
+
+
+# What is news
+
+
+class Kept(Post):
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+
+    def send(self, message: Message) -> None:
+        self.sent.append(message)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [1000.0]
+    monkeypatch.setattr(news, "time", type("Clock", (), {"monotonic": lambda: now[0]}))
+    return now
+
+
+@pytest.mark.parametrize(("trials", "first"), [(40, 11), (20, 6), (4, 2)])
+def test_a_new_best_is_news_after_the_first_trials_and_once_a_minute(
+    clock: list[float], trials: int, first: int
+) -> None:
+    post = Kept()
+    view = NewsView(PlainView(), News(post, "amharic"))
+    view.begin(Extent(trials, 0, 1, 5.0, None))
+
+    def end(number: int, value: float, competes: bool = True) -> list[str]:
+        """What is told once trial `number` has ended."""
+        view.counted(number, None)
+        view.ended(End(0, number, StopReason.FINISHED, evaluation(12, value), None, competes))
+        view.refresh()
+        told = [f"{sent.title}: {sent.body.split(' (')[0]}" for sent in post.sent]
+        post.sent.clear()
+        return told
+
+    for number in range(1, first):
+        assert end(number, 4 - 0.01 * number) == []
+    assert end(first, 3.0) == [f"amharic: new best: Trial {first}: eval 3.0000, 2.0000 below the untouched base."]
+    assert end(first + 1, 3.1) == []
+    assert end(first + 2, 2.5, competes=False) == []
+    assert end(first + 3, 2.9) == [], "within a minute"
+    assert end(first + 4, 2.8) == []
+    clock[0] += 61
+    assert end(first + 5, 3.0) == [
+        f"amharic: new best: Trial {first + 4}: eval 2.8000, 2.2000 below the untouched base."
+    ]
+    clock[0] += 61
+    assert end(first + 6, 3.0) == []
+    view.counted(first + 7, (99, 2.0))  # a peer's, who tells it
+    assert end(first + 8, 2.7) == []
+
+
+def test_failures_count_while_they_are_in_a_row(clock: list[float]) -> None:
+    post = Kept()
+    made = News(post, "a")
+    for reason in (StopReason.CRASHED, StopReason.FINISHED, StopReason.TIMEOUT, StopReason.STOPPED_BY_USER):
+        made.ended(End(0, 1, reason, None, "ሰላም"))
+    clock[0] += 7500
+    made.failed()
+    host = socket.gethostname()
+    assert post.sent[0].body == (
+        f"The last run failed (timeout). The command's own output says why. (2 h 05 m, on {host})"
+    )
+
+
+def test_a_search_without_a_result_says_so(tmp_path: Path) -> None:
+    from search import outcome, report
+    from search.storage import load_study
+    from tests.studies import miniature
+
+    settings = searched(miniature(tmp_path))
+    found = outcome.of_search(report.read(load_study(settings)), 7, None)
+    post = Kept()
+    made = News(post, "a")
+    made.searched(found)
+    made.searched({**found, "best": None, "over_stock": None, "over_base": None})
+    text, none = (sent.body for sent in post.sent)
+    best = "Best: trial 1, eval 3.3000, 0.3000 below the stock recipe, 1.7000 below the untouched base. One seed each"
+    assert text.startswith(f"7 of 7 trials finished. {best}")
+    assert none.startswith("7 of 7 trials finished. None has completed.")
