@@ -17,6 +17,7 @@ from search import speech
 from search.errors import UserError
 from search.noise import repeats_sd
 from search.speech import Speech
+from search.styles import WARNING
 from search.trial import Evaluation, StopReason
 from search.view import duration
 from space.search_space import SearchSpace
@@ -229,14 +230,14 @@ def _add(table: Table, row: Row, space: SearchSpace, bold: bool = False) -> None
     best = row.best
     parameters = Text(_described(row, space))
     if row.baseline:
-        parameters.append(f"  {row.baseline}", style="cyan")
+        parameters.append(f"  {row.baseline}")
     table.add_row(
         str(row.trial.number),
         f"{best.mel_ce:.4f}" if best else "-",
         str(best.step) if best else "-",
         f"{best.text_ce:.2f}" if best else "-",
         f"{best.gap:.2f}" if best else "-",
-        Text(row.reason, style="yellow" if row.reason == StopReason.TWO_INCREASES else ""),
+        Text(row.reason, style=WARNING if row.reason == StopReason.TWO_INCREASES else ""),
         parameters,
         style="bold" if bold else "",
     )

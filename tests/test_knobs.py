@@ -21,6 +21,7 @@ from search.settings import Settings, load
 from search.supervisor import Supervisor
 from search.training.record import RunRecord
 from search.trial import Prepared, TrialSpec
+from search.work import Job
 from space.hyperparameters import Hyperparameters
 from tests import stub
 from tests.full_runs import write_config
@@ -112,8 +113,10 @@ def test_a_trial_is_started_with_the_study_s_settings(tmp_path: Path) -> None:
     supervisor: Any = SimpleNamespace(
         settings=settings, work=SimpleNamespace(directory=tmp_path), prepared=stub.PREPARED
     )
-    job: Any = SimpleNamespace(number=3, point=BOTH, seed=1, horizon=10, evaluation_steps=[10])
+    trial: Any = SimpleNamespace(number=3)
+    job = Job(trial, BOTH, 1, 10, [10], "baseline V0", competes=True, sentences=2, speak_below=1.5)
     spec = Supervisor._spec(supervisor, job, None)
+    assert (spec.number, spec.label, spec.sentences, spec.speak_below) == (3, "baseline V0", 2, 1.5)
     assert (spec.hyperparameters, spec.fused_adamw, spec.pin_memory) == (BOTH, True, True)
     assert TrialSpec.from_json((tmp_path / "3" / "spec.json").read_text(encoding="utf-8")) == spec
 
