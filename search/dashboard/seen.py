@@ -1,0 +1,210 @@
+"""A study as the dashboard last looked at it: what is derived of finished trials is derived once."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from search.confirmation.candidates import Candidate
+from search.dashboard import figures, study_notes
+from search.dashboard.notes import Standing, best_of, trial_note
+from search.dashboard.proofs import Proof, proof
+from search.report import Findings, Row
+from search.sections import CONFIRMATION, STOCK
+from search.settings import Settings
+from search.speech import Speech
+from search.trial import Evaluation
+from space.hyperparameters import Hyperparameters
+
+# Ours, of trials and of studies. They are shown in another form; what else somebody has set is shown as it is.
+_TRIAL = {
+    "run", "owner", "stop_reason", "baseline", "repeat", "candidate", "seed", "length", "retry_of", "attempt", "speech",
+}  # fmt: skip
+_STUDY = {"fingerprint", "prepared", "horizon", "full_horizon", "searches", "seeds"}
+_NUMBERS = ("at_step", "text_ce", "gap", "clipped_share", "similarity", "cer")  # columns in their order
+_COLUMNS = ("config", "baseline", "seed", "length", "stop_reason", *_NUMBERS, "host")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A trial as the page shows it."""
+
+    note: str
+    attributes: dict[str, Any]
+    speech: Speech | None
+
+
+def is_ours(attributes: dict[str, Any]) -> bool:
+    return {"fingerprint", "prepared", "horizon", "full_horizon"} <= attributes.keys()
+
+
+class Seen:
+    """A study of ours. `look` brings it up to date; everything else reads what it left."""
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        self.name, self._settings = name, settings
+        self.is_confirmation = name.endswith(CONFIRMATION)
+        # Of a study with other settings neither space nor folder is known here.
+        self._is_known = name.removesuffix(CONFIRMATION) == settings.study.name
+        self._space = settings.search_space() if self._is_known else None
+        self.stamp: tuple[Any, ...] = ()
+        self.rows: dict[int, Row] = {}  # by trial id
+        self._shown: dict[int, Shown] = {}
+        self._stocks: dict[Any, tuple[int, Evaluation]] = {}
+        self._trials: dict[int, FrozenTrial] = {}
+
+    def look(
+        self,
+        attributes: dict[str, Any],
+        trials: list[FrozenTrial],
+        confirmation: tuple[dict[str, Any], list[FrozenTrial]] | None,
+        search: Findings | None,
+    ) -> None:
+        """`confirmation` has the attributes and trials of a search's; `search` is what a confirmation is of."""
+        self.foreign = {key: value for key, value in attributes.items() if key not in _STUDY}
+        stamp = _stamp(trials), _stamp(confirmation[1]) if confirmation else None, search.finished if search else None
+        if stamp == self.stamp:
+            return
+        self._attributes = attributes
+        base = Evaluation(**attributes["prepared"]["base_evaluation"])
+        self._read(trials)
+        rows = [self.rows[trial._trial_id] for trial in trials]
+        self.findings = Findings(self.name, rows, attributes["horizon"], base, attributes["prepared"])
+        stocks = self._find_stocks(rows)
+        if stocks != self._stocks:
+            self._stocks, self._shown = stocks, {}
+        self.median = figures.median_of([row for row in rows if row.trial.user_attrs.get("length") != "truncated"])
+        if search:
+            self._judge(proof(attributes, trials, search, self._settings))
+        else:
+            self._judge(proof(*confirmation, self.findings, self._settings) if confirmation else None)
+        self.stamp = stamp
+
+    def _read(self, trials: list[FrozenTrial]) -> None:
+        """The rows of all trials, those anew that have changed; what was shown of these is forgotten."""
+        rows, shown = {}, {}
+        for trial in trials:
+            known = trial._trial_id
+            before = self._trials.get(known)
+            if before is None or not _same(before, trial):
+                run = trial.user_attrs.get("run") or {}
+                found = [Evaluation(**e) for e in run.get("evaluations", [])]
+                rows[known] = Row(trial, found, run.get("record"))
+                continue
+            rows[known] = self.rows[known]
+            if known in self._shown:
+                shown[known] = self._shown[known]
+        self.rows, self._shown = rows, shown
+        self._trials = {trial._trial_id: trial for trial in trials}
+
+    def _find_stocks(self, rows: Sequence[Row]) -> dict[Any, tuple[int, Evaluation]]:
+        """(trial, best evaluation) of the stock recipe: in a search one, in a confirmation one a seed and length."""
+        found: dict[Any, tuple[int, Evaluation]] = {}
+        for row in rows:
+            if _name_of(row) == STOCK and row.trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+                best = best_of(row)
+                if best:
+                    found.setdefault(self._like(row), (row.trial.number, best))
+        return found
+
+    def _like(self, row: Row) -> tuple[Any, ...]:
+        """What runs have in common that may be compared."""
+        attributes = row.trial.user_attrs
+        return (attributes.get("seed"), attributes.get("length")) if self.is_confirmation else ()
+
+    def _judge(self, proof: Proof | None) -> None:
+        """The study's note and figures."""
+        # The lowest of a confirmation's runs is one of luck.
+        best = self.findings.completed[0] if self.findings.completed and not self.is_confirmation else None
+        drawn = {"evaluations": figures.evaluations(self.findings.rows, self.median, self.findings.base, best)}
+        if proof:
+            drawn = {**proof.figures, **drawn}
+        if proof and self.is_confirmation:
+            self.note = study_notes.confirmation_note(self._settings.study.name, proof.found, proof.runs.trials)
+        else:
+            found = proof.found if proof else None
+            self.note = study_notes.search_note(self.findings, self._space, found, begun=proof is not None)
+        self.figures = {name: json.dumps(figure, allow_nan=False) for name, figure in drawn.items()}
+
+    def trial(self, trial_id: int) -> Shown | None:
+        """None for one that is not, or no more, in the study."""
+        if trial_id not in self._shown:
+            row = self.rows.get(trial_id)
+            if row is None:
+                return None
+            standing = Standing(
+                self.findings.base,
+                self._stocks.get(self._like(row)),
+                self.horizon_of(row),
+                self._settings.pruning.n_increases if self._is_known else 2,
+            )
+            self._shown[trial_id] = Shown(trial_note(row, self._point(row), standing), _columns(row), row.speech)
+        return self._shown[trial_id]
+
+    def horizon_of(self, row: Row) -> int:
+        """Optimizer steps of its run."""
+        full = self.is_confirmation and row.trial.user_attrs.get("length") == "full"
+        return int(self._attributes["full_horizon" if full else "horizon"])
+
+    def _point(self, row: Row) -> Hyperparameters | None:
+        try:
+            if isinstance(candidate := row.trial.user_attrs.get("candidate"), dict):
+                return Candidate.from_dict(candidate).point
+            return self._space.from_params(row.trial.params) if self._space else None
+        except (KeyError, TypeError, ValueError):  # it is being drawn, or another tool's
+            return None
+
+    def columns(self) -> list[dict[str, Any]]:
+        """Those that any trial has. Only numbers may be sorted by, and be axes of the page's figures."""
+        every = [self.trial(known) for known in self.rows]
+        there = dict.fromkeys(name for shown in every if shown for name in shown.attributes)
+        ordered = [name for name in _COLUMNS if name in there] + [name for name in there if name not in _COLUMNS]
+        return [{"key": name, "sortable": name in _NUMBERS} for name in ordered]
+
+    def facts(self) -> dict[str, str]:
+        """What the page lists as the study's attributes."""
+        return study_notes.results(self.findings) | study_notes.facts(self._attributes)
+
+
+def _stamp(trials: Sequence[FrozenTrial]) -> tuple[Any, ...]:
+    """Differs where anything of the trials does: finished ones do not change."""
+    going = [t for t in trials if not t.state.is_finished()]
+    return len(trials), *((t._trial_id, t.state, len(t.intermediate_values), len(t.user_attrs)) for t in going)
+
+
+def _same(before: FrozenTrial, now: FrozenTrial) -> bool:
+    return before.state.is_finished() and before.datetime_complete == now.datetime_complete
+
+
+def _name_of(row: Row) -> str | None:
+    """The recipe that a trial ran, or the config of a confirmation."""
+    candidate = row.trial.user_attrs.get("candidate")
+    return candidate.get("name") if isinstance(candidate, dict) else row.baseline
+
+
+def _columns(row: Row) -> dict[str, Any]:
+    """What a trial has of the columns, then what somebody else has set."""
+    attributes, best, speech = row.trial.user_attrs, best_of(row), row.speech
+    candidate = attributes.get("candidate")
+    found: dict[str, Any] = {
+        "config": candidate.get("name") if isinstance(candidate, dict) else None,
+        "baseline": f"{STOCK}, repeat {row.repeat}" if row.repeat else row.baseline,
+        "seed": attributes.get("seed"),
+        "length": attributes.get("length"),
+        "stop_reason": attributes.get("stop_reason"),
+        "clipped_share": _rounded((row.record or {}).get("clipped_share")),
+        "host": (attributes.get("owner") or {}).get("host"),
+    }
+    if best:
+        found |= {"at_step": best.step, "text_ce": _rounded(best.text_ce), "gap": _rounded(best.gap)}
+    if speech:
+        found |= {name: _rounded(speech.mean(name)) for name in ("similarity", "cer")}
+    ours = {name: found[name] for name in _COLUMNS if found.get(name) is not None}
+    return ours | {key: value for key, value in attributes.items() if key not in _TRIAL}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(value, 4)
