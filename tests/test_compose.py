@@ -1,5 +1,6 @@
 """The deployment in containers, without an engine: the files are checked, and every service's command runs natively."""
 
+import base64
 import os
 import re
 import shlex
@@ -23,6 +24,8 @@ from tests.postgres import ESCAPED, PASSWORD, Server, free_port
 
 PROGRAMS = Path(sys.executable).parent
 SECRET = "/run/secrets/postgres_password"
+DASHBOARD_SECRET = "/run/secrets/dashboard_password"
+DASHBOARD_PASSWORD = "not-that-of-the-database"
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE_FILE = re.sub("(^| )#.*", "", (ROOT / "docker-compose.yml").read_text(encoding="utf-8"), flags=re.MULTILINE)
 OURS = {"worker", "worker-cpu", "dashboard", "tensorboard"}  # services of this project's image
@@ -87,7 +90,8 @@ def test_the_example_has_every_variable_with_its_default() -> None:
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
     described = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", example, re.MULTILINE))
     assert set(described) == set(defaults)
-    del described["POSTGRES_PASSWORD_FILE"]  # an example: its default means none
+    for name in ("POSTGRES_PASSWORD_FILE", "XTTS_STUDY_DASHBOARD_PASSWORD_FILE"):  # examples: their defaults mean none
+        del described[name]
     assert {name: defaults[name] for name in described} == described
 
 
@@ -136,6 +140,8 @@ def test_only_loopback_is_published_unless_told_otherwise(tmp_path: Path) -> Non
     opened = resolve(tmp_path, DATABASE_BIND="10.0.0.5", DATABASE_PORT="5433")["services"]
     assert opened["postgres"]["ports"] == ["10.0.0.5:5433:5433/tcp"]
     assert opened["dashboard"]["ports"] == published["dashboard"]
+    opened = resolve(tmp_path, DASHBOARD_BIND="10.0.0.5", DASHBOARD_PORT="81")["services"]
+    assert opened["dashboard"]["ports"] == ["10.0.0.5:81:8080/tcp"]
 
 
 @needs_compose
@@ -156,7 +162,25 @@ def test_the_password_is_where_it_belongs(tmp_path: Path) -> None:
         assert services[name]["entrypoint"][0] == "sh"
         assert services[name]["entrypoint"][1].endswith(script)
         assert services[name]["entrypoint"][2] == SECRET
-        assert services[name]["secrets"] == [{"source": "postgres_password"}]
+        assert {"source": "postgres_password"} in services[name]["secrets"]
+
+
+@needs_compose
+def test_the_dashboard_has_a_password_of_its_own(tmp_path: Path) -> None:
+    """Nobody else gets it, and it is not in the command."""
+    file = tmp_path / "secret"
+    file.write_text(DASHBOARD_PASSWORD)
+    config = resolve(tmp_path, XTTS_STUDY_DASHBOARD_PASSWORD_FILE=str(file))
+    assert DASHBOARD_PASSWORD not in yaml.safe_dump(config, width=1000)
+    assert config["secrets"]["dashboard_password"]["file"] == str(file)
+    assert f"--password-file {DASHBOARD_SECRET}" in config["services"]["dashboard"]["command"]
+    given = {name for name, s in config["services"].items() if {"source": "dashboard_password"} in s.get("secrets", [])}
+    assert given == {"dashboard"}
+
+    services = resolve(tmp_path, XTTS_STUDY_DASHBOARD_PASSWORD=DASHBOARD_PASSWORD)["services"]
+    given = {n for n, s in services.items() if s.get("environment", {}).pop("XTTS_STUDY_DASHBOARD_PASSWORD", None)}
+    assert given == {"dashboard"}
+    assert DASHBOARD_PASSWORD not in yaml.safe_dump(services, width=1000)
 
 
 @needs_compose
@@ -175,9 +199,14 @@ def test_services_are_started_as_they_should(tmp_path: Path) -> None:
         assert services[name]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
     assert "database:/var/lib/postgresql/data:rw" in services["postgres"]["volumes"]
     assert "cache:/cache:rw" in worker["volumes"]
+    assert [volume.rpartition(":")[2] for volume in services["dashboard"]["volumes"]] == ["ro"]
     further = resolve(tmp_path, DATABASE_HOST="10.0.0.5", STUDY_ARGS="--trials 60 --study voice")["services"]
     assert further["worker"]["environment"]["PGHOST"] == "10.0.0.5"
     assert further["worker"]["command"].endswith("--storage postgresql:// --workers 1 --trials 60 --study voice")
+    shown = resolve(tmp_path, DASHBOARD_ARGS="--study voice --writable", TENSORBOARD_PORT="6007")["services"][
+        "dashboard"
+    ]
+    assert shown["command"].endswith(" --tensorboard http://127.0.0.1:6007 --study voice --writable")
 
 
 # The entrypoint
@@ -251,10 +280,13 @@ class Deployment:
         self._secret = server.directory / "secret"  # in a folder that the server's user can enter
         self._secret.write_text(PASSWORD + "\n")
         self._secret.chmod(0o644)
+        self.dashboard_secret = tmp_path / "dashboard-secret"
+        self.dashboard_secret.write_text(DASHBOARD_PASSWORD + "\n")
         script = server.directory / "with-password.sh"
         shutil.copy(ROOT / "docker" / "with-password.sh", script)
         self._places = {
             SECRET: self._secret,
+            DASHBOARD_SECRET: self.dashboard_secret,
             "/opt/xtts-study": ROOT,
             "/opt/venv": PROGRAMS.parent,
             "/study": self.study,
@@ -352,13 +384,24 @@ def deployment(tmp_path: Path, cache: Path) -> Iterator[Deployment]:
         server.remove()
 
 
-def page(url: str) -> str:
+def page(url: str, password: str = "") -> str:
     """Empty while nobody answers."""
+    token = base64.b64encode(f"anyone:{password}".encode()).decode()
+    request = urllib.request.Request(url, headers={"Authorization": f"Basic {token}"} if password else {})
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=10) as answer:
             return str(answer.read().decode())
     except OSError:
         return ""
+
+
+@needs_compose
+def test_a_dashboard_without_a_password_ends_with_a_line(deployment: Deployment) -> None:
+    deployment.dashboard_secret.write_text("")  # what /dev/null is to the container
+    process, _ = deployment.start("dashboard")
+    assert process.wait(60) == 2
+    said = f"study.py: the dashboard has no password: --password-file {deployment.dashboard_secret} is empty"
+    assert said in deployment.output
 
 
 @needs_compose
@@ -379,9 +422,12 @@ def test_every_command_does_its_work(deployment: Deployment) -> None:
     trials = deployment.study / "runs" / "miniature" / "trials"
     deployment.until(lambda: any(trials.glob("[1-9]*/evaluations.csv")), stopped, 120)
     dashboard, viewed = deployment.start("dashboard")
-    deployment.until(lambda: '"miniature"' in page(f"http://127.0.0.1:{deployment.port}/api/studies"), dashboard)
+    studies = f"http://127.0.0.1:{deployment.port}/api/studies"
+    deployment.until(lambda: '"miniature"' in page(studies, DASHBOARD_PASSWORD), dashboard)
+    assert page(studies) == ""
     for process in (postgres, stopped, dashboard):
-        assert PASSWORD.encode() not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        command = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        assert not any(password.encode() in command for password in (PASSWORD, DASHBOARD_PASSWORD))
     assert deployment.stop(stopped, service) == 130, deployment.output
     deployment.stop(dashboard, viewed)
 
@@ -392,5 +438,5 @@ def test_every_command_does_its_work(deployment: Deployment) -> None:
 
     written = [deployment.output, deployment.server.log.read_text()]
     written += [f.read_text(errors="replace") for f in deployment.study.rglob("*") if f.is_file()]
-    for password in (PASSWORD, ESCAPED):
+    for password in (PASSWORD, ESCAPED, DASHBOARD_PASSWORD):
         assert not any(password in text for text in written)

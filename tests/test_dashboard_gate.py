@@ -1,0 +1,216 @@
+"""Who may do what at the dashboard: an application stands behind the gate that tells what came through."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from werkzeug.test import Client, TestResponse
+from werkzeug.wrappers import Request, Response
+
+from search.dashboard import gate
+from search.errors import UserError
+
+SECRET = "ge:heim ሰላም"
+PAGE = {"Sec-Fetch-Site": "same-origin"}
+
+
+@Request.application
+def behind(request: Request) -> Response:
+    return Response(f"{request.method} came through", headers={"Content-Security-Policy": "default-src 'self'"})
+
+
+def client(password: str | None = None, writable: bool = False, loopback: bool = True) -> Client:
+    return Client(gate.Gate(behind, password, writable, loopback))
+
+
+def basic(password: str, user: str = "anyone") -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+def ask(asked: Client, method: str = "GET", headers: dict[str, str] | None = None, **named: Any) -> TestResponse:
+    return asked.open("/api/studies/1", method=method, headers=headers, **named)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "TRACE", "PROPFIND"])
+def test_nothing_can_be_changed_unless_told_so(method: str) -> None:
+    refused = ask(client(), method, PAGE)
+    assert refused.status_code == 403
+    assert refused.mimetype == "application/json"
+    assert "study.py dashboard --writable" in json.loads(refused.text)["reason"]
+    assert ask(client(writable=True), method, PAGE).text == f"{method} came through"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+def test_reading_is_open_on_this_machine(method: str) -> None:
+    answer = ask(client(), method)
+    assert answer.status_code == 200
+    assert answer.text == ("" if method == "HEAD" else f"{method} came through")
+
+
+@pytest.mark.parametrize(
+    ("headers", "passes"),
+    [
+        ({"Sec-Fetch-Site": "same-origin"}, True),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "https://proxy.example"}, True),
+        ({"Origin": "http://localhost:8080"}, True),
+        ({"Origin": "http://LOCALHOST:8080"}, True),
+        ({}, False),
+        ({"Sec-Fetch-Site": "cross-site"}, False),
+        ({"Sec-Fetch-Site": "same-site"}, False),
+        ({"Sec-Fetch-Site": "none"}, False),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost:8080"}, False),
+        ({"Origin": "http://localhost:3000"}, False),
+        ({"Origin": "http://evil.example"}, False),
+        ({"Origin": "null"}, False),
+        ({"Origin": ""}, False),
+        ({"Origin": "http://[half"}, False),
+    ],
+)
+def test_another_web_page_changes_nothing_in_a_writable_one(headers: dict[str, str], passes: bool) -> None:
+    answer = ask(client(writable=True), "DELETE", headers, base_url="http://localhost:8080")
+    assert answer.status_code == (200 if passes else 403)
+    assert passes or "own page" in json.loads(answer.text)["reason"]
+
+
+@pytest.mark.parametrize(
+    ("host", "passes"),
+    [
+        ("localhost", True), ("localhost:8080", True), ("127.0.0.1:9000", True), ("127.3.2.1", True),
+        ("[::1]:8080", True), ("evil.example", False), ("localhost.evil.example:8080", False), ("10.0.0.5", False),
+        ("127.0.0.1.evil.example", False), ("evil.example@localhost:8080", False), ("", False), ("[half", False),
+    ],
+)  # fmt: skip
+def test_a_name_of_the_web_that_points_here_is_refused(host: str, passes: bool) -> None:
+    """DNS rebinding: with a password or without. On other addresses the password is what protects."""
+    for password in (None, SECRET):
+        headers = basic(SECRET) if password else {}
+        answer = ask(client(password), headers=headers, environ_overrides={"HTTP_HOST": host})
+        assert answer.status_code == (200 if passes else 403)
+    anywhere = client(SECRET, loopback=False)
+    assert ask(anywhere, headers=basic(SECRET), environ_overrides={"HTTP_HOST": "gpu-1:8080"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {}, basic("wrong"), basic(""), basic(SECRET + "x"), basic(SECRET[:-1]), {"Authorization": "Basic"},
+        {"Authorization": "Basic %%%"}, {"Authorization": "Basic /////w=="}, {"Authorization": f"Bearer {SECRET[:2]}"},
+        {"Authorization": "Basic " + base64.b64encode(SECRET.encode()[3:]).decode()},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("method", ["GET", "OPTIONS", "DELETE"])
+def test_only_the_password_opens(headers: dict[str, str], method: str) -> None:
+    asked = client(SECRET, writable=True, loopback=False)
+    refused = ask(asked, method, {**headers, **PAGE})
+    assert refused.status_code == 401
+    assert refused.www_authenticate.type == "basic"
+    assert SECRET not in refused.text
+    assert ask(asked, method, {**basic(SECRET), **PAGE}).status_code == 200
+    assert ask(asked, method, {**basic(SECRET, ""), **PAGE}).status_code == 200
+
+
+def test_the_password_does_not_make_it_writable() -> None:
+    assert ask(client(SECRET), "DELETE", {**basic(SECRET), **PAGE}).status_code == 403
+
+
+def test_guessing_is_slowed_by_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for others; not by requests without a password, as a browser's first; IPv6 by the network; for a minute."""
+    asked = client(SECRET, loopback=False)
+
+    def status(address: str, headers: dict[str, str]) -> int:
+        return ask(asked, headers=headers, environ_overrides={"REMOTE_ADDR": address}).status_code
+
+    assert {status("10.0.0.1", {}) for _ in range(50)} == {401}
+    assert [status("10.0.0.1", basic(f"{i}")) for i in range(gate.FAILURES)] == [401] * gate.FAILURES
+    blocked = ask(asked, headers=basic("11"), environ_overrides={"REMOTE_ADDR": "10.0.0.1"})
+    assert blocked.status_code == 429
+    assert 1 <= int(blocked.headers["Retry-After"]) <= 60
+    assert status("10.0.0.1", basic(SECRET)) == 429  # else a guesser would learn it all the same
+    assert status("10.0.0.2", basic(SECRET)) == 200
+    assert status("10.0.0.2", basic("wrong")) == 401
+
+    assert {status(f"2001:db8::{i:x}", basic(f"{i}")) for i in range(gate.FAILURES)} == {401}
+    assert status("2001:db8::ffff%eth0", basic(SECRET)) == 429
+    assert status("2001:db8:0:1::1", basic(SECRET)) == 200
+
+    now = gate.time.time()
+    monkeypatch.setattr(gate.time, "time", lambda: now + 61)
+    assert status("10.0.0.1", basic(SECRET)) == 200
+
+
+def test_many_addresses_need_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "GROUPS", 16)
+    asked = client(SECRET, loopback=False)
+    for i in range(300):
+        ask(asked, headers=basic("wrong"), environ_overrides={"REMOTE_ADDR": f"10.0.{i % 7}.{i % 251}"})
+    assert isinstance(asked.application, gate.Gate)
+    assert len(asked.application._failures.storage.storage) <= 16  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("headers", [{}, basic("wrong"), basic(SECRET)])
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_every_answer_has_the_headers(headers: dict[str, str], method: str) -> None:
+    answer = ask(client(SECRET), method, headers)
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["X-Frame-Options"] == "DENY"
+    assert answer.headers["Referrer-Policy"] == "same-origin"
+    assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    [policy] = answer.headers.getlist("Content-Security-Policy")
+    assert policy.endswith("; frame-ancestors 'none'")
+    assert policy.startswith("default-src 'self'" if answer.status_code == 200 else "default-src 'none'")
+
+
+# Where the password comes from
+
+
+@pytest.mark.parametrize(
+    ("given", "content", "found"),
+    [
+        (None, None, None),
+        (SECRET, None, SECRET),
+        (None, f"{SECRET}\n", SECRET),
+        (None, f"{SECRET}\r\n", SECRET),
+        (None, f" {SECRET} ", f" {SECRET} "),
+        ("", SECRET, SECRET),
+        (SECRET, "", SECRET),
+        (SECRET, SECRET, SECRET),
+    ],
+)
+def test_the_password_is_read(given: str | None, content: str | None, found: str | None, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    if content is not None:
+        file.write_bytes(content.encode())
+    assert gate.read_password(given, file if content is not None else None) == found
+
+
+@pytest.mark.parametrize(
+    ("given", "content", "said"),
+    [
+        ("", None, "XTTS_STUDY_DASHBOARD_PASSWORD is empty"),
+        (None, b"", "is empty"),
+        (None, b"\n", "is empty"),
+        ("", b"\n", "is empty"),
+        (SECRET, b"another", "different passwords"),
+        (None, b"one\ntwo", "several lines"),
+        (None, b"\xff\xfe", "not UTF-8"),
+        (None, b"bell\x07", "no keyboard"),
+        ("half \udcff", None, "no keyboard"),
+    ],
+)
+def test_a_password_that_is_none_is_refused(
+    given: str | None, content: bytes | None, said: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "password"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UserError, match=said) as refused:
+        gate.read_password(given, file if content is not None else None)
+    assert not any(word in str(refused.value) for word in (SECRET, "another", "two", "bell", "half"))
+
+
+def test_a_password_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    for file in (tmp_path, tmp_path / "nothing"):
+        with pytest.raises(UserError, match=f"--password-file {file} cannot be read"):
+            gate.read_password(None, file)
