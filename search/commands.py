@@ -5,6 +5,7 @@ They parse, wire and print, as study.py does; what they call is imported when it
 
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -148,4 +149,66 @@ def cache(names: tuple[str, ...], clear: bool, older_than: float | None) -> None
     cache_view.show(names, clear, older_than, make_console())
 
 
-COMMANDS = (fetch_base, check, extend_vocab, cache)
+@click.command(short_help="Show the curves of a study's runs in TensorBoard.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="An address of this machine alone.")
+@click.option("--port", type=click.IntRange(0, 65535), default=6006, show_default=True, help="0: any free one.")
+@common
+def tensorboard(host: str, port: int, **given: Any) -> None:
+    """Serve TensorBoard on the trials and the confirmation of a study that ran on this machine, until Ctrl-C."""
+    settings = load_settings(given)
+    from search.tensorboard import launch
+
+    url = launch(settings, host, port)
+    print(f"TensorBoard of {settings.study.name}: {url}  (Ctrl-C ends it)", flush=True)
+    threading.Event().wait()
+
+
+@click.command(short_help="Show the study in a browser.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Another address needs a password.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any that is free.")
+@click.option("--writable", is_flag=True, help="Let the page change and delete: notes, trials, whole studies.")
+@click.option("--password-file", type=click.Path(path_type=Path), metavar="FILE", help="Holds the password.")
+@click.option(
+    "--tensorboard", default="http://127.0.0.1:6006", show_default=True, metavar="URL", help="Where links lead."
+)
+@common
+@click.pass_context
+def dashboard(
+    context: click.Context,
+    host: str,
+    port: int,
+    writable: bool,
+    password_file: Path | None,
+    tensorboard: str,
+    **given: Any,
+) -> None:
+    """Serve Optuna's dashboard on the study, with notes, figures and sound, until Ctrl-C.
+
+    It may start before the study. A password comes from XTTS_STUDY_DASHBOARD_PASSWORD or --password-file.
+    """
+    settings = load_settings(given)
+    from search.dashboard import server
+
+    try:
+        server.serve(settings, host, port, writable, password_file, tensorboard, lambda text: print(text, flush=True))
+    except KeyboardInterrupt:
+        context.exit(130)
+
+
+@click.command("report", short_help="Write a study as one page, to read and to listen to.")
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Default: report.html, in its folder.")
+@common
+def study_report(output: Path | None, **given: Any) -> None:
+    """Write everything that a study has found into one HTML file: figures, sound, what to do next.
+
+    It needs no network and no other file. A study that still runs may be reported, too.
+    """
+    settings = load_settings(given)
+    from search import study_report as pages
+    from search.study_report.answer import options_of
+
+    path = pages.write(settings, output, options_of(given))
+    print(f"Report: {shown(path)} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+COMMANDS = (fetch_base, check, extend_vocab, cache, tensorboard, dashboard, study_report)

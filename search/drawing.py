@@ -1,8 +1,12 @@
 """Pictures for pages: axes without ornament, and SVG whose text is text and whose colours are the page's."""
 
 import io
+import re
 from collections.abc import Mapping
 from typing import Any
+
+_SHAPES = re.compile(r'(?:<use [^>]*>| d="[^"]*")')  # coordinates, in points
+_DIGITS = re.compile(r"(\.\d\d)\d+")  # a hundredth of a point is enough, and halves a page of many trials
 
 
 def plain(axes: Any, text: str, lines: str) -> None:
@@ -27,4 +31,4 @@ def to_svg(figure: Any, colours: Mapping[str, str]) -> str:
     text = text[text.index("<svg") :]
     for name, colour in colours.items():
         text = text.replace(colour, f"var(--{name})")
-    return text
+    return _SHAPES.sub(lambda found: _DIGITS.sub(r"\1", found.group()), text)

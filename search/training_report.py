@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from search.atomic import write_text
@@ -13,6 +12,7 @@ from search.best_config import BestConfig
 from search.drawing import plain, to_svg
 from search.export import commit
 from search.full_result import FullResult
+from search.pages import render
 from search.trial import Prepared
 from search.view import duration
 
@@ -25,10 +25,8 @@ _COLOURS = {"eval": "#0072b2", "probe": "#d55e00", "base": "#7f7f7f", "rate": "#
 
 def write(directory: Path, result: FullResult, best: BestConfig, prepared: Prepared) -> Path:
     """Writes the report of the run in `directory` and returns its path."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    page = environment.get_template(f"{NAME}.j2").render(
+    page = render(
+        Path(__file__).with_name(f"{NAME}.j2"),
         result=result,
         best=best,
         prepared=prepared,

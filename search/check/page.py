@@ -3,13 +3,12 @@
 import time
 from pathlib import Path
 
-import jinja2
 from markupsafe import Markup
 
 from search.check import words
 from search.check.picture import lengths_svg
 from search.check.report import Report
-from search.coqui_runs.printable import printable
+from search.pages import render
 from search.view import duration
 
 SHOWN = 200  # clips of a finding, speakers and letters; the CSV has all
@@ -17,11 +16,8 @@ SHOWN = 200  # clips of a finding, speakers and letters; the CSV has all
 
 def to_html(report: Report) -> str:
     """The page. Everything that comes from the data is escaped; what no screen shows is written as its code."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters["plain"] = printable
-    return environment.get_template("page.html.j2").render(
+    return render(
+        Path(__file__).with_name("page.html.j2"),
         report=report,
         words=words,
         duration=duration,

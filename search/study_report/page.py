@@ -1,0 +1,69 @@
+"""The report as one page."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from search.pages import render
+from search.study_report import answer, confirmation_figures, dimension_figures, document, search_figures
+from search.study_report.dimensions import dimensions
+from search.study_report.importance import FEWEST_COMPLETED, FEWEST_JUDGED, importance
+from search.study_report.material import Material
+from search.study_report.search_figures import Picture
+from search.study_report.sound import sound
+
+
+def to_html(material: Material, options: str) -> str:
+    """The page. It needs no other file, no network and no script; everything that comes from the data is escaped."""
+    known = dimensions(material.judged)
+    found = importance(material.judged, [dimension.name for dimension in known])
+    two = found and dimension_figures.best_two(material, list(found.shares), known)
+    stock = material.settings.stock_recipe().name
+    confirmation, runs = material.confirmation, material.runs
+    fit = runs.race().fit if runs and confirmation else None
+    enough = len(material.judged) > 1
+    said, heard = answer.answer(material, options), sound(material)
+    sections = (
+        ("confirmation", "Confirmation", runs),
+        ("sound", "Sound", heard.quality),
+        ("history", "History", material.judged),
+        ("curves", "Evaluations", material.judged),
+        ("importance", "Importance", material.judged),
+        ("slices", "Dimensions", enough and known),
+        ("contour", "Two dimensions", two),
+        ("boundaries", "Edges", material.best),
+        ("pruning", "Pruning", document.savings(material)),
+        ("noise", "Seed noise", material.judged),
+        ("fidelity", "Short and full runs", confirmation and confirmation.fidelity),
+        ("data", "Data", True),
+        ("provenance", "Where it came from", True),
+    )
+    return render(
+        Path(__file__).with_name("page.html.j2"),
+        study=material.findings.study,
+        written=time.strftime("%Y-%m-%d %H:%M"),
+        m=material,
+        d=document,
+        answer=said,
+        values=escape(said.config.values) if said.config else None,  # numbers, in lines
+        history=_picture(search_figures.history(material)) if material.judged else None,
+        curves=_picture(search_figures.curves(material)) if material.judged else None,
+        importance=found,
+        fewest=(FEWEST_JUDGED, FEWEST_COMPLETED),
+        bars=_picture(search_figures.importances(found, known)) if found else None,
+        known={dimension.name: dimension for dimension in known},
+        slices=[(each, _picture(p)) for each, p in dimension_figures.slices(material, known)] if enough else [],
+        key=Markup(dimension_figures.key()) if enough and known else None,
+        contour=_picture(dimension_figures.contour(material, *two)) if two else None,
+        full_runs=_picture(confirmation_figures.runs(confirmation, fit, stock)) if confirmation and fit else None,
+        fidelity=_picture(confirmation_figures.fidelity(confirmation, runs)) if confirmation and runs else None,
+        sound=heard,
+        sections=[(name, title) for name, title, there in sections if there],
+    )
+
+
+def _picture(made: Picture | None) -> dict[str, Any] | None:
+    """With its SVG as markup: matplotlib has escaped the text in it."""
+    return None if made is None else {"svg": Markup(made.svg), "gist": made.gist, "caption": made.caption}

@@ -1,0 +1,141 @@
+"""A real Chromium without a window, which reaches nothing beyond this machine."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+REQUIRED = "XTTS_STUDY_BROWSER"  # set where the programs are known to be there, so that no test is skipped in silence
+
+
+def programs() -> tuple[str, str]:
+    """(Chromium, its driver). Skips the test where they are not installed, and fails it where they must be."""
+    browser = next(filter(None, map(shutil.which, NAMES)), None)
+    driver = shutil.which("chromedriver")
+    if not (browser and driver):
+        (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)("Chromium and chromedriver are not installed")
+    assert browser and driver
+    return browser, driver
+
+
+@contextmanager
+def chromium(profile: Path, width: int = 1280, height: int = 900) -> Iterator[Any]:
+    """A selenium driver; `profile` is a folder that it may write to."""
+    from selenium import webdriver
+
+    browser, driver = programs()
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",  # root has none
+        "--disable-dev-shm-usage",
+        "--mute-audio",
+        "--autoplay-policy=no-user-gesture-required",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        "--disable-component-update",
+        "--force-device-scale-factor=1",
+        f"--user-data-dir={profile}",
+        f"--window-size={width},{height}",
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    # The driver is named, or selenium would look for one in the network.
+    made = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    made.set_page_load_timeout(60)
+    made.set_script_timeout(60)
+    try:
+        yield made
+    finally:
+        made.quit()
+
+
+def until(browser: Any, condition: Callable[[Any], Any], seconds: float = 30) -> Any:
+    """What `condition(browser)` returns once it is true; elements that are gone meanwhile are looked for again."""
+    from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    gone = [NoSuchElementException, StaleElementReferenceException]
+    return WebDriverWait(browser, seconds, 0.1, ignored_exceptions=gone).until(condition)
+
+
+def text(browser: Any) -> str:
+    """All that the page shows."""
+    return str(browser.execute_script("return document.body.innerText"))
+
+
+def requests(browser: Any) -> list[str]:
+    """The URLs that were asked for since the last call."""
+    entries = (json.loads(entry["message"])["message"] for entry in browser.get_log("performance"))
+    return [e["params"]["request"]["url"] for e in entries if e["method"] == "Network.requestWillBeSent"]
+
+
+def complaints(browser: Any) -> list[str]:
+    """Errors of the page's console since the last call."""
+    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+def scheme(browser: Any, name: str) -> None:
+    """"light" or "dark", as the user's system prefers it."""
+    features = [{"name": "prefers-color-scheme", "value": name}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+
+PLAYED = """
+const [audio, done] = arguments;
+audio.addEventListener("ended", () => done([audio.currentTime, audio.duration]));
+audio.addEventListener("error", () => done("error " + audio.error.message));
+audio.play().catch(error => done(String(error)));
+"""
+
+
+def play(browser: Any, audio: Any) -> float:
+    """Plays an audio element to its end; seconds."""
+    found = browser.execute_async_script(PLAYED, audio)
+    assert isinstance(found, list), found
+    at, duration = found
+    assert at == pytest.approx(duration, abs=0.05)
+    return float(duration)
+
+
+CONTRAST = """
+// The least contrast of any shown text with what lies behind it (WCAG 2: 1 to 21), and that text.
+const channel = v => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4 };
+const luminance = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+const parse = c => (c.match(/[\\d.]+/g) || []).map(Number);
+const behind = e => {
+  for (; e; e = e.parentElement) {
+    const c = parse(getComputedStyle(e).backgroundColor);
+    if (c.length === 3 || c[3] > 0.5) return c;
+  }
+  return parse(getComputedStyle(document.documentElement).backgroundColor).slice(0, 3).length === 3
+    && getComputedStyle(document.documentElement).backgroundColor !== "rgba(0, 0, 0, 0)"
+    ? parse(getComputedStyle(document.documentElement).backgroundColor) : arguments[0];
+};
+let worst = [99, ""];
+for (const e of document.querySelectorAll("body *")) {
+  const own = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
+  if (!own || !e.getClientRects().length || ["SCRIPT", "STYLE", "TITLE", "OPTION"].includes(e.tagName.toUpperCase()))
+    continue;
+  const style = getComputedStyle(e);
+  const colour = parse(e instanceof SVGElement ? style.fill : style.color);
+  if (colour.length < 3) continue;
+  const [a, b] = [luminance(colour), luminance(behind(e))].sort((x, y) => y - x);
+  const contrast = (a + 0.05) / (b + 0.05);
+  if (contrast < worst[0]) worst = [contrast, e.textContent.trim().slice(0, 60)];
+}
+return worst;
+"""
+
+
+def least_contrast(browser: Any, dark: bool) -> tuple[float, str]:
+    """(least contrast of a text with its background, that text); the canvas is the scheme's where nothing is set."""
+    canvas = [18, 18, 18] if dark else [255, 255, 255]
+    contrast, of = browser.execute_script(CONTRAST, canvas)
+    return float(contrast), str(of)
