@@ -82,7 +82,7 @@ def complaints(browser: Any) -> list[str]:
 
 
 def scheme(browser: Any, name: str) -> None:
-    """"light" or "dark", as the user's system prefers it."""
+    """ "light" or "dark", as the user's system prefers it."""
     features = [{"name": "prefers-color-scheme", "value": name}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 

@@ -38,6 +38,8 @@ BANNER = (
     b'font:13px/1.4 system-ui,sans-serif;pointer-events:none">Read-only: changes are refused'
     b" (<code>dashboard --writable</code> takes them)</p>"
 )
+# The browser's own blue of links cannot be read on the page's dark.
+STYLE = b"<style>.MuiCardContent-root a:not([class]){color:inherit}</style>"
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ class Pages:
     def _page(self, request: Request) -> Response:
         """The page of all paths below /dashboard, whole, with the banner."""
         response = self._ask(request, ("wsgi.file_wrapper", *CONDITIONS))
-        response.set_data(response.get_data().replace(b"</body>", self._banner + b"</body>"))
+        response.set_data(response.get_data().replace(b"</body>", STYLE + self._banner + b"</body>"))
         for name in ("Last-Modified", "ETag", "Accept-Ranges"):
             response.headers.pop(name, None)
         response.headers["Cache-Control"] = "no-cache"
