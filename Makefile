@@ -5,7 +5,7 @@ TRIALS ?= 40
 ARGS ?=
 BIN := .venv/bin
 
-.PHONY: study test check test-full experiments bench schema miniature-weights lock clean
+.PHONY: study test check test-full experiments bench screenshots schema miniature-weights lock clean
 
 study: .venv/.runtime
 	$(BIN)/python study.py --trials $(TRIALS) $(ARGS)
@@ -27,11 +27,17 @@ test-full: .venv/.development
 experiments: .venv/.runtime
 	$(BIN)/python docs/experiments.py
 
-# What a trial costs the database, on a PostgreSQL of its own, and what data costs a training step: figures of
-# docs/operations.md and docs/data.md.
+# What a trial costs the database, on a PostgreSQL of its own, what data costs a training step, and what a page of the
+# dashboard costs (a short form; without --short with 5,000 trials): figures of docs/operations.md, data.md, dashboard.md.
 bench: .venv/.development
 	$(BIN)/python -m benchmarks.service
 	$(BIN)/python -m benchmarks.data
+	$(BIN)/python -m benchmarks.dashboard --short
+
+# The pictures of the README, in Chromium, of a search and its confirmation: a quarter of an hour if there is none yet.
+screenshots: .venv/.development
+	test -f runs/miniature/best_config.json || $(BIN)/python study.py --repeats 2 --confirm --set speech.sentences=2
+	$(BIN)/python docs/screenshots.py runs/miniature docs
 
 # The published schema of best_config.json, from its model.
 schema: .venv/.runtime
