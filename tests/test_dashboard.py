@@ -206,6 +206,23 @@ def test_many_questions_need_little_memory(tmp_path: Path, monkeypatch: pytest.M
     assert len(made.pages._answers) == 3
 
 
+def test_an_artifact_store_that_does_not_answer_is_told(
+    either: str, dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = found(either)
+    trial = study.ask()
+    store = dashboard.store
+    known = optuna.artifacts.upload_artifact(artifact_store=store, file_path=__file__, study_or_trial=trial)
+
+    def lost(_: str) -> None:
+        raise OSError("cannot read from bucket 'sound'")
+
+    path = f"/artifacts/1/{trial._trial_id}/{known}"
+    assert dashboard.get(path).status_code == 200
+    monkeypatch.setattr(store, "open_reader", lost)
+    assert dashboard.get(path).status_code == 503
+
+
 def test_an_outage_is_told_and_survived(
     database: str, server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

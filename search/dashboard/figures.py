@@ -158,7 +158,7 @@ def fidelity(found: Confirmation) -> dict[str, Any] | None:
     known.sort(key=lambda pair: (pair[1], pair[2]))
     middle = (known[0][1] + known[-1][1]) / 2
     sides = [  # names point inwards, those of close configs apart
-        f"{'bottom' if i % 2 else 'top'} {'right' if short <= middle else 'left'}"
+        f"{('top', 'middle', 'bottom')[i % 3]} {'right' if short <= middle else 'left'}"
         for i, (_, short, _) in enumerate(known)
     ]
     layout = _layout(title, "short run: lowest eval, nats per audio token", "full runs: mean, nats per audio token")

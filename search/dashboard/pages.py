@@ -90,6 +90,9 @@ class Pages:
             response.headers["Retry-After"] = "5"
         except ArtifactNotFound:
             response = refusal(404, "The artifact is not, or no more, in the artifact store.")
+        except StoreLost as error:
+            LOG.error("%s", error)
+            response = refusal(503, "The artifact store does not answer; the terminal of study.py dashboard says why.")
         except HTTPException as error:  # a range that is not there
             response = refusal(error.code or 500, error.description or "")
         except Exception:
@@ -199,6 +202,10 @@ def partial_content(request: Request, response: Response) -> Response:
     return response
 
 
+class StoreLost(Exception):
+    """An artifact store that does not answer."""
+
+
 class SharedStore:
     """An artifact store that removes nothing: files are named by their content, and other trials may refer to them."""
 
@@ -206,7 +213,10 @@ class SharedStore:
         self._store = store
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
-        reader: BinaryIO = self._store.open_reader(artifact_id)
+        try:
+            reader: BinaryIO = self._store.open_reader(artifact_id)
+        except OSError as error:
+            raise StoreLost(str(error)) from error
         return reader
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
