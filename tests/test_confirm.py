@@ -16,7 +16,7 @@ from search.ledger import Ledger
 from search.plain_view import PlainView
 from search.sections import CONFIRMATION
 from search.settings import Settings, load
-from search.trial import Evaluation, StopReason
+from search.trial import Evaluation, StopReason, TrialSpec
 from search.work import Job
 from space.hyperparameters import Hyperparameters
 from tests.conftest import ROOT, wait_until
@@ -170,6 +170,9 @@ def test_fidelity_and_audit_come_from_the_same_runs(settings: Settings) -> None:
     assert found.audit.regret == pytest.approx(3.3 - best)
     assert found.audit.full_regret == 0
     assert found.seed_sd == pytest.approx(0.0158, rel=0.8)  # sqrt(0.015^2 + 0.005^2) of seeds and runs
+    specs = [TrialSpec.from_json(file.read_text()) for file in (settings.directory / "confirm").glob("*/spec.json")]
+    spoken = {spec.horizon: (spec.sentences, spec.speak_below) for spec in specs}
+    assert spoken == {200: (0, None), 1000: (1, None)}, "full runs speak, audited short ones do not"
 
 
 def test_a_search_without_a_completed_trial_has_nothing_to_confirm(tmp_path: Path) -> None:
