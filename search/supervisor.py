@@ -211,8 +211,7 @@ class Supervisor:
         stop_sent = 0.0
         while True:
             unwanted = self._unwanted(job)
-            if outcome is None:
-                decided = decided or unwanted
+            decided = decided or unwanted
             if not stop_sent and (unwanted or (decided and outcome is None)):
                 # A full result may be worth hearing, what was abandoned is not.
                 child.finish() if decided == StopReason.TWO_INCREASES and not unwanted else child.stop()
@@ -241,10 +240,10 @@ class Supervisor:
                     stop_sent = 0.0
                 case "end" if outcome is not None:
                     if message.get("error"):
-                        self.view.note(f"{job.number} could not speak: {message['error']}; see its log.txt")
+                        self.view.note(f"trial {job.number} could not speak: {message['error']}; see its log.txt")
                     outcome.speech = message.get("speech")
                     if outcome.speech and self.settings.speech.recogniser and not outcome.speech["recogniser"]:
-                        self.view.note(f"{job.number}: speech.recogniser could not be used; see its log.txt")
+                        self.view.note(f"trial {job.number}: speech.recogniser could not be used; see its log.txt")
                     return outcome
                 case "end":
                     reason = decided or StopReason(message["reason"])
@@ -298,7 +297,7 @@ class Supervisor:
         try:
             return artifacts.upload(self._store, [folder / name for name in names])
         except Exception as error:  # each kind of store raises its own, and sound is not worth a trial
-            self.view.note(f"{job.number}: what it spoke was not stored ({type(error).__name__}); it lies in {folder}")
+            self.view.note(f"trial {job.number}: what it spoke was not stored ({type(error).__name__}); it lies in {folder}")
             return {}
 
     def _count_time(self, outcome: Outcome) -> None:
