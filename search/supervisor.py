@@ -297,7 +297,8 @@ class Supervisor:
         try:
             return artifacts.upload(self._store, [folder / name for name in names])
         except Exception as error:  # each kind of store raises its own, and sound is not worth a trial
-            self.view.note(f"trial {job.number}: what it spoke was not stored ({type(error).__name__}); it lies in {folder}")
+            name = type(error).__name__
+            self.view.note(f"trial {job.number}: what it spoke was not stored ({name}); it lies in {folder}")
             return {}
 
     def _count_time(self, outcome: Outcome) -> None:
