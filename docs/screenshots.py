@@ -56,13 +56,19 @@ def shoot(browser: Any, file: Path, width: int, height: int, left: float = 0, to
     print(f"{file}  {file.stat().st_size / 1000:.0f} kB")
 
 
+def bottom(browser: Any, selector: str, words: str = "") -> int:
+    """Where the first element that matches and shows the words ends, in pixels from the top."""
+    found = until(browser, lambda b: [e for e in b.find_elements("css selector", selector) if words in e.text])[0]
+    return round(found.rect["y"] + found.rect["height"])
+
+
 def report(browser: Any, settings: Settings, page: Path, folder: Path) -> None:
     write(settings, page, "")
     window(browser, 1040, 900)
     for name in ("light", "dark"):
         scheme(browser, name)
         browser.get(page.as_uri())
-        shoot(browser, folder / f"report-{name}.png", 1040, 1350)
+        shoot(browser, folder / f"report-{name}.png", 1040, bottom(browser, "figure"))
     scheme(browser, "light")
 
 
@@ -78,16 +84,18 @@ def dashboard(browser: Any, findings: Findings, settings: Settings, study: Path,
         browser.get(f"{page}/trials?numbers={best.trial.number}")
         until(browser, lambda b: b.find_elements("tag name", "audio"))
         until(browser, lambda b: b.execute_script("return [...document.images].every(i => i.complete)"))
-        window(browser, 1280, 2400)  # the whole trial: the page otherwise scrolls within itself
+        window(browser, 1280, 2600)  # the whole trial: the page otherwise scrolls within itself
         until(browser, lambda b: "voice reference" in text(b))
         shoot(browser, folder / "dashboard-trial.png", 1280, 1260)
-        players = browser.find_elements("tag name", "audio")
-        top = min(player.rect["y"] for player in players) - 90
-        shoot(browser, folder / "dashboard-sound.png", 860, 510, left=266, top=top)
+        players = [player.rect for player in browser.find_elements("tag name", "audio")]
+        top = min(player["y"] for player in players) - 90
+        height = max(player["y"] + player["height"] for player in players) - top + 140
+        shoot(browser, folder / "dashboard-sound.png", 860, round(height), left=266, top=top)
         window(browser, 1280, 900)
         browser.get(page)
-        until(browser, lambda b: len(b.find_elements("css selector", ".js-plotly-plot .main-svg")) > 6)
-        shoot(browser, folder / "dashboard-study.png", 1280, 1720)
+        height = bottom(browser, ".js-plotly-plot", "Evaluations of")
+        window(browser, 1280, height)
+        shoot(browser, folder / "dashboard-study.png", 1280, height)
     finally:
         process.terminate()
         process.wait()
@@ -111,7 +119,7 @@ def terminal(browser: Any, findings: Findings, settings: Settings, scratch: Path
         board.started(started)
         for evaluation in row.evaluations:
             board.evaluated(0, evaluation)
-        end = End(0, row.trial.number, StopReason(row.reason), row.best, None)
+        end = End(0, row.trial.number, StopReason(row.reason), row.best, None, competes=not row.repeat)
         run: Run | None = board.runs.get(0)
         first = board.ended(end)
         board.counted(count, None)
@@ -123,6 +131,7 @@ def terminal(browser: Any, findings: Findings, settings: Settings, scratch: Path
             board.evaluated(slot, evaluation)
         board.runs[slot].since -= 5 * len(board.runs[slot].evaluations)
     console.print(draw(board, "", 40))
+    console.print()  # or the picture's edge would hide what hangs below the last line
     drawn = scratch / "terminal.svg"
     drawn.write_text(console.export_svg(title="", theme=DIMMED_MONOKAI), encoding="utf-8")
     browser.get(drawn.as_uri())

@@ -81,10 +81,10 @@ def complaints(browser: Any) -> list[str]:
     return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
 
 
-def scheme(browser: Any, name: str) -> None:
-    """ "light" or "dark", as the user's system prefers it."""
+def scheme(browser: Any, name: str, media: str = "screen") -> None:
+    """Light or dark, as the user's system prefers it; of the screen, or of "print"."""
     features = [{"name": "prefers-color-scheme", "value": name}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
 
 
 PLAYED = """
@@ -114,9 +114,7 @@ const behind = e => {
     const c = parse(getComputedStyle(e).backgroundColor);
     if (c.length === 3 || c[3] > 0.5) return c;
   }
-  return parse(getComputedStyle(document.documentElement).backgroundColor).slice(0, 3).length === 3
-    && getComputedStyle(document.documentElement).backgroundColor !== "rgba(0, 0, 0, 0)"
-    ? parse(getComputedStyle(document.documentElement).backgroundColor) : arguments[0];
+  return arguments[0];
 };
 let worst = [99, ""];
 for (const e of document.querySelectorAll("body *")) {
