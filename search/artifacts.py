@@ -5,7 +5,7 @@ import io
 import os
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import parse_qsl, urlsplit
@@ -47,13 +47,16 @@ def artifact_id(content: bytes) -> str:
     return "-".join((digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:32]))
 
 
-def upload(store: Any, files: Iterable[Path]) -> dict[str, str]:
+def identified(files: Sequence[Path]) -> dict[str, str]:
+    """The artifact id of each file, by its name."""
+    return {file.name: artifact_id(file.read_bytes()) for file in files}
+
+
+def upload(store: Any, files: Sequence[Path]) -> dict[str, str]:
     """Stores the files; the artifact id of each, by its name. Raises what the store raises."""
-    ids = {}
+    ids = identified(files)
     for file in files:
-        content = file.read_bytes()
-        ids[file.name] = artifact_id(content)
-        store.write(ids[file.name], io.BytesIO(content))
+        store.write(ids[file.name], io.BytesIO(file.read_bytes()))
     return ids
 
 
@@ -120,13 +123,3 @@ def _is_web(endpoint: str) -> bool:
     parts = urlsplit(endpoint)
     is_host = bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
     return parts.scheme in ("http", "https") and is_host and not parts.query + parts.fragment
-
-
-def shown(given: str) -> str:
-    """`study.artifacts` for people: a URL that might hold a secret is not repeated."""
-    if "://" in given:
-        try:
-            parse_s3(given)
-        except UserError:
-            return "a URL of a form that is refused"
-    return given

@@ -57,6 +57,9 @@ class News:
         for name, words in (("over_stock", "the stock recipe"), ("over_base", "the untouched base")):
             if found[name]:
                 text += f", {_side(found[name]['estimate'])} {words}"
+        over_base = found["over_base"]
+        if over_base and over_base["estimate"] <= 0:
+            return self._send("search finished", text + ". Do not fine-tune: none beats the base.", "success")
         return self._send("search finished", text + ". One seed each: study.py confirm proves it.", "success")
 
     def confirmed(self, found: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search import speech
+from search.coqui_runs.printable import printable
 from search.errors import UserError
 from search.noise import repeats_sd
 from search.speech import Speech
@@ -45,7 +46,7 @@ class Row:
 
     @property
     def reason(self) -> str:
-        return str(self.trial.user_attrs.get("stop_reason", self.trial.state.name.lower()))
+        return printable(str(self.trial.user_attrs.get("stop_reason", self.trial.state.name.lower())))
 
     @property
     def speech(self) -> Speech | None:
@@ -141,7 +142,9 @@ def show_running(findings: Findings, space: SearchSpace, console: Console) -> No
             f"step {max(values)}/{findings.horizon}  eval {values[max(values)]:.4f}" if values else "no evaluation yet"
         )
         host = (row.trial.user_attrs.get("owner") or {}).get("host", "an unknown host")
-        console.print(f"running for {age} on {host}: trial {row.trial.number}  {last}  {_described(row, space)}")
+        console.print(
+            f"running for {age} on {printable(str(host))}: trial {row.trial.number}  {last}  {_described(row, space)}"
+        )
 
 
 def _described(row: Row, space: SearchSpace) -> str:
@@ -171,14 +174,15 @@ def verdict(findings: Findings, best: Row, space: SearchSpace) -> list[str]:
             lines.append("It is the stock recipe (V0): no other trial was better.")
         elif margin > 0:
             lines.append(f"It is {margin:.4f} below the stock recipe (V0, {stock.best.mel_ce:.4f}).")
+        elif stock.trial.state == TrialState.COMPLETE:
+            lines.append(f"It is no better than the stock recipe (V0, {stock.best.mel_ce:.4f}).")
         else:
             lines.append(
                 f"The stock recipe (V0) came to {stock.best.mel_ce:.4f} before it was stopped ({stock.reason})."
             )
     lines += _noise(findings, best.trial.value)
-    lines.append(
-        "One seed and a truncated run each: the order of close trials is not proven; study.py confirm does it."
-    )
+    proof = "; study.py confirm does it" if gain > 0 else ""
+    lines.append(f"One seed and a truncated run each: the order of close trials is not proven{proof}.")
     lines += [f"Warning: {text}; widen the range." for text in space.at_edge(best.trial.params)]
     lines += [f"Did not act in trial {best.trial.number}: {text}" for text in (best.record or {}).get("inert", [])]
     return lines

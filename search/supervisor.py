@@ -14,6 +14,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from search import artifacts, speech
+from search.coqui_runs.printable import printable
 from search.errors import UserError
 from search.launcher import KILL_AFTER, Child, Launcher
 from search.leases import Leases
@@ -240,7 +241,8 @@ class Supervisor:
                     stop_sent = 0.0
                 case "end" if outcome is not None:
                     if message.get("error"):
-                        self.view.note(f"trial {job.number} could not speak: {message['error']}; see its log.txt")
+                        error = printable(message["error"])
+                        self.view.note(f"trial {job.number} could not speak: {error}; see its log.txt")
                     outcome.speech = message.get("speech")
                     if outcome.speech and self.settings.speech.recogniser and not outcome.speech["recogniser"]:
                         self.view.note(f"trial {job.number}: speech.recogniser could not be used; see its log.txt")
@@ -284,22 +286,26 @@ class Supervisor:
             "error": outcome.error,
         }
         attributes = {"stop_reason": str(outcome.reason), "run": run}
-        described: dict[str, Any] = {}
+        known: dict[str, str] = {}
         if outcome.speech and state == TrialState.COMPLETE:
-            known = self._stored(job, outcome.speech, directory / speech.FOLDER)
+            known = artifacts.identified(_files(outcome.speech, directory))
             attributes[speech.ATTRIBUTE] = {**outcome.speech, "artifacts": known}
-            described = artifacts.described(known, "audio/wav")
-        return self._leases.end(job.trial._trial_id, state, value, attributes, described)
+        described = artifacts.described(known, "audio/wav")
+        finished = self._leases.end(job.trial._trial_id, state, value, attributes, described)
+        if known and finished is not None:  # only now: a store that is slow shall not keep a result from its peers
+            self._store_speech(job, outcome.speech or {}, directory)
+        return finished
 
-    def _stored(self, job: Job, spoken: dict[str, Any], folder: Path) -> dict[str, str]:
-        """The artifact id of each file that the run spoke; of none where the store does not take them."""
-        names = sorted({name for sentence in Speech.from_dict(spoken).sentences for name in sentence.files})
-        try:
-            return artifacts.upload(self._store, [folder / name for name in names])
-        except Exception as error:  # each kind of store raises its own, and sound is not worth a trial
-            name = type(error).__name__
-            self.view.note(f"trial {job.number}: what it spoke was not stored ({name}); it lies in {folder}")
-            return {}
+    def _store_speech(self, job: Job, spoken: dict[str, Any], directory: Path) -> None:
+        """Nothing is stored once the user wants to leave."""
+        name = "stopped"
+        if not self.stopped:
+            try:
+                artifacts.upload(self._store, _files(spoken, directory))
+                return
+            except Exception as error:  # each kind of store raises its own, and sound is not worth a trial
+                name = type(error).__name__
+        self.view.note(f"trial {job.number}: what it spoke was not stored ({name}); it lies in {directory}")
 
     def _count_time(self, outcome: Outcome) -> None:
         with self._changed:
@@ -361,3 +367,9 @@ class Supervisor:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _files(spoken: dict[str, Any], directory: Path) -> list[Path]:
+    """What a run in `directory` spoke, each file once."""
+    names = {name for sentence in Speech.from_dict(spoken).sentences for name in sentence.files}
+    return [directory / speech.FOLDER / name for name in sorted(names)]

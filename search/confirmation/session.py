@@ -206,7 +206,8 @@ def read(settings: Settings) -> Runs | None:
     founded = study.user_attrs.get("fingerprint")
     if not isinstance(founded, dict) or founded.get("confirms") != settings.study.name:
         return None  # a study of that name, of another tool or of a search
-    first, count = settings.study.seed, study.user_attrs.get("seeds", settings.confirm.seeds)
+    # The study's seed: pages and `status` may be asked for without the --seed of the search.
+    first, count = founded.get("seed", settings.study.seed), study.user_attrs.get("seeds", settings.confirm.seeds)
     seeds = [(first + i) % 2**31 for i in range(count)]
     return Runs(study.get_trials(deepcopy=False), seeds, study.user_attrs["full_horizon"])
 

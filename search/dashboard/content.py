@@ -8,6 +8,7 @@ import json
 import re
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -62,9 +63,10 @@ class Content:
         """Changes that of GET /api/studies."""
         for summary in document["study_summaries"]:
             if any(attribute["key"] == "fingerprint" for attribute in summary["user_attrs"]):
-                attributes = self._storage.get_study_user_attrs(summary["study_id"])
-                if is_ours(attributes):
-                    summary["user_attrs"] = _attributes(study_notes.facts(attributes))
+                with suppress(KeyError):  # it was deleted meanwhile
+                    attributes = self._storage.get_study_user_attrs(summary["study_id"])
+                    if is_ours(attributes):
+                        summary["user_attrs"] = _attributes(study_notes.facts(attributes))
 
     def resource(self, path: str) -> tuple[str, bytes] | None:
         """(media type, content) of a path, unquoted, that Optuna's dashboard does not know; None: not ours."""

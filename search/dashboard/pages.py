@@ -96,7 +96,7 @@ class Pages:
         except HTTPException as error:  # a range that is not there
             response = refusal(error.code or 500, error.description or "")
         except Exception:
-            LOG.exception("%s %s", request.method, request.path)
+            LOG.exception("%s %r", request.method, request.path)
             response = refusal(500, "The dashboard failed; the terminal or log of study.py dashboard says where.")
         return response(environ, start_response)
 
@@ -118,7 +118,10 @@ class Pages:
             if resource is not None:
                 return partial_content(request, Response(resource[1], content_type=resource[0]))
         if path.startswith("/artifacts/"):
-            return partial_content(request, self._ask(request))
+            try:
+                return partial_content(request, self._ask(request))
+            except KeyError:  # as Optuna's storage says it
+                return refusal(404, "There is no such study or trial, or no more.")
         if path.startswith("/dashboard"):
             return self._page(request)
         return self._ask(request)

@@ -33,7 +33,8 @@ def proof(
     from search.confirmation.proof import FULL, Runs, confirmation  # scipy: half a second, where there is something
 
     count = attributes.get("seeds", settings.confirm.seeds)
-    seeds = [(settings.study.seed + i) % 2**31 for i in range(count)]
+    first = founded.get("seed", settings.study.seed)
+    seeds = [(first + i) % 2**31 for i in range(count)]
     runs = Runs(trials, seeds, attributes["full_horizon"])
     found = confirmation(runs, findings, settings, settings.study.name + CONFIRMATION)
     fit, base = runs.race().fit, findings.base.mel_ce

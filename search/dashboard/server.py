@@ -11,7 +11,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from search import artifacts
 from search.dashboard import gate
@@ -31,7 +30,7 @@ def serve(
 ) -> None:
     """Serves the dashboard until Ctrl-C or SIGTERM, which raise KeyboardInterrupt. Raises UserError."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if urlsplit(tensorboard).scheme not in ("http", "https"):
+    if not tensorboard.startswith(("http://", "https://")):
         raise UserError(f"--tensorboard is {tensorboard!r}; give its address, like http://127.0.0.1:6006")
     addresses = resolve(host)
     loopback = all(ipaddress.ip_address(str(a[1][0]).partition("%")[0]).is_loopback for a in addresses)
@@ -53,6 +52,7 @@ def serve(
             sockets=sockets,
             threads=6,
             ident=None,
+            channel_timeout=30,  # seconds of an idle connection
             max_request_body_size=LONGEST_REQUEST[writable] * 2**20,
         )
     except OSError as error:

@@ -93,6 +93,10 @@ def _answer(findings: Findings, found: Confirmation | None) -> str:
 def _next(findings: Findings, found: Confirmation | None, begun: bool) -> str:
     if not findings.completed:
         return "let the search go on; `study.py status` shows the same in a terminal."
+    if not begun and (findings.completed[0].trial.value or 0.0) >= findings.base.mel_ce:
+        return (
+            "use the base as it is; or look into the data (`study.py check`), widen the space or lengthen the trials."
+        )
     if not begun:
         return "`study.py confirm` proves the winner in full runs with several seeds."
     if found is None:

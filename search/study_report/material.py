@@ -59,13 +59,15 @@ class Material:
 
     @cached_property
     def differing(self) -> list[str]:
-        """In what the settings given are not those that the study was made with; sources aside, as for an export."""
+        """In what the settings given are not those that the study was made with, of what a report is read by."""
         try:
             prepared = Prepared(**self.attributes["prepared"])
         except TypeError as error:
             return [f"the study was made by another release of xtts-study ({error})"]
         there, here = self.attributes["fingerprint"], fingerprint(self.settings, prepared)
-        return differences({**there, "code": None}, {**here, "code": None})
+        # Sources as for an export; seed and repeats are often flags of the search alone, and the study has its own.
+        aside = {"code": None, "seed": None, "repeats": None}
+        return differences({**there, **aside}, {**here, **aside})
 
 
 def read(settings: Settings) -> Material:

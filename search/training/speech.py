@@ -44,12 +44,9 @@ class Speaker:
         if not evaluation.mel_ce < min(below, self._best.mel_ce if self._best else math.inf):
             return
         self._best = evaluation
+        self._weights = {}  # before the copy, so that there is never a third one
         state = self._model.xtts.gpt.state_dict()
         self._weights = {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
-
-    @property
-    def has_something(self) -> bool:
-        return self._best is not None
 
     @torch.inference_mode()
     def speak(self, clips: Corpus, prepared: Prepared, go_on: Callable[[], bool]) -> Speech | None:
