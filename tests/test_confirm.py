@@ -175,6 +175,15 @@ def test_fidelity_and_audit_come_from_the_same_runs(settings: Settings) -> None:
     assert spoken == {200: (0, None), 1000: (1, None)}, "full runs speak, audited short ones do not"
 
 
+def test_it_is_read_without_the_seed_that_the_search_was_given(settings: Settings) -> None:
+    """`status`, `report` and the dashboard have no --seed."""
+    confirmed(settings)
+    other = settings.model_copy(update={"study": settings.study.model_copy(update={"seed": settings.study.seed + 6})})
+    findings = report.read(storage.load_study(settings))
+    read = [session.result(session.read(given), findings, given) for given in (settings, other)]  # type: ignore[arg-type]
+    assert read[0] == read[1] is not None
+
+
 def test_a_search_without_a_completed_trial_has_nothing_to_confirm(tmp_path: Path) -> None:
     settings = miniature(tmp_path)
     new_study(settings)

@@ -217,6 +217,8 @@ def test_an_artifact_store_that_does_not_answer_is_told(
     def lost(_: str) -> None:
         raise OSError("cannot read from bucket 'sound'")
 
+    for gone in (f"/artifacts/9/{trial._trial_id}/{known}", f"/artifacts/1/999/{known}", "/artifacts/9/999/f1"):
+        assert dashboard.get(gone).status_code == 404, gone
     path = f"/artifacts/1/{trial._trial_id}/{known}"
     assert dashboard.get(path).status_code == 200
     monkeypatch.setattr(store, "open_reader", lost)

@@ -157,3 +157,28 @@ def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path: Path) -> None:
 def test_the_gap_is_eval_over_probe() -> None:
     assert BASE.gap == 1.25
     assert math.isnan(replace(BASE, mel_ce=math.nan).gap)
+
+
+def test_control_characters_of_the_database_do_not_reach_the_terminal(study: optuna.Study) -> None:
+    run(study, FLAT, [4.0], attributes={})
+    trial = study.trials[-1]
+    trial.set_user_attr("stop_reason", "\x1b[2J")
+    assert "\x1b" not in report.Row(trial, [], None).reason
+
+
+def test_an_equal_stock_recipe_is_not_called_stopped(study: optuna.Study) -> None:
+    run(study, {**FLAT, "lr": 2e-3}, [4.0])
+    run(study, FLAT, [4.0], baseline="V0")
+    findings = report.read(study)
+    best = next(row for row in findings.completed if row.baseline is None)
+    assert "It is no better than the stock recipe (V0, 4.0000)." in report.verdict(
+        findings, best, load_preset("miniature")
+    )
+
+
+def test_a_base_that_is_not_beaten_is_not_sent_on_to_be_confirmed(study: optuna.Study) -> None:
+    run(study, FLAT, [9.0])
+    findings = report.read(study)
+    lines = report.verdict(findings, findings.completed[0], load_preset("miniature"))
+    assert any("do not fine-tune" in line.lower() for line in lines)
+    assert not any("study.py confirm" in line for line in lines)
