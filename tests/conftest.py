@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,14 +10,48 @@ from typing import Any
 
 import pytest
 
+from search.launcher import Launcher
 from search.session import cache_directory
 from search.settings import load
 from search.storage import open_storage
+from search.training import child
 from search.trial import Prepared, TrialSpec, evaluation_steps
 from space.hyperparameters import Hyperparameters
 from tests.postgres import Server
 
 ROOT = Path(__file__).parent.parent
+# Files that take half a minute and more begin first, so that no worker is left alone with one at the end.
+LONG = (
+    "search", "faults", "service", "in_browser", "confirm", "confirm_real", "recordings", "confirm_command", "parity",
+    "train_with_coqui", "compose", "state", "full_run", "ledger_faults", "training", "speech", "handover",
+)  # fmt: skip
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's & ignores it, and so would whatever the tests start
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False  # xdist would begin with the files of many tests, which are short ones
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {f"test_{name}.py": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fork_server() -> Iterator[None]:
+    """A process has one fork server, with the modules that its first launcher asks for: here those of all children.
+
+    Those of the other launchers would import torch, or Optuna, run by run.
+    """
+    everything = [*child.PRELOAD, "search.confirmation.session", "tests.shown"]
+    init = Launcher.__init__
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Launcher, "__init__", lambda launcher, _preload=(): init(launcher, everything))
+        yield
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 30.0, what: str = "") -> Any:

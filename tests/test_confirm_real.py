@@ -19,6 +19,7 @@ SHORT = {
     "confirm.seeds": 2,
     "confirm.top": 1,
     "confirm.audit": 1,
+    "speech.sentences": 0,
 }
 # Of hopeless learning rates. The stock recipe, at 1e-3, is the preset's.
 HOPELESS = "version = 1\n[lr]\nlow = 1e-7\nhigh = 2e-7\n[weight_decay]\nvalue = 0.01\n"

@@ -1,5 +1,6 @@
 """Decoding and encoding on all cores: the same on one, kept once, and never done again."""
 
+import multiprocessing
 import os
 import shutil
 import signal
@@ -32,14 +33,19 @@ from search.trial import Evaluation, Prepared, TrialSpec
 from tests.conftest import ROOT, as_another_user
 
 RATE = 22_050
+FORK = multiprocessing.get_context("fork")  # processes with torch loaded
 Make = Callable[..., TrialSpec]
 
 
 @pytest.fixture
 def speech(cache: Path, tmp_path: Path) -> Path:
-    """A copy of the miniature's speech, and of nothing else."""
-    shutil.copytree(locate(load(None, {}), cache, lambda _: None)[0], tmp_path / "speech")
-    return tmp_path / "speech"
+    """A copy of some of the miniature's speech, and of nothing else: more clips than one process would decode."""
+    folder = tmp_path / "speech"
+    shutil.copytree(locate(load(None, {}), cache, lambda _: None)[0], folder)
+    for table, count in (("train.csv", 24), ("eval.csv", 6)):
+        lines = (folder / table).read_text(encoding="utf-8").splitlines()
+        (folder / table).write_text("\n".join(lines[: 1 + count]) + "\n", encoding="utf-8")
+    return folder
 
 
 def settings(speech: Path, **overrides: object) -> Settings:
@@ -259,23 +265,19 @@ def test_the_number_of_cores_changes_nothing(speech: Path, tmp_path: Path, monke
 
 
 def test_two_searches_prepare_a_study_once(speech: Path, tmp_path: Path) -> None:
-    script = """
-import sys
-from pathlib import Path
-from search.settings import load
-from search.training.prepare import prepare
-given = {"data.path": sys.argv[1], "data.eval": "eval.csv", "data.language": "am", "training.accumulation": 1}
-prepare(load(None, given), Path(sys.argv[2]), lambda text: print(text, flush=True))
-"""
+    def search(log: Path) -> None:
+        with open(log, "w", encoding="utf-8") as file:
+            prepare(settings(speech), tmp_path / "cache", lambda text: print(text, file=file, flush=True))
+
     (tmp_path / "cache").mkdir()
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-c", script, speech, tmp_path / "cache"], cwd=ROOT, stdout=subprocess.PIPE, text=True
-        )
-        for _ in range(2)
-    ]
-    said = [process.communicate()[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0]
+    logs = [tmp_path / "one.txt", tmp_path / "other.txt"]
+    both = [FORK.Process(target=search, args=(log,)) for log in logs]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
+    said = [log.read_text(encoding="utf-8") for log in logs]
     assert sum("decoding audio" in text for text in said) == 1
     assert sum("computing audio codes" in text for text in said) == 1
     assert sorted(entry.kind for entry in machine_cache.entries(tmp_path / "cache")) == [
@@ -349,20 +351,17 @@ def test_a_corpus_beyond_the_limit_is_refused_before_it_is_decoded(speech: Path,
 
 def test_a_trial_opens_no_audio_file(make_spec: Make, tmp_path: Path) -> None:
     """By Python's own audit: what the process opens while a run is made and trained."""
-    spec = make_spec(2)
-    (tmp_path / "spec.json").write_text(spec.to_json())
-    script = """
-import sys
-opened = []
-sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
-from pathlib import Path
-from search.training.run import run_trial
-from search.trial import TrialSpec
-run_trial(TrialSpec.from_json(Path(sys.argv[1]).read_text()), lambda _: None)
-assert any(name.endswith("waveforms.f32") for name in opened)
-print([name for name in opened if name.endswith((".wav", ".flac", ".mp3", ".ogg"))])
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script, tmp_path / "spec.json"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.splitlines()[-1] == "[]"
+    spec, log = make_spec(2), tmp_path / "opened.txt"
+
+    def train() -> None:
+        opened: list[str] = []
+        sys.addaudithook(lambda event, given: opened.append(str(given[0])) if event == "open" else None)
+        run_trial(spec, lambda _: None)
+        log.write_text("\n".join(opened), encoding="utf-8")
+
+    process = FORK.Process(target=train)  # a hook stays for the rest of the process
+    process.start()
+    process.join()
+    opened = log.read_text(encoding="utf-8").splitlines()
+    assert any(name.endswith("waveforms.f32") for name in opened)
+    assert not [name for name in opened if name.endswith((".wav", ".flac", ".mp3", ".ogg"))]
