@@ -1,0 +1,174 @@
+"""Speech in a search: who is asked to speak, what is kept of it, and that no end of it costs a trial."""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.artifacts import get_all_artifact_meta
+from optuna.trial import TrialState
+
+from search import artifacts, leases, report, storage, supervisor, work
+from search.launcher import Launcher
+from search.settings import Settings
+from search.trial import StopReason, TrialSpec
+from tests import studies
+from tests.stub_speech import PRELOAD, run_script
+
+
+class Notes:
+    """A view that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.evaluations = 0
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def evaluated(self, *_: Any) -> None:
+        self.evaluations += 1
+
+    def __getattr__(self, _: str) -> Callable[..., None]:
+        return lambda *_: None
+
+
+def searched(
+    folder: Path,
+    scripts: list[dict[str, Any]],
+    during: Callable[[supervisor.Supervisor], None] | None = None,
+    **more: Any,
+) -> tuple[Settings, list[optuna.trial.FrozenTrial], Notes, supervisor.Supervisor]:
+    """A search of one slot whose runs follow `scripts`; `during` is called beside it."""
+    overrides = {"study.trials": len(scripts), "study.workers": 1, "study.max_retries": 0, **more}
+    settings = studies.miniature(folder, overrides)
+    (settings.directory / "script.json").write_text(json.dumps(dict(enumerate(scripts))))
+    database = storage.open_storage(settings.storage_url)
+    study, ledger = storage.open_study(settings, studies.PREPARED, database)
+    view: Any = Notes()
+    held = leases.Leases(ledger, settings.service, 0, view.note)
+    todo = work.SearchWork(study, settings, studies.PREPARED)
+    prepared = studies.PREPARED
+    made = supervisor.Supervisor(todo, held, settings, prepared, Launcher(PRELOAD), view, [None], run_script)
+    threading.Thread(target=during, args=(made,), daemon=True).start()
+    made.run(lambda: None)
+    ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+    return settings, ended, view, made
+
+
+GOOD = [4.0, 3.0, 2.0]
+
+
+def test_what_a_trial_spoke_is_kept_as_optunas_artifacts(tmp_path: Path) -> None:
+    settings, (trial,), _, made = searched(tmp_path, [{"losses": GOOD, "sentences": 2}])
+    found = report.read(storage.load_study(settings)).rows[0].speech
+    assert found and [s.text for s in found.sentences] == ["sentence 1", "sentence 2"]
+    store = artifacts.open_store(settings)
+    folder = settings.directory / "trials" / "0" / "speech"
+    for sentence in found.sentences:
+        for name in sentence.files:
+            assert artifacts.read(store, found.artifacts[name]) == (folder / name).read_bytes()
+    study = storage.load_study(settings)
+    meta = get_all_artifact_meta(study.trials[0], storage=study._storage)
+    # Of files with the same content, the first.
+    named = {m.filename: m.artifact_id for m in meta}
+    assert named == {n: i for n, i in found.artifacts.items() if n in ("1-spoken.wav", "2-spoken.wav") or n[0] == "1"}
+    assert {m.mimetype for m in meta} == {"audio/wav"}
+    assert len(list((settings.directory / "artifacts").iterdir())) == 4, "the same sound is stored once"
+    assert trial.state == TrialState.COMPLETE and trial.value == 2.0
+    assert made.seconds == {"training": 1.0, "evaluation": 1.0, "speech": 0.5}
+
+
+def test_only_what_may_be_among_the_best_is_asked_to_speak(tmp_path: Path) -> None:
+    losses = [[5.0, 4.0], [5.0, 3.0], [5.0, 2.0], [5.0, 3.5]]
+    settings, trials, _, _ = searched(
+        tmp_path, [{"losses": values} for values in losses], **{"speech.trials": 2, "speech.sentences": 3}
+    )
+    specs = [
+        TrialSpec.from_json((settings.directory / "trials" / str(t.number) / "spec.json").read_text()) for t in trials
+    ]
+    assert [spec.speak_below for spec in specs] == [None, None, 4.0, 3.0]
+    assert {spec.sentences for spec in specs} == {3}
+
+
+def test_a_repeat_does_not_speak_and_none_does_when_there_is_nothing_to_say(tmp_path: Path) -> None:
+    settings, trials, _, _ = searched(tmp_path, [{"losses": GOOD}] * 2, **{"study.repeats": 1})
+    by_repeat = {
+        t.user_attrs["repeat"]: TrialSpec.from_json(
+            (settings.directory / "trials" / str(t.number) / "spec.json").read_text()
+        ).sentences
+        for t in trials
+    }
+    assert by_repeat == {0: 1, 1: 0}
+
+
+def test_two_increases_speak_and_the_median_does_not(tmp_path: Path) -> None:
+    """The first ends a full result; the second abandons a trial."""
+    full = [3.0, 2.9, 2.8, 2.7, 2.6, 2.5, 2.4, 2.3, 2.2, 2.1]
+    scripts = [
+        {"losses": full, "sentences": 1},
+        {"losses": [3.0, 2.0, 2.1, 2.2, 2.3, 2.4], "sentences": 1},
+        {"losses": [9.0, 8.9, 8.8, 8.7, 8.6, 8.5, 8.4], "sentences": 1},
+    ]
+    settings, trials, _, _ = searched(tmp_path, scripts, **{"pruning.startup_trials": 1})
+    reasons = [t.user_attrs["stop_reason"] for t in trials]
+    assert reasons == [StopReason.FINISHED, StopReason.TWO_INCREASES, StopReason.MEDIAN]
+    assert [bool(row.speech) for row in report.read(storage.load_study(settings)).rows] == [True, True, False]
+    wanted = [(settings.directory / "trials" / str(i) / "wanted").read_text() for i in range(3)]
+    assert wanted == ["True", "True", "False"]
+
+
+def test_a_stop_while_it_speaks_keeps_the_trial(tmp_path: Path) -> None:
+    def stop(made: supervisor.Supervisor) -> None:
+        while not (made.work.directory / "0" / "wanted").exists():
+            time.sleep(0.02)
+        made.stop()
+
+    started = time.monotonic()
+    _, (trial,), _, _ = searched(tmp_path, [{"losses": GOOD, "sentences": 5, "seconds": 20}], stop)
+    assert time.monotonic() - started < 15
+    assert trial.state == TrialState.COMPLETE and trial.user_attrs["stop_reason"] == StopReason.FINISHED
+    assert "speech" not in trial.user_attrs
+    assert trial.user_attrs["run"]["record"]["steps"] == 20
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ({"sentences": 1, "dies": True}, None),
+        ({"sentences": 0, "fails": "OutOfMemoryError: on the GPU"}, "could not speak: OutOfMemoryError: on the GPU"),
+    ],
+)
+def test_a_failure_while_it_speaks_costs_the_speech_alone(
+    tmp_path: Path, script: dict[str, Any], told: str | None
+) -> None:
+    _, (trial,), view, _ = searched(tmp_path, [{"losses": GOOD, **script}])
+    assert trial.state == TrialState.COMPLETE and trial.value == 2.0
+    assert trial.user_attrs["run"]["error"] is None
+    assert told is None or any(told in note for note in view.notes)
+
+
+def test_a_store_that_takes_nothing_is_noted_and_the_trial_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "the-key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the-secret")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    url = "s3://sound?endpoint_url=http://127.0.0.1:9"
+    settings, (trial,), view, _ = searched(tmp_path, [{"losses": GOOD, "sentences": 1}], **{"study.artifacts": url})
+    assert trial.state == TrialState.COMPLETE
+    assert any("what it spoke was not stored" in note for note in view.notes)
+    assert not any("the-key" in note or "the-secret" in note for note in view.notes)
+    found = report.read(storage.load_study(settings)).rows[0].speech
+    assert found and found.sentences and found.artifacts.keys() == {"1-spoken.wav", "1-recorded.wav", "1-reference.wav"}
+
+
+def test_nothing_is_asked_for_when_it_is_turned_off(tmp_path: Path) -> None:
+    settings, _, _, _ = searched(tmp_path, [{"losses": GOOD}], **{"speech.sentences": 0})
+    assert not (settings.directory / "artifacts").exists()
+    assert os.listdir(settings.directory / "trials" / "0" / "speech") == []
