@@ -153,7 +153,7 @@ def test_sigterm_hands_the_trials_to_the_peer_at_once(database: str, tmp_path: P
 
 @pytest.mark.timeout(90)
 def test_a_supervisor_that_was_stopped_drops_what_was_taken(database: str, tmp_path: Path) -> None:
-    with Study(database, tmp_path, trials=8) as study:
+    with Study(database, tmp_path, trials=14) as study:
         late = study.start("a", slots=1, seconds=0.5, heartbeat=BEAT, grace=GRACE)
         peer = study.start("b", slots=2, seconds=0.2, heartbeat=BEAT, grace=GRACE)
         for machine in (late, peer):
