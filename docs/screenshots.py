@@ -37,6 +37,8 @@ def main() -> None:
     given = parser.parse_args()
     settings = load(given.study / "study.toml", {"study.directory": str(given.study.absolute().parent)})
     findings = read(storage.load_study(settings))
+    if not any(row.speech for row in findings.rows):
+        sys.exit(f"no trial of {given.study} spoke: it is of an older release, or speech is off; move it away")
     with tempfile.TemporaryDirectory() as scratch, chromium(Path(scratch) / "profile", 1280, 800) as browser:
         terminal(browser, findings, settings, Path(scratch), given.folder / "terminal.png")
         report(browser, settings, Path(scratch) / "report.html", given.folder)
