@@ -4,28 +4,17 @@ import time
 
 from search.coqui_runs.printable import printable
 from search.trial import Evaluation
-from search.view import Board, End, Extent, Start
+from search.view import End, Start, Watched
 
 
-class PlainView:
+class PlainView(Watched):
     """Prints to stdout, each line with the time of day."""
-
-    def __init__(self) -> None:
-        self._board = Board()
 
     def note(self, text: str) -> None:
         with self._board.lock:
             print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
 
     status = note
-
-    def begin(self, extent: Extent) -> None:
-        with self._board.lock:
-            self._board.begin(extent)
-
-    def counted(self, finished: int, best: tuple[int, float] | None) -> None:
-        with self._board.lock:
-            self._board.counted(finished, best)
 
     def started(self, start: Start) -> None:
         name = f" ({printable(start.label)})" if start.label else ""

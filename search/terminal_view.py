@@ -17,7 +17,7 @@ from search.coqui_runs.printable import printable
 from search.plain_view import PlainView
 from search.progress import bar, with_bar
 from search.trial import Evaluation
-from search.view import Board, End, Extent, Run, Start, View, duration
+from search.view import Board, End, Run, Start, View, Watched, duration
 
 # Columns of the terminal from which there is room for these of the table.
 BAR_FROM, TIME_FROM, COURSE_FROM, LONG_BAR_FROM = 72, 100, 130, 160
@@ -25,11 +25,11 @@ AROUND = 8  # lines besides those of the slots, at most, with one for the lines 
 KEPT = 200  # lines, printed again when the terminal's width changes
 
 
-class LiveView:
+class LiveView(Watched):
     """Draws on `console`, a terminal that understands cursor movements."""
 
     def __init__(self, console: Console) -> None:
-        self._board = Board()
+        super().__init__()
         self._console = console
         self._status = ""
         self._printed: deque[Text] = deque(maxlen=KEPT)
@@ -48,14 +48,6 @@ class LiveView:
         with self._board.lock:
             self._status = text
             self.refresh()
-
-    def begin(self, extent: Extent) -> None:
-        with self._board.lock:
-            self._board.begin(extent)
-
-    def counted(self, finished: int, best: tuple[int, float] | None) -> None:
-        with self._board.lock:
-            self._board.counted(finished, best)
 
     def started(self, start: Start) -> None:
         with self._board.lock:

@@ -182,6 +182,21 @@ class Board:
         return "  ".join([finished, *self.endings, *rest])
 
 
+class Watched:
+    """What views for people have in common: a board, and how it learns of the numbers of the whole study."""
+
+    def __init__(self) -> None:
+        self._board = Board()
+
+    def begin(self, extent: Extent) -> None:
+        with self._board.lock:
+            self._board.begin(extent)
+
+    def counted(self, finished: int, best: tuple[int, float] | None) -> None:
+        with self._board.lock:
+            self._board.counted(finished, best)
+
+
 def duration(seconds: float) -> str:
     """2 h 05 m, 3 m 20 s, 12 s."""
     whole = round(seconds)
