@@ -201,7 +201,7 @@ def test_a_stopped_process_keeps_the_lock_on_the_study_for_seconds_only(database
     idle = 6.0
     with Study(database, tmp_path, trials=3) as study:
         options = {"heartbeat": BEAT, "grace": GRACE, "idle": idle}
-        late = study.start("a", slots=4, seconds=1.0, **options)  # one slot keeps asking
+        late = study.start("a", slots=4, seconds=30.0, **options)  # one slot keeps asking; no run ends by itself
         late.wait_for(" started ", count=3)
         peers = [study.start(name, slots=2, seconds=0.1, **options) for name in "bc"]
         searches = "SELECT value_json FROM study_user_attributes WHERE key = 'searches'"
