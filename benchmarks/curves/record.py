@@ -1,0 +1,227 @@
+"""Records learning curves by real training: `python -m benchmarks.curves.record CORPUS FOLDER [--clips MBOSHI]`.
+
+Each config of a quasi-random design over the miniature's space, and each baseline, is trained in full with each seed,
+and truncated to each of `SHARES`. A truncated run is the full one up to its own first milestone, so it is forked from
+it there: the same evaluations, bit for bit, as of a run of its own (`tests/test_curves.py`), for half the time.
+
+FOLDER gets a file a run; the same command goes on where it was stopped. `pack` makes the table of them.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import io
+import json
+import math
+import multiprocessing
+import os
+import pickle
+import resource
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from scipy.stats import qmc
+
+from benchmarks.curves.corpora import CONFIGS, CORPORA, EVALUATIONS, FULL, SEEDS, SHARES, STEPS, Corpus
+from search.atomic import write_text
+from search.settings import Settings
+from search.trial import Prepared, TrialSpec, evaluation_steps
+from space.hyperparameters import Hyperparameters
+from space.schedule import to_steps
+from space.search_space import SearchSpace
+
+
+class Point:
+    """A point of the unit cube as a trial: each name has a dimension of its own, whether or not others ask for it."""
+
+    NAMES = (
+        "lr",
+        "weight_decay",
+        "n_milestones",
+        "milestone_1",
+        "milestone_2_of_rest",
+        "milestone_3_of_rest",
+        "gamma",
+        "clip",
+        "clip_norm",
+    )
+
+    def __init__(self, coordinates: Any) -> None:
+        self._at = dict(zip(self.NAMES, map(float, coordinates), strict=True))
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        at = self._at[name]
+        if log:
+            return math.exp(math.log(low) + at * (math.log(high) - math.log(low)))
+        return low + at * (high - low)
+
+    def suggest_int(self, name: str, low: int, high: int) -> int:
+        return min(high, low + int(self._at[name] * (high - low + 1)))
+
+    def suggest_categorical(self, name: str, choices: list[Any]) -> Any:
+        return choices[min(len(choices) - 1, int(self._at[name] * len(choices)))]
+
+
+def configs(space: SearchSpace, count: int = CONFIGS) -> list[Hyperparameters]:
+    """The baselines, and scrambled Sobol points (Owen 1997) over the space up to `count`."""
+    design = qmc.Sobol(len(Point.NAMES), seed=7).random(2 ** math.ceil(math.log2(count)))
+    return [*(b.hyperparameters for b in space.baselines), *(space.suggest(Point(row)) for row in design)][:count]
+
+
+def steps_of(share: float) -> list[int]:
+    """The optimizer steps at which a run of this share is evaluated."""
+    return evaluation_steps(round(share * STEPS), EVALUATIONS[share])
+
+
+def record(spec: TrialSpec) -> dict[float, list[float]]:
+    """The evaluations of `spec`'s full run and of its truncated ones, by share; shorter where one diverged."""
+    from search.training.run import build
+    from search.training.trainer import Diverged
+
+    with contextlib.redirect_stdout(io.StringIO()):  # coqui's chatter
+        run = build(spec)
+    trainer, point = run.trainer, spec.hyperparameters
+    wanted = sorted({step for share in EVALUATIONS for step in steps_of(share)})
+    forks = {to_steps(point.milestones, round(share * STEPS))[0] - 1: share for share in SHARES if point.milestones}
+    values: dict[int, float] = {}
+    found: dict[float, list[float]] = {}
+    on_the_way = {share for share in SHARES if share not in forks.values()}
+
+    def train(until: int) -> None:
+        due = [step for step in wanted if trainer.recorder.steps < step <= until]
+        trainer.train(run.batches, until, due, evaluate, lambda: False)
+
+    def evaluate(step: int) -> None:
+        values[step] = run.evaluator(step, time.monotonic()).mel_ce
+
+    def curve(share: float) -> list[float]:
+        return [values[step] for step in steps_of(share) if step in values]
+
+    def branch(share: float) -> list[float]:
+        """The rest of the truncated run, in a fork."""
+        receiver, sender = multiprocessing.Pipe(duplex=False)
+        child = os.fork()
+        if not child:
+            horizon = round(share * STEPS)
+            wanted[:] = steps_of(share)
+            trainer.scheduler[0].milestones = Counter(to_steps(point.milestones, horizon))
+            with contextlib.suppress(Diverged):
+                train(horizon)
+            sender.send_bytes(pickle.dumps(curve(share)))
+            os._exit(0)
+        sender.close()
+        try:
+            return list(pickle.loads(receiver.recv_bytes()))  # a list of floats, of our own fork
+        finally:
+            os.waitpid(child, 0)
+
+    try:
+        for step in sorted(forks):
+            train(step)
+            found[forks[step]] = branch(forks[step])
+        train(STEPS)
+    except Diverged:
+        # What diverged before it branched, diverged in every length that goes so far.
+        found |= {share: curve(share) for share in forks.values() if share not in found}
+    return {**found, **{share: curve(share) for share in on_the_way}, FULL: curve(FULL)}
+
+
+def jobs(space: SearchSpace) -> Iterator[tuple[int, int, Hyperparameters]]:
+    """(config, seed, point), the first seed of all first: a recording that is cut short is of use."""
+    for seed in SEEDS:
+        for number, point in enumerate(configs(space)):
+            yield number, seed, point
+
+
+def work(settings: Settings, prepared: Prepared, folder: Path, worker: int, workers: int) -> None:
+    """Records every `workers`-th run that `folder` lacks."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+    for index, (number, seed, point) in enumerate(jobs(settings.search_space())):
+        path = folder / f"{number:03d}-{seed}.json"
+        if index % workers != worker or path.exists():
+            continue
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory() as directory:
+            curves = record(spec_of(settings, prepared, point, seed, directory))
+        run = {"config": number, "seed": seed, "point": point.to_dict(), "seconds": time.monotonic() - began}
+        write_text(path, json.dumps({**run, "curves": {str(share): curve for share, curve in curves.items()}}))
+        print(f"{path.stem}  lowest {min(curves[FULL], default=math.nan):.4f}  {run['seconds']:.1f} s", flush=True)
+
+
+def spec_of(
+    settings: Settings, prepared: Prepared, point: Hyperparameters, seed: int, directory: str, share: float = FULL
+) -> TrialSpec:
+    training = settings.training
+    return TrialSpec(
+        study=settings.study.name,
+        number=0,
+        hyperparameters=point,
+        seed=seed,
+        horizon=round(share * STEPS),
+        evaluation_steps=steps_of(share),
+        batch_size=training.batch_size,
+        accumulation=training.accumulation,
+        eval_batch_size=training.eval_batch_size,
+        precision=training.precision,
+        fused_adamw=training.fused_adamw,
+        prepared=prepared.directory,
+        directory=directory,
+    )
+
+
+def corpus_folder(corpus: Corpus, folder: Path, clips: Path | None) -> Path:
+    """The corpus on disk: generated on the first call, or the user's."""
+    if corpus.made_of is not None:
+        if clips is None:
+            sys.exit(f"{corpus.name} is recorded speech: give its folder with --clips")
+        return clips
+    target = folder / "corpus"
+    if not target.exists():
+        from search.miniature import speech
+
+        made = dataclasses.replace(
+            speech.CORPORA["amharic"], train_clips=corpus.train_clips, eval_clips=corpus.eval_clips
+        )
+        speech.write_corpus(made, target)
+    return target
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("corpus", choices=CORPORA)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--clips", type=Path, help="the recorded corpus")
+    parser.add_argument("--workers", type=int, default=2)
+    given = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    from search.session import make_cache_directory
+    from search.training.prepare import prepare
+
+    given.folder.mkdir(parents=True, exist_ok=True)
+    corpus = CORPORA[given.corpus]
+    settings = corpus.settings(corpus_folder(corpus, given.folder, given.clips))
+    prepared = prepare(settings, make_cache_directory(), print)
+    if (prepared.train_clips, prepared.eval_clips) != (corpus.train_clips, corpus.eval_clips):
+        sys.exit(f"{prepared.train_clips} and {prepared.eval_clips} clips; corpora.py says otherwise")
+    write_text(given.folder / "prepared.json", prepared.to_json())
+    spawn = multiprocessing.get_context("spawn")
+    runs = given.folder / "runs"
+    runs.mkdir(exist_ok=True)
+    processes = [
+        spawn.Process(target=work, args=(settings, prepared, runs, worker, given.workers))
+        for worker in range(given.workers)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    sys.exit(max(abs(process.exitcode or 0) for process in processes))
+
+
+if __name__ == "__main__":
+    main()
