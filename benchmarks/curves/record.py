@@ -16,6 +16,7 @@ import math
 import multiprocessing
 import os
 import pickle
+import random
 import resource
 import sys
 import tempfile
@@ -105,8 +106,10 @@ def record(spec: TrialSpec) -> dict[float, list[float]]:
     def branch(share: float) -> list[float]:
         """The rest of the truncated run, in a fork."""
         receiver, sender = multiprocessing.Pipe(duplex=False)
+        drawn = random.getstate()
         child = os.fork()
         if not child:
+            random.setstate(drawn)  # Python seeds it anew in a fork
             horizon = round(share * STEPS)
             wanted[:] = steps_of(share)
             trainer.scheduler[0].milestones = Counter(to_steps(point.milestones, horizon))
