@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from search import artifacts, speech
@@ -23,7 +22,7 @@ from search.speech import Speech
 from search.training.child import run_child
 from search.trial import INTERRUPTIONS, Evaluation, Prepared, StopReason, TrialSpec
 from search.view import End, Start, View
-from search.work import Job, Taken, Work
+from search.work import Job, Taken, Work, judge, told
 
 POLL = 0.5  # seconds between looks at the stop flag while a child is silent
 LEAVE_AFTER = KILL_AFTER + 15.0  # seconds after a stop in which every slot can end its run and tell the database
@@ -234,7 +233,7 @@ class Supervisor:
             match message["kind"]:
                 case "evaluation" if decided is None:
                     evaluation = Evaluation(**{k: v for k, v in message.items() if k != "kind"})
-                    decided = self._judge(job, evaluation, evaluations)
+                    decided = judge(self.work, job, evaluation, evaluations)
                     self.view.evaluated(index, job.number, evaluation)
                 case "trained":
                     outcome = Outcome(decided or StopReason(message["reason"]), message["record"], None, evaluations)
@@ -257,29 +256,9 @@ class Supervisor:
             return StopReason.STOPPED_BY_USER
         return StopReason.PREEMPTED if self._leases.is_lost(job.trial._trial_id) else None
 
-    def _judge(self, job: Job, evaluation: Evaluation, evaluations: list[Evaluation]) -> StopReason | None:
-        """Reports an evaluation; why the trial ends here, or None. A value that is not finite is never reported."""
-        if not evaluation.is_finite:
-            return StopReason.DIVERGED
-        evaluations.append(evaluation)
-        try:
-            job.trial.report(evaluation.mel_ce, evaluation.step)
-        except (UpdateFinishedTrialError, KeyError):  # a peer took it, or it was deleted
-            return StopReason.PREEMPTED
-        return self.work.fired(job, evaluations)
-
     def _end(self, job: Job, outcome: Outcome, directory: Path) -> int | None:
-        """How many trials of the study have finished with this one; None when a peer had taken it.
-
-        The trial's state says what its value means (docs/design.md): only a full result is COMPLETE. A diverged trial
-        is PRUNED, not FAIL, which TPE would ignore: divergence is a result, and TPE ranks it behind every COMPLETE one.
-        """
-        state, value = TrialState.PRUNED, outcome.evaluations[-1].mel_ce if outcome.evaluations else None
-        if outcome.reason in (StopReason.FINISHED, StopReason.TWO_INCREASES):
-            assert outcome.best is not None
-            state, value = TrialState.COMPLETE, outcome.best.mel_ce
-        elif outcome.reason in INTERRUPTIONS:
-            state, value = TrialState.FAIL, None
+        """How many trials of the study have finished with this one; None when a peer had taken it."""
+        state, value = told(outcome.reason, outcome.evaluations)
         run = {
             "evaluations": [vars(e) for e in outcome.evaluations],
             "record": outcome.record,

@@ -16,7 +16,7 @@ from search.ledger import Claim
 from search.pruners import FirstToFire
 from search.settings import Settings
 from search.storage import make_pruner, suggest
-from search.trial import Evaluation, Prepared, StopReason, evaluation_steps
+from search.trial import INTERRUPTIONS, Evaluation, Prepared, StopReason, evaluation_steps
 from space.hyperparameters import Hyperparameters
 
 
@@ -63,6 +63,34 @@ class Work(Protocol):
     def fired(self, job: Job, evaluations: Sequence[Evaluation]) -> StopReason | None: ...
 
 
+def judge(work: Work, job: Job, evaluation: Evaluation, evaluations: list[Evaluation]) -> StopReason | None:
+    """Reports an evaluation, and adds it to those before; why the trial ends here, or None.
+
+    A value that is not finite is never reported.
+    """
+    if not evaluation.is_finite:
+        return StopReason.DIVERGED
+    evaluations.append(evaluation)
+    try:
+        job.trial.report(evaluation.mel_ce, evaluation.step)
+    except (UpdateFinishedTrialError, KeyError):  # a peer took it, or it was deleted
+        return StopReason.PREEMPTED
+    return work.fired(job, evaluations)
+
+
+def told(reason: StopReason, evaluations: Sequence[Evaluation]) -> tuple[TrialState, float | None]:
+    """A trial's state and value once its run ended so.
+
+    The state says what the value means (docs/design.md): only a full result is COMPLETE. A diverged trial is PRUNED,
+    not FAIL, which TPE would ignore: divergence is a result, and TPE ranks it behind every COMPLETE one.
+    """
+    if reason in (StopReason.FINISHED, StopReason.TWO_INCREASES):
+        return TrialState.COMPLETE, min(e.mel_ce for e in evaluations)
+    if reason in INTERRUPTIONS:
+        return TrialState.FAIL, None
+    return TrialState.PRUNED, evaluations[-1].mel_ce if evaluations else None
+
+
 class SearchWork:
     """The truncated runs of a search, up to its number of trials, under the rules of its pruners."""
 
@@ -84,7 +112,10 @@ class SearchWork:
     def begin(self, trial_id: int) -> Job:
         """Asks the sampler. Raises Taken."""
         with taken_if_gone():
-            trial, point = suggest(self._study, trial_id, self._space)
+            return self.job(*suggest(self._study, trial_id, self._space))
+
+    def job(self, trial: optuna.Trial, point: Hyperparameters) -> Job:
+        """What `trial`, which was given `point`, is to run."""
         attributes = trial.user_attrs
         label = f"baseline {attributes['baseline']}" if "baseline" in attributes else None
         if attributes.get("repeat"):
