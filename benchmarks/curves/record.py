@@ -1,7 +1,7 @@
 """Records learning curves by real training: `python -m benchmarks.curves.record CORPUS FOLDER [--clips MBOSHI]`.
 
 Each config of a quasi-random design over the miniature's space, and each baseline, is trained in full with each seed,
-and truncated to each of `SHARES`. A truncated run is the full one up to its own first milestone, so it is forked from
+and with the first one truncated to each of `SHARES`. A truncated run is the full one up to its own first milestone, so it is forked from
 it there: the same evaluations, bit for bit, as of a run of its own (`tests/test_curves.py`), for half the time.
 
 FOLDER gets a file a run; the same command goes on where it was stopped. `pack` makes the table of them.
@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ def steps_of(share: float) -> list[int]:
     return evaluation_steps(round(share * STEPS), EVALUATIONS[share])
 
 
-def record(spec: TrialSpec) -> dict[float, list[float]]:
+def record(spec: TrialSpec, shares: Sequence[float] = SHARES) -> dict[float, list[float]]:
     """The evaluations of `spec`'s full run and of its truncated ones, by share; shorter where one diverged."""
     from search.training.run import build
     from search.training.trainer import Diverged
@@ -87,11 +87,11 @@ def record(spec: TrialSpec) -> dict[float, list[float]]:
     with contextlib.redirect_stdout(io.StringIO()):  # coqui's chatter
         run = build(spec)
     trainer, point = run.trainer, spec.hyperparameters
-    wanted = sorted({step for share in EVALUATIONS for step in steps_of(share)})
-    forks = {to_steps(point.milestones, round(share * STEPS))[0] - 1: share for share in SHARES if point.milestones}
+    wanted = sorted({step for share in (*shares, FULL) for step in steps_of(share)})
+    forks = {to_steps(point.milestones, round(share * STEPS))[0] - 1: share for share in shares if point.milestones}
     values: dict[int, float] = {}
     found: dict[float, list[float]] = {}
-    on_the_way = {share for share in SHARES if share not in forks.values()}
+    on_the_way = {share for share in shares if share not in forks.values()}
 
     def train(until: int) -> None:
         due = [step for step in wanted if trainer.recorder.steps < step <= until]
@@ -143,17 +143,30 @@ def jobs(space: SearchSpace) -> Iterator[tuple[int, int, Hyperparameters]]:
 
 def work(settings: Settings, prepared: Prepared, folder: Path, worker: int, workers: int) -> None:
     """Records every `workers`-th run that `folder` lacks."""
+    import search.training.run  # noqa: F401  # before the forks
+
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
     for index, (number, seed, point) in enumerate(jobs(settings.search_space())):
         path = folder / f"{number:03d}-{seed}.json"
         if index % workers != worker or path.exists():
             continue
-        began = time.monotonic()
-        with tempfile.TemporaryDirectory() as directory:
-            curves = record(spec_of(settings, prepared, point, seed, directory))
-        run = {"config": number, "seed": seed, "point": point.to_dict(), "seconds": time.monotonic() - began}
-        write_text(path, json.dumps({**run, "curves": {str(share): curve for share, curve in curves.items()}}))
-        print(f"{path.stem}  lowest {min(curves[FULL], default=math.nan):.4f}  {run['seconds']:.1f} s", flush=True)
+        child = os.fork()  # a trainer that is done with leaves memory behind
+        if not child:
+            write_run(path, settings, prepared, number, seed, point)
+            os._exit(0)
+        if os.waitpid(child, 0)[1]:
+            sys.exit(f"{path.stem} failed")
+
+
+def write_run(
+    path: Path, settings: Settings, prepared: Prepared, number: int, seed: int, point: Hyperparameters
+) -> None:
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as directory:
+        curves = record(spec_of(settings, prepared, point, seed, directory), SHARES if seed == SEEDS[0] else ())
+    run = {"config": number, "seed": seed, "point": point.to_dict(), "seconds": time.monotonic() - began}
+    write_text(path, json.dumps({**run, "curves": {str(share): curve for share, curve in curves.items()}}))
+    print(f"{path.stem}  lowest {min(curves[FULL], default=math.nan):.4f}  {run['seconds']:.1f} s", flush=True)
 
 
 def spec_of(

@@ -1,0 +1,199 @@
+"""A search on recorded curves: the project's own work, judge, sampler, pruners and race, a simulated clock and slots.
+
+What is simulated is the training alone. An optimizer step lasts 1 on the clock, the service costs nothing.
+"""
+
+import heapq
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import optuna
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+from optuna.trial import TrialState
+
+from benchmarks.curves.corpora import EVALUATIONS, FULL, STEPS
+from benchmarks.curves.record import steps_of
+from benchmarks.replay.world import World
+from search.confirmation.race import race
+from search.pruners import FirstToFire, TwoIncreasePruner
+from search.settings import Settings
+from search.storage import first_trials
+from search.trial import Evaluation, StopReason
+from search.work import Job, SearchWork, judge, told
+from space.hyperparameters import Hyperparameters
+from tests.stub import PREPARED
+
+
+def settings_for(share: float, **pruning: Any) -> Settings:
+    """The miniature's settings in trials of so large a share of the recorded full run."""
+    training = {"steps": STEPS, "truncation": share, "evaluations": EVALUATIONS[share]}
+    return Settings.model_validate({"training": training, "pruning": pruning})
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A way to search. `sampler` takes a study's seed."""
+
+    name: str
+    settings: Settings
+    sampler: Callable[[int], BaseSampler]
+    pruner: Callable[[Settings], BasePruner]
+    baselines: bool = False  # tried first, as the project does
+    two_increases_are_pruned: bool = False
+    stretch: float = 0.0  # a truncated run trains at lr x share^-stretch
+    every: int = 1  # only each so many of the recorded evaluations is made
+    until: int = STEPS  # a trial is cut off at this optimizer step of its schedule
+    then_full: int = 0  # so many of the best are run in full, and the best of these is taken
+
+    @property
+    def share(self) -> float:
+        return self.settings.training.truncation
+
+    def trained(self, point: Hyperparameters) -> Hyperparameters:
+        return replace(point, lr=point.lr * self.share**-self.stretch)
+
+    @property
+    def steps(self) -> list[int]:
+        return [step for step in steps_of(self.share)[self.every - 1 :: self.every] if step <= self.until]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A trial of a simulated search, and what all slots had trained when it ended."""
+
+    point: Hyperparameters
+    state: TrialState
+    value: float | None
+    trained: int  # optimizer steps
+    clock: float
+
+
+class ReplayedWork(SearchWork):
+    """A search's work whose trials come from a study in memory."""
+
+    def __init__(self, study: optuna.Study, settings: Settings, steps: Sequence[int]) -> None:
+        super().__init__(study, settings, PREPARED)
+        self._steps = list(steps)
+
+    def ask(self) -> Job:
+        trial = self._study.ask()
+        found = self.job(trial, self._space.suggest(trial))
+        return Job(trial, found.point, found.seed, self._steps[-1], self._steps, found.label, found.competes)
+
+    def fired(self, job: Job, evaluations: Sequence[Evaluation]) -> StopReason | None:
+        """The project's rules by the project's own way; a pruner of Optuna's by `should_prune`, as it wants."""
+        if isinstance(self._study.pruner, FirstToFire):
+            return super().fired(job, evaluations)
+        return StopReason.MEDIAN if evaluations[-1].step != job.horizon and job.trial.should_prune() else None
+
+
+@dataclass
+class _Run:
+    job: Job
+    curve: list[float]
+    evaluations: list[Evaluation] = field(default_factory=list)
+    next: int = 0  # of the job's evaluation steps
+
+
+def search(strategy: Strategy, world: World, slots: int, trials: int, seed: int) -> list[Ended]:
+    """The trials of a study in the order in which they ended."""
+    study = optuna.create_study(sampler=strategy.sampler(seed), pruner=strategy.pruner(strategy.settings))
+    if strategy.baselines:
+        for params, attributes in first_trials(strategy.settings):
+            study.enqueue_trial(params, attributes)
+    work = ReplayedWork(study, strategy.settings, strategy.steps)
+    recorded = steps_of(strategy.share)
+    ended: list[Ended] = []
+    started = trained = 0
+    events: list[tuple[float, int, _Run]] = []  # (when, number, run): the run's next evaluation
+
+    def start(now: float) -> None:
+        nonlocal started
+        if started == trials:
+            return
+        started += 1
+        job = work.ask()
+        run = _Run(job, world.curve(strategy.trained(job.point), strategy.share, 0))
+        heapq.heappush(events, (now + job.evaluation_steps[0], started, run))
+
+    for _ in range(slots):
+        start(0.0)
+    while events:
+        now, number, run = heapq.heappop(events)
+        steps, at = run.job.evaluation_steps, run.next
+        trained += steps[at] - (steps[at - 1] if at else 0)
+        index = recorded.index(steps[at])
+        value = run.curve[index] if index < len(run.curve) else math.nan
+        reason = judge(work, run.job, Evaluation(steps[at], value, 1.0, 1.0, 1.0), run.evaluations)
+        if reason is None and steps[at] == run.job.horizon:
+            reason = StopReason.FINISHED
+        if reason is None:
+            run.next += 1
+            heapq.heappush(events, (now + steps[at + 1] - steps[at], number, run))
+            continue
+        state, value_told = told(reason, run.evaluations)
+        if reason == StopReason.TWO_INCREASES and strategy.two_increases_are_pruned:
+            state, value_told = TrialState.PRUNED, run.evaluations[-1].mel_ce
+        # Of a pruned trial Optuna itself takes the last value reported, as `told` does.
+        study.tell(run.job.trial, value_told if state == TrialState.COMPLETE else None, state)
+        ended.append(Ended(run.job.point, state, value_told, trained, now))
+        start(now)
+    return ended
+
+
+def best(ended: Sequence[Ended], count: int, world: World) -> list[Ended]:
+    """The `count` best completed trials, one a curve: two with the same curve would feign a race without noise."""
+    done = sorted((t for t in ended if t.state == TrialState.COMPLETE), key=lambda t: t.value or 0.0)
+    found: dict[object, Ended] = {}
+    for trial in done:
+        found.setdefault(world.key(trial.point), trial)
+    return list(found.values())[:count]
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """What a simulated confirmation leaves."""
+
+    point: Hyperparameters  # of the export
+    declares_win: bool  # over the stock recipe
+    trained: int  # optimizer steps
+    clock: float
+
+
+def confirm(
+    candidates: Sequence[Hyperparameters],
+    stock: Hyperparameters,
+    world: World,
+    settings: Settings,
+    slots: int,
+) -> Confirmed:
+    """The race of `candidates` and the stock recipe in full runs, as `study.py confirm` holds it."""
+    points = {"stock": stock} | {f"{i}": p for i, p in enumerate(candidates) if world.key(p) != world.key(stock)}
+    rule = TwoIncreasePruner(settings.pruning.n_increases, float(settings.pruning.min_delta))
+    values: dict[str, dict[int, float]] = {name: {} for name in points}
+    attempted: set[tuple[str, int]] = set()
+    trained, clock = 0, 0.0
+    while (standing := race(values, list(points), range(settings.confirm.seeds), attempted)).missing:
+        free = [clock] * slots
+        for name, seed in standing.missing:
+            value, steps = full_run(world.curve(points[name], FULL, seed), rule)
+            values[name][seed] = value
+            attempted.add((name, seed))
+            trained += steps
+            heapq.heapreplace(free, free[0] + steps)
+        clock = max(free)  # a round ends before the next one is queued
+    fit = standing.fit
+    wins = fit.best != "stock" and (math.isinf(fit.means["stock"]) or fit.difference("stock", fit.best).is_above_zero)
+    return Confirmed(points[fit.best], wins, trained, clock)
+
+
+def full_run(curve: Sequence[float], rule: TwoIncreasePruner) -> tuple[float, int]:
+    """(lowest evaluation, optimizer steps) of a full run under the two-increase rule; infinite if it diverged."""
+    steps = steps_of(FULL)
+    for count in range(1, len(curve) + 1):
+        if rule.fires(curve[:count]):
+            return min(curve[:count]), steps[count - 1]
+    return (min(curve), STEPS) if len(curve) == len(steps) else (math.inf, steps[len(curve)])

@@ -1,0 +1,118 @@
+"""The ways to search that are compared."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import optuna
+from optuna.pruners import (
+    BasePruner,
+    HyperbandPruner,
+    MedianPruner,
+    NopPruner,
+    PercentilePruner,
+    SuccessiveHalvingPruner,
+)
+from optuna.samplers import BaseSampler, QMCSampler, RandomSampler, TPESampler
+
+from benchmarks.curves.corpora import FULL, SHARES, STEPS
+from benchmarks.replay.simulation import Strategy, settings_for
+from search.settings import Settings
+from search.storage import make_pruner, make_sampler
+from tests.stub import PREPARED
+
+DEFAULT = "the project's default"
+
+
+def ours(seed: int) -> BaseSampler:
+    return make_sampler(seed, 1)
+
+
+def tpe(seed: int) -> BaseSampler:
+    """As `optuna.create_study` makes it."""
+    return TPESampler(seed=seed)
+
+
+def random(seed: int) -> BaseSampler:
+    return RandomSampler(seed=seed)
+
+
+def quasi_random(seed: int) -> BaseSampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
+
+
+def rules(settings: Settings) -> BasePruner:
+    """The project's, of the settings."""
+    min_delta = settings.pruning.min_delta
+    return make_pruner(settings, PREPARED, None if min_delta == "seed_noise" else float(min_delta))
+
+
+def of_optuna(make: Callable[[int], BasePruner]) -> Callable[[Settings], BasePruner]:
+    """A pruner of Optuna's, made for a horizon."""
+    return lambda settings: make(settings.trial_horizon(PREPARED.train_clips))
+
+
+def unpruned(name: str, sampler: Callable[[int], BaseSampler], share: float = FULL) -> Strategy:
+    return Strategy(name, settings_for(share), sampler, lambda _: NopPruner())
+
+
+def default(name: str = DEFAULT, share: float | None = None, every: int = 1, **pruning: Any) -> Strategy:
+    """The project's own search, with what is given otherwise."""
+    share = share or Settings().training.truncation
+    return Strategy(name, settings_for(share, **pruning), ours, rules, baselines=True, every=every)
+
+
+def compared() -> list[Strategy]:
+    """The rows of the table, besides the stock recipe alone. A tenth of the run is one of ten epochs."""
+    full, median_only = settings_for(FULL), settings_for(FULL, two_increases=False)
+    return [
+        unpruned("random, unpruned", random),
+        unpruned("quasi-random, unpruned", quasi_random),
+        replace(unpruned("random, a tenth, then the best 3", random), until=STEPS // 10, then_full=3),
+        unpruned("TPE, unpruned", tpe),
+        Strategy("TPE + median", median_only, tpe, of_optuna(lambda _: MedianPruner())),
+        Strategy("TPE + percentile 25", full, tpe, of_optuna(lambda _: PercentilePruner(25.0))),
+        Strategy("TPE + Successive Halving", full, tpe, of_optuna(lambda _: SuccessiveHalvingPruner())),
+        Strategy("TPE + Hyperband", full, tpe, of_optuna(lambda h: HyperbandPruner(max_resource=h))),
+        Strategy("TPE + median + two increases, PRUNED", full, tpe, rules, two_increases_are_pruned=True),
+        Strategy("TPE + median + two increases, COMPLETE", full, tpe, rules),
+        unpruned("random, unpruned, truncated", random, default().share),
+        default(),
+    ]
+
+
+def varied() -> list[Strategy]:
+    """The default with one setting changed at a time."""
+    name = "default, "
+    return [
+        default(),
+        *(
+            replace(default(f"{name}truncation {share:g}, stretch {a:g}", share=share), stretch=a)
+            for share in (*SHARES, FULL)
+            for a in ((0.0, 0.25, 0.5, 0.75) if share < FULL else (0.0,))
+        ),
+        *(default(f"{name}evaluations {10 // n}", every=n) for n in (2, 5)),
+        *(default(f"{name}startup_trials {n}", startup_trials=n) for n in (3, 10)),
+        *(default(f"{name}warmup_evaluations {n}", warmup_evaluations=n) for n in (0, 1, 2, 3, 6)),
+        default(f"{name}no median", median=False),
+        default(f"{name}no two increases", two_increases=False),
+        *(default(f"{name}n_increases {n}", n_increases=n) for n in (1, 3)),
+        *(default(f"{name}min_delta {d:g}", min_delta=d) for d in (0.002, 0.005, 0.01)),
+        replace(default(f"{name}no baselines"), baselines=False),
+        replace(default(f"{name}random sampler"), sampler=random),
+        replace(default(f"{name}quasi-random sampler"), sampler=quasi_random),
+        replace(default(f"{name}Optuna's TPE"), sampler=tpe),
+    ]
+
+
+@cache
+def _all() -> dict[str, Strategy]:
+    return {strategy.name: strategy for strategy in (*varied(), *compared())}
+
+
+def by_name(name: str) -> Strategy:
+    return _all()[name]

@@ -1,0 +1,174 @@
+"""What a run of any config gives: the recorded curve of the config nearest to it. And worlds in which all are equal.
+
+A study has its seeds. The first two are the recorded ones, in the study's order. Further seeds, and every run of a null
+world, are drawn from the differences between the two recorded seeds (a residual bootstrap; Efron and Tibshirani 1993,
+chapter 9): a part that all configs of a seed share, and a part of the config's own.
+"""
+
+import math
+import random
+from functools import lru_cache
+
+import numpy as np
+
+from benchmarks.curves.corpora import FULL, STEPS
+from benchmarks.curves.record import steps_of
+from benchmarks.curves.table import Table
+from space.hyperparameters import Hyperparameters
+from space.schedule import to_steps
+
+GRID = 25  # places of a run at which the rates of two configs are compared
+# Chosen by how well a config's nearest neighbour foretells its lowest evaluation (`python -m benchmarks.search --fit`).
+WEIGHT_DECAY = 0.1  # a decade of it counts as so many decades of the learning rate
+CLIP = 0.1
+NO_CLIP = 10.0  # the norm that no clip is like
+
+
+def features(point: Hyperparameters, weight_decay: float = WEIGHT_DECAY, clip: float = CLIP) -> np.ndarray:
+    """Where a config lies: the decades of its learning rate along the run, of its weight decay and of its clip.
+
+    Shape (GRID + 2,); the distance of two is the root mean square of their rates' difference in decades, and a little.
+    """
+    milestones = to_steps(point.milestones, STEPS)
+    drops = [sum(m <= STEPS * i / GRID for m in milestones) for i in range(GRID)]
+    rates = [math.log10(point.lr) + n * math.log10(point.gamma or 1.0) for n in drops]
+    rest = [weight_decay * math.log10(point.weight_decay), clip * math.log10(min(NO_CLIP, point.clip_norm or NO_CLIP))]
+    return np.array([*(np.array(rates) / math.sqrt(GRID)), *rest])
+
+
+class World:
+    """The runs of one corpus, with a study's `seeds` of which the first is the search's.
+
+    Args:
+        order: Which recorded seed is the study's first: 0 or 1.
+        draw: Names the study's own luck: the seeds that were not recorded.
+    """
+
+    def __init__(self, table: Table, order: int, draw: int) -> None:
+        self.table = table
+        self.draw = draw
+        recorded = table.seeds
+        self._recorded = [recorded[order], recorded[1 - order]]
+        self._places = _places(table)
+
+    def nearest(self, point: Hyperparameters) -> int:
+        return int(np.argmin(((self._places - features(point)) ** 2).sum(axis=1)))
+
+    def key(self, point: Hyperparameters) -> object:
+        """The same for points that give the same curves."""
+        return self.nearest(point)
+
+    def curve(self, point: Hyperparameters, share: float, seed: int) -> list[float]:
+        """The evaluations of a run; `seed` counts from 0, the search's own."""
+        config = self.nearest(point)
+        if seed < len(self._recorded):
+            return self.table.curves[config, self._recorded[seed], share]
+        return self._drawn(self._mean(config, share), config, share, seed)
+
+    def truth(self, point: Hyperparameters) -> float:
+        """The mean of the lowest evaluations of both seeds' full runs, never stopped; infinite where one diverged."""
+        return truths(self.table)[self.nearest(point)]
+
+    def _mean(self, config: int, share: float) -> list[float]:
+        both = [self.table.curves[config, seed, share] for seed in self._recorded]
+        return [sum(pair) / len(pair) for pair in zip(*both, strict=False)]
+
+    def _drawn(self, mean: list[float], name: object, share: float, seed: int) -> list[float]:
+        """`mean` with the noise of a seed: what all configs share of it by the seed, the rest by `name` as well."""
+        common, own = residuals(self.table, share)
+        sign = random.Random(f"{self.draw}/{seed}").choice((-1, 1))
+        luck = random.Random(f"{self.draw}/{seed}/{name}")
+        noise = sign * common + luck.choice((-1, 1)) * own[luck.randrange(len(own))]
+        return [float(value + e) for value, e in zip(mean, noise, strict=False)]
+
+
+class NullWorld(World):
+    """All configs are equal: each run has the mean curve of one config, and noise."""
+
+    def __init__(self, table: Table, order: int, draw: int) -> None:
+        super().__init__(table, order, draw)
+        good = sorted(range(len(table.points)), key=lambda config: truths(table)[config])
+        self._config = good[random.Random(f"{draw}/null").randrange(len(good) // 4)]
+
+    def key(self, point: Hyperparameters) -> object:
+        return point
+
+    def curve(self, point: Hyperparameters, share: float, seed: int) -> list[float]:
+        return self._drawn(self._mean(self._config, share), point, share, seed)
+
+    def truth(self, point: Hyperparameters) -> float:
+        return truths(self.table)[self._config]
+
+
+_tables: dict[str, Table] = {}
+
+
+def _known(table: Table) -> str:
+    _tables[table.corpus] = table
+    return table.corpus
+
+
+def _places(table: Table) -> np.ndarray:
+    return _cached_places(_known(table))
+
+
+def truths(table: Table) -> list[float]:
+    """By config."""
+    return _cached_truths(_known(table))
+
+
+def residuals(table: Table, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """(what the seeds' difference has in common over configs, (configs, evaluations) of each config's own).
+
+    Of the better half of the configs: the race is among good ones. Each has the variance of one run.
+    """
+    return _cached_residuals(_known(table), share)
+
+
+@lru_cache
+def _cached_places(corpus: str) -> np.ndarray:
+    return np.array([features(point) for point in _tables[corpus].points])
+
+
+@lru_cache
+def _cached_truths(corpus: str) -> list[float]:
+    table = _tables[corpus]
+    full = len(steps_of(FULL))
+
+    def value(config: int, seed: int) -> float:
+        curve = table.curves[config, seed, FULL]
+        return min(curve) if len(curve) == full else math.inf
+
+    return [float(np.mean([value(c, seed) for seed in table.seeds])) for c in range(len(table.points))]
+
+
+@lru_cache
+def _cached_residuals(corpus: str, share: float) -> tuple[np.ndarray, np.ndarray]:
+    table, found = _tables[corpus], _cached_truths(corpus)
+    median = float(np.median(found))
+    first, second = table.seeds
+    count = len(steps_of(share))
+    differences = np.array(
+        [
+            np.subtract(one, two)
+            for c in range(len(table.points))
+            if found[c] <= median
+            and len(one := table.curves[c, first, share]) == count
+            and len(two := table.curves[c, second, share]) == count
+        ]
+    ) / math.sqrt(2)
+    common = differences.mean(axis=0)
+    return common, differences - common
+
+
+def seed_deviation(table: Table) -> float:
+    """The standard deviation between two full runs of one config, over the better half of the configs."""
+    found = _cached_truths(_known(table))
+    median = float(np.median(found))
+    first, second = table.seeds
+    differences = [
+        min(table.curves[c, first, FULL]) - min(table.curves[c, second, FULL])
+        for c in range(len(table.points))
+        if found[c] <= median
+    ]
+    return float(np.sqrt(np.mean(np.square(differences)) / 2))
