@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,12 +149,12 @@ class Supervisor:
         self.view.started(Start(index, job.number, job.point, job.horizon, job.label))
         child = self._launcher.start(self._target, spec.to_json())
         self._children[index] = child
-        try:
-            outcome = self._follow(index, child, job)
-        finally:
-            del self._children[index]
-            child.close()
-        finished = self._end(job, outcome, Path(spec.directory))
+        with closing(child):  # only then, so that its process goes while the database is told
+            try:
+                outcome = self._follow(index, child, job)
+            finally:
+                del self._children[index]
+            finished = self._end(job, outcome, Path(spec.directory))
         if finished is None:
             self.view.ended(End(index, job.number, StopReason.PREEMPTED, None, "taken by another search meanwhile"))
             return

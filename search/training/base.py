@@ -45,7 +45,7 @@ class StudyModel(GPTTrainer):
         self.xtts.load_state_dict(_flat(_load(Path(checkpoint_path))), strict=strict)
 
 
-class _NoInit(TorchFunctionMode):
+class NoInit(TorchFunctionMode):
     """Leaves out `torch.nn.init`, whose result is overwritten by the checkpoint: 2 of 2.5 s of a start (measured)."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
@@ -177,7 +177,7 @@ def check_limits(settings: Settings, directory: Path) -> None:
 
 def load_model(config: GPTTrainerConfig) -> StudyModel:
     """The model with its base's weights, on the CPU. Only for a base that passed `check`: nothing else sets weights."""
-    with _NoInit():
+    with NoInit():
         model = StudyModel(config)
     model.xtts.tokenizer = Tokenizer(config.model_args.tokenizer_file)
     return model
@@ -257,7 +257,7 @@ def new_dvae(codes: int) -> DiscreteVAE:
 def _shapes(directory: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
     """The weights of Xtts, and those of the DVAE that make codes. None is set, so that no page of them is touched."""
     config = training_config(directory, (3.0, 6.0), 11.6, 200)
-    with _NoInit():
+    with NoInit():
         model = Xtts(config)
         model.tokenizer = Tokenizer(directory / "vocab.json")
         model.init_models()

@@ -23,6 +23,7 @@ from search.training.new_rows import NewRows
 from search.training.run_files import RunFiles
 from search.training.speech import Speaker
 from search.training.state import RunState
+from search.training.trainee import Trainee
 from search.training.trainer import Diverged, Stopped, StudyTrainer
 from search.trial import Evaluation, Prepared, RunRecord, StopReason, TrialSpec
 
@@ -43,7 +44,7 @@ class Run:
     evaluator: Evaluator
     batches: Iterator[dict[str, Any]]
     corpus: corpus.Corpus
-    model: base.StudyModel
+    model: Trainee
     prepared: Prepared
 
 
@@ -53,7 +54,7 @@ def build(spec: TrialSpec) -> Run:
     seed_everything(spec.seed)
     refuse_point(spec.hyperparameters, prepared)
     config = run_config(spec, prepared)
-    model = base.load_trainee(config, Path(spec.prepared) / "nothing.pth")
+    model = Trainee(config)
     # Before the optimizer is made. Not `xtts.gpt.transformer`, which coqui's GPT does not have.
     model.xtts.gpt.gpt.h[: spec.hyperparameters.frozen_layers].requires_grad_(False)
     clips = corpus.load(Path(spec.prepared) / "corpus")

@@ -19,6 +19,7 @@ from search.speech import FOLDER, Sentence, Speech
 from search.training import base
 from search.training.corpus import Clip, Corpus
 from search.training.recogniser import Recogniser
+from search.training.trainee import Trainee
 from search.trial import Evaluation, Prepared, TrialSpec
 
 OUTPUT_RATE = 24_000  # Hz, of XTTS's vocoder
@@ -33,7 +34,7 @@ VOICE = {"gpt_cond_len": 12, "gpt_cond_chunk_len": 4, "max_ref_len": 10}
 class Speaker:
     """Keeps the weights of a run's best evaluation and speaks with them once the training is over."""
 
-    def __init__(self, spec: TrialSpec, model: base.StudyModel) -> None:
+    def __init__(self, spec: TrialSpec, model: Trainee) -> None:
         self._spec, self._model = spec, model
         self._best: Evaluation | None = None
         self._weights: base.Weights = {}
@@ -57,6 +58,7 @@ class Speaker:
         if self._best is None:
             return None
         started = time.monotonic()
+        self._model.add_vocoder()
         model = self._model.xtts
         model.gpt.load_state_dict(self._weights)
         args = prepared.coqui_config["model_args"]

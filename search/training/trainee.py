@@ -1,0 +1,92 @@
+"""What of the stock model a run trains: the GPT and the conditioning's mels; the vocoder only once it is to speak."""
+
+from pathlib import Path
+
+import torch
+from TTS.tts.layers.tortoise.arch_utils import TorchMelSpectrogram
+from TTS.tts.layers.xtts.gpt import GPT
+from TTS.tts.layers.xtts.hifigan_decoder import HifiDecoder
+from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainer, GPTTrainerConfig
+from TTS.tts.models.xtts import Xtts
+
+from search.training import base
+from search.training.tokenizer import Tokenizer
+
+VOCODER = "hifigan_decoder."  # and the speaker encoder within it, of a base's weights
+
+
+class Silent(Xtts):
+    """`Xtts` without vocoder and speaker encoder, whose making took half of a run's set-up (docs/experiments.md)."""
+
+    def init_models(self) -> None:
+        """Stock's first half: the GPT, once the vocabulary is known."""
+        if self.tokenizer.tokenizer is None:  # stock's constructor
+            return
+        args = self.args
+        args.gpt_number_text_tokens = self.tokenizer.get_number_tokens()
+        args.gpt_start_text_token = self.tokenizer.tokenizer.token_to_id("[START]")
+        args.gpt_stop_text_token = self.tokenizer.tokenizer.token_to_id("[STOP]")
+        self.gpt = GPT(
+            layers=args.gpt_layers,
+            model_dim=args.gpt_n_model_channels,
+            start_text_token=args.gpt_start_text_token,
+            stop_text_token=args.gpt_stop_text_token,
+            heads=args.gpt_n_heads,
+            max_text_tokens=args.gpt_max_text_tokens,
+            max_mel_tokens=args.gpt_max_audio_tokens,
+            max_prompt_tokens=args.gpt_max_prompt_tokens,
+            number_text_tokens=args.gpt_number_text_tokens,
+            num_audio_tokens=args.gpt_num_audio_tokens,
+            start_audio_token=args.gpt_start_audio_token,
+            stop_audio_token=args.gpt_stop_audio_token,
+            use_perceiver_resampler=args.gpt_use_perceiver_resampler,
+            code_stride_len=args.gpt_code_stride_len,
+        )
+
+
+class Trainee(base.StudyModel):
+    """`StudyModel` with prepared codes alone: without DVAE and vocoder, and each part made once (stock: twice)."""
+
+    def __init__(self, config: GPTTrainerConfig) -> None:
+        """With its base's weights, on the CPU. Only for a base that passed `base.check`."""
+        super(GPTTrainer, self).__init__(config)
+        self.xtts = Silent(config)
+        self.xtts.tokenizer = Tokenizer(self.args.tokenizer_file)
+        with base.NoInit():
+            self.xtts.init_models()
+        weights = base.gpt_weights(self._base())
+        # A checkpoint of the first XTTS has copies of the GPT for inference, which nothing here is made for.
+        missing, _ = self.xtts.gpt.load_state_dict(weights, strict=False)
+        assert not missing, f"the base lacks {missing[:3]}"
+        fine = self.args.gpt_use_perceiver_resampler  # as `GPTTrainer.__init__` makes it
+        self.torch_mel_spectrogram_style_encoder = TorchMelSpectrogram(
+            filter_length=2048 if fine else 4096,
+            hop_length=256 if fine else 1024,
+            win_length=1024 if fine else 4096,
+            normalize=False,
+            sampling_rate=config.audio.sample_rate,
+            mel_fmin=0,
+            mel_fmax=8000,
+            n_mel_channels=80,
+            mel_norm_file=self.args.mel_norm_file,
+        )
+
+    def add_vocoder(self) -> None:
+        """Makes `xtts` able to speak, with the base's vocoder and speaker encoder, where the GPT lies."""
+        args = self.args
+        with base.NoInit():
+            vocoder = HifiDecoder(
+                input_sample_rate=args.input_sample_rate,
+                output_sample_rate=args.output_sample_rate,
+                output_hop_length=args.output_hop_length,
+                ar_mel_length_compression=args.gpt_code_stride_len,
+                decoder_input_dim=args.decoder_input_dim,
+                d_vector_dim=args.d_vector_dim,
+                cond_d_vector_in_each_upsampling_layer=args.cond_d_vector_in_each_upsampling_layer,
+            )
+        weights = self._base()
+        vocoder.load_state_dict({k.removeprefix(VOCODER): v for k, v in weights.items() if k.startswith(VOCODER)})
+        self.xtts.hifigan_decoder = vocoder.to(self.xtts.device)
+
+    def _base(self) -> dict[str, torch.Tensor]:
+        return base.read_weights(Path(self.args.xtts_checkpoint).parent)
