@@ -2,19 +2,20 @@
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn, TypeVar
 
 import sqlalchemy.exc as sql_errors
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
 from search.errors import UserError
+from search.reading import read_trials
 from search.settings import safe_url
 
 HURRIED = 5.0  # seconds of patience once the user wants to leave
@@ -90,7 +91,6 @@ class StudyStorage(RDBStorage):
     get_trial_system_attrs = _surviving("get_trial_system_attrs")
     get_trial_id_from_study_id_trial_number = _surviving("get_trial_id_from_study_id_trial_number")
     get_trial = _surviving("get_trial")
-    _get_trials = _surviving("_get_trials")
     _get_best_trial_id = _surviving("_get_best_trial_id")
     record_heartbeat = _surviving("record_heartbeat")
     _get_stale_trial_ids = _surviving("_get_stale_trial_ids")
@@ -111,6 +111,19 @@ class StudyStorage(RDBStorage):
                 raise
 
         return self.survive(tell)
+
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        def read() -> list[FrozenTrial]:
+            with self.engine.connect() as connection:
+                return read_trials(connection, study_id, states, included_trial_ids, trial_id_greater_than)
+
+        return self.survive(read)
 
     # Patience
 

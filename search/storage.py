@@ -28,6 +28,7 @@ from search.errors import UserError
 from search.fingerprint import differences, fingerprint
 from search.ledger import Ledger
 from search.pruners import FirstToFire, FromStep, TwoIncreasePruner
+from search.sampler import Sampler
 from search.settings import Settings, safe_url
 from search.trial import Prepared, StopReason, evaluation_steps
 from space.hyperparameters import Hyperparameters
@@ -247,7 +248,7 @@ def make_sampler(seed: int, search: int) -> optuna.samplers.BaseSampler:
     """Multivariate TPE by groups of parameters. No two searches of a study, resumed or side by side, draw the same."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # `group`
-        return optuna.samplers.TPESampler(
+        return Sampler(
             seed=(seed + 1_000_003 * (search - 1)) % 2**32, multivariate=True, group=True, constant_liar=True
         )
 
