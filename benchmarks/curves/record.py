@@ -1,8 +1,9 @@
 """Records learning curves by real training: `python -m benchmarks.curves.record CORPUS FOLDER [--clips MBOSHI]`.
 
 Each config of a quasi-random design over the miniature's space, and each baseline, is trained in full with each seed,
-and with the first one truncated to each of `SHARES`. A truncated run is the full one up to its own first milestone, so it is forked from
-it there: the same evaluations, bit for bit, as of a run of its own (`tests/test_curves.py`), for half the time.
+and with the first one truncated to each of `SHARES`. A truncated run is the full one up to its own first milestone, so
+it is forked from it there: the same evaluations, bit for bit, as of a run of its own (`tests/test_curves.py`), for half
+the time.
 
 FOLDER gets a file a run; the same command goes on where it was stopped. `pack` makes the table of them.
 """

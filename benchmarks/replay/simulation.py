@@ -5,7 +5,7 @@ What is simulated is the training alone. An optimizer step lasts 1 on the clock,
 
 import heapq
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,10 +27,10 @@ from space.hyperparameters import Hyperparameters
 from tests.stub import PREPARED
 
 
-def settings_for(share: float, **pruning: Any) -> Settings:
+def settings_for(share: float, confirm: Mapping[str, Any] | None = None, **pruning: Any) -> Settings:
     """The miniature's settings in trials of so large a share of the recorded full run."""
     training = {"steps": STEPS, "truncation": share, "evaluations": EVALUATIONS[share]}
-    return Settings.model_validate({"training": training, "pruning": pruning})
+    return Settings.model_validate({"training": training, "pruning": pruning, "confirm": confirm or {}})
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def confirm(
         clock = max(free)  # a round ends before the next one is queued
     fit = standing.fit
     wins = fit.best != "stock" and (math.isinf(fit.means["stock"]) or fit.difference("stock", fit.best).is_above_zero)
-    return Confirmed(points[fit.best], wins, trained, clock)
+    return Confirmed(points[fit.best] if wins else stock, wins, trained, clock)
 
 
 def full_run(curve: Sequence[float], rule: TwoIncreasePruner) -> tuple[float, int]:

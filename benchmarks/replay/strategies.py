@@ -1,7 +1,7 @@
 """The ways to search that are compared."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -23,6 +23,7 @@ from search.settings import Settings
 from search.storage import make_pruner, make_sampler
 from tests.stub import PREPARED
 
+TOP_3: dict[str, Any] = {"top": 3}  # confirmed after trials of full length
 DEFAULT = "the project's default"
 
 
@@ -57,18 +58,24 @@ def of_optuna(make: Callable[[int], BasePruner]) -> Callable[[Settings], BasePru
 
 
 def unpruned(name: str, sampler: Callable[[int], BaseSampler], share: float = FULL) -> Strategy:
-    return Strategy(name, settings_for(share), sampler, lambda _: NopPruner())
+    return Strategy(name, settings_for(share, TOP_3 if share == FULL else None), sampler, lambda _: NopPruner())
 
 
-def default(name: str = DEFAULT, share: float | None = None, every: int = 1, **pruning: Any) -> Strategy:
+def default(
+    name: str = DEFAULT,
+    share: float | None = None,
+    every: int = 1,
+    confirm: Mapping[str, Any] | None = None,
+    **pruning: Any,
+) -> Strategy:
     """The project's own search, with what is given otherwise."""
     share = share or Settings().training.truncation
-    return Strategy(name, settings_for(share, **pruning), ours, rules, baselines=True, every=every)
+    return Strategy(name, settings_for(share, confirm, **pruning), ours, rules, baselines=True, every=every)
 
 
 def compared() -> list[Strategy]:
     """The rows of the table, besides the stock recipe alone. A tenth of the run is one of ten epochs."""
-    full, median_only = settings_for(FULL), settings_for(FULL, two_increases=False)
+    full, median_only = settings_for(FULL, TOP_3), settings_for(FULL, TOP_3, two_increases=False)
     return [
         unpruned("random, unpruned", random),
         unpruned("quasi-random, unpruned", quasi_random),

@@ -12,6 +12,8 @@ from benchmarks.curves.corpora import FULL, STEPS
 from benchmarks.curves.table import Table
 from benchmarks.replay.simulation import Ended, Strategy, best, confirm, search
 from benchmarks.replay.world import NullWorld, World
+from search.confirmation.candidates import lower_rates
+from search.settings import Settings
 from space.hyperparameters import Hyperparameters
 
 TRIALS = 40
@@ -73,7 +75,7 @@ def _checkpoint(ended: Sequence[Ended], strategy: Strategy, world: World, slots:
         clock += STEPS * math.ceil(len(points) / slots)
     share = FULL if strategy.then_full else strategy.share
     of_stock = _lowest(world, stock if strategy.then_full else strategy.trained(stock), share)
-    proven = confirm([trial.point for trial in found[: settings.confirm.top]], stock, world, settings, slots)
+    proven = confirm(_candidates(found, settings), stock, world, settings, slots)
     return Checkpoint(
         trials=len(ended),
         trained=trained,
@@ -86,6 +88,14 @@ def _checkpoint(ended: Sequence[Ended], strategy: Strategy, world: World, slots:
         declares_win=proven.declares_win,
         beats_stock=world.truth(proven.point) < world.truth(stock),
     )
+
+
+def _candidates(found: Sequence[Ended], settings: Settings) -> list[Hyperparameters]:
+    """As `search.confirmation.candidates` names them, besides the stock recipe."""
+    points = [trial.point for trial in found[: settings.confirm.top]]
+    if found and settings.training.truncation < 1:
+        points += [point for _, point in lower_rates(found[0].point, settings)]
+    return points
 
 
 def _lowest(world: World, point: Hyperparameters, share: float) -> float:

@@ -3,6 +3,9 @@
 A study has its seeds. The first two are the recorded ones, in the study's order. Further seeds, and every run of a null
 world, are drawn from the differences between the two recorded seeds (a residual bootstrap; Efron and Tibshirani 1993,
 chapter 9): a part that all configs of a seed share, and a part of the config's own.
+
+Truncated runs were recorded with the first seed. Those of the second are these and the difference of the seeds' full
+runs at the same step: exact up to the truncated run's first milestone, before which it is the full run.
 """
 
 import math
@@ -19,8 +22,8 @@ from space.schedule import to_steps
 
 GRID = 25  # places of a run at which the rates of two configs are compared
 # Chosen by how well a config's nearest neighbour foretells its lowest evaluation (`python -m benchmarks.search --fit`).
-WEIGHT_DECAY = 0.1  # a decade of it counts as so many decades of the learning rate
-CLIP = 0.1
+WEIGHT_DECAY = 0.05  # a decade of it counts as so many decades of the learning rate
+CLIP = 0.05
 NO_CLIP = 10.0  # the norm that no clip is like
 
 
@@ -62,7 +65,7 @@ class World:
         """The evaluations of a run; `seed` counts from 0, the search's own."""
         config = self.nearest(point)
         if seed < len(self._recorded):
-            return self.table.curves[config, self._recorded[seed], share]
+            return _recorded(self.table, config, self._recorded[seed], share)
         return self._drawn(self._mean(config, share), config, share, seed)
 
     def truth(self, point: Hyperparameters) -> float:
@@ -70,7 +73,7 @@ class World:
         return truths(self.table)[self.nearest(point)]
 
     def _mean(self, config: int, share: float) -> list[float]:
-        both = [self.table.curves[config, seed, share] for seed in self._recorded]
+        both = [_recorded(self.table, config, seed, share) for seed in self._recorded]
         return [sum(pair) / len(pair) for pair in zip(*both, strict=False)]
 
     def _drawn(self, mean: list[float], name: object, share: float, seed: int) -> list[float]:
@@ -98,6 +101,28 @@ class NullWorld(World):
 
     def truth(self, point: Hyperparameters) -> float:
         return truths(self.table)[self._config]
+
+
+def _recorded(table: Table, config: int, seed: int, share: float) -> list[float]:
+    """The curve of a recorded seed, shorter where it diverged."""
+    if (found := table.curves.get((config, seed, share))) is not None:
+        return found
+    first = table.seeds[0]
+    full = table.curves[config, seed, FULL]
+    steps = [step for step in steps_of(share) if step <= ([0, *steps_of(FULL)][len(full)])]
+    known = table.curves[config, first, share]
+    difference = _at(steps, np.subtract(*_paired(full, table.curves[config, first, FULL])))
+    return [float(value + d) for value, d in zip(known, difference, strict=False)]
+
+
+def _paired(one: list[float], two: list[float]) -> tuple[list[float], list[float]]:
+    count = min(len(one), len(two))
+    return one[:count], two[:count]
+
+
+def _at(steps: list[int], difference: np.ndarray) -> np.ndarray:
+    """A difference of two full runs at other steps; at step 0 there is none."""
+    return np.interp(steps, [0, *steps_of(FULL)[: len(difference)]], [0.0, *difference])
 
 
 _tables: dict[str, Table] = {}
@@ -147,14 +172,11 @@ def _cached_residuals(corpus: str, share: float) -> tuple[np.ndarray, np.ndarray
     table, found = _tables[corpus], _cached_truths(corpus)
     median = float(np.median(found))
     first, second = table.seeds
-    count = len(steps_of(share))
     differences = np.array(
         [
-            np.subtract(one, two)
+            _at(steps_of(share), np.subtract(table.curves[c, first, FULL], table.curves[c, second, FULL]))
             for c in range(len(table.points))
             if found[c] <= median
-            and len(one := table.curves[c, first, share]) == count
-            and len(two := table.curves[c, second, share]) == count
         ]
     ) / math.sqrt(2)
     common = differences.mean(axis=0)
