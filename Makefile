@@ -27,9 +27,13 @@ test-full: .venv/.development
 experiments: .venv/.runtime
 	$(BIN)/python docs/experiments.py
 
-# What a trial costs the database, on a PostgreSQL of its own, what data costs a training step, and what a page of the
-# dashboard costs (a short form; without --short with 5,000 trials): figures of docs/operations.md, data.md, dashboard.md.
+# Short forms of all benchmarks, some ten minutes; without --short they make the figures of docs/experiments.md and
+# operations.md. `search`, `scale` and `throughput` print their ratios to the committed figures (benchmarks/figures.json).
 bench: .venv/.development
+	$(BIN)/python -m benchmarks.facts
+	$(BIN)/python -m benchmarks.search --short
+	$(BIN)/python -m benchmarks.throughput --short
+	$(BIN)/python -m benchmarks.scale --short
 	$(BIN)/python -m benchmarks.service
 	$(BIN)/python -m benchmarks.data
 	$(BIN)/python -m benchmarks.dashboard --short

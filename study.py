@@ -79,7 +79,7 @@ def search(
 
 @search.command(short_help="Prove the winner: full runs with several seeds.")
 @click.option("--workers", type=int, help="Slots, as in the search.")
-@click.option("--top", type=int, help="Best trials that race the stock recipe (default 3).")
+@click.option("--top", type=int, help="Best trials that race the stock recipe (default 1).")
 @click.option("--seeds", type=int, help="Full runs of each config that can still win (default 3).")
 @click.option("--audit", type=int, help="Pruned trials that are finished, to see what pruning lost (default 2).")
 @telling

@@ -1,7 +1,7 @@
 """What a search saves, replayed on recorded curves: steps to a good config, regret, real wins and false ones.
 
     python -m benchmarks.search              # the table of docs/experiments.md; --short is a tenth of it
-    python -m benchmarks.search --vary       # the default with one setting changed at a time
+    python -m benchmarks.search --vary       # the default with one setting changed at a time, in fewer studies
     python -m benchmarks.search --slots 16   # and 1; the table has 4
 
 Every strategy searches the same worlds (benchmarks/replay/world.py) in as many seeded studies. The quality of a config
@@ -29,6 +29,7 @@ from benchmarks.replay.studies import Study, read, run
 from benchmarks.replay.world import truths
 
 STUDIES = 210  # of a strategy, over all corpora
+NULL = 3  # of so many studies one is of a null world, of the default every one
 
 
 def _one(name: str, corpus: str, null: bool, slots: int, index: int) -> Study:
@@ -45,8 +46,9 @@ class Replays:
         self._slots, self._corpora = slots, corpora
         self._pool = ProcessPoolExecutor(os.cpu_count())
 
-    def of(self, strategy: Strategy, null: bool = False) -> list[Study]:
-        jobs = [(strategy.name, c, null, self._slots, i) for c, i in product(self._corpora, range(self._each))]
+    def of(self, strategy: Strategy, null: bool = False, share: float = 1.0) -> list[Study]:
+        each = math.ceil(share * self._each)
+        jobs = [(strategy.name, c, null, self._slots, i) for c, i in product(self._corpora, range(each))]
         return list(self._pool.map(_one, *zip(*jobs, strict=True), chunksize=4))
 
 
@@ -109,7 +111,9 @@ def main() -> None:
     parser.add_argument("--corpora", nargs="+", default=list(CORPORA), choices=CORPORA)
     parser.add_argument("--only", help="strategies whose names have this in them")
     given = parser.parse_args()
-    replays = Replays(given.studies or (21 if given.short else STUDIES), given.slots, given.corpora)
+    replays = Replays(
+        given.studies or (21 if given.short else 63 if given.vary else STUDIES), given.slots, given.corpora
+    )
     reference = replays.of(strategies.unpruned("random, unpruned", strategies.random))
     mark = marks(reference)
     for corpus, found in mark.items():
@@ -126,7 +130,8 @@ def main() -> None:
         if given.only and given.only not in strategy.name:
             continue
         began = time.monotonic()
-        rows[strategy.name] = row(replays.of(strategy), replays.of(strategy, null=True), mark)
+        null = replays.of(strategy, null=True, share=1.0 if strategy.name == strategies.DEFAULT else 1 / NULL)
+        rows[strategy.name] = row(replays.of(strategy), null, mark)
         print(f"{strategy.name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     print(table(rows))
     if not given.vary:

@@ -64,7 +64,7 @@ class Training(Section):
     steps: Annotated[int, Field(ge=2)] | None = None  # optimizer steps of the full run, instead of epochs
     truncation: Annotated[float, Field(gt=0, le=1)] = 0.2  # a trial runs this share of the full run
     evaluations: Annotated[int, Field(ge=2, le=50)] = 10  # of a trial
-    full_evaluations: Annotated[int, Field(ge=2, le=1000)] = 20  # of a full run
+    full_evaluations: Annotated[int, Field(ge=2, le=1000)] = 10  # of a full run
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     fused_adamw: bool = False  # torch's AdamW in one kernel: the same update, rounded otherwise
     pin_memory: bool = False  # training batches go to the GPU from page-locked memory; changes no number
@@ -94,13 +94,15 @@ class Pruning(Section):
     two_increases: bool = True
     n_increases: Annotated[int, Field(ge=1)] = 2
     # Nats; a smaller rise is none. "seed_noise" is the standard deviation between the repeats of the stock recipe.
-    min_delta: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["seed_noise"] = 0.0
+    min_delta: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["seed_noise"] = 0.02
 
 
 class Confirm(Section):
     """How the winner of a search is proven, in full runs."""
 
-    top: Annotated[int, Field(ge=1, le=50)] = 3  # best trials that are run beside the stock recipe
+    top: Annotated[int, Field(ge=1, le=50)] = 1  # best trials that are run beside the stock recipe
+    # The best one is run at these multiples of its rate, too: a truncated run hardly overfits, and favours high rates.
+    lower_rates: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.5, 0.25)
     seeds: Annotated[int, Field(ge=2, le=20)] = 3  # of each config that stays in the race
     audit: Annotated[int, Field(ge=0, le=50)] = 2  # pruned trials, chosen at random, that are finished
 

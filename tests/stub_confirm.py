@@ -32,7 +32,7 @@ from search.settings import Settings, load
 from search.training.child import Line
 from search.trial import StopReason, TrialSpec
 from study import refuse
-from tests.studies import FLAT, PREPARED, STEPPED, new_study, run
+from tests.studies import CONFIRMED, FLAT, PREPARED, STEPPED, new_study, run
 
 PRELOAD = ["search.confirmation.session"]
 TRUTH = {"lr": 3e-4, "noise": 0.005, "diverges": math.inf, "crashes": math.inf}
@@ -135,9 +135,8 @@ def main() -> None:
         leases.machine = lambda: given.machine
     service = {"service.heartbeat_seconds": 0.5, "service.grace_seconds": 2.0}
     (given.folder / "study.toml").touch()
-    settings = load(
-        given.folder / "study.toml", {"study.directory": str(given.folder), "study.storage": given.url, **service}
-    )
+    study = {"study.directory": str(given.folder), "study.storage": given.url}
+    settings = load(given.folder / "study.toml", {**study, **CONFIRMED, **service})
     result = confirmed(settings, given.slots)
     print(result.confirmation.text if result.confirmation else "stopped")
 

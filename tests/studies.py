@@ -37,11 +37,15 @@ STEPPED = {
     "clip_norm": 2.0,
 }
 
+# The three best trials as they are; whatever the defaults.
+CONFIRMED = {"confirm.top": 3, "confirm.lower_rates": [], "training.full_evaluations": 20}
+
 
 def miniature(directory: Path, overrides: dict[str, Any] | None = None) -> Settings:
-    """Trials of 200 optimizer steps, evaluated every 20; full runs of 1000."""
+    """Trials of 200 optimizer steps, evaluated every 20; full runs of 1000. CONFIRMED in a confirmation."""
     (directory / "study.toml").touch()  # an empty file is the miniature
-    settings = load(directory / "study.toml", {"study.directory": str(directory), **(overrides or {})})
+    given = {"study.directory": str(directory), **CONFIRMED, **(overrides or {})}
+    settings = load(directory / "study.toml", given)
     settings.directory.mkdir()
     return settings
 

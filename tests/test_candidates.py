@@ -1,6 +1,6 @@
 """Which configs a confirmation runs: tables of searches and of what races, and which pruned trials are finished."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import pytest
 
 from search import report, storage
 from search.confirmation.candidates import Candidate, audited, candidates, same
+from search.sections import Confirm
 from search.settings import Settings
 from search.trial import StopReason
 from space.hyperparameters import Hyperparameters
@@ -141,6 +142,62 @@ def test_in_a_space_of_one_point_the_stock_recipe_is_alone(tmp_path: Path) -> No
     file = tmp_path / "space.toml"
     file.write_text("version = 1\n[lr]\nvalue = 1e-3\n[weight_decay]\nvalue = 0.01\n")
     assert [c.name for c in searched(tmp_path, [({}, 3.6, None)] * 3, space__file=str(file)).candidates] == ["V0"]
+
+
+# Lower rates
+
+RATES = [0.3, 0.1]
+
+
+def test_the_best_trial_of_short_runs_races_at_lower_rates_too(tmp_path: Path) -> None:
+    configs = searched(tmp_path, TRIALS, confirm__top=2, confirm__lower_rates=RATES).candidates
+    assert [c.name for c in configs] == ["V0", "trial 1", "trial 2", "trial 1 at 0.3 x lr", "trial 1 at 0.1 x lr"]
+    assert [(c.point.lr, c.trial, c.truncated) for c in configs[3:]] == [
+        (pytest.approx(1.2e-4), None, None),
+        (pytest.approx(4e-5), None, None),
+    ]
+
+
+def test_at_a_lower_rate_all_else_is_the_trial_s(tmp_path: Path) -> None:
+    search = searched(tmp_path, [({}, 3.6, "V0"), (STEPPED, 3.3, None)], confirm__lower_rates=RATES)
+    trial, *lower = search.candidates[1:]
+    assert trial.point.milestones and trial.point.clip_norm == 2.0
+    assert [c.point for c in lower] == [replace(trial.point, lr=f * trial.point.lr) for f in RATES]
+
+
+def test_full_length_trials_need_no_lower_rates(tmp_path: Path) -> None:
+    """They overfit as the full run does, so that their order holds for it."""
+    configs = searched(tmp_path, TRIALS, training__truncation=1.0, confirm__lower_rates=RATES).candidates
+    assert [c.name for c in configs] == ["V0", "trial 1", "trial 2", "trial 3"]
+
+
+@pytest.mark.parametrize(
+    ("trials", "names"),
+    [
+        # Half of trial 1's rate is trial 2's, which races anyway.
+        ([({}, 3.6, "V0"), ({"lr": 4e-4}, 3.3, None), ({"lr": 2e-4}, 3.4, None)], ["trial 1", "trial 2"]),
+        # Half of it is the stock recipe's.
+        ([({}, 3.6, "V0"), ({"lr": 2e-3}, 3.3, None)], ["trial 1"]),
+    ],
+)
+def test_a_lower_rate_that_races_already_is_no_other_config(
+    tmp_path: Path, trials: list[tuple[dict[str, Any], float, str | None]], names: list[str]
+) -> None:
+    configs = searched(tmp_path, trials, confirm__lower_rates=[0.5, 0.5, 0.25]).candidates
+    assert [c.name for c in configs] == ["V0", *names, "trial 1 at 0.25 x lr"]
+
+
+def test_the_stock_recipe_as_the_best_trial_races_at_lower_rates_too(tmp_path: Path) -> None:
+    configs = searched(tmp_path, [({}, 3.0, "V0")], confirm__lower_rates=[0.5]).candidates
+    assert table(configs) == [("V0", 1e-3, 0, 3.0), ("trial 0 at 0.5 x lr", 5e-4, None, None)]
+
+
+def test_by_default_lower_rates_race(tmp_path: Path) -> None:
+    default = Confirm()
+    assert default.lower_rates
+    given = {"confirm__top": default.top, "confirm__lower_rates": list(default.lower_rates)}
+    trials = [({}, 3.6, "V0"), *(({"lr": 1.1e-4 + 1e-7 * i}, 3.3, None) for i in range(default.top))]
+    assert len(searched(tmp_path, trials, **given).candidates) == 1 + default.top + len(default.lower_rates)
 
 
 # Audits

@@ -8,7 +8,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from search import handover, noise, report, storage
+from search import best_config, export, handover, noise, report, storage
 from search.confirmation import session
 from search.confirmation.work import ConfirmWork, Plan
 from search.errors import UserError
@@ -22,7 +22,7 @@ from space.hyperparameters import Hyperparameters
 from tests.conftest import ROOT, wait_until
 from tests.machines import Machine
 from tests.stub_confirm import confirmed, keys, proven, runs_of, searched, truth
-from tests.studies import FLAT, PREPARED, miniature, new_study, run
+from tests.studies import CONFIRMED, FLAT, PREPARED, miniature, new_study, run
 
 
 @pytest.fixture
@@ -155,6 +155,63 @@ def test_a_better_trial_joins_a_confirmation_that_is_over(settings: Settings) ->
     assert set(keys(runs_of(settings)).values()) == {1}
 
 
+# Lower rates
+
+LOWER = {"confirm.top": 1, "confirm.lower_rates": [0.5, 0.25], "confirm.audit": 0}
+
+
+def test_a_lower_rate_can_win_and_is_exported(tmp_path: Path) -> None:
+    """It is no trial of the search: nothing but the full runs speaks for it."""
+    settings = searched(miniature(tmp_path, LOWER))
+    truth(settings, lr=1.5e-4)  # half of the best trial's
+    found = proven(settings)
+    assert [c.name for c in found.candidates] == ["V0", "trial 1", "trial 1 at 0.5 x lr", "trial 1 at 0.25 x lr"]
+    assert found.winner == found.exported == "trial 1 at 0.5 x lr"
+    assert found.text.startswith("Trial 1 at 0.5 x lr is better than the stock recipe (V0), by 0.2")
+    exported = handover.choose(settings, None)
+    assert (exported.confirmed, exported.status, exported.confirmation) == (True, found.text, found)
+    assert exported.point == Hyperparameters(1.5e-4, 0.01)
+    assert exported.coqui_config["lr"] == 1.5e-4
+    assert exported.evidence is None
+    path = handover.save(exported, "json", settings, None)
+    assert best_config.read(path) == exported
+
+    # The trial that it comes from, if asked for, is not what is recommended; a search that goes on keeps the file.
+    trial = handover.choose(settings, 1)
+    assert (trial.confirmed, trial.point.lr) == (False, 3e-4)
+    assert trial.status == "Not confirmed: the study's confirmation recommends trial 1 at 0.5 x lr, not trial 1."
+    study = storage.load_study(settings)
+    said: list[str] = []
+    assert export.write_best_config(report.read(study), settings, study.user_attrs, said.append) == path
+    assert said == ["best_config.json is kept: its confirmation covers trial 1, the best of the search"]
+    assert best_config.read(path) == exported
+
+
+def test_an_exported_lower_rate_that_the_space_does_not_contain_says_so(tmp_path: Path) -> None:
+    settings = searched(miniature(tmp_path, {**LOWER, "confirm.lower_rates": [0.1]}))
+    truth(settings, lr=3e-5)
+    assert proven(settings).exported == "trial 1 at 0.1 x lr"
+    exported = handover.choose(settings, None)
+    assert exported.point.lr == pytest.approx(3e-5)
+    assert any(text.startswith("outside the search space: lr ") for text in exported.warnings)
+
+
+def test_a_new_best_trial_brings_its_own_lower_rates_and_the_old_ones_stay(tmp_path: Path) -> None:
+    settings = searched(miniature(tmp_path, LOWER))
+    before = proven(settings)
+    made = keys(runs_of(settings))
+    study = storage.load_study(settings)
+    run(study, {**FLAT, "lr": 2.9e-4}, [4.4, 3.9, 3.0])
+    study._storage.remove_session()
+    found = proven(settings)
+    names = [c.name for c in found.candidates]
+    assert names[:4] == [c.name for c in before.candidates]
+    assert names[4:] == ["trial 7", "trial 7 at 0.5 x lr", "trial 7 at 0.25 x lr"]
+    assert all(len(c.runs) >= 2 for c in found.candidates)
+    assert made.items() <= keys(runs_of(settings)).items()
+    assert set(keys(runs_of(settings)).values()) == {1}
+
+
 def test_fidelity_and_audit_come_from_the_same_runs(settings: Settings) -> None:
     found = proven(settings)
     assert found.fidelity
@@ -204,7 +261,7 @@ def test_other_settings_than_the_search_s_are_refused(settings: Settings) -> Non
     fewer = settings.model_copy(update={"training": settings.training.model_copy(update={"full_evaluations": 5})})
     with pytest.raises(UserError, match=r"miniature\.confirm.* was made with other settings") as refused:
         confirmed(fewer)
-    assert "full_evaluations: 20 there, 5 here" in refused.value.details
+    assert "full_evaluations: 10 there, 5 here" in refused.value.details
 
 
 @pytest.mark.parametrize("state", [TrialState.WAITING, TrialState.RUNNING])
@@ -288,7 +345,7 @@ def test_machines_share_a_confirmation_and_deaths_cost_no_run(database: str, tmp
 
 def load_from(url: str, folder: Path) -> Settings:
     (folder / "study.toml").touch()
-    settings = load(folder / "study.toml", {"study.directory": str(folder), "study.storage": url})
+    settings = load(folder / "study.toml", {"study.directory": str(folder), "study.storage": url, **CONFIRMED})
     settings.directory.mkdir()
     return settings
 

@@ -20,13 +20,14 @@ from tests.stub_study import stub
 from tests.studies import FLAT, miniature, new_study, run
 
 Command = Callable[..., tuple[int, list[str], list[str]]]
+STUDY = '[study]\ndirectory = "."\n[confirm]\ntop = 3\nlower_rates = []\n[training]\nfull_evaluations = 20\n'
 
 
 @pytest.fixture
 def study_py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """`study.py` in the folder of a study: (exit code, lines printed, lines of errors)."""
     stub(monkeypatch.setattr)
-    (tmp_path / "study.toml").write_text('[study]\ndirectory = "."\n')
+    (tmp_path / "study.toml").write_text(STUDY)
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments: str) -> tuple[int, list[str], list[str]]:

@@ -18,6 +18,7 @@ SHORT = {
     "training.full_evaluations": 5,
     "confirm.seeds": 2,
     "confirm.top": 1,
+    "confirm.lower_rates": [],
     "confirm.audit": 1,
     "speech.sentences": 0,
 }

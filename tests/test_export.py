@@ -143,7 +143,7 @@ def test_the_winner_is_exported_for_the_full_horizon(three: tuple[optuna.Study, 
     }
     assert content["schedule"] == {
         "horizon": 1000,
-        "evaluation_steps": [50 * i for i in range(1, 21)],
+        "evaluation_steps": [100 * i for i in range(1, 11)],
         "milestones": [250, 500],
         "gamma": 0.5,
         "accumulation": 1,
@@ -230,9 +230,9 @@ def test_accumulation_is_exported_beside_the_config(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
-        ({}, (2, 0.0, 3.0, 1.3)),
+        ({}, (2, 0.02, 3.0, 1.3)),
         ({"pruning.n_increases": 3, "pruning.min_delta": 0.01, "train.max_gap": 2.0}, (3, 0.01, 2.0, 1.3)),
-        ({"pruning.two_increases": False, "train.healthy_gap": 1.2}, (None, 0.0, 3.0, 1.2)),
+        ({"pruning.two_increases": False, "train.healthy_gap": 1.2}, (None, 0.02, 3.0, 1.2)),
         ({"pruning.min_delta": "seed_noise", "study.repeats": 2}, (2, pytest.approx(0.1 / 2**0.5), 3.0, 1.3)),
     ],
 )

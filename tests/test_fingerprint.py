@@ -82,7 +82,7 @@ def test_what_is_free_to_change(overrides: dict[str, Any]) -> None:
         ({"training.precision": "bf16"}, ["precision: fp32 there, bf16 here"]),
         ({"training.fused_adamw": True}, ["fused_adamw: nothing there, True here"]),
         ({"training.pin_memory": True}, ["pin_memory: nothing there, True here"]),
-        ({"pruning.min_delta": 0.5}, ["pruning.min_delta: 0.0 there, 0.5 here"]),
+        ({"pruning.min_delta": 0.5}, ["pruning.min_delta: 0.02 there, 0.5 here"]),
         ({"pruning.median": False}, ["pruning.median: True there, False here"]),
         ({"data.min_conditioning_seconds": 0.6}, ["conditioning_seconds: [0.5, 1.0] there, [0.6, 1.0] here"]),
         (

@@ -149,7 +149,8 @@ def study_py(
 
 
 def test_a_search_that_confirms(study_py: Any, tmp_path: Path) -> None:
-    options = ["--trials", "4", "--workers", "2", "--confirm", "--set", "confirm.top=1", "--set", "confirm.seeds=2"]
+    options = ["--trials", "4", "--workers", "2", "--confirm", "--set", "confirm.seeds=2"]
+    options += ["--set", "confirm.top=1", "--set", "confirm.lower_rates=[]"]
     code, found, errors = study_py("--json", *options)
     assert code == 0, errors
     search, confirmation = of(found, "begin")

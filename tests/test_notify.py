@@ -112,7 +112,8 @@ def test_a_search_that_confirms_tells_its_end_and_the_verdict(
     study_py: Any, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(notify.VARIABLE, receiver.url)
-    options = ["--trials", "4", "--workers", "2", "--confirm", "--set", "confirm.top=1", "--set", "confirm.seeds=2"]
+    options = ["--trials", "4", "--workers", "2", "--confirm", "--set", "confirm.seeds=2"]
+    options += ["--set", "confirm.top=1", "--set", "confirm.lower_rates=[]"]
     code, out, _ = study_py(*options)
     assert code == 0
     *_, finished, verdict = receiver.got

@@ -146,7 +146,7 @@ def test_other_settings_and_data_are_refused_with_a_line_for_each_difference(sto
     assert caught.value.details == (
         "data: data-1 there, data-2 here (digests of texts, speakers and audio, in the tables' order)",
         "seed: 1 there, 2 here",
-        "pruning.min_delta: 0.0 there, 0.5 here",
+        "pruning.min_delta: 0.02 there, 0.5 here",
     )
     assert storage.load_study(settings).trials == before
 

@@ -179,7 +179,7 @@ def confirm(
     while (standing := race(values, list(points), range(settings.confirm.seeds), attempted)).missing:
         free = [clock] * slots
         for name, seed in standing.missing:
-            value, steps = full_run(world.curve(points[name], FULL, seed), rule)
+            value, steps = full_run(world.curve(points[name], FULL, seed), rule, settings.training.full_evaluations)
             values[name][seed] = value
             attempted.add((name, seed))
             trained += steps
@@ -190,10 +190,17 @@ def confirm(
     return Confirmed(points[fit.best] if wins else stock, wins, trained, clock)
 
 
-def full_run(curve: Sequence[float], rule: TwoIncreasePruner) -> tuple[float, int]:
-    """(lowest evaluation, optimizer steps) of a full run under the two-increase rule; infinite if it diverged."""
+def full_run(curve: Sequence[float], rule: TwoIncreasePruner, evaluations: int) -> tuple[float, int]:
+    """(lowest evaluation, optimizer steps) of a full run under the two-increase rule; infinite if it diverged.
+
+    `curve` was evaluated `EVALUATIONS[FULL]` times, of which every so many are looked at.
+    """
+    every = EVALUATIONS[FULL] // evaluations
     steps = steps_of(FULL)
+    if len(curve) < len(steps):
+        return math.inf, steps[len(curve)]
+    steps, curve = steps[every - 1 :: every], curve[every - 1 :: every]
     for count in range(1, len(curve) + 1):
         if rule.fires(curve[:count]):
             return min(curve[:count]), steps[count - 1]
-    return (min(curve), STEPS) if len(curve) == len(steps) else (math.inf, steps[len(curve)])
+    return min(curve), STEPS

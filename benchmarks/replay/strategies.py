@@ -95,24 +95,25 @@ def compared() -> list[Strategy]:
 def varied() -> list[Strategy]:
     """The default with one setting changed at a time."""
     name = "default, "
+    truncation = Settings().training.truncation
     return [
         default(),
-        *(
-            replace(default(f"{name}truncation {share:g}, stretch {a:g}", share=share), stretch=a)
-            for share in (*SHARES, FULL)
-            for a in ((0.0, 0.25, 0.5, 0.75) if share < FULL else (0.0,))
-        ),
-        *(default(f"{name}evaluations {10 // n}", every=n) for n in (2, 5)),
-        *(default(f"{name}startup_trials {n}", startup_trials=n) for n in (3, 10)),
-        *(default(f"{name}warmup_evaluations {n}", warmup_evaluations=n) for n in (0, 1, 2, 3, 6)),
+        *(default(f"{name}truncation {share:g}", share=share) for share in (*SHARES, FULL) if share != truncation),
+        *(replace(default(f"{name}rates of trials x {truncation:g}^-{a:g}"), stretch=a) for a in (0.5, 0.75)),
+        default(f"{name}the three best confirmed", confirm={**TOP_3, "lower_rates": ()}),
+        default(f"{name}lower_rates 0.4, 0.16", confirm={"lower_rates": (0.4, 0.16)}),
+        default(f"{name}evaluations 5", every=2),
+        default(f"{name}startup_trials 3", startup_trials=3),
+        default(f"{name}startup_trials 12", startup_trials=12),
+        default(f"{name}warmup_evaluations 1", warmup_evaluations=1),
         default(f"{name}no median", median=False),
         default(f"{name}no two increases", two_increases=False),
-        *(default(f"{name}n_increases {n}", n_increases=n) for n in (1, 3)),
-        *(default(f"{name}min_delta {d:g}", min_delta=d) for d in (0.002, 0.005, 0.01)),
-        replace(default(f"{name}no baselines"), baselines=False),
-        replace(default(f"{name}random sampler"), sampler=random),
-        replace(default(f"{name}quasi-random sampler"), sampler=quasi_random),
-        replace(default(f"{name}Optuna's TPE"), sampler=tpe),
+        default(f"{name}n_increases 3", n_increases=3),
+        default(f"{name}min_delta 0", min_delta=0.0),
+        replace(default(f"{name}without baselines"), baselines=False),
+        replace(default(f"{name}random"), sampler=random),
+        replace(default(f"{name}quasi-random"), sampler=quasi_random),
+        replace(default(f"{name}Optuna's own TPE"), sampler=tpe),
     ]
 
 

@@ -21,7 +21,7 @@ from space.hyperparameters import Hyperparameters
 from space.schedule import to_steps
 
 GRID = 25  # places of a run at which the rates of two configs are compared
-# Chosen by how well a config's nearest neighbour foretells its lowest evaluation (`python -m benchmarks.search --fit`).
+# Chosen by how well a config's nearest neighbour foretells its lowest evaluation (`python -m benchmarks.facts`).
 WEIGHT_DECAY = 0.05  # a decade of it counts as so many decades of the learning rate
 CLIP = 0.05
 NO_CLIP = 10.0  # the norm that no clip is like

@@ -3,7 +3,7 @@
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from search.report import Findings, Row
@@ -38,7 +38,8 @@ class Candidate:
 def candidates(findings: Findings, settings: Settings) -> list[Candidate]:
     """The stock recipe; the default of the space, its first baseline, where it differs; the `confirm.top` best trials.
 
-    A recipe that the space does not contain was clipped in the search; here it runs as it stands.
+    A recipe that the space does not contain was clipped in the search; here it runs as it stands. Of truncated trials
+    the best is there at `confirm.lower_rates`, too.
     """
     space, stock = settings.search_space(), settings.stock_recipe()
     found = [_with_trial(Candidate(stock.name, stock.hyperparameters), findings, settings)]
@@ -56,7 +57,17 @@ def candidates(findings: Findings, settings: Settings) -> list[Candidate]:
         if not any(same(point, other.point) for other in found):
             found.append(Candidate(_name(row, found), point, row.trial.number, row.trial.value))
             best += 1
+    if findings.completed and settings.training.truncation < 1:
+        first = next(iter(findings.completed))
+        for factor, point in lower_rates(space.from_params(first.trial.params), settings):
+            if not any(same(point, other.point) for other in found):
+                found.append(Candidate(f"trial {first.trial.number} at {factor:g} x lr", point))
     return found
+
+
+def lower_rates(point: Hyperparameters, settings: Settings) -> list[tuple[float, Hyperparameters]]:
+    """(factor, the point at that multiple of its learning rate) for each of `confirm.lower_rates`."""
+    return [(factor, replace(point, lr=factor * point.lr)) for factor in settings.confirm.lower_rates]
 
 
 def audited(findings: Findings, settings: Settings, known: Sequence[Candidate]) -> list[Candidate]:

@@ -1,0 +1,114 @@
+"""What the recorded curves say by themselves: `python -m benchmarks.facts`, tables of docs/experiments.md."""
+
+import itertools
+import math
+import statistics
+from collections.abc import Iterator
+
+from benchmarks.curves.corpora import CORPORA, EVALUATIONS, FULL, SHARES
+from benchmarks.curves.table import Table, read
+from benchmarks.replay.simulation import full_run
+from benchmarks.replay.world import features, seed_deviation, truths
+from search.pruners import TwoIncreasePruner
+
+BINS = [4e-5 * (1e-2 / 4e-5) ** (i / 8) for i in range(9)]  # of the learning rate
+
+
+def lowest(table: Table, share: float) -> list[float]:
+    """By config, of the first seed; infinite where the run diverged."""
+    found = [table.curves[config, table.seeds[0], share] for config in range(len(table.points))]
+    return [min(curve) if len(curve) == EVALUATIONS[share] else math.inf for curve in found]
+
+
+def show_corpora(tables: list[Table]) -> None:
+    print("| corpus | base | stock recipe | best config | deviation between seeds | wrong by the nearest config |")
+    print("|---" * 6 + "|")
+    for table in tables:
+        true = truths(table)
+        print(
+            f"| {table.corpus} | {table.base:.4f} | {true[0]:.4f} | {min(true):.4f} | {seed_deviation(table):.4f}"
+            f" | {neighbour_error(table):.4f} |"
+        )
+
+
+def neighbour_error(table: Table) -> float:
+    """The median error of the better half's quality when each is foretold by its nearest neighbour."""
+    true, places = truths(table), [features(point) for point in table.points]
+    errors = []
+    for i, place in enumerate(places):
+        if true[i] <= statistics.median(true):
+            nearest = min(
+                (j for j in range(len(places)) if j != i), key=lambda j: float(((places[j] - place) ** 2).sum())
+            )
+            errors.append(abs(true[nearest] - true[i]))
+    return statistics.median(errors)
+
+
+def show_fidelity(tables: list[Table]) -> None:
+    """How short runs rank, and which learning rate is best in them: the mean of the three best of each eighth."""
+    from scipy.stats import kendalltau
+
+    print(
+        "\n| corpus | share of the run | Kendall's tau | truth of its best, in deviations above the best | best rate |"
+    )
+    print("|---" * 5 + "|")
+    for table in tables:
+        true, deviation = truths(table), seed_deviation(table)
+        for share in (*SHARES, FULL):
+            values = lowest(table, share)
+            best = sorted(range(len(values)), key=values.__getitem__)[0]
+            regret = (true[best] - min(true)) / deviation
+            print(
+                f"| {table.corpus} | {share:g} | {kendalltau(values, true)[0]:.2f} | {regret:.1f}"
+                f" | {best_rate(table, values):.1e} |"
+            )
+
+
+def best_rate(table: Table, values: list[float]) -> float:
+    """The middle of the eighth of the range whose three best configs are lowest."""
+    binned = []
+    for low, high in itertools.pairwise(BINS):
+        inside = sorted(v for v, point in zip(values, table.points, strict=True) if low <= point.lr < high)
+        binned.append((statistics.fmean(inside[:3]), math.sqrt(low * high)))
+    return min(binned)[1]
+
+
+def show_two_increases(tables: list[Table]) -> None:
+    """What the two-increase rule takes from full runs that would have been good, and saves on the rest."""
+    print("\n| corpus | evaluations | rises | min_delta | good runs: spoilt, lose, saved | other runs: saved |")
+    print("|---" * 6 + "|")
+    for table in tables:
+        for evaluations in (20, 10):
+            for rises, delta in ((2, 0.0), (2, 0.01), (2, 0.02), (3, 0.0)):
+                rule = TwoIncreasePruner(rises, delta)
+                good, rest = (list(_ends(table, rule, evaluations, good)) for good in (True, False))
+                spoilt = statistics.fmean(loss > 0.005 for loss, _ in good)
+                print(
+                    f"| {table.corpus} | {evaluations} | {rises} | {delta:g} | {spoilt:.0%},"
+                    f" {statistics.fmean(loss for loss, _ in good):.4f}, {statistics.fmean(s for _, s in good):.0%}"
+                    f" | {statistics.fmean(s for _, s in rest):.0%} |"
+                )
+
+
+def _ends(table: Table, rule: TwoIncreasePruner, evaluations: int, good: bool) -> Iterator[tuple[float, float]]:
+    """(nats lost, share of the steps saved) of each full run of the best fifth of the configs, or of the others."""
+    true = truths(table)
+    limit = sorted(true)[len(true) // 5]
+    never = TwoIncreasePruner(1, 1e9)
+    for (config, _, share), curve in table.curves.items():
+        if share != FULL or len(curve) < EVALUATIONS[FULL] or (true[config] <= limit) != good:
+            continue
+        value, steps = full_run(curve, rule, evaluations)
+        unstopped, horizon = full_run(curve, never, evaluations)
+        yield value - unstopped, 1 - steps / horizon
+
+
+def main() -> None:
+    tables = [read(corpus) for corpus in CORPORA]
+    show_corpora(tables)
+    show_fidelity(tables)
+    show_two_increases(tables)
+
+
+if __name__ == "__main__":
+    main()
