@@ -1,0 +1,345 @@
+"""Replays of searches on recorded curves, here of a table made by hand: what is replayed, and what is counted."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from optuna.pruners import NopPruner
+from optuna.trial import TrialState
+
+from benchmarks.curves.corpora import FULL, SHARES, STEPS
+from benchmarks.curves.record import steps_of
+from benchmarks.curves.table import Table
+from benchmarks.replay import measures, simulation, strategies
+from benchmarks.replay.measures import Mark
+from benchmarks.replay.simulation import Ended, Strategy, settings_for
+from benchmarks.replay.studies import CHECKPOINTS, Checkpoint, Study
+from benchmarks.replay.world import NullWorld, World, truths
+from space.hyperparameters import Hyperparameters
+
+SHORT = 0.2
+STOCK = Hyperparameters(1e-3, 0.01)  # the miniature's
+GOOD = 10 ** (-4.4 + 0.1 * 9)
+RATES = [10 ** (-4.4 + 0.1 * i) for i in range(24)]  # with GOOD and the stock recipe's among them
+FALL = {step: 2 * math.exp(-step / 8) for step in range(STEPS + 1)}
+
+
+def floor(lr: float) -> float:
+    return 2 + 0.4 * abs(math.log10(lr / GOOD))
+
+
+def made(floors: Callable[[float], float] = floor, noise: float = 0.003, name: str = "made") -> Table:
+    """Flat configs, one a rate, and one with a milestone, of two seeds: each curve falls to the floor of its rate."""
+    points = [*(Hyperparameters(lr, 0.01) for lr in RATES), Hyperparameters(GOOD, 0.01, (0.7,), 0.1)]
+    curves = {}
+    draw = np.random.default_rng(1)
+    for config, point in enumerate(points):
+        for seed in (1, 2):
+            shift = {step: draw.normal(0, noise) for step in range(STEPS + 1)}
+            for share in (FULL, *SHARES) if seed == 1 else (FULL,):
+                branch = 0.0 if not point.milestones or share == FULL else 0.25  # what its own milestones change
+                curves[config, seed, share] = [
+                    floors(point.lr) + FALL[step] + shift[step] + branch * (step > 0.7 * share * STEPS)
+                    for step in steps_of(share)
+                ]
+    return Table(name, points, 5.0, curves)
+
+
+@pytest.fixture(scope="module")
+def table() -> Table:
+    return made()
+
+
+# The world
+
+
+def test_a_recorded_point_and_a_near_one_have_its_curve(table: Table) -> None:
+    world = World(table, 0, 0)
+    for config, point in enumerate(table.points):
+        for near in (point, replace(point, lr=1.05 * point.lr), replace(point, weight_decay=0.02, clip_norm=9.0)):
+            assert world.nearest(near) == config
+            assert world.curve(near, FULL, 0) == table.curves[config, 1, FULL]
+            assert world.curve(near, SHORT, 0) == table.curves[config, 1, SHORT]
+            assert world.curve(near, FULL, 1) == table.curves[config, 2, FULL]
+    assert World(table, 1, 0).curve(table.points[3], FULL, 0) == table.curves[3, 2, FULL]
+
+
+def test_a_rate_that_drops_is_another_config_s(table: Table) -> None:
+    late = Hyperparameters(GOOD, 0.01, (0.65,), 0.1)
+    assert World(table, 0, 0).nearest(late) == len(table.points) - 1
+    assert World(table, 0, 0).nearest(replace(late, milestones=(0.98,))) == 9
+
+
+def test_the_truth_is_the_mean_of_the_seeds_lowest(table: Table) -> None:
+    lowest = [min(table.curves[4, seed, FULL]) for seed in (1, 2)]
+    assert World(table, 0, 0).truth(table.points[4]) == pytest.approx(sum(lowest) / 2)
+
+
+def test_a_config_that_diverged_with_a_seed_is_the_worst() -> None:
+    cut = made(name="cut")
+    cut.curves[0, 2, FULL][7:] = []
+    assert World(cut, 0, 0).truth(cut.points[0]) == math.inf
+
+
+def test_truncated_runs_of_the_second_seed_are_exact_before_their_first_milestone(table: Table) -> None:
+    stepped, config = table.points[-1], len(table.points) - 1
+    world = World(table, 1, 0)
+    second, first = (dict(zip(steps_of(FULL), table.curves[config, seed, FULL], strict=True)) for seed in (2, 1))
+    found = dict(zip(steps_of(SHORT), world.curve(stepped, SHORT, 0), strict=True))
+    short = dict(zip(steps_of(SHORT), table.curves[config, 1, SHORT], strict=True))
+    shared = sorted(found.keys() & second.keys())
+    before = [step for step in shared if step <= 0.7 * SHORT * STEPS]
+    assert before and len(before) < len(shared)
+    assert [found[s] for s in before] == pytest.approx([second[s] for s in before])
+    # After it: the first seed's run of its own, with the difference of the seeds' full runs.
+    after = [step for step in shared if step not in before]
+    assert [found[s] for s in after] == pytest.approx([short[s] + second[s] - first[s] for s in after])
+
+
+def test_in_a_null_world_all_configs_are_equal(table: Table) -> None:
+    world = NullWorld(table, 0, 3)
+    assert len({world.truth(point) for point in table.points}) == 1
+    assert world.truth(STOCK) in truths(table)
+    one, other = (world.curve(point, FULL, 0) for point in table.points[:2])
+    assert one != other
+    assert one == pytest.approx(other, abs=0.05)
+    assert len({world.key(point) for point in table.points}) == len(table.points)
+    seeds = [world.curve(STOCK, FULL, seed) for seed in range(6)]
+    assert seeds == [world.curve(STOCK, FULL, seed) for seed in range(6)]
+    assert len({tuple(curve) for curve in seeds}) >= 4
+
+
+# The simulation
+
+
+def default(**pruning: object) -> Strategy:
+    given = {"startup_trials": 2, "min_delta": 0.0, **pruning}
+    return strategies.default(share=SHORT, **given)
+
+
+def unpruned() -> Strategy:
+    return replace(strategies.unpruned("random", strategies.random, SHORT), pruner=lambda _: NopPruner())
+
+
+@pytest.mark.parametrize("slots", [1, 2, 5])
+def test_steps_are_counted_exactly(table: Table, slots: int) -> None:
+    ended = simulation.search(unpruned(), World(table, 0, 0), slots, 11, seed=1)
+    horizon = round(SHORT * STEPS)
+    assert [t.state for t in ended] == [TrialState.COMPLETE] * 11
+    assert ended[-1].trained == 11 * horizon
+    assert ended[-1].clock == math.ceil(11 / slots) * horizon
+    assert [t.trained for t in ended] == sorted(t.trained for t in ended)
+    for trial in ended:  # the slots' trials go in step: what is trained is what all of them had by then
+        assert horizon * math.ceil(trial.clock / horizon) == trial.clock
+        assert 0 < trial.trained <= min(11 * horizon, slots * trial.clock)
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+def test_pruned_trials_count_what_they_trained(table: Table, slots: int) -> None:
+    seen: list[int] = []
+
+    class Counting(World):
+        def curve(self, point: Hyperparameters, share: float, seed: int) -> list[float]:
+            seen.append(self.nearest(point))
+            return super().curve(point, share, seed)
+
+    ended = simulation.search(default(), Counting(table, 0, 0), slots, 20, seed=1)
+    assert len(ended) == len(seen) == 20
+    pruned = [t for t in ended if t.state == TrialState.PRUNED]
+    assert pruned
+    steps = 0
+    for trial in ended:
+        curve = World(table, 0, 0).curve(trial.point, SHORT, 0)
+        ran = curve.index(trial.value) + 1 if trial.state == TrialState.PRUNED else len(curve)  # type: ignore[arg-type]
+        steps += steps_of(SHORT)[ran - 1]
+    assert ended[-1].trained == steps < 20 * round(SHORT * STEPS)
+
+
+def test_two_increases_complete_with_the_best_and_the_median_prunes() -> None:
+    """Curves of good rates rise from the fifth evaluation on; the others lie higher all the way."""
+    table = made(noise=0.0, name="rising")
+    for config, point in enumerate(table.points):
+        curve = table.curves[config, 1, SHORT]
+        if 0.5 < point.lr / GOOD < 2:
+            curve[4:] = [curve[3] + 0.1 * i for i in range(1, len(curve) - 3)]
+    world = World(table, 0, 0)
+    ended = simulation.search(default(warmup_evaluations=2), world, 1, 40, seed=2)
+    assert {t.state for t in ended} == {TrialState.COMPLETE, TrialState.PRUNED}
+    reasons = set()
+    before = 0
+    for trial in ended:
+        curve = world.curve(trial.point, SHORT, 0)
+        ran = steps_of(SHORT).index(trial.trained - before) + 1
+        before = trial.trained
+        if trial.state == TrialState.PRUNED:
+            reasons.add("median")
+            assert trial.value == curve[ran - 1]
+        elif ran < len(curve):
+            reasons.add("two increases")
+            assert (ran, trial.value) == (6, curve[3])
+        else:
+            reasons.add("finished")
+            assert trial.value == min(curve)
+    assert reasons == {"median", "two increases", "finished"}
+
+
+def test_two_increases_as_pruned_are_what_the_strategy_asks_for() -> None:
+    table = made(noise=0.0, name="all rising")
+    for config in range(len(table.points)):
+        curve = table.curves[config, 1, SHORT]
+        curve[4:] = [curve[3] + 0.1 * i for i in range(1, len(curve) - 3)]
+    strategy = replace(default(median=False), two_increases_are_pruned=True)
+    ended = simulation.search(strategy, World(table, 0, 0), 1, 6, seed=1)
+    assert [t.state for t in ended] == [TrialState.PRUNED] * 6
+    assert all(t.value == World(table, 0, 0).curve(t.point, SHORT, 0)[5] for t in ended)
+
+
+def test_a_diverged_trial_is_pruned_at_its_last_finite_evaluation() -> None:
+    table = made(noise=0.0, name="diverging")
+    for config in range(len(table.points)):
+        table.curves[config, 1, SHORT][3:] = []
+    ended = simulation.search(unpruned(), World(table, 0, 0), 1, 3, seed=1)
+    assert [t.state for t in ended] == [TrialState.PRUNED] * 3
+    assert ended[-1].trained == 3 * steps_of(SHORT)[3]
+    assert all(t.value == World(table, 0, 0).curve(t.point, SHORT, 0)[2] for t in ended)
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+def test_a_seed_gives_one_search_and_another_seed_another(table: Table, slots: int) -> None:
+    def points(seed: int) -> list[Ended]:
+        return simulation.search(default(), World(table, 0, 0), slots, 12, seed)
+
+    assert points(1) == points(1) != points(2)
+
+
+@pytest.mark.parametrize(("slots", "trials"), [(1, 1), (4, 6), (9, 5)])
+def test_no_more_trials_than_asked_for(table: Table, slots: int, trials: int) -> None:
+    assert len(simulation.search(default(), World(table, 0, 0), slots, trials, seed=1)) == trials
+
+
+def test_the_baselines_are_tried_first(table: Table) -> None:
+    ended = simulation.search(default(median=False, two_increases=False), World(table, 0, 0), 1, 3, seed=1)
+    baselines = [b.hyperparameters for b in default().settings.search_space().baselines]
+    assert [t.point for t in ended][: len(baselines)] == baselines[:3]
+
+
+def test_the_best_are_one_a_curve(table: Table) -> None:
+    ended = [
+        Ended(Hyperparameters(lr, 0.01), state, value, 20, 20.0)
+        for lr, state, value in [
+            (RATES[2], TrialState.COMPLETE, 2.4),
+            (RATES[5] * 1.01, TrialState.COMPLETE, 2.3),
+            (RATES[5], TrialState.COMPLETE, 2.2),
+            (RATES[7], TrialState.PRUNED, 2.0),
+            (RATES[9], TrialState.COMPLETE, 2.9),
+        ]
+    ]
+    found = simulation.best(ended, 2, World(table, 0, 0))
+    assert [(t.point.lr, t.value) for t in found] == [(RATES[5], 2.2), (RATES[2], 2.4)]
+
+
+# The confirmation
+
+CONFIRM = {"seeds": 3}
+
+
+def test_a_real_gain_is_exported_and_its_steps_are_counted(table: Table) -> None:
+    proven = simulation.confirm(
+        [Hyperparameters(GOOD, 0.01)], STOCK, World(table, 0, 0), settings_for(SHORT, CONFIRM), 1
+    )
+    assert (proven.point.lr, proven.declares_win) == (GOOD, True)
+    assert proven.trained == proven.clock == 4 * STEPS  # after two seeds each one is left
+    apart = simulation.confirm(
+        [Hyperparameters(GOOD, 0.01)], STOCK, World(table, 0, 0), settings_for(SHORT, CONFIRM), 2
+    )
+    assert (apart.trained, apart.clock) == (4 * STEPS, 2 * STEPS)
+
+
+def test_the_stock_recipe_is_exported_when_nothing_is_proven() -> None:
+    alike = made(lambda _: 2.0, noise=0.02, name="alike")
+    for draw in range(6):
+        world = World(alike, 0, draw)
+        proven = simulation.confirm(
+            [Hyperparameters(GOOD, 0.01), Hyperparameters(2e-4, 0.01)], STOCK, world, settings_for(SHORT, CONFIRM), 2
+        )
+        if not proven.declares_win:
+            assert proven.point == STOCK
+            break
+    else:
+        pytest.fail("noise won each time")
+
+
+def test_a_worse_config_does_not_replace_the_stock_recipe(table: Table) -> None:
+    settings = settings_for(SHORT, CONFIRM)
+    proven = simulation.confirm([Hyperparameters(RATES[0], 0.01)], STOCK, World(table, 0, 0), settings, 1)
+    assert (proven.point, proven.declares_win) == (STOCK, False)
+    alone = simulation.confirm([], STOCK, World(table, 0, 0), settings, 1)
+    assert (alone.point, alone.declares_win) == (STOCK, False)
+
+
+# The measures
+
+
+def checkpoint(
+    trials: int, truth: float = 2.0, confirmed: float = 2.0, trained: int = 100, more: int = 50
+) -> Checkpoint:
+    return Checkpoint(
+        trials=trials,
+        trained=trained,
+        clock=trained / 2,
+        truth=truth,
+        naive_win=True,
+        confirmed_truth=confirmed,
+        confirming=more,
+        confirming_clock=more / 2,
+        declares_win=False,
+        beats_stock=False,
+    )
+
+
+def study(anytime: list[tuple[int, float]], index: int = 0, **given: float) -> Study:
+    return Study("made", index, anytime, [checkpoint(count, **given) for count in CHECKPOINTS])  # type: ignore[arg-type]
+
+
+MARK = {"made": Mark(2.0, 0.1, 1.9)}
+
+
+@pytest.mark.parametrize(
+    ("anytimes", "share", "steps"),
+    [
+        ([[(10, 3.0), (20, 2.0)]], 0.5, 20),
+        ([[(10, 2.1)]], 0.5, 10),  # the mark is one deviation above the best of 40
+        ([[(10, 2.11)]], 0.5, math.inf),
+        ([[(10, 2.0)], [(30, 2.0)]], 0.5, 10),
+        ([[(10, 2.0)], [(30, 2.0)]], 1.0, 30),
+        ([[(10, 2.0), (20, 3.0)], [(30, 2.0)]], 1.0, math.inf),  # the first has lost it again by then
+        ([[(10, 2.0), (20, 3.0), (40, 2.0)], [(30, 2.0)]], 1.0, 40),
+        ([[(10, 2.0), (15, 2.05)], [(30, 2.5)], [(20, 2.0)]], 0.6, 20),  # twice good counts once
+        ([[], [(5, 2.0)]], 0.5, 5),
+        ([[], [(5, 2.0)]], 0.6, math.inf),
+    ],
+)
+def test_the_steps_after_which_so_many_studies_hold_the_mark(
+    anytimes: list[list[tuple[int, float]]], share: float, steps: float
+) -> None:
+    studies = [study(anytime, index) for index, anytime in enumerate(anytimes)]
+    assert measures.steps_to_mark(studies, MARK, share) == steps
+
+
+def test_the_cost_of_a_search_and_of_its_confirmation() -> None:
+    studies = [
+        study([], 0, truth=2.05, confirmed=2.3, trained=100, more=40),
+        study([], 1, truth=2.2, confirmed=2.2, trained=300, more=0),
+    ]
+    assert measures.cost_of(studies, MARK, 2, False) == measures.Cost(CHECKPOINTS[2], 200.0, 100.0, 0.5)
+    assert measures.cost_of(studies, MARK, 2, True) == measures.Cost(CHECKPOINTS[2], 220.0, 110.0, 0.0)
+
+
+def test_the_cheapest_checkpoint_that_holds_the_mark() -> None:
+    points = [checkpoint(n, truth=2.0 if n >= 12 else 3.0, trained=10 * n) for n in CHECKPOINTS]
+    studies = [Study("made", 0, [], points)]
+    assert measures.best_checkpoint(studies, MARK, False) == measures.Cost(12, 120.0, 60.0, 1.0)
+    never = measures.best_checkpoint([study([], truth=3.0)], MARK, False)
+    assert (never.steps, never.reached) == (math.inf, 0.0)
