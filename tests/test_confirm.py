@@ -261,7 +261,7 @@ def test_other_settings_than_the_search_s_are_refused(settings: Settings) -> Non
     fewer = settings.model_copy(update={"training": settings.training.model_copy(update={"full_evaluations": 5})})
     with pytest.raises(UserError, match=r"miniature\.confirm.* was made with other settings") as refused:
         confirmed(fewer)
-    assert "full_evaluations: 10 there, 5 here" in refused.value.details
+    assert "full_evaluations: 20 there, 5 here" in refused.value.details
 
 
 @pytest.mark.parametrize("state", [TrialState.WAITING, TrialState.RUNNING])

@@ -212,7 +212,7 @@ def test_a_machine_without_the_study_s_folder_confirms_too(
         folder = tmp_path / name
         folder.mkdir()
         monkeypatch.chdir(folder)
-        code, lines, _ = study_py("confirm", "--storage", settings.storage_url)
+        code, lines, _ = study_py("confirm", "--storage", settings.storage_url, "--set", "confirm.lower_rates=[]")
         assert (code, lines[-1]) == (0, "Exported (confirmed): runs/miniature/best_config.json")
         assert any(line.startswith("No better than the stock recipe: only V0 itself ran") for line in lines)
 
