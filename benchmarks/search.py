@@ -20,13 +20,19 @@ from itertools import product
 
 import optuna
 
-from benchmarks.curves.corpora import CORPORA
+from benchmarks.curves.corpora import CORPORA, STEPS
 from benchmarks.figures import show
 from benchmarks.replay import strategies
 from benchmarks.replay.measures import BUDGET, Mark, best_checkpoint, marks, quality, steps_to_mark
 from benchmarks.replay.simulation import Strategy
 from benchmarks.replay.studies import Study, read, run
 from benchmarks.replay.world import truths
+
+# The law of size: a training step takes 6 floating-point operations a parameter and token (Kaplan et al. 2020).
+PARAMETERS = 442.8e6  # of XTTS-v2's GPT with 7,528 text tokens
+TOKENS = 16 * 350  # of a step: 16 clips with 32 latents, some 60 tokens of text and 255 of audio
+FLOPS = 40e12  # sustained on one GPU, assumed
+FULL_RUN = 1270  # optimizer steps: ten epochs of 2,020 clips
 
 STUDIES = 210  # of a strategy, over all corpora
 NULL = 3  # of so many studies one is of a null world, of the default every one
@@ -91,6 +97,11 @@ def table(rows: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
+def gpu_hours(steps: float) -> float:
+    """Of XTTS-v2 by the law of size, where the recorded full runs stand for `FULL_RUN` optimizer steps."""
+    return steps * FULL_RUN / STEPS * 6 * PARAMETERS * TOKENS / FLOPS / 3600
+
+
 def _figure(name: str, value: float) -> str:
     if math.isinf(value):
         return "never"
@@ -134,6 +145,9 @@ def main() -> None:
         rows[strategy.name] = row(replays.of(strategy), null, mark)
         print(f"{strategy.name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     print(table(rows))
+    for name, values in rows.items():
+        steps = values["all 40 trials, steps"], values["steps, confirmed"]
+        print(f"{name}: {' and '.join(f'{gpu_hours(s):.0f}' for s in steps)} GPU hours for 40 trials, and confirmed")
     if not given.vary:
         own = rows[strategies.DEFAULT]
         figures = {

@@ -90,6 +90,7 @@ def record(spec: TrialSpec, shares: Sequence[float] = SHARES) -> dict[float, lis
     trainer, point = run.trainer, spec.hyperparameters
     wanted = sorted({step for share in (*shares, FULL) for step in steps_of(share)})
     forks = {to_steps(point.milestones, round(share * STEPS))[0] - 1: share for share in shares if point.milestones}
+    assert len(forks) in (0, len(shares)), "each length needs a first milestone of its own"
     values: dict[int, float] = {}
     found: dict[float, list[float]] = {}
     on_the_way = {share for share in shares if share not in forks.values()}
