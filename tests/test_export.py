@@ -143,7 +143,7 @@ def test_the_winner_is_exported_for_the_full_horizon(three: tuple[optuna.Study, 
     }
     assert content["schedule"] == {
         "horizon": 1000,
-        "evaluation_steps": [100 * i for i in range(1, 11)],
+        "evaluation_steps": [50 * i for i in range(1, 21)],
         "milestones": [250, 500],
         "gamma": 0.5,
         "accumulation": 1,
