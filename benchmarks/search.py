@@ -147,7 +147,7 @@ def main() -> None:
     print(table(rows))
     for name, values in rows.items():
         steps = values["all 40 trials, steps"], values["steps, confirmed"]
-        print(f"{name}: {' and '.join(f'{gpu_hours(s):.0f}' for s in steps)} GPU hours for 40 trials, and confirmed")
+        print(f"{name}: {' and '.join(f'{gpu_hours(s):.1f}' for s in steps)} GPU hours for 40 trials, and confirmed")
     if not given.vary:
         own = rows[strategies.DEFAULT]
         figures = {
