@@ -104,6 +104,8 @@ def _fidelity(found: Fidelity) -> list[str]:
     if found.tau is None:
         return [f"Short and full runs: {found.configs} configs cannot be ranked, their values are the same."]
     overlap = f"{found.top_overlap} of the {found.top} best of one are among the {found.top} best of the other"
+    if found.top == 1:
+        overlap = f"the best of one is {'' if found.top_overlap else 'not '}the best of the other"
     told = [
         f"Short and full runs rank {found.configs} configs with Kendall's tau {found.tau:.2f} (95 % interval"
         f" {found.low:.2f} to {found.high:.2f}, p {found.p_value:.2g}); {overlap}."
