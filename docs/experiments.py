@@ -25,17 +25,14 @@ def curve(lr: float, seed: int) -> list[Evaluation]:
     horizon = settings.trial_horizon(prepared.train_clips)
     found: list[Evaluation] = []
     with tempfile.TemporaryDirectory() as directory:
-        spec = TrialSpec(
+        spec = TrialSpec.under(
+            settings.training,
             study="experiments",
             number=0,
             hyperparameters=Hyperparameters(lr, 0.01),
             seed=seed,
             horizon=horizon,
             evaluation_steps=evaluation_steps(horizon, settings.training.evaluations),
-            batch_size=settings.training.batch_size,
-            accumulation=settings.training.accumulation,
-            eval_batch_size=settings.training.eval_batch_size,
-            precision="fp32",
             prepared=prepared.directory,
             directory=directory,
         )

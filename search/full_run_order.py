@@ -41,20 +41,15 @@ class Order:
 
     def spec(self, prepared: str, device: str | None) -> TrialSpec:
         """As the confirmation's, but for the state that it keeps."""
-        schedule, training = self.best.schedule, self.settings.training
-        return TrialSpec(
+        schedule = self.best.schedule
+        return TrialSpec.under(
+            self.settings.training,
             study=self.best.study,
             number=0,
             hyperparameters=self.best.point,
             seed=self.seed,
             horizon=schedule.horizon,
             evaluation_steps=schedule.evaluation_steps,
-            batch_size=schedule.batch_size,
-            accumulation=schedule.accumulation,
-            eval_batch_size=training.eval_batch_size,
-            precision=training.precision,
-            fused_adamw=training.fused_adamw,
-            pin_memory=training.pin_memory,
             prepared=prepared,
             directory=str(self.directory),
             save_seconds=60 * self.settings.train.save_minutes,

@@ -167,7 +167,7 @@ class Supervisor:
             self._failures = 0
 
     def _spec(self, job: Job, device: str | None) -> TrialSpec:
-        training, recogniser = self.settings.training, self.settings.speech.recogniser
+        recogniser = self.settings.speech.recogniser
         directory = (self.work.directory / str(job.number)).absolute()
         try:
             directory.mkdir(parents=True)
@@ -176,7 +176,8 @@ class Supervisor:
                 f"{directory} exists, but trial {job.number} starts only now: the database was restored or replaced"
                 f" since; move {self.settings.directory} away and run the same command again"
             ) from error
-        spec = TrialSpec(
+        spec = TrialSpec.under(
+            self.settings.training,
             study=self.settings.study.name,
             number=job.number,
             hyperparameters=job.point,
@@ -184,12 +185,6 @@ class Supervisor:
             label=job.label,
             horizon=job.horizon,
             evaluation_steps=job.evaluation_steps,
-            batch_size=training.batch_size,
-            accumulation=training.accumulation,
-            eval_batch_size=training.eval_batch_size,
-            precision=training.precision,
-            fused_adamw=training.fused_adamw,
-            pin_memory=training.pin_memory,
             prepared=self.prepared.directory,
             directory=str(directory),
             device=device,

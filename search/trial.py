@@ -4,9 +4,12 @@ import json
 import math
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from space.hyperparameters import Hyperparameters
+
+if TYPE_CHECKING:
+    from search.sections import Training
 
 SPEC_VERSION = 1
 
@@ -120,6 +123,12 @@ class TrialSpec:
     speak_below: float | None = None  # nats; a run that never came below it does not speak. None: it does
     recogniser: str | None = None  # folder of a speech recogniser that listens to them
     version: int = field(default=SPEC_VERSION)
+
+    @classmethod
+    def under(cls, training: "Training", **fields: Any) -> "TrialSpec":
+        """One whose batch, precision and the like are those of the settings' section; `fields` are the others."""
+        shared = ("batch_size", "accumulation", "eval_batch_size", "precision", "fused_adamw", "pin_memory")
+        return cls(**{name: getattr(training, name) for name in shared}, **fields)
 
     def to_json(self) -> str:
         values = {f.name: getattr(self, f.name) for f in fields(self)}

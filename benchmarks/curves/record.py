@@ -174,19 +174,14 @@ def write_run(
 def spec_of(
     settings: Settings, prepared: Prepared, point: Hyperparameters, seed: int, directory: str, share: float = FULL
 ) -> TrialSpec:
-    training = settings.training
-    return TrialSpec(
+    return TrialSpec.under(
+        settings.training,
         study=settings.study.name,
         number=0,
         hyperparameters=point,
         seed=seed,
         horizon=round(share * STEPS),
         evaluation_steps=steps_of(share),
-        batch_size=training.batch_size,
-        accumulation=training.accumulation,
-        eval_batch_size=training.eval_batch_size,
-        precision=training.precision,
-        fused_adamw=training.fused_adamw,
         prepared=prepared.directory,
         directory=directory,
     )
