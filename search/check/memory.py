@@ -45,7 +45,6 @@ class Model:
     text_tokens: int  # rows of the text embedding
     audio_tokens: int  # of the audio embedding, START and STOP included
     parameters: int  # of the GPT, which is trained
-    total_parameters: int  # on the device, the vocoder included
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ def needed(model: Model, batch: Batch, precision: str, kind: Kind, fused: bool =
         kind=kind,
         precision=precision,
         batch=batch,
-        weights=FLOAT * model.total_parameters,
+        weights=FLOAT * model.parameters,
         gradients=FLOAT * model.parameters,
         optimizer=2 * FLOAT * model.parameters,
         activations=kept,

@@ -40,10 +40,8 @@ def model(survey: Survey) -> Model:
     """The base's sizes with the rows that are appended to its vocabulary."""
     base, more = survey.base, len(survey.missing)
     grown = more * (2 * base.width + 1)  # rows of the embedding and of the head, and the head's bias
-    return Model(
-        base.layers, base.width, base.heads, base.rows + more, base.audio_tokens, base.parameters + grown,
-        base.total_parameters + grown,
-    )  # fmt: skip
+    rows, parameters = base.rows + more, base.parameters + grown
+    return Model(base.layers, base.width, base.heads, rows, base.audio_tokens, parameters)
 
 
 def memory(

@@ -183,17 +183,6 @@ def load_model(config: GPTTrainerConfig) -> StudyModel:
     return model
 
 
-def load_trainee(config: GPTTrainerConfig, no_weights: Path) -> StudyModel:
-    """As `load_model`, without the DVAE: 0.2 GB that a run with prepared codes has no use for.
-
-    Stock refuses to do without a DVAE checkpoint; `no_weights` is one that holds nothing.
-    """
-    config.model_args.dvae_checkpoint = str(no_weights)
-    model = load_model(config)
-    del model.dvae
-    return model
-
-
 def trained_weights(source: Path, gpt: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The base's weights with the trained GPT in place of its own, and the mel statistics that training used.
 

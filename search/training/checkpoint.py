@@ -20,6 +20,7 @@ from search.training.checkpoint_child import Request
 from search.training.evaluation import Evaluator, evaluation_sets
 from search.training.places import locate
 from search.training.prepare import prepare
+from search.training.trainee import Trainee
 from search.trial import Evaluation, Prepared
 
 EVAL_BATCH = 8  # clips; the evaluation does not depend on it
@@ -108,7 +109,7 @@ def make_bench(request: Request, files: Sequence[Path], folder: Path, progress: 
 def _prepared_bench(prepared: Prepared, batch_size: int) -> Bench:
     """On what a study prepared, its own evaluation of the base included."""
     config = base.config_from_dict(prepared.coqui_config)
-    model = _on_device(base.load_trainee(config, Path(prepared.directory) / "nothing.pth"))
+    model = _on_device(Trainee(config))
     clips = corpus.load(Path(prepared.directory) / "corpus")
     sets = evaluation_sets(model, clips, prepared.probe_clips, prepared.seed, batch_size)
     untouched = Evaluation(**prepared.base_evaluation)

@@ -69,8 +69,6 @@ def prepare(settings: Settings, cache: Path, progress: Progress) -> Prepared:
         machine_cache.make_room(cache, limit, needed, f"what a study of {settings.data.path} prepares")
         made = _prepare_into(settings, sources, survey.missing, folder, target, progress)
         made.dropped.extend([file, f"not there; {table} names it"] for file, table in rows.absent)
-        with open(folder / "nothing.pth", "wb") as file:  # of Python's: torch's own does not say that the disk is full
-            torch.save({}, file)  # see `base.load_trainee`
         write_text(folder / "about.txt", f"{settings.data.path} on {settings.base.path}")
         write_text(folder / "prepared.json", made.to_json())
 

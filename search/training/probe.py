@@ -16,6 +16,7 @@ from search.settings import Settings
 from search.survey import Survey
 from search.training import base
 from search.training.run import seed_everything
+from search.training.trainee import Trainee
 from search.training.trainer import StudyTrainer
 from space.hyperparameters import Hyperparameters
 
@@ -133,8 +134,7 @@ def _trainer(settings: Settings, survey: Survey, folder: Path) -> StudyTrainer:
         config[name] = value
     config.run_name = "probe"
     config.print_step = config.plot_step = config.save_step = config.log_model_step = 2**62
-    torch.save({}, folder / "nothing.pth")
-    return StudyTrainer(config, base.load_trainee(config, folder / "nothing.pth"), folder / "coqui", 1)
+    return StudyTrainer(config, Trainee(config), folder / "coqui", 1)
 
 
 def _appended(settings: Settings, survey: Survey, worst: memory.Batch) -> int:
