@@ -12,15 +12,14 @@ import torch
 from TTS.tts.configs.xtts_config import XttsConfig
 from TTS.tts.models.xtts import Xtts
 
-from search.errors import UserError
-from search.settings import load
-from search.speech import Speech
+import study
+from search.speech import Sentence, Speech
 from search.training import corpus, ready
-from search.training.recogniser import Recogniser, plain
 from search.training.run import run_trial
-from search.training.speech import LONGEST_VOICE, OUTPUT_RATE, chosen, voice
+from search.training.speech import LONGEST_VOICE, OUTPUT_RATE, Booth, chosen, voice
 from search.training.tokenizer import Tokenizer
 from search.trial import Evaluation, Prepared, TrialSpec
+from tests import studies
 
 Make = Callable[..., TrialSpec]
 
@@ -72,7 +71,7 @@ def test_it_is_what_the_stock_model_speaks_with_the_weights_of_the_best_evaluati
     folder = ready.make_ready(spec, page)
     config = XttsConfig()
     config.load_json(str(folder / "config.json"))
-    model = Xtts.init_from_config(config)
+    model = Xtts(config)
     model.load_checkpoint(config, checkpoint_dir=str(folder), use_deepspeed=False)
     model.tokenizer = Tokenizer(folder / "vocab.json")
     sentence = found.sentences[0]
@@ -153,6 +152,31 @@ def test_a_run_that_nobody_waits_for_is_silent(make_spec: Make, ended: str) -> N
     assert (Path(spec.directory) / "record.json").exists()
 
 
+def test_a_replay_that_cannot_speak_says_so_in_a_line(
+    make_spec: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its evaluations are worth having without."""
+    settings = studies.miniature(tmp_path)
+    studies.new_study(settings)
+    folder = settings.directory / "trials" / "0"
+    folder.mkdir(parents=True)
+    (folder / "spec.json").write_text(make_spec(2, evaluations=1, sentences=1).to_json())
+
+    def failing(*_: object) -> Sentence:
+        raise RuntimeError("out of \x1b\nvoice")
+
+    monkeypatch.setattr(Booth, "sentence", failing)
+    monkeypatch.setattr("sys.argv", ["study.py", "replay", "0", "--set", f"study.directory={tmp_path}"])
+    with pytest.raises(SystemExit) as ended:
+        study.main()
+    printed = capsys.readouterr()
+    (log,) = folder.glob("replay-*/log.txt")
+    assert ended.value.code == 0
+    assert printed.err == f"study.py: trial 0 could not speak: RuntimeError: out of \\x1b; see {log}\n"
+    assert printed.out.endswith("0 of 0 recorded evaluations are the same bit for bit.\n")
+    assert "Traceback" in log.read_text()
+
+
 def test_a_model_that_does_not_stop_is_cut_and_says_so(make_spec: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("search.training.speech.PATIENCE", 0)
     spec = make_spec(2, evaluations=1, sentences=1)
@@ -182,82 +206,3 @@ def test_the_voice_is_the_longest_clip_of_the_speaker_that_is_not_too_long(prepa
     assert voice(clip, train, rate).audio_file == "c"
     assert voice(clip, train[3:], rate).audio_file == "d"
     assert voice(clip, train[:1], rate).audio_file == "a", "any speaker, where the own one has no training clip"
-
-
-# The recogniser
-
-
-@pytest.fixture(scope="module")
-def recogniser(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wav2vec 2.0 with random weights: real files and code, and nothing understood."""
-    from transformers import (
-        Wav2Vec2Config,
-        Wav2Vec2CTCTokenizer,
-        Wav2Vec2FeatureExtractor,
-        Wav2Vec2ForCTC,
-        Wav2Vec2Processor,  # fmt: skip
-    )
-
-    folder = tmp_path_factory.mktemp("asr") / "tiny-am"
-    folder.mkdir()
-    vocabulary = {token: i for i, token in enumerate(["<pad>", "<unk>", "|", *"ሰላምውሃወተት"])}
-    (folder / "vocab.json").write_text(json.dumps(vocabulary))
-    tokenizer = Wav2Vec2CTCTokenizer(str(folder / "vocab.json"), pad_token="<pad>", unk_token="<unk>")
-    Wav2Vec2Processor(feature_extractor=Wav2Vec2FeatureExtractor(), tokenizer=tokenizer).save_pretrained(folder)
-    config = Wav2Vec2Config(
-        vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
-        conv_dim=(16,) * 7, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=2,
-    )  # fmt: skip
-    torch.manual_seed(1)
-    Wav2Vec2ForCTC(config).save_pretrained(folder)
-    return folder
-
-
-def test_a_recogniser_listens_to_the_spoken_and_to_the_recorded(make_spec: Make, recogniser: Path) -> None:
-    spec = make_spec(2, evaluations=1, sentences=1, recogniser=str(recogniser))
-    run_trial(spec, lambda _: None)
-    found = spoken(spec)
-    assert found.recogniser == "tiny-am"
-    sentence = found.sentences[0]
-    listener = Recogniser(recogniser, torch.device("cpu"))
-    for name, rate_of in ((sentence.spoken, sentence.cer), (sentence.recorded, sentence.recorded_cer)):
-        wav, rate = soundfile.read(Path(spec.directory) / "speech" / name, dtype="float32")
-        assert rate_of == pytest.approx(listener.error_rate(wav, rate, sentence.text, "am"), abs=0.35)
-        assert rate_of and rate_of > 0
-
-
-@pytest.mark.parametrize(
-    ("understood", "text", "rate"),
-    [
-        ("Selam, alem!", "selam alem", 0),
-        ("selam  ALEM", "selam alem", 0),
-        ("selam alm", "selam alem", 0.1),
-        ("", "selam", 1),
-        ("aaaaaaaaaa", "bbbbb", 2),
-        ("x", "…", 1),
-        ("", "…", 0),
-        ("ሰላም፡ለዓለም", "ሰላም ለዓለም", 0),
-    ],
-)
-def test_the_error_rate_counts_characters(
-    monkeypatch: pytest.MonkeyPatch, understood: str, text: str, rate: float
-) -> None:
-    listener = Recogniser.__new__(Recogniser)
-    monkeypatch.setattr(listener, "understood", lambda *_: understood)
-    assert listener.error_rate(np.zeros(9), 24_000, text, "am") == pytest.approx(rate)
-
-
-def test_plain_text_keeps_the_marks_of_letters() -> None:
-    assert plain(" Ɛ́sí,  “ọ̀wọ́”—3 ") == "ɛ́sí ọ̀wọ́ 3"
-
-
-def test_a_recogniser_that_cannot_be_used_costs_only_its_figures(make_spec: Make, tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{}")
-    spec = make_spec(2, evaluations=1, sentences=1, recogniser=str(tmp_path))
-    run_trial(spec, lambda _: None)
-    assert spoken(spec).recogniser is None and spoken(spec).sentences[0].cer is None
-
-
-def test_a_recogniser_that_is_no_folder_of_one_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"speech\.recogniser is .*nowhere.*no folder with a config\.json"):
-        load(None, {"speech.recogniser": str(tmp_path / "nowhere")})

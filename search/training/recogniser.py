@@ -16,9 +16,9 @@ class Recogniser:
         from transformers import pipeline  # seconds, which runs without a recogniser need not spend
 
         self.name = folder.name
-        given = str(folder)
+        # Of a folder all is read there. `local_files_only` says nothing more, and Whisper's generation refuses it.
         self._pipeline: Any = pipeline(
-            "automatic-speech-recognition", model=given, device=device, trust_remote_code=False, local_files_only=True
+            "automatic-speech-recognition", model=str(folder.absolute()), device=device, trust_remote_code=False
         )
 
     def error_rate(self, wav: np.ndarray, rate: int, text: str, language: str) -> float:
@@ -32,9 +32,11 @@ class Recogniser:
         return float(jiwer.cer(wanted, understood)) if wanted else float(bool(understood))
 
     def understood(self, wav: np.ndarray, rate: int, language: str) -> str:
+        """By a Whisper in `language` if it knows it, else in the one that it takes it for."""
         generation = getattr(self._pipeline.model, "generation_config", None)  # CTC models have none
+        token = f"<|{language.partition('-')[0]}|>"  # XTTS says zh-cn
         known = getattr(generation, "lang_to_id", None) or {}
-        named = {"generate_kwargs": {"language": language, "task": "transcribe"}} if f"<|{language}|>" in known else {}
+        named = {"generate_kwargs": {"language": token, "task": "transcribe"}} if token in known else {}
         return str(self._pipeline({"raw": wav.astype(np.float32), "sampling_rate": rate}, **named)["text"])
 
 

@@ -8,6 +8,7 @@ import math
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ class Speaker:
             sentences.append(booth.sentence(number, clip))
         if not sentences:
             return None
-        name = recogniser.name if recogniser else None
+        name = recogniser.name if recogniser and any(s.recorded_cer is not None for s in sentences) else None
         return Speech(self._best.step, sentences, name, took=time.monotonic() - started)
 
     def _recogniser(self, device: torch.device) -> Recogniser | None:
@@ -92,6 +93,15 @@ class Speaker:
             return None
 
 
+@dataclass(frozen=True)
+class Voice:
+    """What a model takes from a training clip to speak like it."""
+
+    file: str  # of the clip, in the run's folder `speech`
+    latents: torch.Tensor
+    embedding: torch.Tensor
+
+
 class Booth:
     """Speaks sentences with one model, in the voices of the training clips, and writes their files."""
 
@@ -101,44 +111,45 @@ class Booth:
         """`model` is an Xtts ready for inference, `stored` its config.json, `rate` that of the clips in Hz."""
         self._model, self._clips, self._folder, self._rate = model, clips, folder, rate
         self._sampling = {name: stored.get(name, value) for name, value in SAMPLING.items()}
-        self._voice = {name: stored.get(name, value) for name, value in VOICE.items()}
+        self._conditioning = {name: stored.get(name, value) for name, value in VOICE.items()}
         self._recogniser = recogniser
-        self._references: dict[Clip, str] = {}
+        self._voices: dict[Clip, Voice] = {}
         self._longest = model.gpt.max_gen_mel_tokens
 
     def sentence(self, number: int, clip: Clip) -> Sentence:
         """The sentence of `clip`, spoken, with the recording of it and the clip that gave the voice beside it."""
         example = voice(clip, self._clips.train, self._rate)
-        recorded, reference = self._clips.wav(clip), self._clips.wav(example)
-        seconds, chunk = self._voice["gpt_cond_len"], self._voice["gpt_cond_chunk_len"]
-        longest = min(self._voice["max_ref_len"], LONGEST_VOICE)
-        heard = reference[:, : int(longest * self._rate)].to(self._model.device)
-        latents = self._model.get_gpt_cond_latents(heard, self._rate, seconds, min(seconds, chunk))
-        embedding = self._model.get_speaker_embedding(heard, self._rate)
+        if example not in self._voices:
+            self._voices[example] = self._voice_of(example, f"{number}-reference.wav")
+        like = self._voices[example]
         self._model.gpt.max_gen_mel_tokens = limit = min(self._longest, PATIENCE * clip.codes + 20)
-        made = self._model.inference(clip.text, clip.language, latents, embedding, **self._sampling)
-        wav = np.atleast_1d(made["wav"])
-
-        def write(kind: str, sound: np.ndarray, rate: int) -> str:
-            name = f"{number}-{kind}.wav"
-            soundfile.write(self._folder / name, np.clip(sound, -1, 1), rate, subtype="PCM_16")
-            return name
-
-        if example not in self._references:
-            self._references[example] = write("reference", heard[0].cpu().numpy(), self._rate)
+        made = self._model.inference(clip.text, clip.language, like.latents, like.embedding, **self._sampling)
+        wav, recorded = np.atleast_1d(made["wav"]), self._clips.wav(clip)
         return Sentence(
             text=clip.text,
             speaker=clip.speaker,
-            spoken=write("spoken", wav, OUTPUT_RATE),
-            recorded=write("recorded", recorded[0].numpy(), self._rate),
-            reference=self._references[example],
+            spoken=self._write(f"{number}-spoken.wav", wav, OUTPUT_RATE),
+            recorded=self._write(f"{number}-recorded.wav", recorded[0].numpy(), self._rate),
+            reference=like.file,
             seconds=len(wav) / OUTPUT_RATE,
             cut=made["gpt_latents"].shape[1] >= limit - 1,
-            similarity=self._similarity(torch.from_numpy(wav)[None], OUTPUT_RATE, embedding),
-            recorded_similarity=self._similarity(recorded, self._rate, embedding),
+            similarity=self._similarity(torch.from_numpy(wav)[None], OUTPUT_RATE, like.embedding),
+            recorded_similarity=self._similarity(recorded, self._rate, like.embedding),
             cer=self._error_rate(wav, OUTPUT_RATE, clip),
             recorded_cer=self._error_rate(recorded[0].numpy(), self._rate, clip),
         )
+
+    def _voice_of(self, example: Clip, name: str) -> Voice:
+        seconds, chunk = self._conditioning["gpt_cond_len"], self._conditioning["gpt_cond_chunk_len"]
+        longest = min(self._conditioning["max_ref_len"], LONGEST_VOICE)
+        heard = self._clips.wav(example)[:, : int(longest * self._rate)].to(self._model.device)
+        latents = self._model.get_gpt_cond_latents(heard, self._rate, seconds, min(seconds, chunk))
+        embedding = self._model.get_speaker_embedding(heard, self._rate)
+        return Voice(self._write(name, heard[0].cpu().numpy(), self._rate), latents, embedding)
+
+    def _write(self, name: str, sound: np.ndarray, rate: int) -> str:
+        soundfile.write(self._folder / name, np.clip(sound, -1, 1), rate, subtype="PCM_16")
+        return name
 
     def _error_rate(self, wav: np.ndarray, rate: int, clip: Clip) -> float | None:
         if self._recogniser is None:
