@@ -74,6 +74,9 @@ class JsonView:
     def close(self) -> None:
         pass
 
+    def leave(self) -> None:
+        self._lines.tell_at_once("stopped")
+
     @property
     def _best(self) -> dict[str, Any] | None:
         best = self._board.best

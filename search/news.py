@@ -130,3 +130,6 @@ class NewsView:
 
     def close(self) -> None:
         self._view.close()
+
+    def leave(self) -> None:
+        self._view.leave()

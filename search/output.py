@@ -1,5 +1,7 @@
 """What a command tells besides what it prints for people: JSON lines (--json) and notifications (--notify)."""
 
+import io
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,7 +12,7 @@ import click
 
 from search.errors import UserError
 from search.json_lines import JsonLines, take_stdout
-from search.notify import Post, complain
+from search.notify import VARIABLE, Post, complain
 
 LINES = "json_lines"  # the parameter of click's that --json sets, of the commands that have lines
 
@@ -28,6 +30,9 @@ class Output:
         self._news: Any = None
 
     def __enter__(self) -> Self:
+        # Texts of the data go everywhere; one that the terminal's encoding lacks must not end a search.
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
@@ -49,6 +54,7 @@ class Output:
     def open(self, study: str, urls: Sequence[str]) -> None:
         """Before anything is printed. Raises UserError for a URL of a notification that cannot be used."""
         self._open_lines()
+        os.environ.pop(VARIABLE, None)  # which no child needs
         if urls:
             from search.news import News
 

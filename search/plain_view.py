@@ -40,3 +40,6 @@ class PlainView(Watched):
 
     def close(self) -> None:
         pass
+
+    def leave(self) -> None:
+        pass

@@ -261,7 +261,9 @@ class Supervisor:
         }
         attributes = {"stop_reason": str(outcome.reason), "run": run}
         known: dict[str, str] = {}
-        if outcome.speech and state == TrialState.COMPLETE:
+        # A run obeys late. Had it evaluated once more, and lower, it would have spoken with weights of no trial's.
+        spoke = outcome.speech and outcome.best and outcome.speech["step"] == outcome.best.step
+        if outcome.speech and spoke and state == TrialState.COMPLETE:
             known = artifacts.identified(_files(outcome.speech, directory))
             attributes[speech.ATTRIBUTE] = {**outcome.speech, "artifacts": known}
         described = artifacts.described(known, "audio/wav")
@@ -333,6 +335,7 @@ class Supervisor:
                 return
             for child in list(self._children.values()):
                 child.kill()
+            self.view.leave()
             os._exit(128 + number)
 
         before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}

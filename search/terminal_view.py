@@ -1,5 +1,6 @@
 """A search in a terminal: a table of the running trials that redraws itself, below a line for each that has ended."""
 
+import os
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -72,6 +73,10 @@ class LiveView(Watched):
     def close(self) -> None:
         with self._board.lock:
             self._live.stop()
+
+    def leave(self) -> None:
+        """Shows the cursor again, below the table."""
+        os.write(self._console.file.fileno(), b"\x1b[?25h\n")
 
     def _print(self, line: Text) -> None:
         with self._board.lock:
@@ -155,7 +160,7 @@ class Slots:
         if width >= TIME_FROM:
             left = run.remaining_seconds
             yield "" if left is None else duration(left)
-        yield _trend(run)
+        yield _trend(run, extent.min_delta)
         yield f"{run.last.gap:.2f}" if run.last else ""
         if width >= COURSE_FROM:
             if extent.n_increases:
@@ -167,7 +172,7 @@ class Slots:
 
 @dataclass
 class Footer:
-    """Where the search is: in one line if it fits, in more if not."""
+    """Where the search is: in one line if it fits, in more if not. No part is broken."""
 
     board: Board
 
@@ -175,13 +180,24 @@ class Footer:
         board, width = self.board, options.max_width
         long = 24 if width >= TIME_FROM else 10
         done = [bar(board.finished, board.extent.trials, long)] if width >= BAR_FROM else []
-        head = "  ".join([*done, *board.standing])
+        lines = packed([*done, *board.standing], width)
         tail = "  ".join(board.endings)
-        if tail and cell_len(head) + 2 + cell_len(tail) <= width:
-            head, tail = f"{head}  {tail}", ""
-        yield Text(head, style="bold")
+        if tail and cell_len(f"{lines[-1]}  {tail}") <= width:
+            lines[-1], tail = f"{lines[-1]}  {tail}", ""
+        yield Text("\n".join(lines), style="bold")
         if tail:
             yield Text(tail, no_wrap=True, overflow="ellipsis")
+
+
+def packed(parts: Sequence[str], width: int) -> list[str]:
+    """The parts in lines of at most `width`, a line for one that is longer."""
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if cell_len(longer := f"{lines[-1]}  {part}") <= width:
+            lines[-1] = longer
+        else:
+            lines.append(part)
+    return lines
 
 
 @dataclass
@@ -216,14 +232,17 @@ def sparkline(values: Sequence[float], width: int = 12) -> str:
     return "".join("▁▂▃▄▅▆▇█"[round((value - low) * scale)] for value in last)
 
 
-def _trend(run: Run) -> Text:
-    """The last evaluation, with an arrow where it rose."""
+def _trend(run: Run, min_delta: float) -> Text:
+    """The last evaluation, with an arrow where it rose; coloured where the rise counts."""
     if run.last is None:
         return Text("…  ")
-    return Text(f"{run.last.mel_ce:.4f} {'↑' if run.rose else ' '}", style=styles.WARNING if run.rose else "")
+    return Text(
+        f"{run.last.mel_ce:.4f} {'↑' if run.rose else ' '}", style=styles.WARNING if run.rises(min_delta) else ""
+    )
 
 
 def make_view() -> View:
-    """`LiveView` in a terminal, `PlainView` in a pipe and in a terminal that cannot redraw (TERM=dumb)."""
+    """`LiveView` in a terminal, `PlainView` in a pipe and in a terminal that cannot redraw (TERM=dumb) or draw bars."""
     console = Console()
-    return LiveView(console) if sys.stdout.isatty() and not console.is_dumb_terminal else PlainView()
+    is_able = sys.stdout.isatty() and not console.is_dumb_terminal and console.encoding.startswith("utf")
+    return LiveView(console) if is_able else PlainView()

@@ -56,7 +56,10 @@ class End:
 
 
 class View(Protocol):
-    """What supervisor and preparation tell: a note stays, a status gives way to the next. Called from any thread."""
+    """What supervisor and preparation tell: a note stays, a status gives way to the next. Called from any thread.
+
+    `leave` is called by the handler of a signal that ends the process at once: there nothing may wait for a lock.
+    """
 
     def note(self, text: str) -> None: ...
     def status(self, text: str) -> None: ...
@@ -67,6 +70,7 @@ class View(Protocol):
     def ended(self, end: End) -> None: ...
     def refresh(self) -> None: ...
     def close(self) -> None: ...
+    def leave(self) -> None: ...
 
 
 @dataclass
@@ -156,9 +160,9 @@ class Board:
 
     @property
     def remaining_seconds(self) -> float | None:
-        """By the pace of this search; None before its first trial has ended."""
-        done = self.finished - self.extent.finished
-        return (time.monotonic() - self.since) / done * (self.extent.trials - self.finished) if done else None
+        """By the pace of this search; None before its first trial has ended, and once none is left."""
+        done, left = self.finished - self.extent.finished, self.extent.trials - self.finished
+        return (time.monotonic() - self.since) / done * left if done and left > 0 else None
 
     @property
     def standing(self) -> list[str]:

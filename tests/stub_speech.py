@@ -17,7 +17,8 @@ PRELOAD = ["search.storage", "search.supervisor", "tests.shown"]
 def run_script(spec_json: str, connection: Any) -> None:
     """In place of `search.training.child.run_child`.
 
-    A script is {"losses": [...], "sentences": how many are spoken, "seconds": of each, "fails": error, "dies": true}.
+    A script is {"losses": [...], "waits": true to run on until it is stopped, "late": [...] evaluated before it obeys,
+    "sentences": how many are spoken, "seconds": of each, "fails": error, "dies": true}.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     spec = TrialSpec.from_json(spec_json)
@@ -25,13 +26,22 @@ def run_script(spec_json: str, connection: Any) -> None:
     script = json.loads((folder.parent.parent / "script.json").read_text())[str(spec.number)]
     line = Line(connection)
     reason = StopReason.FINISHED
-    for step, value in zip(spec.evaluation_steps, script["losses"], strict=False):
+    evaluated: dict[int, float] = {}
+
+    def evaluate(value: float) -> None:
+        step = spec.evaluation_steps[len(evaluated)]
+        evaluated[step] = value
         losses = {"mel_ce": value, "text_ce": 2.0, "probe_mel_ce": value / 1.1, "probe_text_ce": 2.0}
         line.say("evaluation", step=step, **losses)
-        time.sleep(0.1)
-        if line.should_stop():
-            reason = StopReason.STOPPED_BY_USER
-            break
+
+    for value in script["losses"]:
+        evaluate(value)
+    while script.get("waits") and not line.should_stop():
+        time.sleep(0.02)
+    for value in script.get("late", []):
+        evaluate(value)
+    if line.should_stop():
+        reason = StopReason.STOPPED_BY_USER
     record = {"train_seconds": 1.0, "evaluation_seconds": 1.0, "steps": 20, "inert": []}
     line.say("trained", reason=reason, record=record)
     (folder / "wanted").write_text(str(line.is_wanted()))
@@ -51,7 +61,9 @@ def run_script(spec_json: str, connection: Any) -> None:
             (folder / "speech" / name).write_bytes(tone(0.1, 200 + 50 * pitch + (number if pitch == 0 else 0)))
         figures = {"seconds": 0.1, "cut": False, "similarity": 0.5, "recorded_similarity": 0.9}
         spoken.append({"text": f"sentence {number}", "speaker": "s"} | dict(zip(FILES, names, strict=True)) | figures)
-    speech = {"step": 20, "sentences": spoken, "recogniser": None, "artifacts": {}, "took": 0.5} if spoken else None
+    best = min(evaluated, key=lambda step: evaluated[step])
+    speech = {"step": best, "sentences": spoken, "recogniser": None, "artifacts": {}, "took": 0.5} if spoken else None
+    (folder / "ended").touch()
     line.say("end", reason=reason, speech=speech, error=script.get("fails"))
     line.close()
 

@@ -3,7 +3,6 @@
 import json
 import os
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from optuna.artifacts import get_all_artifact_meta
 from optuna.trial import TrialState
 
 from search import artifacts, leases, report, storage, supervisor, work
-from search.launcher import Launcher
+from search.launcher import Child, Launcher
 from search.settings import Settings
 from search.trial import StopReason, TrialSpec
 from tests import studies
@@ -112,8 +111,8 @@ def test_two_increases_speak_and_the_median_does_not(tmp_path: Path) -> None:
     full = [3.0, 2.9, 2.8, 2.7, 2.6, 2.5, 2.4, 2.3, 2.2, 2.1]
     scripts = [
         {"losses": full, "sentences": 1},
-        {"losses": [3.0, 2.0, 2.1, 2.2, 2.3, 2.4], "sentences": 1},
-        {"losses": [9.0, 8.9, 8.8, 8.7, 8.6, 8.5, 8.4], "sentences": 1},
+        {"losses": [3.0, 2.0, 2.1, 2.2, 2.3, 2.4], "waits": True, "sentences": 1},
+        {"losses": [9.0, 8.9, 8.8, 8.7, 8.6, 8.5, 8.4], "waits": True, "sentences": 1},
     ]
     settings, trials, _, _ = searched(tmp_path, scripts, **{"pruning.startup_trials": 1})
     reasons = [t.user_attrs["stop_reason"] for t in trials]
@@ -123,15 +122,35 @@ def test_two_increases_speak_and_the_median_does_not(tmp_path: Path) -> None:
     assert wanted == ["True", "True", "False"]
 
 
-def test_a_stop_while_it_speaks_keeps_the_trial(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("late", "speaks"), [(2.5, True), (1.0, False)])
+def test_only_the_best_that_the_trial_recorded_speaks(tmp_path: Path, late: float, speaks: bool) -> None:
+    """A run may evaluate once more before it obeys. Were that its lowest, its weights are none of the trial's."""
+    script = {"losses": [3.0, 2.0, 2.1, 2.2], "waits": True, "late": [late], "sentences": 1}
+    settings, (trial,), _, _ = searched(tmp_path, [script])
+    assert (trial.value, trial.user_attrs["stop_reason"]) == (2.0, StopReason.TWO_INCREASES)
+    found = report.read(storage.load_study(settings)).rows[0].speech
+    assert (found.step if found else None) == (40 if speaks else None)
+
+
+def test_a_stop_while_it_speaks_keeps_the_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    receive = Child.receive
+    told: list[str] = []
+    is_speaking = threading.Event()  # as the supervisor knows: what it was told before it asks for more, it has heard
+
+    def noted(child: Child, timeout: float) -> dict[str, Any] | None:
+        if "trained" in told:
+            is_speaking.set()
+        message = receive(child, timeout)
+        told.extend([message["kind"]] if message else [])
+        return message
+
     def stop(made: supervisor.Supervisor) -> None:
-        while not (made.work.directory / "0" / "wanted").exists():
-            time.sleep(0.02)
+        is_speaking.wait()
         made.stop()
 
-    started = time.monotonic()
-    _, (trial,), _, _ = searched(tmp_path, [{"losses": GOOD, "sentences": 5, "seconds": 20}], stop)
-    assert time.monotonic() - started < 15
+    monkeypatch.setattr(Child, "receive", noted)
+    settings, (trial,), _, _ = searched(tmp_path, [{"losses": GOOD, "sentences": 5, "seconds": 1000}], stop)
+    assert (settings.directory / "trials" / "0" / "ended").exists(), "it obeyed, and had not to be killed"
     assert trial.state == TrialState.COMPLETE and trial.user_attrs["stop_reason"] == StopReason.FINISHED
     assert "speech" not in trial.user_attrs
     assert trial.user_attrs["run"]["record"]["steps"] == 20
