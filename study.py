@@ -20,6 +20,7 @@ from search.command_line import (
     telling,
 )
 from search.commands import COMMANDS
+from search.notify import complain
 from search.output import Output, said
 
 
@@ -56,7 +57,7 @@ def search(
     from search import outcome, report, session
 
     if settings.is_miniature:
-        print(
+        make_console().print(
             "Searching the miniature: a small base, generated Amharic speech. For your own data see study.example.toml."
         )
     with output.watching(settings.study.name) as view:
@@ -175,7 +176,7 @@ def replay(number: int, **given: Any) -> None:
         compared = f"then {then.mel_ce:.6f}  difference {now.mel_ce - then.mel_ce:+.1e}" if then else "not recorded"
         print(f"step {now.step}  eval {now.mel_ce:.6f}  {compared}", flush=True)
 
-    pairs = session.replay(settings, number, line)
+    pairs = session.replay(settings, number, line, complain)
     recorded = [(then, now) for then, now in pairs if then]
     same = sum(then.mel_ce == now.mel_ce for then, now in recorded)
     print(f"{same} of {len(recorded)} recorded evaluations are the same bit for bit.")

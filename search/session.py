@@ -4,7 +4,7 @@ import fcntl
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from search.leases import Leases
 from search.machine_cache import in_use
 from search.settings import Settings, safe_url
 from search.supervisor import Supervisor
-from search.training.child import prepare_child
+from search.training.child import in_a_line, prepare_child
 from search.trial import Prepared, evaluation_steps
 from search.view import Extent, View, duration
 from search.work import SearchWork
@@ -241,13 +241,15 @@ def study_lock(settings: Settings) -> Iterator[None]:
         yield
 
 
-def replay(settings: Settings, number: int, report_line: Any) -> list[tuple[Any, Any]]:
+def replay(settings: Settings, number: int, report_line: Any, note: Callable[[str], None]) -> list[tuple[Any, Any]]:
     """Runs trial `number` again in this process, from its spec, in a folder of its own.
 
-    Returns (evaluation then, evaluation now) pairs; `report_line` is called with each evaluation as it comes. Raises
-    UserError when the trial or what it was prepared from is not on this machine.
+    Returns (evaluation then, evaluation now) pairs; `report_line` is called with each evaluation as it comes, `note`
+    if it then fails to speak, as in a search. Raises UserError when the trial or what it was prepared from is not on
+    this machine.
     """
     import dataclasses
+    import traceback
 
     from search.trial import TrialSpec
 
@@ -273,10 +275,22 @@ def replay(settings: Settings, number: int, report_line: Any) -> list[tuple[Any,
     recorded = {row.trial.number: row for row in report.read(storage.load_study(settings)).rows}.get(number)
     then = {e.step: e for e in recorded.evaluations} if recorded else {}
     pairs: list[tuple[Any, Any]] = []
+    is_trained = False
 
     def evaluated(evaluation: Any) -> None:
         pairs.append((then.get(evaluation.step), evaluation))
         report_line(*pairs[-1])
 
-    run_trial(dataclasses.replace(spec, directory=str(target)), evaluated)
+    def trained(*_: Any) -> bool:
+        nonlocal is_trained
+        is_trained = True
+        return True
+
+    try:
+        run_trial(dataclasses.replace(spec, directory=str(target)), evaluated, trained=trained)
+    except Exception as error:
+        if not is_trained:
+            raise
+        (target / "log.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        note(f"trial {number} could not speak: {printable(in_a_line(error))}; see {target / 'log.txt'}")
     return pairs

@@ -210,8 +210,12 @@ def _guarded(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         import torch
 
         reason = StopReason.OUT_OF_MEMORY if isinstance(error, torch.OutOfMemoryError) else StopReason.CRASHED
-        text = str(error).strip().splitlines()
-        return {"reason": reason, "error": f"{type(error).__name__}: {text[0] if text else ''}"}
+        return {"reason": reason, "error": in_a_line(error)}
+
+
+def in_a_line(error: BaseException) -> str:
+    """Its kind and the first line of what it says."""
+    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
 
 
 def _detach(log: Path, device: str | None) -> None:
