@@ -156,10 +156,15 @@ def cache(names: tuple[str, ...], clear: bool, older_than: float | None) -> None
 def tensorboard(host: str, port: int, **given: Any) -> None:
     """Serve TensorBoard on the trials and the confirmation of a study that ran on this machine, until Ctrl-C."""
     settings = load_settings(given)
-    from search.tensorboard import launch
+    from search.tensorboard import TICKED, launch
 
-    url = launch(settings, host, port)
-    print(f"TensorBoard of {settings.study.name}: {url}  (Ctrl-C ends it)", flush=True)
+    url, runs = launch(settings, host, port)
+    print(f"TensorBoard on {shown(settings.directory.absolute())}: {url}  (Ctrl-C ends it)", flush=True)
+    if runs > TICKED:
+        print(
+            f"Of its {runs} runs it shows those that are ticked: at first none, as of any more than {TICKED}.",
+            flush=True,
+        )
     threading.Event().wait()
 
 

@@ -7,10 +7,13 @@ from contextlib import redirect_stderr
 from search.errors import UserError
 from search.settings import Settings
 
+TICKED = 40  # runs that TensorBoard shows at first; of more it shows none (tensorboard/webapp, runs_reducers.ts)
 
-def launch(settings: Settings, host: str, port: int) -> str:
-    """The URL at which TensorBoard answers from now on, until this process ends. Port 0: any free one.
 
+def launch(settings: Settings, host: str, port: int) -> tuple[str, int]:
+    """(the URL at which TensorBoard answers from now on, until this process ends; how many runs it has to show).
+
+    Port 0 is any free one. The curves of TIME SERIES are as measured: a trial's few evaluations bear no smoothing.
     Raises UserError for a study without runs here, an address of which the network sees anything, and a port in use.
     """
     if not _is_loopback(host):
@@ -33,7 +36,7 @@ def launch(settings: Settings, host: str, port: int) -> str:
             url: str = server.launch()
     except program.TensorBoardServerException as error:
         raise UserError(f"{error.msg}; choose another by --port, 0 for any that is free") from error
-    return url
+    return f"{url}?smoothing=0", sum(1 for _ in folder.glob("*/*/tensorboard"))
 
 
 def _is_loopback(host: str) -> bool:

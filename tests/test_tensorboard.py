@@ -151,7 +151,7 @@ class Command:
         )  # fmt: skip
 
     def ended(self) -> tuple[int, str, str]:
-        output, errors = self.process.communicate(timeout=30)
+        output, errors = self.process.communicate(timeout=120)
         return self.process.returncode, output, errors
 
 
@@ -194,7 +194,7 @@ def test_trials_and_confirmation_are_shown(served: Served) -> None:
     assert set(tags) == runs
     about = tags["trials/0/tensorboard"]["evaluation/eval (nats)"]["description"]
     assert "nats per audio token" in about
-    assert "miniature" in served.line and "Ctrl-C" in served.line
+    assert served.line == f"TensorBoard on runs/miniature: {served.url}?smoothing=0  (Ctrl-C ends it)\n"
 
 
 def test_the_table_of_hyperparameters(served: Served) -> None:
@@ -251,7 +251,17 @@ def test_ctrl_c_ends_it_and_its_children(served: Served) -> None:
     served.process.send_signal(signal.SIGINT)
     code, output, errors = served.ended()
     assert (code, output, errors.strip()) == (130, "", "")
-    wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in children), 5, "its loader has gone")
+    wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in children), what="its loader has gone")
+
+
+def test_of_many_runs_none_is_shown_at_first_which_is_said(tmp_path: Path) -> None:
+    for number in range(41):
+        (tmp_path / "runs" / "miniature" / "trials" / str(number) / "tensorboard").mkdir(parents=True)
+    command = Served(tmp_path)
+    assert command.process.stdout
+    assert "Of its 41 runs it shows those that are ticked: at first none" in command.process.stdout.readline()
+    command.process.kill()
+    command.ended()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "example.org", "", "127.0.0.1.example.org"])
