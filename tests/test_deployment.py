@@ -1,0 +1,76 @@
+"""Every service's very command, run natively: PostgreSQL, workers, dashboard, TensorBoard."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deployment import DASHBOARD_PASSWORD, Deployment, needs_compose, page
+from tests.postgres import ESCAPED, PASSWORD, Server
+
+
+@pytest.fixture
+def deployment(tmp_path: Path, cache: Path) -> Iterator[Deployment]:
+    """With an initialised data folder, as PostgreSQL's image makes it: the user and database xtts, no server."""
+    server = Server()
+    try:
+        with server.connect("postgres") as connection:
+            connection.execute("CREATE DATABASE xtts")
+        server.stop()
+        started = Deployment(tmp_path, cache, server)
+        try:
+            yield started
+        finally:
+            for process in started.processes:
+                process.kill()
+                process.wait()
+    finally:
+        server.remove()
+
+
+@needs_compose
+def test_a_dashboard_without_a_password_ends_with_a_line(deployment: Deployment) -> None:
+    deployment.dashboard_secret.write_text("")  # what /dev/null is to the container
+    process, _ = deployment.start("dashboard")
+    assert process.wait(60) == 2
+    said = f"study.py: the dashboard has no password: --password-file {deployment.dashboard_secret} is empty"
+    assert said in deployment.output
+
+
+@needs_compose
+@pytest.mark.timeout(600)
+def test_every_command_does_its_work(deployment: Deployment) -> None:
+    """PostgreSQL turns healthy, a worker finishes a study, another one is stopped, both pages show it, all end."""
+    postgres, settings = deployment.start("postgres")
+    assert settings["healthcheck"]["test"][0] == "CMD"
+    check, environment = settings["healthcheck"]["test"][1:], deployment.environment("postgres", settings)
+    deployment.until(lambda: subprocess.run(check, env=environment, capture_output=True).returncode == 0, postgres)
+
+    worker, _ = deployment.start("worker-cpu", STUDY_ARGS="--trials 1")
+    assert worker.wait(240) == 0, deployment.output
+    assert '"commit": "1f2e3d"' in (deployment.study / "runs" / "miniature" / "best_config.json").read_text()
+    assert not (deployment.study / "runs" / "miniature" / "study.db").exists()
+
+    stopped, service = deployment.start("worker-cpu", STUDY_ARGS="--trials 50")
+    trials = deployment.study / "runs" / "miniature" / "trials"
+    deployment.until(lambda: any(trials.glob("[1-9]*/evaluations.csv")), stopped, 120)
+    dashboard, viewed = deployment.start("dashboard")
+    studies = f"http://127.0.0.1:{deployment.port}/api/studies"
+    deployment.until(lambda: '"miniature"' in page(studies, DASHBOARD_PASSWORD), dashboard)
+    assert page(studies) == ""
+    for process in (postgres, stopped, dashboard):
+        command = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        assert not any(password.encode() in command for password in (PASSWORD, DASHBOARD_PASSWORD))
+    assert deployment.stop(stopped, service) == 130, deployment.output
+    deployment.stop(dashboard, viewed)
+
+    tensorboard, viewed = deployment.start("tensorboard")
+    deployment.until(lambda: "trials/0" in page(f"http://127.0.0.1:{deployment.port}/data/runs"), tensorboard)
+    deployment.stop(tensorboard, viewed)
+    assert deployment.stop(postgres, settings) == 0
+
+    written = [deployment.output, deployment.server.log.read_text()]
+    written += [f.read_text(errors="replace") for f in deployment.study.rglob("*") if f.is_file()]
+    for password in (PASSWORD, ESCAPED, DASHBOARD_PASSWORD):
+        assert not any(password in text for text in written)
