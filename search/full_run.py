@@ -59,7 +59,7 @@ def _train(
     order: Order, spec: TrialSpec, prepared: Prepared, launcher: Launcher, view: FullRunView
 ) -> FullResult | None:
     ready = order.directory / "ready"
-    with Interruption() as interruption:
+    with Interruption(view.leave) as interruption:
         result = finished(order)
         if result is None:
             warn_of_space(prepared, order.directory, view)

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ STOP_SECONDS = 600.0  # for an optimizer step and saving a state of 5 GB
 class Interruption:
     """The first Ctrl-C or SIGTERM asks for a stop; the second kills the child and leaves at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, leave: Callable[[], None]) -> None:
+        """`leave` is the view's, for the second."""
         self.asked = False
+        self._leave = leave
         self.child: Child | None = None
         self._before: dict[signal.Signals, Any] = {}
 
@@ -37,6 +40,7 @@ class Interruption:
         if self.asked:
             if self.child is not None:
                 self.child.kill()
+            self._leave()
             os._exit(128 + number)
         self.asked = True
 

@@ -1,6 +1,5 @@
 """What a full run shows: a bar with the time left in a terminal, plain lines elsewhere."""
 
-import sys
 import time
 from collections.abc import Sequence
 from typing import Protocol
@@ -11,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search import styles
-from search.progress import bar, with_bar
+from search.progress import bar, is_live, leave, with_bar
 from search.trial import Evaluation
 from search.view import duration
 
@@ -19,7 +18,7 @@ STEP_LINE = 60.0  # seconds between lines of a plain view while there is no eval
 
 
 class FullRunView(Protocol):
-    """What a full run tells: a note stays, a status gives way to the next."""
+    """What a full run tells, and `leave`, as in `search.view.View`: a note stays, a status gives way to the next."""
 
     def note(self, text: str) -> None: ...
     def status(self, text: str) -> None: ...
@@ -28,6 +27,7 @@ class FullRunView(Protocol):
     def evaluated(self, evaluation: Evaluation) -> None: ...
     def refresh(self) -> None: ...
     def close(self) -> None: ...
+    def leave(self) -> None: ...
 
 
 class Pace:
@@ -101,6 +101,9 @@ class PlainFullRunView:
     def close(self) -> None:
         pass
 
+    def leave(self) -> None:
+        pass
+
 
 class LiveFullRunView:
     """A bar that redraws itself, with a line above it for each evaluation."""
@@ -137,6 +140,9 @@ class LiveFullRunView:
         self._live.update("", refresh=True)
         self._live.stop()
 
+    def leave(self) -> None:
+        leave(self._live.console)
+
     def _draw(self) -> Table | Text:
         pace = self._pace
         if self._status or not pace.horizon:
@@ -148,6 +154,6 @@ class LiveFullRunView:
 
 
 def make_full_run_view() -> FullRunView:
-    """`LiveFullRunView` in a terminal, `PlainFullRunView` in a pipe and in one that cannot redraw (TERM=dumb)."""
+    """`LiveFullRunView` in a terminal, `PlainFullRunView` in a pipe and in one that cannot redraw or draw bars."""
     console = Console()
-    return LiveFullRunView(console) if sys.stdout.isatty() and not console.is_dumb_terminal else PlainFullRunView()
+    return LiveFullRunView(console) if is_live(console) else PlainFullRunView()

@@ -1,9 +1,23 @@
 """A bar for texts that say how far a work is."""
 
+import os
 import re
+import sys
+
+from rich.console import Console
 
 WIDTH = 20
 _COUNT = re.compile(r"\b(\d+) of (\d+)\b")
+
+
+def is_live(console: Console) -> bool:
+    """Whether a view can redraw itself there: no pipe, no TERM=dumb, and an encoding that has the bars."""
+    return sys.stdout.isatty() and not console.is_dumb_terminal and console.encoding.startswith("utf")
+
+
+def leave(console: Console) -> None:
+    """From a signal's handler, when the process ends at once: shows the cursor again, below what was drawn."""
+    os.write(console.file.fileno(), b"\x1b[?25h\n")
 
 
 def with_bar(text: str) -> str:

@@ -1,7 +1,5 @@
 """A search in a terminal: a table of the running trials that redraws itself, below a line for each that has ended."""
 
-import os
-import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from rich.text import Text
 from search import styles
 from search.coqui_runs.printable import printable
 from search.plain_view import PlainView
-from search.progress import bar, with_bar
+from search.progress import bar, is_live, leave, with_bar
 from search.trial import Evaluation
 from search.view import Board, End, Run, Start, View, Watched, duration
 
@@ -75,8 +73,7 @@ class LiveView(Watched):
             self._live.stop()
 
     def leave(self) -> None:
-        """Shows the cursor again, below the table."""
-        os.write(self._console.file.fileno(), b"\x1b[?25h\n")
+        leave(self._console)
 
     def _print(self, line: Text) -> None:
         with self._board.lock:
@@ -244,5 +241,4 @@ def _trend(run: Run, min_delta: float) -> Text:
 def make_view() -> View:
     """`LiveView` in a terminal, `PlainView` in a pipe and in a terminal that cannot redraw (TERM=dumb) or draw bars."""
     console = Console()
-    is_able = sys.stdout.isatty() and not console.is_dumb_terminal and console.encoding.startswith("utf")
-    return LiveView(console) if is_able else PlainView()
+    return LiveView(console) if is_live(console) else PlainView()

@@ -20,13 +20,12 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from rich.console import Console
 
 from search import full_run, full_run_order
 from search.best_config import Stopping
 from search.errors import UserError
 from search.full_result import READY, FullResult, is_ready
-from search.full_run_view import LiveFullRunView, PlainFullRunView
+from search.full_run_view import PlainFullRunView
 from search.launcher import Child, Launcher
 from search.stopping import StoppingRules
 from search.training.run import run_trial
@@ -260,23 +259,6 @@ def test_a_run_whose_command_is_killed_ends_and_goes_on(prepared: Prepared, cach
     result = full_run.train(config, output, None, {"train.max_gap": 1.0001, "train.healthy_gap": 1.00001}, view)
     assert result is not None and result.reason == StopReason.GAP  # soon, so that the test ends
     assert any(re.match(r"going on from step \d+ of 40, \d+ evaluations made before", text) for text in told)
-
-
-def test_the_live_view_shows_evaluations_above_a_bar_with_the_time_left() -> None:
-    console = Console(file=io.StringIO(), force_terminal=True, width=100, color_system=None)
-    view = LiveFullRunView(console)
-    view.status("loading torch and TTS")
-    view.begin(40, 10, [evaluation(10, 2.5)])
-    for step, value in ((20, 2.4), (30, 2.6)):
-        view.stepped(step)
-        view.evaluated(evaluation(step, value))
-    view.refresh()
-    view.close()
-    shown = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "loading torch and TTS" in shown
-    assert "step 20/40  eval 2.4000  text 1.000  probe 1.0000  gap 2.40" in shown
-    last = next(line for line in reversed(shown.splitlines()) if "step 30/40 " in line and "━" in line)
-    assert "best 2.4000 at step 20" in last and re.search(r"about \d+ s left", last)
 
 
 # Refusals
