@@ -75,7 +75,7 @@ def search(
         console.print("Stopped; the same command continues the study.")
         context.exit(130)
     if then_confirm:
-        prove(settings, context, given["notify"])
+        prove(settings, context, given["notify"], is_described=True)
 
 
 @search.command(short_help="Prove the winner: full runs with several seeds.")
@@ -97,7 +97,7 @@ def confirm(
     prove(load_settings(given, flags), context, given["notify"])
 
 
-def prove(settings: Any, context: click.Context, urls: Sequence[str]) -> None:
+def prove(settings: Any, context: click.Context, urls: Sequence[str], is_described: bool = False) -> None:
     """Confirms, shows the result, and exports what it recommends."""
     output = output_of(context)
     output.open(settings.study.name, urls)
@@ -106,7 +106,7 @@ def prove(settings: Any, context: click.Context, urls: Sequence[str]) -> None:
     from search.confirmation import session
 
     with output.watching(settings.study.name) as view:
-        result = session.confirm(settings, view)
+        result = session.confirm(settings, view, is_described)
     console = make_console()
     if result.confirmation is None:
         output.stopped()

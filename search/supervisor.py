@@ -173,8 +173,8 @@ class Supervisor:
             directory.mkdir(parents=True)
         except FileExistsError as error:
             raise UserError(
-                f"{directory} exists, but trial {job.number} starts only now: the database was restored or replaced"
-                f" since; move {self.settings.directory} away and run the same command again"
+                f"{directory} exists, but {self.work.noun} {job.number} starts only now: the database was restored"
+                f" or replaced since; move {self.settings.directory} away and run the same command again"
             ) from error
         spec = TrialSpec.under(
             self.settings.training,
@@ -236,10 +236,12 @@ class Supervisor:
                 case "end" if outcome is not None:
                     if message.get("error"):
                         error = printable(message["error"])
-                        self.view.note(f"trial {job.number} could not speak: {error}; see its log.txt")
+                        self.view.note(f"{self.work.noun} {job.number} could not speak: {error}; see its log.txt")
                     outcome.speech = message.get("speech")
                     if outcome.speech and self.settings.speech.recogniser and not outcome.speech["recogniser"]:
-                        self.view.note(f"trial {job.number}: speech.recogniser could not be used; see its log.txt")
+                        self.view.note(
+                            f"{self.work.noun} {job.number}: speech.recogniser could not be used; see its log.txt"
+                        )
                     return outcome
                 case "end":
                     reason = decided or StopReason(message["reason"])
@@ -281,7 +283,7 @@ class Supervisor:
                 return
             except Exception as error:  # each kind of store raises its own, and sound is not worth a trial
                 name = type(error).__name__
-        self.view.note(f"trial {job.number}: what it spoke was not stored ({name}); it lies in {directory}")
+        self.view.note(f"{self.work.noun} {job.number}: what it spoke was not stored ({name}); it lies in {directory}")
 
     def _count_time(self, outcome: Outcome) -> None:
         with self._changed:

@@ -56,6 +56,7 @@ class Work(Protocol):
     """Which trials there are to run, and when one ends early."""
 
     directory: Path  # a folder a trial, by number
+    noun: str  # what one of them is called
 
     def claim(self, leases: Leases) -> Claim: ...
     def is_done(self, claim: Claim) -> bool: ...
@@ -95,7 +96,7 @@ class SearchWork:
     """The truncated runs of a search, up to its number of trials, under the rules of its pruners."""
 
     def __init__(self, study: optuna.Study, settings: Settings, prepared: Prepared) -> None:
-        self.directory = settings.directory / "trials"
+        self.directory, self.noun = settings.directory / "trials", "trial"
         self._study = study
         self._settings = settings
         self._prepared = prepared

@@ -75,8 +75,10 @@ def test_the_winner_is_shown_exported_and_in_the_status(study_py: Command, setti
         "confirmation: 4 configs (V0, trial 1, trial 2, trial 3) x 3 seeds in full runs of 1000 optimizer steps; a"
         " config that can no longer win gets no further seed"
     ) in told
+    assert any(line.startswith("data: 100 training clips") for line in told)
     assert any(line.startswith("audit of pruning: trial ") for line in told)
-    assert "at most 14 runs, 13,200 optimizer steps, about 1 h 06 m at the search's pace" in told
+    # 0.5 s a step and 2 s an evaluation, of which 13 full runs make 20 each and an audited trial 10, in two slots.
+    assert "at most 14 runs, 13,200 optimizer steps, about 59 m 30 s at the search's pace" in told
     assert "next round: 10 runs" in told
     assert any(line.startswith("V0 can no longer win: mean 2.1") for line in told)
     assert "next round: 2 runs" in told
@@ -108,6 +110,7 @@ def test_a_search_that_confirms_says_when_the_stock_recipe_is_as_good(
     code, lines, errors = study_py(*search, "--set", "confirm.top=1", "--set", "confirm.seeds=2")
     assert (code, errors) == (0, [])
     assert any(line.startswith("4 finished trials: ") for line in lines)
+    assert sum("  data: 100 training clips" in line for line in lines) == 1
     assert "Exported (not confirmed at full length): miniature/best_config.json" in lines
     verdict = next(
         line for line in lines if line.startswith("No better than the stock recipe: V0 itself has the lowest")

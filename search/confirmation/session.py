@@ -42,8 +42,11 @@ class Result:
     findings: Findings
 
 
-def confirm(settings: Settings, view: View) -> Result:
-    """Runs the confirmation of the study to its end. Raises UserError, then nothing was created."""
+def confirm(settings: Settings, view: View, is_described: bool = False) -> Result:
+    """Runs the confirmation of the study to its end. Raises UserError, then nothing was created.
+
+    `is_described` after a search in the same command, which has told what it works on.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     findings = report.read(storage.load_study(settings))
     if not findings.completed:
@@ -55,14 +58,17 @@ def confirm(settings: Settings, view: View) -> Result:
         with study_lock(settings):
             pass  # likewise, when a search holds it
     with reserved(visible_gpus(), settings.study.workers, cache_directory() / "gpus") as gpus:
-        return _confirm(settings, findings, slots(settings, gpus), view)
+        return _confirm(settings, findings, slots(settings, gpus), view, is_described)
 
 
-def _confirm(settings: Settings, findings: Findings, devices: list[str | None], view: View) -> Result:
+def _confirm(
+    settings: Settings, findings: Findings, devices: list[str | None], view: View, is_described: bool
+) -> Result:
     launcher = Launcher()
     prepared = prepare(settings, launcher, view)
     refuse_space(settings, prepared)
-    describe(settings, prepared, devices, view)
+    if not is_described:
+        describe(settings, prepared, devices, view)
     make_folder(settings)
     with hold(prepared), study_lock(settings):
         return run(settings, findings, prepared, devices, launcher, view)
@@ -181,13 +187,18 @@ def _show_budget(
         names = ", ".join(c.name for c in plan.audited)
         view.note(f"audit of pruning: {names}, chosen at random, are run to the trials' end and in full")
     done = {key(trial) for trial in runs.trials if trial.state in FINISHED_STATES} & plan.keys
-    steps = sum(truncated if length == TRUNCATED else full for _, _, length in plan.keys - done)
-    paces = [
-        (row.record["train_seconds"] + row.record["evaluation_seconds"]) / row.record["steps"]
-        for row in findings.rows
-        if row.record and row.record["steps"]
-    ]
-    time_left = f", about {duration(statistics.median(paces) * steps / slots)} at the search's pace" if paces else ""
+    short = sum(length == TRUNCATED for _, _, length in plan.keys - done)
+    whole = len(plan.keys - done) - short
+    steps = short * truncated + whole * full
+    evaluations = short * settings.training.evaluations + whole * settings.training.full_evaluations
+    known = [(row.record, len(row.evaluations)) for row in findings.rows if row.record and row.evaluations]
+    time_left = ""
+    if known:
+        # Apart, since a full run is longer and has no more evaluations.
+        a_step = statistics.median(record["train_seconds"] / record["steps"] for record, _ in known)
+        an_evaluation = statistics.median(record["evaluation_seconds"] / count for record, count in known)
+        seconds = (a_step * steps + an_evaluation * evaluations) / slots
+        time_left = f", about {duration(seconds)} at the search's pace"
     before = f"; {len(done)} more were finished before" if done else ""
     view.note(f"at most {len(plan.keys - done)} runs, {steps:,} optimizer steps{time_left}{before}")
 

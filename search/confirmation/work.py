@@ -74,7 +74,7 @@ class ConfirmWork:
     def __init__(
         self, study: optuna.Study, ledger: Ledger, settings: Settings, prepared: Prepared, plan: Plan, view: View
     ) -> None:
-        self.directory = settings.directory / "confirm"
+        self.directory, self.noun = settings.directory / "confirm", "run"
         self._study, self._ledger, self._settings, self._plan, self._view = study, ledger, settings, plan, view
         clips = prepared.train_clips
         self._steps = {
