@@ -16,7 +16,15 @@ def _no_confirmation(name: str) -> str:
     return name
 
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"), AfterValidator(_no_confirmation)]
+# What a pattern allows is said to the user by the description.
+Name = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="1 to 64 letters, digits, dots, hyphens and underscores, of which the first is a letter or a digit",
+    ),
+    AfterValidator(_no_confirmation),
+]
 
 
 class Section(BaseModel):
@@ -42,7 +50,9 @@ class Data(Section):
     train: str = "train.csv"
     eval: str | None = None  # its own file, or a seeded share of the training file
     eval_share: Annotated[float, Field(gt=0, lt=1)] = 0.12
-    language: Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[a-z]+)?$")] = "en"
+    language: Annotated[
+        str, Field(pattern=r"^[a-z]{2,3}(-[a-z]+)?$", description='a language code in lower case, like "am" or "zh-cn"')
+    ] = "en"
     max_audio_seconds: Annotated[float, Field(gt=0.5, le=30)] = 11.6
     max_text_tokens: Annotated[int, Field(ge=1)] = 200
     min_conditioning_seconds: Annotated[float, Field(gt=0)] | None = None  # None is 3, or 0.5 on the miniature base

@@ -243,13 +243,16 @@ def _explain(error: ValidationError, path: Path | None) -> str:
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"][:2])  # what follows are the branches of a union
     source = f"{path}: " if path else ""
+    section: Any = Settings
+    for part in first["loc"][:-1]:
+        section = getattr(section, "model_fields", {}).get(str(part), section)
+        section = getattr(section, "annotation", section)
     if first["type"] == "extra_forbidden":
-        model: Any = Settings
-        for part in first["loc"][:-1]:
-            model = model.model_fields[str(part)].annotation
-        return f"{source}unknown key {place}; allowed are {', '.join(model.model_fields)}"
+        return f"{source}unknown key {place}; allowed are {', '.join(section.model_fields)}"
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
+    if first["type"] == "string_pattern_mismatch":
+        message = f"it must be {section.model_fields[str(first['loc'][-1])].description}"
     if isinstance(first["input"], dict):
         return f"{source}{place}: {message}"
     return f"{source}{place} is {first['input']!r}: {message}"
