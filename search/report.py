@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from search import speech
+from search import recorded, speech
 from search.coqui_runs.printable import printable
 from search.errors import UserError
 from search.noise import repeats_sd
@@ -36,23 +36,46 @@ class Row:
 
     @property
     def baseline(self) -> str | None:
-        name: str | None = self.trial.user_attrs.get("baseline")
-        return name
+        name = self.trial.user_attrs.get("baseline")
+        return name if isinstance(name, str) else None
 
     @property
     def repeat(self) -> int:
         """Above 0: the stock recipe with another seed, run to measure the noise."""
-        return int(self.trial.user_attrs.get("repeat", 0))
+        number = self.trial.user_attrs.get("repeat")
+        return number if isinstance(number, int) else 0
 
     @property
     def reason(self) -> str:
         return printable(str(self.trial.user_attrs.get("stop_reason", self.trial.state.name.lower())))
 
     @property
+    def host(self) -> str | None:
+        """The machine that ran it."""
+        name = recorded.part(self.trial.user_attrs.get("owner"), "host")
+        return None if name is None else str(name)
+
+    @property
+    def error(self) -> str | None:
+        text = recorded.part(self.trial.user_attrs.get("run"), "error")
+        return None if text is None else str(text)
+
+    @property
     def speech(self) -> Speech | None:
         """What it spoke with the weights of its best evaluation; None for most trials."""
-        found = self.trial.user_attrs.get(speech.ATTRIBUTE)
-        return Speech.from_dict(found) if found else None
+        return recorded.speech(self.trial.user_attrs.get(speech.ATTRIBUTE))
+
+    @property
+    def unread(self) -> list[str]:
+        """Of what the trial has, the parts that this release cannot read."""
+        run, said = self.trial.user_attrs.get("run"), self.trial.user_attrs.get(speech.ATTRIBUTE)
+        parts = (
+            ("evaluations", recorded.part(run, "evaluations"), self.evaluations),
+            ("record", recorded.part(run, "record"), self.record),
+            ("run", run, isinstance(run, dict)),
+            ("speech", said, self.speech),
+        )
+        return [name for name, there, known in parts if there and not known]
 
     @property
     def best(self) -> Evaluation | None:
@@ -94,14 +117,18 @@ def read(study: optuna.Study) -> Findings:
     """Everything that report and export show. Raises UserError for a study that xtts-study did not make."""
     if "fingerprint" not in study.user_attrs:
         raise UserError(f"study {study.study_name!r} was not made by xtts-study; name another with --study")
-    rows = []
-    for trial in study.get_trials(deepcopy=False):
-        run = trial.user_attrs.get("run") or {}
-        rows.append(Row(trial, [Evaluation(**e) for e in run.get("evaluations", [])], run.get("record")))
+    rows = [row_of(trial) for trial in study.get_trials(deepcopy=False)]
     prepared = study.user_attrs["prepared"]
     return Findings(
         study.study_name, rows, study.user_attrs["horizon"], Evaluation(**prepared["base_evaluation"]), prepared
     )
+
+
+def row_of(trial: FrozenTrial) -> Row:
+    """What the trial recorded, as far as this release can read it."""
+    run = trial.user_attrs.get("run")
+    found = recorded.evaluations(recorded.part(run, "evaluations"))
+    return Row(trial, found, recorded.record(recorded.part(run, "record")))
 
 
 def show(findings: Findings, space: SearchSpace, console: Console) -> None:
@@ -141,10 +168,8 @@ def show_running(findings: Findings, space: SearchSpace, console: Console) -> No
         last = (
             f"step {max(values)}/{findings.horizon}  eval {values[max(values)]:.4f}" if values else "no evaluation yet"
         )
-        host = (row.trial.user_attrs.get("owner") or {}).get("host", "an unknown host")
-        console.print(
-            f"running for {age} on {printable(str(host))}: trial {row.trial.number}  {last}  {_described(row, space)}"
-        )
+        host = printable(row.host or "an unknown host")
+        console.print(f"running for {age} on {host}: trial {row.trial.number}  {last}  {_described(row, space)}")
 
 
 def _described(row: Row, space: SearchSpace) -> str:
@@ -157,6 +182,14 @@ def _described(row: Row, space: SearchSpace) -> str:
 
 def verdict(findings: Findings, best: Row, space: SearchSpace) -> list[str]:
     """What the best trial means, in sentences, and what speaks against trusting it."""
+    assert best.trial.value is not None
+    proof = "; study.py confirm does it" if best.trial.value < findings.base.mel_ce else ""
+    unproven = f"One seed and a truncated run each: the order of close trials is not proven{proof}."
+    return [*_gains(findings, best), unproven, *doubts(findings, best, space)]
+
+
+def _gains(findings: Findings, best: Row) -> list[str]:
+    """By how much the best trial beats the base and the stock recipe."""
     assert best.trial.value is not None
     lines = []
     gain = findings.base.mel_ce - best.trial.value
@@ -180,9 +213,13 @@ def verdict(findings: Findings, best: Row, space: SearchSpace) -> list[str]:
             lines.append(
                 f"The stock recipe (V0) came to {stock.best.mel_ce:.4f} before it was stopped ({stock.reason})."
             )
-    lines += _noise(findings, best.trial.value)
-    proof = "; study.py confirm does it" if gain > 0 else ""
-    lines.append(f"One seed and a truncated run each: the order of close trials is not proven{proof}.")
+    return lines
+
+
+def doubts(findings: Findings, best: Row, space: SearchSpace) -> list[str]:
+    """What speaks against the best trial, besides that it is one short run: close ones, edges, idle knobs."""
+    assert best.trial.value is not None
+    lines = _noise(findings, best.trial.value)
     lines += [f"Warning: {text}; widen the range." for text in space.at_edge(best.trial.params)]
     lines += [f"Did not act in trial {best.trial.number}: {text}" for text in (best.record or {}).get("inert", [])]
     return lines

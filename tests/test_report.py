@@ -136,6 +136,18 @@ def test_a_study_of_another_tool_is_refused() -> None:
         report.read(optuna.create_study(study_name="other"))
 
 
+def test_trials_within_twice_the_noise_of_the_best_are_counted(study: optuna.Study) -> None:
+    run(study, FLAT, [4.0], baseline="V0", attributes={"repeat": 0})
+    run(study, FLAT, [4.1], attributes={"repeat": 1})
+    for loss in (3.9, 4.05):  # the noise is 0.0707: the stock recipe is within twice that of the best, the last is not
+        run(study, STEPPED, [loss])
+    findings = report.read(study)
+    assert report.doubts(findings, findings.completed[0], load_preset("miniature")) == [
+        "Seed noise: 2 runs of the stock recipe differ by 0.0707 (standard deviation); 2 trials, the best included,"
+        " within twice that of the best."
+    ]
+
+
 # Atomic files
 
 
