@@ -1,11 +1,16 @@
 """The report as a file: what it may not do, hostile text, its size, its command and its refusals."""
 
+import json
 import re
+import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -16,14 +21,19 @@ from search.settings import Settings
 from search.study_report import canvas, confirmation_figures, material
 from tests import shown
 from tests.conftest import ROOT
+from tests.reported import RACE, founded, full_runs, material_of, searched, written
 from tests.studies import FLAT, PREPARED, miniature, new_study, run
-from tests.test_study_report import RACE, confirm, searched
 
-VOID = {"meta", "br", "path", "use", "rect"}
+VOID = {"meta", "br"}
+KNOWN = {
+    *VOID, "html", "head", "title", "style", "body", "main", "section", "nav", "h1", "h2", "h3", "p", "strong", "ul",
+    "li", "pre", "code", "a", "bdi", "span", "div", "details", "summary", "table", "caption", "thead", "tbody", "tr",
+    "th", "td", "figure", "figcaption", "audio", "svg", "g", "defs", "clippath", "path", "use", "rect", "text", "tspan",
+}  # fmt: skip
 
 
 class Page(HTMLParser):
-    """Fails for tags that do not close; collects what could act, lead outside, or remain unread."""
+    """Fails for tags that do not close or are unknown; collects what could act, lead outside, or remain unread."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -33,12 +43,24 @@ class Page(HTMLParser):
         self.addresses: list[str] = []
         self.images: list[str | None] = []
         self.headers: list[str | None] = []
+        self.headings: list[int] = []
+        self.players: list[dict[str, str | None]] = []
+        self.named: list[bool] = []  # of each table: whether it has a name
         self.ids: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         given = dict(attributes)
+        assert tag in KNOWN and len(given) == len(attributes), tag
         self.tags.append(tag)
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        if tag == "audio":
+            self.players.append(given)
+        if tag == "table":
+            self.named.append("aria-label" in given)
+        if tag == "caption":
+            self.named[-1] = True
         self.acting += [name for name in given if name.startswith("on")]
         self.addresses += [
             given[name] or "" for name in ("src", "href", "xlink:href", "data", "srcset") if name in given
@@ -47,10 +69,16 @@ class Page(HTMLParser):
             self.images.append(given.get("aria-label"))
         if tag == "th":
             self.headers.append(given.get("scope"))
-        if "id" in given and tag in ("h2", "section"):
+        if "id" in given:
             self.ids.append(given["id"] or "")
         if tag not in VOID:
             self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        """Of SVG, where a slash closes."""
+        assert "svg" in self.open, tag
+        self.handle_starttag(tag, attributes)
+        self.open.pop()
 
     def handle_endtag(self, tag: str) -> None:
         if tag not in VOID:
@@ -70,13 +98,23 @@ def test_the_page_acts_on_nothing_and_leads_nowhere(large: tuple[Settings, str])
     assert page.open == [] and page.acting == []
     assert not set(page.tags) & {"script", "img", "link", "iframe", "object", "form", "base"}
     assert all(address.startswith(("#", "data:audio/wav;base64,")) for address in page.addresses)
-    assert {address[1:] for address in page.addresses if address.startswith("#") and address[1:] in page.ids} == {
-        *re.findall(r'<a href="#([^"]*)"', text)
-    }
+    referred = [address[1:] for address in page.addresses if address.startswith("#")]
+    assert {*referred, *re.findall(r"url\(#([^)]*)\)", text)} <= set(page.ids)
     assert re.findall(r"url\((?!#)[^)]*\)|@import", text) == []
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
     assert f'<meta http-equiv="Content-Security-Policy" content="{policy}">' in text
     assert not [sign for sign in text if not sign.isprintable() and sign != "\n"]
+
+
+def test_the_page_can_be_read_by_those_who_do_not_see_it(large: tuple[Settings, str]) -> None:
+    page = Page(large[1])
+    assert len(page.ids) == len(set(page.ids)) > 20
+    assert page.headings[0] == 1 and page.headings.count(1) == 1
+    assert all(later <= earlier + 1 for earlier, later in pairwise(page.headings))
+    assert len(page.players) == 18 and all("controls" in each and each["aria-label"] for each in page.players)
+    assert page.named and all(page.named)
+    assert page.headers and all(scope in ("col", "row") for scope in page.headers)
+    assert "lang" in dict(re.findall(r'<html (\w+)="([^"]*)"', large[1]))
 
 
 def test_hostile_text_is_text(large: tuple[Settings, str]) -> None:
@@ -88,8 +126,7 @@ def test_hostile_text_is_text(large: tuple[Settings, str]) -> None:
 
 def test_signs_that_no_screen_shows_are_codes(tmp_path: Path) -> None:
     settings = miniature(tmp_path)
-    new_study(settings, replace(PREPARED, warnings=["a\x1b[31m\udcff\u202eb"]))
-    text = study_report.write(settings, None, "").read_text(encoding="utf-8")
+    text = written(material_of(settings, founded(settings, replace(PREPARED, warnings=["a\x1b[31m\udcff\u202eb"]))))
     assert "a\\x1b[31m\\xdcff\\x202eb" in text
     assert not [sign for sign in text if not sign.isprintable() and sign != "\n"]
 
@@ -98,7 +135,6 @@ def test_everything_drawn_has_words_units_and_the_page_s_colours(large: tuple[Se
     text = large[1]
     page = Page(text)
     assert len(page.images) == 9 and all(page.images)  # history, curves, importance, five slices, map
-    assert page.headers and all(scope in ("col", "row") for scope in page.headers)
     drawn = "".join(re.findall(r"<svg.*?</svg>", text, re.DOTALL))
     for colour in canvas.COLOURS.values():
         assert colour not in drawn, colour
@@ -110,8 +146,68 @@ def test_everything_drawn_has_words_units_and_the_page_s_colours(large: tuple[Se
         "clip norm, bou",
     ):
         assert label in drawn, label
-    for style in ("screen and (prefers-color-scheme: dark)", "@media print", "break-inside: avoid"):
+    assert "font-family" not in drawn  # it is the page's
+    assert not re.search(r' d="[^"]*\.\d{3}', drawn)  # a hundredth of a point is enough
+    sound_is_not_printed = "@media print { nav, .sentence { display: none; }"
+    for style in ("screen and (prefers-color-scheme: dark)", sound_is_not_printed, "break-inside: avoid"):
         assert style in text
+
+
+def test_the_numbers_are_those_of_the_database(large: tuple[Settings, str]) -> None:
+    """Counted again from the rows of the tables."""
+    settings, page = large
+    rows = sqlite3.connect(settings.directory / "study.db")
+    states = dict(rows.execute("SELECT number, state FROM trials"))
+    found: dict[int, dict[str, Any]] = {number: {} for number in states}
+    query = "SELECT number, key, value_json FROM trials JOIN trial_user_attributes USING (trial_id)"
+    for number, key, value in rows.execute(query):
+        found[number][key] = json.loads(value)
+    values = dict(rows.execute("SELECT number, value FROM trials JOIN trial_values USING (trial_id)"))
+    rows.close()
+    text = unescape(page)
+
+    judged = [n for n, state in states.items() if state in ("COMPLETE", "PRUNED")]
+    completed = [n for n in judged if states[n] == "COMPLETE"]
+    cut = sum(state == "FAIL" for state in states.values())
+    pruned = len(judged) - len(completed)
+    assert f"Trials: {len(judged)} finished ({len(completed)} completed, {pruned} pruned), 1 running." in text
+    assert f" {cut} more were cut short ({cut} preempted)." in text
+
+    competing = [n for n in completed if not found[n].get("repeat")]
+    best = min(competing, key=values.__getitem__)
+    assert f"The best config so far is trial {best}: {values[best]:.4f} nats" in text
+    assert f">{5 - values[best]:.4f} below<" in text and f">{values[0] - values[best]:.4f} below<" in text
+    assert f">best so far, {values[best]:.4f}<" in text and f">stock recipe (V0), {values[0]:.4f}<" in text
+    assert f"Trial {best} is the best; {sum(n > best for n in judged)} trials have finished since." in text
+
+    losses = {n: {e["step"]: e["mel_ce"] for e in found[n]["run"]["evaluations"]} for n in judged}
+    steps = sum(found[n]["run"]["record"]["steps"] for n in judged)
+    without = 200 * len(judged)
+    assert f"{steps:,} optimizer steps were trained, of {without:,} without pruning: {1 - steps / without:.0%}" in text
+    for reason, label in (("median", "pruned by the median"), ("two_increases", "two increases")):
+        stopped = [n for n in judged if found[n]["stop_reason"] == reason]
+        trained = sum(found[n]["run"]["record"]["steps"] for n in stopped)
+        cells = [label, str(len(stopped)), f"{trained:,}", f"{200 * len(stopped) - trained:,}"]
+        assert re.search("<tr><td>" + r"</td><td[^>]*>".join(cells) + "<", page), cells
+
+    at = {step: sorted(each[step] for each in losses.values() if step in each) for step in (20, 100)}
+    middle = {step: (each[len(each) // 2] + each[(len(each) - 1) // 2]) / 2 for step, each in at.items()}
+    assert f"Their median goes from {middle[20]:.4f} at step 20 to {middle[100]:.4f} at step 100." in text
+    ended = [n for n in judged if found[n]["stop_reason"] == "finished"]
+    falling = sum(min(losses[n], key=losses[n].__getitem__) == max(losses[n]) for n in ended)
+    assert f"{falling} of {len(ended)} trials that ran to their end were lowest there" in text
+
+    deviation = abs(values[0] - values[3]) / 2**0.5  # of the stock recipe and its repeat
+    close = sum(values[n] - values[best] <= 2 * deviation for n in competing)
+    assert f"2 short runs of the stock recipe differ by {deviation:.4f} nats per audio token" in text
+    assert f" {close} trials, the best included, lie within twice that of the best" in text
+
+
+@pytest.mark.parametrize("template", sorted((ROOT / "search").rglob("*.html.j2")), ids=lambda path: path.parent.name)
+def test_the_header_cells_of_every_page_have_a_scope_and_nothing_is_fetched(template: Path) -> None:
+    text = template.read_text(encoding="utf-8")
+    assert re.findall(r"<th\b", text) and not re.findall(r"<th\b(?! scope=)", text)
+    assert """content="default-src 'none'; style-src 'unsafe-inline';""" in text
 
 
 def test_many_trials_are_thinned_and_it_is_said(large: tuple[Settings, str]) -> None:
@@ -141,12 +237,12 @@ def test_a_few_high_values_do_not_flatten_the_rest() -> None:
 
 def test_names_of_configs_are_no_mathematics(tmp_path: Path) -> None:
     settings = miniature(tmp_path)
-    searched(new_study(settings))
-    confirm(settings, {**RACE, "$x^2$ <b>&amp;": [2.57, 2.60, 2.565]})
-    made = material.read(settings)
+    study = founded(settings)
+    searched(study)
+    made = material_of(settings, study, full_runs({**RACE, "$x^2$ <b>&amp;": [2.57, 2.60, 2.565]}))
     assert made.confirmation and made.runs
     drawn = confirmation_figures.runs(made.confirmation, made.runs.race().fit, "V0")
-    assert "$x^2$ &lt;b&gt;&amp;amp;</text>" in drawn.svg
+    assert drawn is not None and "$x^2$ &lt;b&gt;&amp;amp;</text>" in drawn.svg
 
 
 # The command

@@ -18,7 +18,7 @@ COLOURS = {
     "blue": "#0072b2", "orange": "#d55e00", "green": "#009e73", "purple": "#a8437f", "grey": "#7f7f7f",
     "text": "#123456", "page": "#fedcba",
 }  # fmt: skip
-WIDE, SMALL = (7.2, 3.3), (3.5, 2.5)  # inches; text of 8 points stays readable on a telephone
+WIDE, SMALL = (7.2, 3.3), (3.0, 2.3)  # inches; text of 8 points stays readable on a telephone and on paper
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,27 @@ from typing import Any
 import numpy as np
 
 from search.report import Row
-from search.study_report.canvas import COLOURS, KINDS, LOSS, OTHER, SMALL, figure, legend, limits, points, thinned
+from search.study_report.canvas import (
+    COLOURS,
+    KINDS,
+    LOSS,
+    OTHER,
+    SMALL,
+    WIDE,
+    figure,
+    kind,
+    legend,
+    limits,
+    points,
+    thinned,
+)
 from search.study_report.dimensions import Dimension, holding
 from search.study_report.material import Material, completed, lowest
 from search.study_report.search_figures import Picture
 
 SLICE = 300  # trials drawn in one slice at most
 FEWEST_FOR_A_MAP = 12  # completed trials that have a value in both dimensions
-_GRID = 36  # points of the map a side
+_GRID = 60  # points of the map a side
 _REACH = 0.12  # of the smoothing, as a share of a side
 
 
@@ -55,11 +68,14 @@ def _slice(material: Material, dimension: Dimension, rows: Sequence[Row], bottom
     return Picture(drawn, gist)
 
 
-def key() -> str:
+def key(material: Material) -> str:
     """The legend of all slices, as a figure of its own."""
-    with figure((7.2, 0.45), bottom=0.05) as (made, axes, svg):
+    present = {kind(row) for row in material.judged}
+    with figure((WIDE[0], 0.34), bottom=0.0) as (made, axes, svg):
         axes.set_axis_off()
         for each in (*KINDS.values(), OTHER):
+            if each not in present:
+                continue
             colour = COLOURS[each.colour]
             axes.plot(
                 [], [], linestyle="none", marker=each.marker, color=colour, label=each.label, markersize=5,
@@ -76,9 +92,9 @@ def key() -> str:
 def best_two(
     material: Material, names: Sequence[str], known: Sequence[Dimension]
 ) -> tuple[Dimension, Dimension] | None:
-    """The two most important dimensions, of `names` in this order, that a map can be drawn of."""
+    """The two most important dimensions, of `names` in this order, that a map can be drawn of: continuous ones."""
     by_name = {dimension.name: dimension for dimension in known}
-    able = [by_name[name] for name in names if name in by_name and not by_name[name].choices]
+    able = [by_name[name] for name in names if name in by_name and by_name[name].ticks() is None]
     for i, second in enumerate(able):
         for first in able[:i]:
             rows = _held(material, first, second)
@@ -101,7 +117,7 @@ def contour(material: Material, across: Dimension, up: Dimension) -> Picture:
     smooth = (weights * values).sum(-1) / np.maximum(weights.sum(-1), 1e-12)
     field = np.ma.masked_where(weights.max(-1) < math.exp(-0.5 * 2**2), smooth)  # nothing is known further away
     shown = thinned([r for r in material.judged if {across.name, up.name} <= r.trial.params.keys()], SLICE)
-    with figure((7.2, 4.0)) as (made, axes, svg):
+    with figure((WIDE[0], 4.0)) as (made, axes, svg):
         _axis(axes.xaxis, axes.set_xscale, axes.set_xlim, across)
         _axis(axes.yaxis, axes.set_yscale, axes.set_ylim, up)
         at_x, at_y = [_value(across, share) for share in side], [_value(up, share) for share in side]
@@ -115,7 +131,7 @@ def contour(material: Material, across: Dimension, up: Dimension) -> Picture:
             axes.plot(
                 [row.trial.params[across.name] for row in chosen], [row.trial.params[up.name] for row in chosen],
                 linestyle="none", marker=marker, markersize=5 if len(shown) <= 100 else 3.5, label=name,
-                markerfacecolor="#ffffff" if done else "none", markeredgecolor="#000000" if done else COLOURS["text"],
+                markerfacecolor="#ffffff" if done else "#000000", markeredgecolor="#000000" if done else "#ffffff",
                 markeredgewidth=0.7, clip_on=False,
             )  # fmt: skip
         best = material.best

@@ -4,8 +4,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from optuna.trial import TrialState
+
 from search.confirmation import report as confirmation_report
-from search.confirmation.proof import FULL
 from search.export import commit
 from search.noise import repeats_sd
 from search.report import Row
@@ -13,6 +14,7 @@ from search.settings import safe_url
 from search.study_report.answer import safe_place
 from search.study_report.canvas import kind
 from search.study_report.material import Material, completed, lowest
+from search.study_report.searched import reasons
 from search.trial import INTERRUPTIONS
 from search.view import duration
 from space.hyperparameters import Hyperparameters
@@ -32,13 +34,18 @@ class Table:
 
 
 def counts(material: Material) -> str:
-    """How many trials there are, in a sentence."""
+    """How many trials there are, in sentences."""
     findings = material.findings
-    parts = [f"{len(findings.completed):,} completed", f"{findings.finished:,} finished in all"]
-    cut = sum(row.reason in INTERRUPTIONS for row in findings.rows)
-    parts += [f"{cut:,} cut short"] if cut else []
-    parts += [f"{material.running:,} running"] if material.running else []
-    return "Trials: " + ", ".join(parts) + "."
+    done = sum(completed(row.trial) for row in findings.judged)
+    told = f"Trials: {findings.finished:,} finished ({done:,} completed, {findings.finished - done:,} pruned)"
+    told += f", {material.running:,} running." if material.running else "."
+    cut = [row for row in findings.rows if row.reason in INTERRUPTIONS]
+    if cut:
+        told += f" {len(cut):,} more {'was' if len(cut) == 1 else 'were'} cut short ({reasons(cut)})."
+    unread = sum(bool(row.unread) for row in findings.rows)
+    if unread:
+        told += f" Of {unread:,} something is recorded that this release cannot read."
+    return told
 
 
 def best_trials(material: Material) -> Table:
@@ -158,7 +165,7 @@ def confirmation(material: Material) -> Table | None:
             ", ".join(notes),
             Hyperparameters.from_dict(c.hyperparameters.model_dump()).describe(),
         ])  # fmt: skip
-    header = ["config", "mean, nats", "short run", "each seed", "", "parameters"]
+    header = ["config", "mean, nats", "short run, nats", "each seed, nats", "note", "parameters"]
     return Table(header, rows, frozenset({1, 2}))
 
 
@@ -172,9 +179,12 @@ def progress(material: Material) -> str | None:
     """How far a confirmation is that is not over."""
     if material.runs is None or material.confirmation is not None:
         return None
-    done = sum(completed(trial) for trial in material.runs.trials)
-    configs = len(material.runs.finished(FULL))
-    return f"A confirmation is not over: {done} runs have completed, of {configs} configs. It proves nothing yet."
+    states = Counter(trial.state for trial in material.runs.trials)
+    ended = states[TrialState.COMPLETE] + states[TrialState.PRUNED]
+    return (
+        f"A confirmation of {len(material.runs.candidates)} configs is not over: {ended} runs have ended,"
+        f" {states[TrialState.RUNNING]} are running, {states[TrialState.WAITING]} are queued. It proves nothing yet."
+    )
 
 
 def audit(material: Material) -> Table | None:
@@ -208,8 +218,7 @@ def data(material: Material) -> tuple[list[tuple[str, str]], list[str], Table]:
 def provenance(material: Material) -> list[tuple[str, str]]:
     """(what, value): enough to make the study again, and nothing secret."""
     findings, settings = material.findings, material.settings
-    owners = [row.trial.user_attrs.get("owner") or {} for row in findings.rows]
-    hosts = Counter(str(owner["host"]) for owner in owners if owner.get("host"))
+    hosts = Counter(row.host for row in findings.rows if row.host)
     prepared = findings.prepared
     first = min((row.trial.datetime_start for row in findings.rows if row.trial.datetime_start), default=None)
     last = max((row.trial.datetime_complete for row in findings.rows if row.trial.datetime_complete), default=None)

@@ -7,12 +7,15 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from search.pages import render
-from search.study_report import answer, confirmation_figures, dimension_figures, document, search_figures
+from search.study_report import confirmation_figures, dimension_figures, document, proven, search_figures, searched
+from search.study_report.answer import Answer
 from search.study_report.dimensions import dimensions
 from search.study_report.importance import FEWEST_COMPLETED, FEWEST_JUDGED, importance
 from search.study_report.material import Material
 from search.study_report.search_figures import Picture
 from search.study_report.sound import sound
+
+FEWEST_FOR_SLICES = 6  # trials
 
 
 def to_html(material: Material, options: str) -> str:
@@ -23,15 +26,15 @@ def to_html(material: Material, options: str) -> str:
     stock = material.settings.stock_recipe().name
     confirmation, runs = material.confirmation, material.runs
     fit = runs.race().fit if runs and confirmation else None
-    enough = len(material.judged) > 1
-    said, heard = answer.answer(material, options), sound(material)
+    slices = dimension_figures.slices(material, known) if len(material.judged) >= FEWEST_FOR_SLICES else []
+    said, heard = answer(material, options), sound(material)
     sections = (
         ("confirmation", "Confirmation", runs),
         ("sound", "Sound", heard.quality),
         ("history", "History", material.judged),
         ("curves", "Evaluations", material.judged),
-        ("importance", "Importance", material.judged),
-        ("slices", "Dimensions", enough and known),
+        ("importance", "Importance", len(known) > 1),
+        ("slices", "Dimensions", slices),
         ("contour", "Two dimensions", two),
         ("boundaries", "Edges", material.best),
         ("pruning", "Pruning", document.savings(material)),
@@ -53,15 +56,22 @@ def to_html(material: Material, options: str) -> str:
         importance=found,
         fewest=(FEWEST_JUDGED, FEWEST_COMPLETED),
         bars=_picture(search_figures.importances(found, known)) if found else None,
-        known={dimension.name: dimension for dimension in known},
-        slices=[(each, _picture(p)) for each, p in dimension_figures.slices(material, known)] if enough else [],
-        key=Markup(dimension_figures.key()) if enough and known else None,
+        known=known,
+        slices=[(each, _picture(picture)) for each, picture in slices],
+        key=Markup(dimension_figures.key(material)) if slices else None,
         contour=_picture(dimension_figures.contour(material, *two)) if two else None,
         full_runs=_picture(confirmation_figures.runs(confirmation, fit, stock)) if confirmation and fit else None,
         fidelity=_picture(confirmation_figures.fidelity(confirmation, runs)) if confirmation and runs else None,
         sound=heard,
         sections=[(name, title) for name, title, there in sections if there],
     )
+
+
+def answer(material: Material, options: str) -> Answer:
+    """By the confirmation where it is over, else by the best trial so far."""
+    if material.confirmation is not None:
+        return proven.answer(material, material.confirmation, options)
+    return searched.answer(material, options)
 
 
 def _picture(made: Picture | None) -> dict[str, Any] | None:

@@ -23,8 +23,10 @@ from search.study_report.canvas import (
 from search.study_report.dimensions import Dimension
 from search.study_report.importance import Importance
 from search.study_report.material import Material, completed, lowest
+from search.trial import StopReason
 
 CURVES = 240  # trials drawn at most; more are one dark patch
+FEWEST_FOR_A_MEDIAN = 5  # trials; of fewer the line would lie on one of theirs, or between two
 LINES = (("base", "grey", (0, (5, 3))), ("stock", "text", (0, (1, 1.5))))
 
 
@@ -42,6 +44,9 @@ def history(material: Material) -> Picture:
     rows = material.judged
     values = [lowest(row) or math.inf for row in rows]
     base, stock = material.findings.base.mel_ce, lowest(material.stock) if material.stock else None
+    recipe = "stock recipe (V0)"
+    if material.stock is not None and not completed(material.stock.trial):
+        recipe += f", {kind(material.stock).label}"
     bottom, top = limits(values, [base] if stock is None else [base, stock])
     with figure(WIDE) as (made, axes, svg):
         points(axes, rows, lambda row: row.trial.number, top)
@@ -53,9 +58,7 @@ def history(material: Material) -> Picture:
                 [*numbers, max(numbers[-1], rows[-1].trial.number)], [*so_far, so_far[-1]], where="post",
                 color=COLOURS["blue"], linewidth=1.4, label=f"best so far, {so_far[-1]:.4f}",
             )  # fmt: skip
-        for (_, colour, dashes), name, value in zip(
-            LINES, ("untouched base", "stock recipe (V0)"), (base, stock), strict=True
-        ):
+        for (_, colour, dashes), name, value in zip(LINES, ("untouched base", recipe), (base, stock), strict=True):
             if value is None:
                 continue
             within = bottom <= value <= top
@@ -75,8 +78,21 @@ def history(material: Material) -> Picture:
     if done:
         best = min(done, key=lambda row: row.trial.value or math.inf)
         gist += f" The best is trial {best.trial.number} with {best.trial.value:.4f}; the base has {base:.4f}."
-    caption = f"{_above(above)}A pruned trial stands at its lowest evaluation before it was pruned."
+    caption = f"{_settled(material)}{_above(above)}"
+    if any(not completed(row.trial) for row in rows):
+        caption += "A pruned trial stands at its lowest evaluation before it was pruned."
     return Picture(drawn, gist, caption)
+
+
+def _settled(material: Material) -> str:
+    """How long ago the search found its best."""
+    if material.best is None:
+        return ""
+    number = material.best.trial.number
+    since = sum(row.trial.number > number for row in material.judged)
+    if not since:
+        return f"Trial {number}, the last, is the best: more trials may find a better one. "
+    return f"Trial {number} is the best; {since:,} {'trials have' if since > 1 else 'trial has'} finished since. "
 
 
 def _above(count: int) -> str:
@@ -115,8 +131,9 @@ def curves(material: Material) -> Picture:
                     linestyle="--" if each.hollow else "-", label=None if i else each.label, zorder=3,
                 )  # fmt: skip
         middle = [median(by_step[step]) for step in steps]
-        axes.plot(steps, middle, color=COLOURS["page"], linewidth=5, zorder=5)
-        axes.plot(steps, middle, color=COLOURS["text"], linewidth=2.4, label="median", zorder=6)
+        if len(rows) >= FEWEST_FOR_A_MEDIAN:
+            axes.plot(steps, middle, color=COLOURS["page"], linewidth=5, zorder=5)
+            axes.plot(steps, middle, color=COLOURS["text"], linewidth=2.4, label="median", zorder=6)
         if bottom <= base <= top:
             axes.axhline(base, color=COLOURS["grey"], linestyle=LINES[0][2], linewidth=1.2)
         side = "" if bottom <= base <= top else " (above)" if base > top else " (below)"
@@ -127,9 +144,9 @@ def curves(material: Material) -> Picture:
         axes.set_ylabel("evaluation,\nnats per audio token")
         legend(made, 3)
         drawn = svg()
-    caption = (
-        "Each line is a trial, and ends with the mark of why it stopped; the median is of the trials that came so far."
-    )
+    caption = f"{_falling(material)}Each line is a trial, and ends with the mark of why it stopped."
+    if len(rows) >= FEWEST_FOR_A_MEDIAN:
+        caption += " The median is of the trials that came so far."
     if len(shown) < len(rows):
         caption += f" {len(shown)} of {len(rows):,} trials are drawn, the best among them; the median is of all."
     if max(value for curve in finite for _, value in curve) > top:
@@ -138,6 +155,15 @@ def curves(material: Material) -> Picture:
         f"Evaluations of {len(shown)} trials over the optimizer steps. Their median goes from {middle[0]:.4f} at step"
     )
     return Picture(drawn, f"{gist} {steps[0]} to {middle[-1]:.4f} at step {steps[-1]}.", caption)
+
+
+def _falling(material: Material) -> str:
+    """How many of the trials that ran to their end were still falling there."""
+    ended = [row for row in material.judged if row.reason == StopReason.FINISHED and row.best is not None]
+    if not ended:
+        return ""
+    falling = sum(row.best is row.evaluations[-1] for row in ended)
+    return f"{falling:,} of {len(ended):,} trials that ran to their end were lowest there, and still falling. "
 
 
 def importances(found: Importance, known: Sequence[Dimension]) -> Picture:

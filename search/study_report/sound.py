@@ -1,16 +1,20 @@
 """What trials and full runs spoke, to be heard in the page, and their figures of quality."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
-from search import artifacts, speech
+from search import artifacts
+from search.confirmation.proof import FULL
 from search.errors import UserError
+from search.report import row_of
 from search.speech import Sentence, Speech
 from search.study_report.confirmation_figures import ordered
 from search.study_report.material import Material
 
-TRIALS = 3  # of the search that are heard, the best first; and one run of each config of the confirmation
+TRIALS = 3  # of the search that are heard, the best first
+CONFIGS = 3  # of the confirmation that are heard, the lowest means first, in one run each; and the stock recipe
 LARGEST = 40_000_000  # bytes of sound in a page
 
 
@@ -45,11 +49,18 @@ class Heard:
 
 @dataclass(frozen=True)
 class Quality:
-    """Means over the sentences of a run."""
+    """Means over the sentences of a trial, or of all full runs of a config; None where no sentence has the figure."""
 
     who: str
-    step: int
-    said: Speech
+    said: Sequence[Speech]
+
+    def mean(self, name: str) -> float | None:
+        known = [mean for said in self.said if (mean := said.mean(name)) is not None]
+        return fmean(known) if known else None
+
+    @property
+    def sentences(self) -> list[Sentence]:
+        return [sentence for said in self.said for sentence in said.sentences]
 
 
 @dataclass(frozen=True)
@@ -58,22 +69,28 @@ class Sound:
     quality: list[Quality]
     problem: str | None  # why nothing can be heard at all
 
+    @property
+    def recognisers(self) -> str:
+        """Those that listened, by name."""
+        return ", ".join(sorted({said.recogniser for q in self.quality for said in q.said if said.recogniser}))
+
 
 def sound(material: Material) -> Sound:
-    """Of the best trials that spoke, and of a run of each config of the confirmation; quality of all that spoke."""
-    spoke = list(_spoke(material))
+    """Of the best trials that spoke and of the confirmation's best configs, a run each; quality of all that spoke."""
+    spoke = [*_configs(material), *_trials(material)]
     if not spoke:
         return Sound([], [], None)
-    quality = [Quality(who, said.step, said) for who, said, _ in spoke]
+    quality = [each for each, _ in spoke]
     try:
         store = artifacts.open_store(material.settings, make=False)
     except UserError as error:
         return Sound([], quality, str(error))
     clips = _Clips(store)
     heard: dict[tuple[str, str, str], Heard] = {}
-    for who, said, shown in spoke:
-        if not shown:
+    for each, who in spoke:
+        if who is None:
             continue
+        said = each.said[0]
         for sentence in said.sentences:
             recorded = clips.clip(said, sentence.recorded)
             key = (sentence.text, sentence.speaker, said.artifacts.get(sentence.recorded, sentence.recorded))
@@ -84,22 +101,32 @@ def sound(material: Material) -> Sound:
     return Sound(list(heard.values()), quality, None)
 
 
-def _spoke(material: Material) -> Iterator[tuple[str, Speech, bool]]:
-    """(who, what, whether it is to be heard)."""
-    if material.runs is not None:
-        names = [c.name for c in ordered(material.confirmation)] if material.confirmation else []
-        full = material.runs.finished("full")
-        for name in dict.fromkeys((*names, *full)):
-            heard = False
-            for seed, trial in sorted(full.get(name, {}).items()):
-                if found := trial.user_attrs.get(speech.ATTRIBUTE):
-                    yield f"{name}, full run, seed {seed}", Speech.from_dict(found), not heard
-                    heard = True
+Spoke = tuple[Quality, str | None]  # and as whom its first run is heard; None: it is not
+
+
+def _configs(material: Material) -> Iterator[Spoke]:
+    """The configs in the race, the lowest means first."""
+    if material.runs is None:
+        return
+    found = material.confirmation
+    names = [c.name for c in (ordered(found) if found else material.runs.candidates)]
+    full = material.runs.finished(FULL)
+    stock = material.settings.stock_recipe().name
     count = 0
-    for row in material.findings.completed:
-        if (said := row.speech) is not None:
-            yield f"trial {row.trial.number}", said, count < TRIALS
+    for name in names:
+        spoke = [(seed, said) for seed, trial in sorted(full.get(name, {}).items()) if (said := row_of(trial).speech)]
+        if spoke:
             count += 1
+            who = f"{name}, full run, seed {spoke[0][0]}" if count <= CONFIGS or name == stock else None
+            runs = f"{len(spoke)} full run{'s' if len(spoke) > 1 else ''}"
+            yield Quality(f"{name}, {runs}", [said for _, said in spoke]), who
+
+
+def _trials(material: Material) -> Iterator[Spoke]:
+    """The trials of the search that spoke, the best first."""
+    spoke = [(f"trial {row.trial.number}", said) for row in material.findings.completed if (said := row.speech)]
+    for place, (who, said) in enumerate(spoke):
+        yield Quality(who, [said]), who if place < TRIALS else None
 
 
 class _Clips:

@@ -1,0 +1,101 @@
+"""What a report is made of, without a database: searches and confirmations in memory."""
+
+import math
+from dataclasses import asdict, replace
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from search import report, speech, storage
+from search.confirmation import session
+from search.confirmation.candidates import Candidate
+from search.confirmation.proof import Runs
+from search.settings import Settings
+from search.study_report import page
+from search.study_report.answer import Answer
+from search.study_report.material import Material
+from search.trial import Prepared, StopReason
+from space.hyperparameters import Hyperparameters
+from tests.studies import FLAT, PREPARED, STEPPED, evaluations, run
+
+STOCK = Hyperparameters(1e-3, 0.01)
+FLAT_AUDITED = Hyperparameters(5e-3, 0.01)
+POINT = Hyperparameters(4e-4, 0.02, (0.25, 0.5), 0.5, 2.0)
+RACE = {"V0": [2.60, 2.66, 2.61], "trial 1": [2.57, 2.60, 2.565]}
+LOWER = {
+    "V0": [2.60, 2.66, 2.61],
+    "trial 1": [2.55, 2.612, 2.561],
+    "trial 1 at 0.5 x lr": [2.50, 2.563, 2.512],
+    "trial 1 at 0.25 x lr": [2.45, 2.511, 2.463],
+}
+
+
+def founded(settings: Settings, prepared: Prepared = PREPARED) -> optuna.Study:
+    """As a search founds a study, but without baselines in its queue."""
+    study = optuna.create_study(study_name=settings.study.name)
+    for name, value in storage.attributes_of(settings, prepared).items():
+        study.set_user_attr(name, value)
+    return study
+
+
+def searched(study: optuna.Study) -> None:
+    """Three trials: the stock recipe, the best, and one that the median rule pruned."""
+    run(study, FLAT, [4.5, 4.0], baseline="V0")
+    run(study, STEPPED, [4.0, 3.0])
+    run(study, {**FLAT, "lr": 5e-3}, [4.9, 4.6, 4.4, 4.2], StopReason.MEDIAN)
+
+
+def racing(name: str) -> Candidate:
+    """V0, trial 1, trial 1 at a lower rate, an audited trial, or another config."""
+    if name == "V0":
+        return Candidate(name, STOCK, 0, 4.0)
+    if name.startswith("audited"):
+        return Candidate("trial 2", FLAT_AUDITED, 2, None, 80, 4.2)
+    if name.endswith("x lr"):
+        return Candidate(name, replace(POINT, lr=POINT.lr * float(name.split()[-3])))
+    return Candidate(name, POINT, 1 if name == "trial 1" else None, 3.0)
+
+
+def full_runs(runs: dict[str, list[float]], running: int = 0, spoke: Any = None, seeds: int = 3) -> list[FrozenTrial]:
+    """Of a confirmation: lowest evaluations by config, in the order of the seeds 1, 2, …; nan: the run diverged."""
+    made: list[FrozenTrial] = []
+    for config, values in runs.items():
+        for seed, value in enumerate(values, 1):
+            attributes = {
+                "candidate": racing(config).to_dict(),
+                "seed": seed,
+                "length": "truncated" if config == "audited" else "full",
+                "stop_reason": "diverged" if math.isnan(value) else "finished",
+                "run": {
+                    "evaluations": [asdict(e) for e in evaluations([5.0] if math.isnan(value) else [5.0, value])],
+                    "record": None,
+                    "error": None,
+                },
+                **({speech.ATTRIBUTE: spoke} if spoke else {}),
+            }
+            state, found = (TrialState.PRUNED, None) if math.isnan(value) else (TrialState.COMPLETE, value)
+            made.append(create_trial(state=state, value=found, user_attrs=attributes))
+    waiting = {"candidate": racing("V0").to_dict(), "seed": seeds, "length": "full"}
+    made += [create_trial(state=TrialState.RUNNING, user_attrs=waiting) for _ in range(running)]
+    for number, trial in enumerate(made):
+        trial.number = number
+    return made
+
+
+def material_of(
+    settings: Settings, study: optuna.Study, confirmation: list[FrozenTrial] | None = None, seeds: int = 3
+) -> Material:
+    findings = report.read(study)
+    runs = None if confirmation is None else Runs(confirmation, range(1, seeds + 1), 1000)
+    return Material(
+        settings, study.user_attrs, findings, runs, session.result(runs, findings, settings) if runs else None
+    )
+
+
+def said(made: Material, options: str = "") -> Answer:
+    return page.answer(made, options)
+
+
+def written(made: Material, options: str = "") -> str:
+    return page.to_html(made, options)
