@@ -68,6 +68,23 @@ def test_the_configs_stand_in_the_order_of_their_means_above_the_base() -> None:
     assert lines[7:] == ["The winner's mean is lower.", "Intervals: by hand.", *report.lines(found)[1:]]
 
 
+@pytest.mark.parametrize("width", [80, 100, 119])
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_a_narrow_terminal_shows_every_name_mean_and_value(width: int, seeds: int) -> None:
+    values = [2.0 + seed / 10 for seed in range(seeds)]
+    found = made(
+        config("trial 17 at 0.25 x lr", 2.1, *values, trial=17, truncated=3.3),
+        config("trial 17", 2.3, *values[:2], trial=17, truncated=3.3, dropped_after=2),
+    )
+    lines = shown(lambda console: console.print(report._table(found, BASE, width)), width=width)
+    words = " ".join(" ".join(lines).split())
+    assert max(map(len, lines)) <= width and "…" not in words
+    for name, mean in (("trial 17 at 0.25 x lr", "2.1000"), ("trial 17", "2.3000"), ("base", "5.0000")):
+        assert any(line.startswith(name) and mean in line[len(name) :].split()[:1] for line in lines)
+    for part in (*(f"{value:.4f}" for value in values), "lowest mean, exported", "out after 2 seeds"):
+        assert all(word in words for word in part.split())
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
@@ -83,8 +100,20 @@ def test_the_configs_stand_in_the_order_of_their_means_above_the_base() -> None:
             {"seed_sd": None, "fidelity": FIDELITY},
             [
                 "Short and full runs rank 6 configs with Kendall's tau 0.47 (95 % interval -0.30 to 0.90, p 0.27); 2 of"
+                " the 3 best of one are among the 3 best of the other. Chance may order so few configs like that; a"
+                " larger --audit adds to them."
+            ],
+        ),
+        (
+            {"seed_sd": None, "fidelity": FIDELITY.model_copy(update={"configs": 9, "p_value": 0.04})},
+            [
+                "Short and full runs rank 9 configs with Kendall's tau 0.47 (95 % interval -0.30 to 0.90, p 0.04); 2 of"
                 " the 3 best of one are among the 3 best of the other."
             ],
+        ),
+        (
+            {"seed_sd": None, "fidelity": FIDELITY.model_copy(update={"configs": 3, "advice": "lengthen the trials"})},
+            ["Short and full runs: 3 configs are too few to rank; a larger --audit adds to them."],
         ),
         (
             {"seed_sd": None, "fidelity": FIDELITY.model_copy(update={"tau": None})},
@@ -96,13 +125,20 @@ def test_the_configs_stand_in_the_order_of_their_means_above_the_base() -> None:
                 "Audit of pruning: trial 5 (4.8000 when pruned at step 40, 2.6000 at the trials' end, not known in"
                 " full).",
                 "Regret of pruning them: 0.7000 against the search's best trial, not known against the winner,"
-                " in full at the same seed.",
+                " in full at the same seed; 0 is nothing lost.",
             ],
         ),
     ],
 )
 def test_noise_fidelity_and_audit_in_sentences(given: dict[str, Any], expected: list[str]) -> None:
     assert report.lines(made(config("V0", 2.3, 2.3), **given))[1:] == expected
+
+
+@pytest.mark.parametrize(("lost", "is_chance"), [(0.0, False), (0.1, True), (0.2, True), (0.21, False)])
+def test_a_regret_within_twice_the_noise_may_be_chance(lost: float, is_chance: bool) -> None:
+    audit = AUDIT.model_copy(update={"full_regret": lost})
+    line = report.lines(made(config("V0", 2.3), audit=audit, seed_sd=0.1))[-1]
+    assert line.endswith("chance may make it.") == is_chance
 
 
 def test_advice_follows_a_poor_agreement() -> None:
