@@ -1,14 +1,23 @@
-"""A real Chromium without a window, which reaches nothing beyond this machine."""
+"""A real Chromium without a window, which reaches nothing beyond this machine, and what it is sent to."""
 
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from search.report import Row
+from search.settings import Settings
+from tests import shown
+from tests.conftest import ROOT
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 REQUIRED = "XTTS_STUDY_BROWSER"  # set where the programs are known to be there, so that no test is skipped in silence
@@ -137,3 +146,60 @@ def least_contrast(browser: Any, dark: bool) -> tuple[float, str]:
     canvas = [18, 18, 18] if dark else [255, 255, 255]
     contrast, of = browser.execute_script(CONTRAST, canvas)
     return float(contrast), str(of)
+
+
+def unharmed(browser: Any) -> bool:
+    """Whether no text of the data became a part of the page, or sent it elsewhere."""
+    made = browser.execute_script(
+        'return [document.querySelectorAll(\'img[src="x"], a[href^=javascript], img[src*="203.0.113"]\').length,'
+        "[...document.scripts].filter(s => s.textContent.includes('harmed')).length, document.title]"
+    )
+    assert made[:2] == [0, 0] and "harmed" not in made[2]
+    assert all(url.startswith(("http://127.0.0.1:", "data:", "blob:", "file:", "chrome")) for url in requests(browser))
+    return True
+
+
+def quotes_hostile_text(browser: Any) -> bool:
+    """Whether the page shows it whole and letter by letter, lines broken as they may be."""
+    return shown.HOSTILE in " ".join(text(browser).split())
+
+
+@contextmanager
+def served_by(command: str, settings: Settings, **environment: str) -> Iterator[str]:
+    """The URL that `study.py COMMAND` tells, as a process."""
+    called = [sys.executable, str(ROOT / "study.py"), command, "--port", "0"]
+    called += ["--settings", str(settings.study.directory / "study.toml"), "--storage", settings.storage_url]
+    called += ["--set", f"study.directory={settings.study.directory}"]
+    process = subprocess.Popen(called, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment})
+    try:
+        assert process.stdout
+        line = next(line for line in process.stdout if "http://" in line)
+        yield line[line.index("http://") :].split()[0]
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A dashboard that runs."""
+
+    page: str  # URL of the study's page
+    rows: dict[int, Row]
+
+    @property
+    def origin(self) -> str:
+        return self.page[: self.page.index("/dashboard")]
+
+    def trial(self, number: int) -> str:
+        return f"{self.page}/trials?numbers={number}"
+
+    @property
+    def confirmation(self) -> str:
+        """URL of its study's page, which is the next."""
+        return self.page.removesuffix("1") + "2"
+
+    @property
+    def speaker(self) -> Row:
+        """The best trial; it spoke."""
+        return min((row for row in self.rows.values() if row.speech), key=lambda row: row.trial.value or 0)

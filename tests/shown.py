@@ -10,7 +10,7 @@ import io
 import json
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,10 +21,13 @@ import optuna
 import soundfile
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search import artifacts, speech
+from search import artifacts, speech, storage
+from search.confirmation.candidates import Candidate
+from search.sections import CONFIRMATION
 from search.settings import Settings
 from search.speech import Sentence, Speech
 from search.trial import Evaluation, Prepared, StopReason
+from space.hyperparameters import Hyperparameters
 from tests.studies import PREPARED, miniature, new_study, record
 
 # Texts and file names of a dataset may hold anything.
@@ -160,6 +163,52 @@ def spoken(settings: Settings, draw: random.Random, number: int) -> tuple[Speech
     )  # fmt: skip
     found = Speech(step=100, sentences=[first, second], recogniser="whisper-am", artifacts=known)
     return found, artifacts.described(known, "audio/wav")
+
+
+V0, BEST = Hyperparameters(1e-3, 0.01), Hyperparameters(4e-4, 0.02)
+
+
+def confirmed(
+    settings: Settings,
+    losses: Mapping[str, Sequence[float]],
+    over: bool = True,
+    audited: Mapping[str, tuple[float, float]] | None = None,
+) -> None:
+    """The study of a confirmation, with a full run for each of the `losses`, by config and seed from 1 on.
+
+    Configs are named V0, "trial N", and "trial N at 0.5 x lr". `audited` pruned trials have a short and a full run. One
+    more run is asked for where it is not `over`.
+    """
+    name = settings.study.name + CONFIRMATION
+    made = optuna.create_study(study_name=name, storage=storage.open_storage(settings.storage_url))
+    attributes = storage.attributes_of(settings, PREPARED)
+    attributes["fingerprint"]["confirms"] = settings.study.name
+    for key, value in {**attributes, "seeds": len(losses["V0"])}.items():
+        made.set_user_attr(key, value)
+    for config, values in losses.items():
+        candidate = Candidate(config, BEST, 1, 3.25)
+        if config == "V0":
+            candidate = Candidate(config, V0, 0, 4.0)
+        elif config.endswith(" x lr"):  # a rate that no trial of the search ran
+            candidate = Candidate(config, replace(BEST, lr=BEST.lr * float(config.split()[-3])))
+        made.add_trials([_full_run(candidate, seed, value) for seed, value in enumerate(values, 1)])
+    for config, (short, full) in (audited or {}).items():
+        candidate = Candidate(config, BEST, int(config.split()[-1]), None, 40, short + 0.1)
+        made.add_trials([_full_run(candidate, 1, short, "truncated"), _full_run(candidate, 1, full)])
+    if not over:
+        made.ask()
+    made._storage.remove_session()
+
+
+def _full_run(candidate: Candidate, seed: int, value: float, length: str = "full") -> FrozenTrial:
+    found = [Evaluation(20 * i, v, 2.0, v / 1.25, 2.0) for i, v in enumerate((value + 0.2, value), 1)]
+    return create_trial(
+        value=value,
+        user_attrs={
+            "candidate": candidate.to_dict(), "seed": seed, "length": length, "stop_reason": "finished",
+            "run": {"evaluations": [asdict(e) for e in found], "record": record(40, []), "error": None},
+        },
+    )  # fmt: skip
 
 
 def main() -> None:

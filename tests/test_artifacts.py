@@ -278,7 +278,7 @@ def test_a_server_that_is_not_well_is_given_up(
         assert artifacts.read(store, "id") is None
         with pytest.raises(OSError, match="cannot read from bucket 'sound': ") as caught:
             store.open_reader("id")
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 60  # by itself boto waits that long for each answer
         listener.shutdown(socket.SHUT_RDWR)
     assert KEY not in everything(caught.value)
     with pytest.raises(OSError, match="cannot write to bucket 'sound': Could not connect"):

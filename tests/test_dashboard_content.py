@@ -4,7 +4,6 @@ import copy
 import json
 import re
 import threading
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,54 +11,14 @@ from urllib.parse import unquote
 
 import optuna
 import pytest
-from optuna.trial import TrialState, create_trial
-from werkzeug.test import Client
 
-from search import artifacts, storage
-from search.cache import StudyCache
-from search.confirmation.candidates import Candidate
-from search.dashboard import figures
+from search import artifacts
 from search.dashboard.content import FIGURE, LOG_BYTES, Content
-from search.report import Row
-from search.settings import Settings
-from search.trial import StopReason
-from space.hyperparameters import Hyperparameters
-from tests import shown
+from tests import dashboards, shown
+from tests.dashboards import TENSORBOARD, Served, figures_of, pairs
+from tests.markdown import LINKED, read, tokens
 from tests.shown import HOSTILE
-from tests.studies import BASE, FLAT, PREPARED, STEPPED, evaluations, miniature, new_study, record, run
-from tests.test_dashboard_notes import LINKED, read, tokens
-
-TENSORBOARD = "http://127.0.0.1:6006/"
-
-
-class Served:
-    """A study as Optuna's dashboard and the content answer for it."""
-
-    def __init__(self, settings: Settings) -> None:
-        from optuna_dashboard import wsgi
-
-        self.settings = settings
-        self.storage = StudyCache(storage.open_storage(settings.storage_url))
-        self._app = wsgi(self.storage, artifact_store=artifacts.open_store(settings))
-        self.content = Content(settings, self.storage, TENSORBOARD)
-
-    def raw(self, name: str | None = None, after: int = 0) -> dict[str, Any]:
-        self._app._inmemory_cache.clear()
-        study_id = self.storage.get_study_id_from_name(name or self.settings.study.name)
-        return dict(json.loads(Client(self._app).get(f"/api/studies/{study_id}?after={after}").data))
-
-    def study(self, name: str | None = None, after: int = 0) -> dict[str, Any]:
-        document = self.raw(name, after)
-        self.content.study(document)
-        return document
-
-    def studies(self) -> list[dict[str, Any]]:
-        document = json.loads(Client(self._app).get("/api/studies").data)
-        self.content.studies(document)
-        return list(document["study_summaries"])
-
-    def note(self, number: int) -> str:
-        return str(self.study()["trials"][number]["note"]["body"])
+from tests.studies import FLAT, STEPPED, run
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +29,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
 
 @pytest.fixture
 def small(tmp_path: Path) -> tuple[optuna.Study, Served]:
-    """A study that a test fills."""
-    settings = miniature(tmp_path)
-    return new_study(settings), Served(settings)
-
-
-def pairs(attributes: list[dict[str, str]]) -> dict[str, str]:
-    return {attribute["key"]: attribute["value"] for attribute in attributes}
+    return dashboards.small(tmp_path)
 
 
 def test_every_trial_has_a_note_a_figure_and_columns(served: Served) -> None:
@@ -180,9 +133,9 @@ def test_what_others_have_set_stays_and_what_a_program_needs_is_put_in_words(
     assert pairs(document["user_attrs"]) == {
         "finished trials": "1",
         "best": "4.0000 nats per audio token, trial 0",
-        "base": "5.0000 nats per audio token",
-        "trial": "200 optimizer steps",
-        "full run": "1,000 optimizer steps",
+        "untouched base": "5.0000 nats per audio token",
+        "length of a trial": "200 optimizer steps",
+        "length of a full run": "1,000 optimizer steps",
         "training clips": "100 (5 m 00 s)",
         "eval clips": "20 (1 m 00 s)",
         "clips left out": "0",
@@ -190,7 +143,7 @@ def test_what_others_have_set_stays_and_what_a_program_needs_is_put_in_words(
         "owner of the data": "Abebe",
     }
     listed = pairs(served.studies()[0]["user_attrs"])
-    assert listed["base"] == "5.0000 nats per audio token"
+    assert listed["untouched base"] == "5.0000 nats per audio token"
     assert not {"fingerprint", "prepared"} & listed.keys()
 
 
@@ -264,7 +217,7 @@ def test_a_log_is_served_from_the_studys_own_folder_only(small: tuple[optuna.Stu
     (served.settings.directory / "log.txt").write_text("above")
     linked = served.note(0)
     assert "[Log](/logs/miniature/0) · [TensorBoard](<http://127.0.0.1:6006/?runFilter=" in linked
-    runs = re.compile(unquote(linked.partition("?runFilter=")[2].partition("#timeseries>)")[0]))
+    runs = re.compile(unquote(linked.partition("?runFilter=")[2].partition("&smoothing=0#timeseries>)")[0]))
     assert all(runs.search(name) for name in ("trials/0/tensorboard", "miniature/trials/0/tensorboard"))
     assert not any(runs.search(name) for name in ("trials/10/tensorboard", "other/trials/0/tensorboard", "confirm/0/t"))
     assert served.content.resource("/logs/miniature/0") == ("text/plain; charset=utf-8", "<script>ሰላም".encode())
@@ -285,32 +238,6 @@ def test_of_a_long_log_the_end_is_shown(small: tuple[optuna.Study, Served]) -> N
     assert found is not None
     assert found[1].endswith(b"first\nlast\n")
     assert found[1].startswith("… the last 1,000,000 of 6,000,005 bytes\nfirst\n".encode())
-
-
-def texts(svg: bytes) -> list[str]:
-    """The words of a picture, which is well-formed."""
-    return ["".join(e.itertext()) for e in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
-
-
-def test_a_trials_figure_names_its_lines_and_follows_the_study(small: tuple[optuna.Study, Served]) -> None:
-    study, served = small
-    run(study, FLAT, [4.5, 4.0, 4.2])
-    path = f"/artifacts/1/1/{FIGURE}"
-    found = served.content.resource(path)
-    assert found is not None
-    assert found[0] == "image/svg+xml"
-    words = texts(found[1])
-    assert {"optimizer steps", "mel cross-entropy, nats per audio token", "untouched base", "train probe"} <= set(words)
-    assert {"trial 0", "median of completed trials", "lowest: 4.0000 at step 40"} <= set(words)
-    assert served.content.resource(path) == found
-    run(study, STEPPED, [3.5, 3.0, 2.9])
-    newer = served.content.resource(path)
-    assert newer is not None
-    assert newer[1] != found[1]  # the median has moved
-    waiting = study.ask(shown.DISTRIBUTIONS)
-    empty = served.content.resource(f"/artifacts/1/{waiting._trial_id}/{FIGURE}")
-    assert empty is not None
-    assert "untouched base" in texts(empty[1])
 
 
 def test_pages_may_ask_at_the_same_time(served: Served) -> None:
@@ -337,121 +264,18 @@ def test_pages_may_ask_at_the_same_time(served: Served) -> None:
     assert not failed
 
 
-def rows_of(losses: dict[int, list[float]], reason: StopReason = StopReason.FINISHED) -> list[Row]:
-    rows = []
-    for number, values in losses.items():
-        made = create_trial(state=TrialState.COMPLETE, value=min(values), user_attrs={"stop_reason": str(reason)})
-        made.number = number
-        rows.append(Row(made, evaluations(values), None))
-    return rows
-
-
 def test_the_figure_of_a_study_has_units_reasons_median_and_base(served: Served) -> None:
-    found = {g["id"]: json.loads(g["graph_object"]) for g in served.study()["plotly_graph_objects"]}
+    found = figures_of(served.study())
     assert found.keys() == {"evaluations"}
     figure = found["evaluations"]
     names = [trace["name"].partition(" (")[0] for trace in figure["data"]]
-    assert {"finished", "median", "two_increases", "running", "median of completed"} < set(names)
+    assert {"finished", "median", "two_increases", "running", "median of completed trials"} < set(names)
     assert any(name.startswith("best, trial ") for name in names)
     assert figure["layout"]["xaxis"]["title"]["text"] == "optimizer steps"
     assert "nats per audio token" in figure["layout"]["yaxis"]["title"]["text"]
     assert figure["layout"]["annotations"][0]["text"] == "untouched base, 5.0000"
-    drawn = [t for t in figure["data"] if t["name"] != "median of completed"]
+    drawn = [t for t in figure["data"] if not t["name"].startswith("median of")]
     assert all("trial %{customdata}" in trace["hovertemplate"] for trace in drawn)
     counted = sum(int(t["name"].split("(")[1].strip(")")) for t in drawn if "(" in t["name"])
     assert counted == 41
     assert len({t["line"]["color"] for t in figure["data"]}) >= 5
-
-
-def test_of_many_trials_some_are_drawn_and_the_best_always() -> None:
-    rows = rows_of({i: [5.0, 4.0 + (i != 698) * i / 1000] for i in range(701)})
-    best = rows[698]
-    figure = figures.evaluations(rows, figures.median_of(rows), BASE, best)
-    assert figure["layout"]["title"]["text"] == "Evaluations of 235 of 701 trials, evenly over the study"
-    lines = figure["data"][0]
-    assert len(set(lines["customdata"]) - {None}) == 235
-    assert 698 in lines["customdata"]
-    assert figure["data"][1]["name"] == "best, trial 698"
-    assert figure["data"][2]["y"] == [5.0, 4.349]  # the median of all, not of those that are drawn
-    assert len(json.dumps(figure)) < 60_000
-    assert figures.evaluations([], [], BASE, None)["data"] == []
-
-
-def test_the_median_is_of_the_completed_trials() -> None:
-    rows = rows_of({0: [4.0, 3.0], 1: [5.0, 3.5], 2: [4.5]})
-    pruned = create_trial(state=TrialState.PRUNED, user_attrs={"stop_reason": "median"})
-    rows += [Row(pruned, evaluations([9.0, 9.0]), None)] * 3
-    assert figures.median_of(rows) == [(20, 4.5), (40, 3.25)]
-
-
-def test_one_trial_that_diverges_does_not_flatten_the_others() -> None:
-    rows = rows_of({i: [4.0, 3.0 + i / 100] for i in range(60)}) + rows_of({60: [1e6]}, StopReason.DIVERGED)
-    low, high = figures.evaluations(rows, [], BASE, None)["layout"]["yaxis"]["range"]
-    assert 2.8 < low < 3.0
-    assert 5.0 < high < 5.2  # the base is in it
-
-
-V0, BEST = Hyperparameters(1e-3, 0.01), Hyperparameters(4e-4, 0.02)
-
-
-def confirmed(served: Served, losses: dict[str, list[float]], over: bool = True) -> None:
-    """A confirmation with a run a loss and seed, of the stock recipe and of trial 1."""
-    name = served.settings.study.name + ".confirm"
-    study = optuna.create_study(study_name=name, storage=storage.open_storage(served.settings.storage_url))
-    attributes = storage.attributes_of(served.settings, PREPARED)
-    attributes["fingerprint"]["confirms"] = served.settings.study.name
-    for key, value in {**attributes, "seeds": len(losses["V0"])}.items():
-        study.set_user_attr(key, value)
-    for config, values in losses.items():
-        point, short = (V0, 4.0) if config == "V0" else (BEST, 3.25)
-        candidate = Candidate(config, point, 0 if config == "V0" else 1, short)
-        for seed, value in enumerate(values, 1):
-            found = [vars(e) for e in evaluations([value + 0.2, value])]
-            run_of = {"evaluations": found, "record": record(40, []), "error": None}
-            study.add_trial(
-                create_trial(
-                    value=value,
-                    user_attrs={
-                        "candidate": candidate.to_dict(), "seed": seed, "length": "full", "run": run_of,
-                        "stop_reason": "finished",
-                    },
-                )
-            )  # fmt: skip
-    if not over:
-        study.ask()
-
-
-def test_a_confirmation_is_shown_with_the_search_and_by_itself(small: tuple[optuna.Study, Served]) -> None:
-    study, served = small
-    run(study, FLAT, [4.5, 4.0], baseline="V0")
-    run(study, STEPPED, [3.5, 3.25])
-    assert "`study.py confirm` proves the winner" in served.study()["note"]["body"]
-    confirmed(served, {"V0": [3.9, 3.95, 3.92], "trial <b>1</b>": [3.0, 3.06, 3.01]})
-    search, proof = served.study(), served.study("miniature.confirm")
-    assert "is better than the stock recipe (V0), by 0.8950 nats" in read(search["note"]["body"])
-    assert "Next: study.py export" in read(search["note"]["body"])
-    assert "is better than the stock recipe (V0), by 0.8950 nats" in read(proof["note"]["body"])
-    assert pairs(proof["trials"][4]["user_attrs"]).items() >= {"config": "trial <b>1</b>", "seed": "2"}.items()
-    assert "| stock recipe, trial 1 |" in proof["trials"][4]["note"]["body"]  # of the same seed
-    assert "40 of 1000" in proof["trials"][4]["note"]["body"]
-    assert "confirm%2F4%2F#timeseries" in proof["trials"][4]["note"]["body"]
-    for document in (search, proof):
-        found = {g["id"]: json.loads(g["graph_object"]) for g in document["plotly_graph_objects"]}
-        assert found.keys() == {"confirmation", "fidelity", "evaluations"}
-    mean = found["confirmation"]["data"][1]
-    assert mean["y"] == ["trial &lt;b&gt;1&lt;/b&gt; (exported)", "V0"]  # Plotly renders some tags
-    assert mean["x"][0] == pytest.approx(3.03)  # the race was over after two seeds
-    assert 0 < mean["error_x"]["array"][0] == pytest.approx(mean["error_x"]["arrayminus"][0])
-    assert found["fidelity"]["data"][0]["x"] == [3.25, 4.0]
-    assert "Kendall's tau 1.00" in found["fidelity"]["layout"]["title"]["text"]
-
-
-def test_a_confirmation_that_is_not_over_says_so(small: tuple[optuna.Study, Served]) -> None:
-    study, served = small
-    run(study, FLAT, [4.5, 4.0], baseline="V0")
-    confirmed(served, {"V0": [3.9, 3.95], "trial 1": [3.0, 3.06]}, over=False)
-    trial = StudyCache(storage.open_storage(served.settings.storage_url)).get_all_trials(2)[-1]
-    for key, value in {"candidate": Candidate("V0", V0).to_dict(), "seed": 1, "length": "full"}.items():
-        served.storage.set_trial_user_attr(trial._trial_id, key, value)
-    assert "It is not over: 4 of 5 runs have ended." in served.study("miniature.confirm")["note"]["body"]
-    assert "`study.py confirm` goes on" in served.study()["note"]["body"]

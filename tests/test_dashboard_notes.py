@@ -1,13 +1,10 @@
 """What the dashboard says of a trial: its sentences, and that no text breaks out of them."""
 
 import math
-import re
 from dataclasses import asdict
 from typing import Any
 
 import pytest
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
 from optuna.trial import TrialState, create_trial
 
 from search.dashboard.notes import Standing, best_of, escape, in_words, table, trial_note
@@ -15,25 +12,13 @@ from search.report import Row
 from search.speech import ATTRIBUTE, Sentence, Speech
 from search.trial import Evaluation, StopReason
 from space.hyperparameters import Hyperparameters
+from tests.markdown import LINKED, RENDERER, read, tokens
 from tests.shown import HOSTILE
 from tests.studies import BASE, evaluations, record
 
-# CommonMark with GitHub's tables, as the page has it. What it makes links of besides, it finds in plain text.
-RENDERER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
-LINKED = re.compile(r"https?://|www\.|[\w.+-]@[\w-]", re.IGNORECASE)
 PLAIN = {"paragraph_open", "paragraph_close", "inline", "bullet_list_open", "bullet_list_close", "list_item_open"}
 PLAIN |= {"list_item_close", "text", "text_special", "code_inline"}
 POINT = Hyperparameters(lr=4e-4, weight_decay=0.02, milestones=(1 / 3, 2 / 3), gamma=0.5, clip_norm=1.0)
-
-
-def tokens(markdown: str) -> list[Token]:
-    """All of them, in a row."""
-    return [token for block in RENDERER.parse(markdown) for token in (block, *(block.children or []))]
-
-
-def read(markdown: str) -> str:
-    """The letters that a reader sees."""
-    return "".join(t.content for t in tokens(markdown) if t.type in ("text", "text_special", "code_inline"))
 
 
 TEXTS = [
@@ -132,8 +117,8 @@ def row(
 STOCK = Evaluation(step=60, mel_ce=3.5, text_ce=2.1, probe_mel_ce=2.8, probe_text_ce=2.0)
 
 
-def note(of: Row, point: Hyperparameters | None = POINT, rises: int = 2) -> str:
-    return trial_note(of, point, Standing(BASE, (0, STOCK), horizon=200, rises=rises))
+def note(of: Row, point: Hyperparameters | None = POINT, rises: int = 2, min_delta: float = 0.0) -> str:
+    return trial_note(of, point, Standing(BASE, (0, STOCK), horizon=200, rises=rises, min_delta=min_delta))
 
 
 def cells(markdown: str) -> list[list[str]]:
@@ -153,11 +138,12 @@ def test_a_trial_is_shown_beside_the_stock_recipe_and_the_base() -> None:
         ["untouched base", "5.0000", "2.50", "4.0000", "1.25", "0"],
     ]
     assert "Time: set-up 1 s, training 30 s, evaluation 6 s; on gpu-1." in read(shown)
-    assert "rose 3 times in a row" in note(row([4, 4.1], "two_increases"), rises=3)
+    risen = note(row([4, 4.1], "two_increases"), rises=3, min_delta=0.02)
+    assert "rose 3 times in a row, by more than 0.02 nats each time." in risen
 
 
 def test_the_stock_recipe_is_not_compared_with_itself() -> None:
-    shown = trial_note(row([4.0], baseline="V0"), POINT, Standing(BASE, (7, STOCK), 200, 2))
+    shown = trial_note(row([4.0], baseline="V0"), POINT, Standing(BASE, (7, STOCK), 200, 2, 0.0))
     assert [line[0] for line in cells(shown)] == ["", "this trial", "untouched base"]
     assert read(shown).startswith("Baseline V0: Learning rate")
 

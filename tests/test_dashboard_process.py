@@ -100,6 +100,25 @@ def test_it_says_once_what_it_waits_for(tmp_path: Path, monkeypatch: pytest.Monk
     assert list(looks) == []
 
 
+ODD = [
+    (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + 300_000 * b"a" + b"\r\n\r\n", 431),
+    (b"POST /api/studies HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000000\r\n\r\n", 413),
+    (b"POST /api/studies HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+    (b"delete /api/studies/1 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+    (b"GET\t/ HTTP/1.1\r\n\r\n", 400),
+    (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+    (b"PROPFIND /api/studies/1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 401),
+    (b"GET /api/studies/1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 401),
+]
+
+
+def status_of(port: int, request: bytes) -> int:
+    """Of the answer to bytes that may be no HTTP."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(request)
+        return int(connection.recv(100).split()[1])
+
+
 def test_the_command(database: str, tmp_path: Path) -> None:
     """Started before the study; with a password; what it answers is what the pages above do; ended by a signal."""
     file = tmp_path / "password"
@@ -139,6 +158,14 @@ def test_the_command(database: str, tmp_path: Path) -> None:
         assert ask("/api/studies/1", "DELETE")[0] == 403
         status, document = ask("/api/studies/1")
         assert (status, len(json.loads(document)["trials"])) == (200, 1)
+        port = int(shown[1].rpartition(":")[2])
+        assert [status_of(port, request) for request, _ in ODD] == [status for _, status in ODD]
+        slow = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(30)]
+        for connection in slow:  # more than there are threads
+            connection.sendall(b"POST /api/studies HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n{")
+        assert ask("/api/meta")[0] == 200
+        for connection in slow:
+            connection.close()
         assert SECRET.encode() not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 130

@@ -1,42 +1,77 @@
 """The pages in a real Chromium: the dashboard as a process on PostgreSQL, and the report from disk."""
 
 import base64
-import os
+import io
+import json
 import re
-import signal
-import subprocess
-import sys
+import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from search import storage
-from search.report import Row, read
+from search import artifacts, storage
+from search.dashboard.content import Content
+from search.report import read
 from search.settings import Settings
 from search.study_report import write
-from tests import shown
-from tests.browser import chromium, complaints, least_contrast, play, programs, requests, scheme, text, until
-from tests.conftest import ROOT
+from tests import dashboards, shown
+from tests.browser import (
+    Served,
+    chromium,
+    complaints,
+    least_contrast,
+    play,
+    programs,
+    quotes_hostile_text,
+    requests,
+    scheme,
+    served_by,
+    text,
+    unharmed,
+    until,
+)
+from tests.conftest import wait_until
 from tests.postgres import Server
+from tests.studies import FLAT, STEPPED, run
 
 SECRET = "open sesame"
 
 
 @pytest.fixture(scope="module")
 def settings(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Of a study of 40 trials, with hostile texts wherever data has texts."""
+    """Of a study of 40 trials and its confirmation, with hostile texts wherever data has texts."""
     programs()
     folder = tmp_path_factory.mktemp("study")
     made = shown.study(folder, overrides={"study.storage": server.empty_database()})
     log = made.directory / "trials" / "0" / "log.txt"
     log.parent.mkdir(parents=True)
     log.write_text(f"process 1 started\n{shown.HOSTILE}\n", encoding="utf-8")
+    best = f"trial {read(storage.load_study(made)).completed[0].trial.number}"
+    runs = {"V0": [3.9, 3.95, 3.92], best: [3.4, 3.46, 3.41], f"{best} at 0.5 x lr": [3.0, 3.06, 3.01]}
+    shown.confirmed(made, runs, audited={"trial 6": (3.3, 3.45), "trial 8": (3.28, 3.4)})
+    for name, mimetype in (("page.html", "text/html"), ("picture.svg", "image/svg+xml")):
+        keep(made, shown.HOSTILE + name, mimetype, HARM)
     return made
+
+
+HARM = b"""<svg xmlns="http://www.w3.org/2000/svg" onload="document.title='harmed'"><title>guest</title>
+<script>document.title = 'harmed'; document.cookie = 'harmed'</script></svg>"""
+
+
+def keep(settings: Settings, name: str, mimetype: str, content: bytes) -> None:
+    """Makes it an artifact of the last trial."""
+    known = artifacts.artifact_id(content + name.encode())
+    artifacts.open_store(settings).write(known, io.BytesIO(content))
+    study = storage.load_study(settings)
+    for key, value in artifacts.described({name: known}, mimetype).items():
+        study._storage.set_trial_system_attr(study.trials[-1]._trial_id, key, json.dumps(value))
 
 
 @pytest.fixture(scope="module")
@@ -45,46 +80,10 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield made
 
 
-@dataclass(frozen=True)
-class Served:
-    """A dashboard that runs."""
-
-    page: str  # URL of the study's page
-    rows: dict[int, Row]
-
-    @property
-    def origin(self) -> str:
-        return self.page[: self.page.index("/dashboard")]
-
-    def trial(self, number: int) -> str:
-        return f"{self.page}/trials?numbers={number}"
-
-    @property
-    def speaker(self) -> Row:
-        """The best trial; it spoke."""
-        return min((row for row in self.rows.values() if row.speech), key=lambda row: row.trial.value or 0)
-
-
-@contextmanager
-def dashboard(settings: Settings, *options: str, **environment: str) -> Iterator[str]:
-    """The URL of the study's page, of `study.py dashboard` as a process."""
-    command = [sys.executable, str(ROOT / "study.py"), "dashboard", "--port", "0", *options]
-    command += ["--settings", str(settings.study.directory / "study.toml"), "--storage", settings.storage_url]
-    command += ["--set", f"study.directory={settings.study.directory}"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment})
-    try:
-        assert process.stdout
-        line = next(line for line in process.stdout if "http://" in line)
-        yield line[line.index("http://") :].strip()
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
-
-
 @pytest.fixture(scope="module")
 def served(settings: Settings) -> Iterator[Served]:
     rows = {row.trial.number: row for row in read(storage.load_study(settings)).rows}
-    with dashboard(settings) as page:
+    with served_by("dashboard", settings) as page:
         yield Served(page, rows)
 
 
@@ -97,22 +96,6 @@ def opened(browser: Any) -> Callable[[str, str], Any]:
         return until(browser, lambda b: words in text(b) and b)
 
     return open_page
-
-
-def unharmed(browser: Any) -> bool:
-    """Whether no text of the data became a part of the page, or sent it elsewhere."""
-    made = browser.execute_script(
-        'return [document.querySelectorAll(\'img[src="x"], a[href^=javascript], img[src*="203.0.113"]\').length,'
-        "[...document.scripts].filter(s => s.textContent.includes('harmed')).length, document.title]"
-    )
-    assert made[:2] == [0, 0] and "harmed" not in made[2]
-    assert all(url.startswith(("http://127.0.0.1:", "data:", "blob:", "file:", "chrome")) for url in requests(browser))
-    return True
-
-
-def quotes_hostile_text(browser: Any) -> bool:
-    """Whether the page shows it whole and letter by letter, lines broken as they may be."""
-    return shown.HOSTILE in " ".join(text(browser).split())
 
 
 # The dashboard
@@ -194,9 +177,9 @@ def test_what_a_trial_spoke_is_played_to_its_end(served: Served, opened: Callabl
 def test_the_study_tells_its_verdict_and_draws_all_evaluations(
     served: Served, opened: Callable[[str, str], Any]
 ) -> None:
-    browser = opened(f"{served.page}/note", "below the untouched base model")
     best = served.speaker.trial
-    assert f"Trial {best.number}" in text(browser) and f"{best.value:.4f}" in text(browser)
+    browser = opened(f"{served.page}/note", "is better than the stock recipe (V0), by 0.8950")
+    assert f"Trial {best.number} is " in text(browser) and f"{best.value:.4f}" in text(browser)
     assert quotes_hostile_text(browser), "the check's warning quotes a file's name"
     assert unharmed(browser)
     opened(served.page, "History")
@@ -209,12 +192,77 @@ def test_the_study_tells_its_verdict_and_draws_all_evaluations(
     assert not [line for line in complaints(browser) if "favicon" not in line]
 
 
+def test_an_artifact_runs_no_script_of_its_own(served: Served, opened: Callable[[str, str], Any]) -> None:
+    browser = opened(served.trial(40), "page.html")
+    assert shown.HOSTILE in " ".join(text(browser).split())
+    assert unharmed(browser)
+    document = browser.execute_async_script(
+        "const done = arguments[0]; fetch('/api/studies/1?after=40').then(r => r.json()).then(done)"
+    )
+    kept = [a for a in document["trials"][0]["artifacts"] if "script" in a["filename"]]
+    assert len(kept) == 2
+    for artifact in kept:
+        browser.get(f"{served.origin}/artifacts/1/{document['trials'][0]['trial_id']}/{artifact['artifact_id']}")
+        assert browser.execute_script("return [self.origin, document.title]") in (["null", "guest"], ["null", ""])
+    browser.get(f"{served.origin}/api/meta")
+    assert browser.execute_script("return document.cookie") == ""
+
+
+PLOT = """
+const plot = [...document.querySelectorAll('.js-plotly-plot')].find(p => p.textContent.includes(arguments[0]));
+return plot && [...plot.querySelectorAll('text')].map(t => {
+  const box = t.getBoundingClientRect();
+  return [t.textContent, box.left, box.top, box.right, box.bottom];
+});
+"""
+CELLS = "return [...document.querySelectorAll('tr')].map(r => [...r.cells].map(c => c.innerText.trim()))"
+
+
+def test_the_confirmation_is_drawn_with_every_config_named(served: Served, opened: Callable[[str, str], Any]) -> None:
+    """In the pages of the search and of the confirmation; no name covers another."""
+    best = f"trial {served.speaker.trial.number}"
+    for page in (served.page, served.confirmation):
+        browser = opened(page, "Best Trial")
+        browser.execute_script("window.scrollTo(0, document.body.scrollHeight)")
+        drawn = until(browser, lambda b: b.execute_script(PLOT, "Confirmation: full runs"))
+        words = {each[0] for each in drawn}
+        assert words >= {f"{best} at 0.5 x lr (exported)", best, "V0", "lowest eval, nats per audio token"}
+        assert {"a run each", "mean, 95 % interval", "untouched base, 5.0000"} <= words
+        drawn = until(browser, lambda b: b.execute_script(PLOT, "Do short runs rank"))
+        assert any("Kendall's tau" in each[0] for each in drawn)
+        names = [each for each in drawn if each[0] in (best, "V0", "trial 6, pruned", "trial 8, pruned")]
+        assert len(names) == 4
+        for one, other in combinations(names, 2):
+            assert one[3] <= other[1] or other[3] <= one[1] or one[4] <= other[2] or other[4] <= one[2], (one, other)
+        assert unharmed(browser)
+
+
+def test_a_confirmations_own_pages(served: Served, opened: Callable[[str, str], Any]) -> None:
+    best = f"trial {served.speaker.trial.number}"
+    browser = opened(f"{served.confirmation}/note", "Full runs that prove the search miniature.")
+    assert f"{best} at 0.5 x lr is better than the stock recipe".capitalize() in text(browser)
+    rows = browser.execute_script(CELLS)
+    assert [row[0] for row in rows] == ["config", f"{best} at 0.5 x lr", best, "V0", "untouched base"]
+    assert rows[1][1:4] == ["3.0300", "", "3"]
+    assert browser.find_element("css selector", "td strong").text == f"{best} at 0.5 x lr"
+    assert "Audit of pruning: trial 6 (" in text(browser)
+    opened(served.confirmation, "Best Trials")
+    opened(f"{served.confirmation}/trials?numbers=6", f"{best} at 0.5 x lr, seed 1, full run: Learning rate 2.0e-4")
+    assert "40 of 1000" in text(browser) and "stock recipe, trial 0" in text(browser)
+    opened(f"{served.confirmation}/trials?numbers=9", "pruned in the search, run to the trials' end")
+    assert "40 of 200" in text(browser)
+
+
 def test_a_delete_is_refused_and_the_page_says_why(
     served: Served, settings: Settings, opened: Callable[[str, str], Any]
 ) -> None:
     browser = opened(f"{served.origin}/dashboard", "miniature")
     banner = browser.find_element("id", "read-only")
     assert banner.is_displayed() and "--writable" in banner.text
+    size = {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    assert banner.rect["y"] > 700, "it stands over the page's name"
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     status, reason = browser.execute_async_script(
         "const done = arguments[0]; fetch('/api/studies/1', {method: 'DELETE', body: '{}'})"
         ".then(async r => done([r.status, (await r.json()).reason]))"
@@ -230,7 +278,7 @@ def test_a_delete_is_refused_and_the_page_says_why(
 
 
 def test_a_wrong_password_is_refused_and_the_right_one_opens_the_page(settings: Settings, browser: Any) -> None:
-    with dashboard(settings, XTTS_STUDY_DASHBOARD_PASSWORD=SECRET) as page:
+    with served_by("dashboard", settings, XTTS_STUDY_DASHBOARD_PASSWORD=SECRET) as page:
 
         def typed(password: str, path: str) -> str:
             """As into the browser's question; it keeps what was right."""
@@ -246,6 +294,46 @@ def test_a_wrong_password_is_refused_and_the_right_one_opens_the_page(settings: 
         browser.get(page)
         until(browser, lambda b: "miniature (id=1)" in text(b) and "History" in text(b))
         assert SECRET not in browser.page_source
+
+
+# TensorBoard
+
+
+def curve(folder: Path, values: list[float]) -> None:
+    """The event file of a run with these evaluations."""
+    writer = EventFileWriter(str(folder / "tensorboard"))
+    for step, value in enumerate(values, 1):
+        scalar = Summary(value=[Summary.Value(tag="evaluation/eval (nats)", simple_value=value)])
+        writer.add_event(Event(step=20 * step, wall_time=1e9 + step, summary=scalar))
+    writer.close()
+
+
+def asked(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return str(answer.read().decode())
+
+
+def test_a_notes_link_shows_its_run_in_tensorboard(browser: Any, tmp_path: Path) -> None:
+    study, notes = dashboards.small(tmp_path)
+    names = {f"{runs}/tensorboard" for runs in ("confirm/1", "trials/0", "trials/1", "trials/10")}
+    for number, name in enumerate(sorted(names)):
+        curve((notes.settings.directory / name).parent, [4.5, 3.0123 + number / 10])
+    run(study, FLAT, [4.5, 3.1])
+    run(study, STEPPED, [4.5, 3.2])
+    with served_by("tensorboard", notes.settings) as url:
+        origin = url.partition("?")[0]
+        wait_until(lambda: all(name in asked(f"{origin}data/runs") for name in names))
+
+        def listed(b: Any) -> set[str]:
+            return {run for run in text(b).split() if run.endswith("/tensorboard")}
+
+        browser.get(f"{url}#timeseries")
+        until(browser, lambda b: listed(b) == names)
+        notes.content = Content(notes.settings, notes.storage, origin)
+        browser.get(re.findall(r"\[TensorBoard\]\(<(.*)>\)", notes.note(1))[0])
+        until(browser, lambda b: "eval (nats)" in text(b) and listed(b) == {"trials/1/tensorboard"})
+        until(browser, lambda b: "3.2123" in text(b).split())
+        assert "Smoothed" not in text(browser)  # a column beside the value
 
 
 # The report

@@ -50,6 +50,7 @@ class Content:
                 return
             if seen is None:
                 return
+            document["best_trials"] = self._best(seen, document["best_trials"])
             for trial in (*document["trials"], *document["best_trials"]):
                 self._trial(seen, trial)
             document["union_user_attrs"] = seen.columns()
@@ -106,6 +107,20 @@ class Content:
     def _trials(self, study_id: int) -> list[Any]:
         return self._storage.get_all_trials(study_id, deepcopy=False)
 
+    def _best(self, seen: Seen, of_optuna: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The best trial of a search; the runs of what a confirmation exports. `of_optuna` are the lowest values.
+
+        Those may be of a repeat of the stock recipe, or of a pruned trial that was run for the audit.
+        """
+        numbers = [row.trial.number for row in seen.best]
+        if [trial["number"] for trial in of_optuna] == numbers:
+            return of_optuna
+        from optuna_dashboard._serializer import serialize_frozen_trial
+
+        study_id = self._storage.get_study_id_from_name(seen.name)
+        attributes = self._storage.get_study_system_attrs(study_id)
+        return [serialize_frozen_trial(study_id, row.trial, attributes) for row in seen.best]
+
     def _trial(self, seen: Seen, trial: dict[str, Any]) -> None:
         """Changes the JSON of a trial in place."""
         shown = seen.trial(trial["trial_id"])
@@ -124,10 +139,10 @@ class Content:
         if (self._settings.directory / folder / str(number) / "log.txt").is_file():
             links.append(f"[Log](/logs/{quote(seen.name, safe='')}/{number})")
         # The filter is a regular expression over runs, which TensorBoard names after their folders: below the study's,
-        # or below that of all studies.
+        # or below that of all studies. Smoothed, as TensorBoard draws by itself, ten evaluations would be others.
         own = self._settings.study.name.replace(".", r"\.")
         runs = quote(f"(^|{own}/){folder}/{number}/", safe="")
-        links.append(f"[TensorBoard](<{self._tensorboard}/?runFilter={runs}#timeseries>)")
+        links.append(f"[TensorBoard](<{self._tensorboard}/?runFilter={runs}&smoothing=0#timeseries>)")
         return " · ".join(links)
 
     def _folder(self, study: str) -> str | None:

@@ -17,18 +17,19 @@ from search.trial import INTERRUPTIONS, Evaluation, StopReason
 
 LINES = 300  # evaluations of so many trials are drawn, at most
 
-# Colours of Okabe and Ito (2008). Each kind has a sign of its own besides.
-_BLUE, _ORANGE, _GREEN, _SKY, _RED, _PURPLE = "#0072b2", "#e69f00", "#009e73", "#56b4e9", "#d55e00", "#cc79a7"
+# Colours of Okabe and Ito (2008), their blue a little lighter for dark pages. Each kind has a sign of its own besides.
+_BLUE, _ORANGE, _GREEN, _SKY, _RED, _PURPLE = "#1f83c4", "#e69f00", "#009e73", "#56b4e9", "#d55e00", "#cc79a7"
 _GREY = "#808080"  # is read on white as on black
 _KINDS = {
     StopReason.FINISHED: (_BLUE, "circle"),
     StopReason.TWO_INCREASES: (_ORANGE, "square"),
-    StopReason.MEDIAN: (_SKY, "triangle-down"),
+    StopReason.MEDIAN: (_GREY, "triangle-down"),  # abandoned: the ground for the others
     StopReason.DIVERGED: (_RED, "x"),
-    "cut short": (_GREY, "cross"),
+    "cut short": (_SKY, "cross"),
     "running": (_GREEN, "circle-open"),
 }
-_AXIS = "eval: mel cross-entropy, nats per audio token"
+_MEDIAN = "median of completed trials"
+_AXIS = "eval, nats per audio token"
 
 Points = Sequence[tuple[int, float]]  # (optimizer step, nats), in order
 _drawing = threading.Lock()  # matplotlib's settings are the whole process's
@@ -60,7 +61,7 @@ def trial_svg(row: Row, median: Points, base: Evaluation, horizon: int) -> bytes
         axes = figure.subplots()
         axes.axhline(base.mel_ce, color=_GREY, linestyle="--", label="untouched base")
         if median:
-            axes.plot(*zip(*median, strict=True), color=_PURPLE, linewidth=2, label="median of completed trials")
+            axes.plot(*zip(*median, strict=True), color=_PURPLE, linewidth=2, label=_MEDIAN)
         if probe := [(e.step, e.probe_mel_ce) for e in row.evaluations if math.isfinite(e.probe_mel_ce)]:
             axes.plot(*zip(*probe, strict=True), "s-", color=_ORANGE, alpha=0.5, markersize=4, label="train probe")
         if found := points(row):
@@ -89,7 +90,7 @@ def evaluations(rows: Sequence[Row], median: Points, base: Evaluation, best: Row
     for kind, (colour, symbol) in _KINDS.items():
         of_kind = [row for row in shown if kind_of(row) == kind]
         if of_kind:
-            faint = min(1.0, max(0.35, 20 / len(shown)))
+            faint = min(1.0, max(0.4, 30 / len(shown)))
             traces.append(_lines(of_kind, f"{kind} ({len(of_kind)})", colour, symbol, faint))
     if best is not None and points(best):
         colour, _ = _KINDS[kind_of(best)]
@@ -98,7 +99,7 @@ def evaluations(rows: Sequence[Row], median: Points, base: Evaluation, best: Row
     if median:
         traces.append(
             {
-                "type": "scatter", "mode": "lines", "name": "median of completed",
+                "type": "scatter", "mode": "lines", "name": _MEDIAN,
                 "x": [s for s, _ in median], "y": [round(v, 5) for _, v in median],
                 "line": {"color": _PURPLE, "width": 3, "dash": "dashdot"},
                 "hovertemplate": "median %{y:.4f} at step %{x}<extra></extra>",
@@ -108,6 +109,7 @@ def evaluations(rows: Sequence[Row], median: Points, base: Evaluation, best: Row
     if len(shown) < count:
         title = f"Evaluations of {len(shown)} of {count:,} trials, evenly over the study"
     layout = _layout(title, "optimizer steps", _AXIS)
+    layout["legend"]["title"] = {"text": "stopped by:"}
     _level(layout, base.mel_ce, "untouched base")
     if values := sorted(value for row in shown for _, value in points(row)):
         high = max(base.mel_ce, values[int(0.95 * (len(values) - 1))])  # one that diverges would flatten all others
@@ -155,21 +157,47 @@ def fidelity(found: Confirmation) -> dict[str, Any] | None:
     if judged and judged.tau is not None:
         tau = f"<br><sub>Kendall's tau {judged.tau:.2f} (95 % interval {judged.low:.2f} to {judged.high:.2f})</sub>"
     title = f"Do short runs rank {len(known)} configs as full ones do?{tau}"
-    known.sort(key=lambda pair: (pair[1], pair[2]))
-    middle = (known[0][1] + known[-1][1]) / 2
-    sides = [  # names point inwards, those of close configs apart
-        f"{('top', 'middle', 'bottom')[i % 3]} {'right' if short <= middle else 'left'}"
-        for i, (_, short, _) in enumerate(known)
-    ]
+    known = [(html.escape(name), short, full) for name, short, full in known]  # Plotly renders some tags
     layout = _layout(title, "short run: lowest eval, nats per audio token", "full runs: mean, nats per audio token")
     trace = {
-        "type": "scatter", "mode": "markers+text", "name": "configs", "showlegend": False,
+        "type": "scatter", "mode": "markers", "name": "configs", "showlegend": False,
         "x": [short for _, short, _ in known], "y": [full for _, _, full in known],
-        "text": [html.escape(name) for name, _, _ in known], "textposition": sides,
-        "textfont": {"color": _GREY}, "marker": {"size": 11, "color": _BLUE}, "cliponaxis": False,
+        "text": [name for name, _, _ in known], "marker": {"size": 10, "color": _BLUE}, "cliponaxis": False,
         "hovertemplate": "%{text}: short run %{x:.4f}, full runs %{y:.4f}<extra></extra>",
     }  # fmt: skip
+    across, up = _around([short for _, short, _ in known], 0.06), _around([full for *_, full in known], 0.12)
+    layout["xaxis"]["range"], layout["yaxis"]["range"] = across, up
+    layout["annotations"] = _named(known, across, up)
     return {"data": [trace], "layout": layout}
+
+
+def _around(values: Sequence[float], share: float) -> list[float]:
+    """Ends of an axis that leave so much of it free on both sides."""
+    low, high = min(values), max(values)
+    room = share * (high - low) or 0.01
+    return [low - room, high + room]
+
+
+def _named(known: Sequence[tuple[str, float, float]], x: Sequence[float], y: Sequence[float]) -> list[dict[str, Any]]:
+    """A name beside each point, towards the middle; those of close points one above the other, with a line to each."""
+    width, least = x[1] - x[0], 0.065 * (y[1] - y[0])  # of the figure; from one line of text to the next
+    found = []
+    for side, anchor in ((1, "left"), (-1, "right")):
+        height = -math.inf
+        for name, short, full in sorted(known, key=lambda point: point[2]):
+            if (short <= (x[0] + x[1]) / 2) != (side == 1):
+                continue
+            height = max(full, height + least)
+            beyond = [s for _, s, f in known if 0 <= side * (s - short) < 0.2 * width and abs(f - height) < least]
+            begin = max([short, *beyond], key=lambda s: side * s) + side * 0.04 * width  # no point lies under the name
+            found.append(
+                {
+                    "text": name, "font": {"color": _GREY}, "x": short, "y": full, "axref": "x", "ayref": "y",
+                    "ax": begin, "ay": height, "xanchor": anchor, "showarrow": True,
+                    "arrowhead": 0, "arrowwidth": 1, "arrowcolor": _GREY, "standoff": 6,
+                }
+            )  # fmt: skip
+    return found
 
 
 def confirmation(
@@ -224,7 +252,7 @@ def _layout(title: str, x: str, y: str | None) -> dict[str, Any]:
         "plot_bgcolor": "rgba(0,0,0,0)",
         "xaxis": {**axis, "title": {"text": x}},
         "yaxis": {**axis, "title": {"text": y or ""}},
-        "legend": {"orientation": "h", "y": -0.2},
+        "legend": {"orientation": "h", "y": -0.28},
         "margin": {"t": 64, "r": 40, "b": 40, "l": 60},
         "hovermode": "closest",
     }

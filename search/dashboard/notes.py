@@ -24,7 +24,7 @@ _LINKED = re.compile(r"(?:(?<=www)\.|://|@)+", re.IGNORECASE)
 
 REASONS = {
     StopReason.FINISHED: "it reached its end.",
-    StopReason.TWO_INCREASES: "the evaluation rose {rises} in a row. Its lowest evaluation is a full result.",
+    StopReason.TWO_INCREASES: "the evaluation rose {rises} in a row{each}. Its lowest evaluation is a full result.",
     StopReason.GAP: "the gap rose above its bound.",
     StopReason.MEDIAN: "its best evaluation so far was above the median of the completed trials at that step. It is"
     " abandoned and cannot win.",
@@ -46,6 +46,7 @@ class Standing:
     stock: tuple[int, Evaluation] | None  # trial of the stock recipe and its best evaluation
     horizon: int  # optimizer steps
     rises: int  # in a row, that end a run
+    min_delta: float  # nats; a smaller rise is none
 
 
 def escape(text: object, limit: int = 300) -> str:
@@ -69,8 +70,8 @@ def escape(text: object, limit: int = 300) -> str:
 
 def rate(value: float | None) -> str:
     """4.0e-4."""
-    if value is None:
-        return "none"
+    if value is None or not math.isfinite(value):
+        return "none" if value is None else str(value)
     mantissa, exponent = f"{value:.1e}".split("e")
     return f"{mantissa}e{int(exponent)}"
 
@@ -116,6 +117,8 @@ def trial_note(row: Row, point: Hyperparameters | None, standing: Standing) -> s
         parts.append(_spoken(speech))
     if time := _time(row):
         parts.append(time)
+    if row.unread:
+        parts.append(f"Not shown, since this release cannot read it: {listed(row.unread)}.")
     return "\n\n".join(parts)
 
 
@@ -154,10 +157,10 @@ def _stopped(row: Row, standing: Standing) -> str:
     else:
         twice = "twice" if standing.rises == 2 else f"{standing.rises} times"
         by = "" if known == StopReason.FINISHED else "Stopped by "
-        text = f"{by}**{escape(known)}**: {REASONS[known].format(rises=twice)}"
+        each = f", by more than {standing.min_delta:.2g} nats each time" if standing.min_delta else ""
+        text = f"{by}**{escape(known)}**: {REASONS[known].format(rises=twice, each=each)}"
         text += _CUT_SHORT if known in INTERRUPTIONS else ""
-    error = (row.trial.user_attrs.get("run") or {}).get("error")
-    return f"{text}{attempt}" + (f"\n\nError: {escape(error)}" if error else "")
+    return f"{text}{attempt}" + (f"\n\nError: {escape(row.error)}" if row.error else "")
 
 
 def _table(row: Row, standing: Standing) -> str:
@@ -257,8 +260,7 @@ def _spoken(speech: Speech) -> str:
 
 
 def _time(row: Row) -> str:
-    host = (row.trial.user_attrs.get("owner") or {}).get("host")
-    place = f"on {escape(host, 80)}" if host else ""
+    place = f"on {escape(row.host, 80)}" if row.host else ""
     if not row.record:
         return f"{place[0].upper()}{place[1:]}." if place else ""
     spent = [

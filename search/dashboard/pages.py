@@ -31,15 +31,20 @@ STUDY = re.compile(r"/api/studies/(\d{1,18})(/param_importances)?")
 SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; media-src 'self'"
 CONDITIONS = ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_NONE_MATCH", "HTTP_RANGE", "HTTP_IF_RANGE")
 OURS = re.compile(r"/(api|dashboard|static|csv)(/|$)|/?$|/favicon.ico$")  # Optuna's dashboard's, never `resource`'s
-# In the free end of the page's bar, in colours that stand out on its light and on its dark; clicks pass through.
 BANNER = (
-    b'<p id="read-only" role="note" style="position:fixed;right:16px;top:14px;z-index:2000;max-width:45%;margin:0;'
-    b"padding:6px 12px;border:1px solid #8a6d00;border-radius:4px;background:#fff3c4;color:#3d3000;"
-    b'font:13px/1.4 system-ui,sans-serif;pointer-events:none">Read-only: changes are refused'
-    b" (<code>dashboard --writable</code> takes them)</p>"
+    b'<p id="read-only" role="note">Read-only: changes are refused (<code>dashboard --writable</code> takes them)</p>'
 )
-# The browser's own blue of links cannot be read on the page's dark.
-STYLE = b"<style>.MuiCardContent-root a:not([class]){color:inherit}</style>"
+# The banner stands in the free end of the page's bar, in a narrow window at its foot, in colours that stand out on
+# light and on dark; clicks pass through. The browser's own blue of links cannot be read on the page's dark. A note is
+# kept clear of the pencil in its corner.
+STYLE = b"""<style>
+#read-only{position:fixed;right:16px;top:14px;z-index:2000;max-width:45%;margin:0;padding:6px 12px;
+border:1px solid #8a6d00;border-radius:4px;background:#fff3c4;color:#3d3000;font:13px/1.4 system-ui,sans-serif;
+pointer-events:none}
+@media (max-width:800px){#read-only{left:0;right:0;top:auto;bottom:0;max-width:none;border-radius:0}}
+.MuiCardContent-root a:not([class]){color:inherit}
+.MuiCardContent-root>p:first-child:not([class]){margin-right:40px}
+</style>"""
 
 
 @dataclass(frozen=True)
@@ -126,9 +131,10 @@ class Pages:
             return self._page(request)
         return self._ask(request)
 
-    def _ask(self, request: Request, without: tuple[str, ...] = ("wsgi.file_wrapper",)) -> Response:
-        """What Optuna's dashboard answers; files are read here."""
-        environ = {name: value for name, value in request.environ.items() if name not in without}
+    def _ask(self, request: Request, without: tuple[str, ...] = (), **given: str) -> Response:
+        """What Optuna's dashboard answers; files are read here. `without` and `given` are of the environment."""
+        left_out = (*without, "wsgi.file_wrapper")
+        environ = {name: value for name, value in request.environ.items() if name not in left_out} | given
         environ.setdefault("HTTP_ACCEPT_ENCODING", "")  # it fails without one
         if request.method == "HEAD":
             environ["REQUEST_METHOD"] = "GET"  # the body is left out when it is sent
@@ -136,7 +142,7 @@ class Pages:
 
     def _page(self, request: Request) -> Response:
         """The page of all paths below /dashboard, whole, with the banner."""
-        response = self._ask(request, ("wsgi.file_wrapper", *CONDITIONS))
+        response = self._ask(request, CONDITIONS)
         response.set_data(response.get_data().replace(b"</body>", STYLE + self._banner + b"</body>"))
         for name in ("Last-Modified", "ETag", "Accept-Ranges"):
             response.headers.pop(name, None)
@@ -159,7 +165,8 @@ class Pages:
             if answer is None or answer.token != token:
                 # Optuna's dashboard believes the trials that it has seen for 10 s; the token knows better.
                 self._app._inmemory_cache._trials_last_fetched_at.clear()
-                response = self._ask(request)
+                # Of two `after` it would take the other one, and that answer would be kept for this.
+                response = self._ask(request, QUERY_STRING=f"after={after}")
                 if response.status_code == 200 and enriched:
                     response = self._enriched(response, self._content.study)
                 if response.status_code != 200:

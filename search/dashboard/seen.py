@@ -8,11 +8,12 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from search import recorded
 from search.confirmation.candidates import Candidate
 from search.dashboard import figures, study_notes
 from search.dashboard.notes import Standing, best_of, trial_note
 from search.dashboard.proofs import Proof, proof
-from search.report import Findings, Row
+from search.report import Findings, Row, row_of
 from search.sections import CONFIRMATION, STOCK
 from search.settings import Settings
 from search.speech import Speech
@@ -38,7 +39,10 @@ class Shown:
 
 
 def is_ours(attributes: dict[str, Any]) -> bool:
-    return {"fingerprint", "prepared", "horizon", "full_horizon"} <= attributes.keys()
+    """Whether the study is one that this release can read."""
+    lengths = (attributes.get("horizon"), attributes.get("full_horizon"))
+    founded = "fingerprint" in attributes and all(isinstance(length, int) for length in lengths)
+    return founded and recorded.prepared(attributes.get("prepared")) is not None
 
 
 class Seen:
@@ -69,7 +73,7 @@ class Seen:
         if stamp == self.stamp:
             return
         self._attributes = attributes
-        base = Evaluation(**attributes["prepared"]["base_evaluation"])
+        [base] = recorded.evaluations([attributes["prepared"]["base_evaluation"]])
         self._read(trials)
         rows = [self.rows[trial._trial_id] for trial in trials]
         self.findings = Findings(self.name, rows, attributes["horizon"], base, attributes["prepared"])
@@ -90,9 +94,7 @@ class Seen:
             known = trial._trial_id
             before = self._trials.get(known)
             if before is None or not _same(before, trial):
-                run = trial.user_attrs.get("run") or {}
-                found = [Evaluation(**e) for e in run.get("evaluations", [])]
-                rows[known] = Row(trial, found, run.get("record"))
+                rows[known] = row_of(trial)
                 continue
             rows[known] = self.rows[known]
             if known in self._shown:
@@ -113,18 +115,23 @@ class Seen:
     def _like(self, row: Row) -> tuple[Any, ...]:
         """What runs have in common that may be compared."""
         attributes = row.trial.user_attrs
-        return (attributes.get("seed"), attributes.get("length")) if self.is_confirmation else ()
+        return (str(attributes.get("seed")), str(attributes.get("length"))) if self.is_confirmation else ()
 
     def _judge(self, proof: Proof | None) -> None:
         """The study's note and figures."""
         # The lowest of a confirmation's runs is one of luck.
-        best = self.findings.completed[0] if self.findings.completed and not self.is_confirmation else None
+        self.best = self.findings.completed[:1]
+        if self.is_confirmation:
+            self.best = _exported(self.findings, proof)
+        best = self.best[0] if self.best and not self.is_confirmation else None
         drawn = {"evaluations": figures.evaluations(self.findings.rows, self.median, self.findings.base, best)}
         if proof:
             drawn = {**proof.figures, **drawn}
-        if proof and self.is_confirmation:
-            self.note = study_notes.confirmation_note(self._settings.study.name, proof.found, proof.runs.trials)
+        if self.is_confirmation:
+            self.note = study_notes.confirmation_note(self.name.removesuffix(CONFIRMATION), proof, self.findings)
+            self._results = study_notes.proven(self.findings, proof.found if proof else None)
         else:
+            self._results = study_notes.searched(self.findings)
             found = proof.found if proof else None
             self.note = study_notes.search_note(self.findings, self._space, found, begun=proof is not None)
         self.figures = {name: json.dumps(figure, allow_nan=False) for name, figure in drawn.items()}
@@ -139,10 +146,17 @@ class Seen:
                 self.findings.base,
                 self._stocks.get(self._like(row)),
                 self.horizon_of(row),
-                self._settings.pruning.n_increases if self._is_known else 2,
+                *self._rule(),
             )
             self._shown[trial_id] = Shown(trial_note(row, self._point(row), standing), _columns(row), row.speech)
         return self._shown[trial_id]
+
+    def _rule(self) -> tuple[int, float]:
+        """Rises in a row that end a run, and how small a rise is none, where it is known."""
+        rule = self._settings.pruning
+        if not self._is_known:
+            return 2, 0.0
+        return rule.n_increases, rule.min_delta if isinstance(rule.min_delta, float) else 0.0
 
     def horizon_of(self, row: Row) -> int:
         """Optimizer steps of its run."""
@@ -166,7 +180,14 @@ class Seen:
 
     def facts(self) -> dict[str, str]:
         """What the page lists as the study's attributes."""
-        return study_notes.results(self.findings) | study_notes.facts(self._attributes)
+        return self._results | study_notes.facts(self._attributes)
+
+
+def _exported(findings: Findings, proof: Proof | None) -> list[Row]:
+    """The full runs of the config that a confirmation exports; none before it is over."""
+    found = proof.found if proof else None
+    numbers = {run.trial for c in found.candidates if c.name == found.exported for run in c.runs} if found else set()
+    return [row for row in findings.rows if row.trial.number in numbers]
 
 
 def _stamp(trials: Sequence[FrozenTrial]) -> tuple[Any, ...]:
@@ -196,7 +217,7 @@ def _columns(row: Row) -> dict[str, Any]:
         "length": attributes.get("length"),
         "stop_reason": attributes.get("stop_reason"),
         "clipped_share": _rounded((row.record or {}).get("clipped_share")),
-        "host": (attributes.get("owner") or {}).get("host"),
+        "host": row.host,
     }
     if best:
         found |= {"at_step": best.step, "text_ce": _rounded(best.text_ce), "gap": _rounded(best.gap)}

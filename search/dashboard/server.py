@@ -19,7 +19,8 @@ from search.settings import Settings
 
 LOOK_SECONDS = 2.0  # between looks for a study that is not there yet
 PATIENCE = 3.0  # seconds that a page waits for a database that does not answer
-LONGEST_REQUEST = {False: 1, True: 128}  # MB, by whether it is writable: an artifact that is uploaded
+# MB, by whether it is writable: an artifact that is uploaded. A request is read whole before the gate sees it.
+LONGEST_REQUEST = {False: 1, True: 16}
 LEAVE_SECONDS = 1.0  # that requests under way have at the end
 
 Say = Callable[[str], None]

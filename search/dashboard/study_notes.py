@@ -1,12 +1,12 @@
 """What the dashboard says of a study and of its confirmation, in Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
-from optuna.trial import FrozenTrial
-
+from search import recorded
 from search.best_config import Confirmation
-from search.dashboard.notes import bullets, escape, in_words, table
+from search.dashboard.notes import bullets, escape, in_words, percent, rate, table
+from search.dashboard.proofs import Proof
 from search.report import Findings, verdict
 from search.trial import Prepared
 from search.view import duration
@@ -16,6 +16,7 @@ from space.search_space import SearchSpace
 
 SHOWN = 10  # clips and warnings that the check found
 LONG = 600  # signs of a sentence of ours
+UNPROVEN = "One seed and a truncated run each"  # begins what a search says of itself before there is a proof
 
 
 def search_note(findings: Findings, space: SearchSpace | None, found: Confirmation | None, begun: bool) -> str:
@@ -23,12 +24,16 @@ def search_note(findings: Findings, space: SearchSpace | None, found: Confirmati
     parts = [f"**{escape(_answer(findings, found), LONG)}**"]
     if space and findings.completed:
         told = verdict(findings, findings.completed[0], space)
-        parts.append(f"The search by itself:\n\n{bullets(told)}" if found else bullets(told[1:]))  # the answer is told
+        if found:
+            told = [line for line in told if not line.startswith(UNPROVEN)]
+            parts.append(f"The search by itself:\n\n{bullets(told)}")
+        else:
+            parts.append(bullets(told[1:]))  # the answer is told
     parts.append(f"Next: {_next(findings, found, begun)}")
     if space:
         parts.append("Searched:\n\n" + bullets(_searched(space)))
     parts.append("Data and base:\n\n" + bullets(_data(findings)))
-    prepared = Prepared(**findings.prepared)
+    prepared = _prepared(findings)
     if prepared.dropped:
         shown = [f"{file}: {reason}" for file, reason in prepared.dropped[:SHOWN]]
         parts.append(f"Clips left out, {len(prepared.dropped)}:\n\n" + bullets(_cut(shown, len(prepared.dropped))))
@@ -37,9 +42,15 @@ def search_note(findings: Findings, space: SearchSpace | None, found: Confirmati
     return "\n\n".join(parts)
 
 
-def confirmation_note(name: str, found: Confirmation | None, trials: Sequence[FrozenTrial]) -> str:
-    """Of the confirmation's own study; `name` is the search's."""
+def confirmation_note(name: str, proof: Proof | None, findings: Findings) -> str:
+    """Of a confirmation's own study, with these `findings`, of the search `name`. No `proof`: of other settings."""
     parts = [f"Full runs that prove the search {escape(name)}."]
+    if proof is None:
+        told = "What they have come to is shown by the dashboard of that study: start it with its `--settings`, or with"
+        return "\n\n".join([*parts, f"{findings.finished} have finished. {told} `--study` and its name."])
+    trials, found = proof.runs.trials, proof.found
+    if unread := len(findings.rows) - len(trials):
+        parts.append(f"{unread} of {len(findings.rows)} runs are not counted: this release cannot read them.")
     if found is None:
         ended = sum(trial.state.is_finished() for trial in trials)
         parts.append(f"It is not over: {ended} of {len(trials)} runs have ended. `study.py confirm` continues it.")
@@ -52,8 +63,8 @@ def confirmation_note(name: str, found: Confirmation | None, trials: Sequence[Fr
     return "\n\n".join(parts)
 
 
-def results(findings: Findings) -> dict[str, str]:
-    """What has come of a study, as the page lists it among its attributes."""
+def searched(findings: Findings) -> dict[str, str]:
+    """What has come of a search, as the page lists it among its attributes."""
     shown = {"finished trials": f"{findings.finished:,}"}
     best = findings.completed[0].trial if findings.completed else None
     if best:
@@ -61,18 +72,35 @@ def results(findings: Findings) -> dict[str, str]:
     return shown
 
 
+def proven(findings: Findings, found: Confirmation | None) -> dict[str, str]:
+    """The same of a confirmation."""
+    shown = {"finished runs": f"{findings.finished:,}"}
+    if found is None:
+        return shown
+    chosen = next(c for c in found.candidates if c.name == found.exported)
+    mean = "" if chosen.mean is None else f", mean {chosen.mean:.4f} nats per audio token, {len(chosen.runs)} seeds"
+    return shown | {"exported": f"{found.exported}{mean}"}
+
+
 def facts(attributes: dict[str, Any]) -> dict[str, str]:
     """What the study was founded on, in place of the attributes that hold it for programs."""
-    prepared = attributes["prepared"]
+    prepared = recorded.prepared(attributes["prepared"])
+    assert prepared
     return {
-        "base": f"{prepared['base_evaluation']['mel_ce']:.4f} nats per audio token",
-        "trial": f"{attributes['horizon']:,} optimizer steps",
-        "full run": f"{attributes['full_horizon']:,} optimizer steps",
-        "training clips": f"{prepared['train_clips']:,} ({duration(prepared['train_seconds'])})",
-        "eval clips": f"{prepared['eval_clips']:,} ({duration(prepared['eval_seconds'])})",
-        "clips left out": f"{len(prepared['dropped']):,}",
-        "added tokens": f"{len(prepared['added_tokens']):,}",
+        "untouched base": f"{prepared.base_evaluation['mel_ce']:.4f} nats per audio token",
+        "length of a trial": f"{attributes['horizon']:,} optimizer steps",
+        "length of a full run": f"{attributes['full_horizon']:,} optimizer steps",
+        "training clips": f"{prepared.train_clips:,} ({duration(prepared.train_seconds)})",
+        "eval clips": f"{prepared.eval_clips:,} ({duration(prepared.eval_seconds)})",
+        "clips left out": f"{len(prepared.dropped):,}",
+        "added tokens": f"{len(prepared.added_tokens):,}",
     }
+
+
+def _prepared(findings: Findings) -> Prepared:
+    found = recorded.prepared(findings.prepared)
+    assert found
+    return found
 
 
 def _answer(findings: Findings, found: Confirmation | None) -> str:
@@ -107,26 +135,31 @@ def _next(findings: Findings, found: Confirmation | None, begun: bool) -> str:
 
 
 def _searched(space: SearchSpace) -> list[str]:
-    lines = [f"learning rate {_range(space.lr)}", f"weight decay {_range(space.weight_decay)}"]
+    lines = [f"learning rate {_range(space.lr, rate)}", f"weight decay {_range(space.weight_decay)}"]
     if space.max_milestones:
         gamma = f", each times {_range(space.gamma)}" if space.gamma else ""
-        lines.append(f"up to {space.max_milestones} milestones at {_range(space.milestones)} of the run{gamma}")
+        places = _range(space.milestones, percent)
+        lines.append(f"up to {space.max_milestones} milestones at {places} of the run{gamma}")
     if space.clip_norm:
         lines.append(f"gradient clip {_range(space.clip_norm)}{', or none' if space.clip_can_be_off else ''}")
     if space.new_rows_lr_factor:
         lines.append(f"factor on the rate of new vocabulary rows {_range(space.new_rows_lr_factor)}")
     if space.frozen_layers:
         lines.append(f"frozen layers of the GPT {space.frozen_layers.low} to {space.frozen_layers.high}")
-    return [*lines, *(f"baseline {b.name}: {in_words(b.hyperparameters)}" for b in space.baselines)]
+    for baseline in space.baselines:
+        words = in_words(baseline.hyperparameters)
+        lines.append(f"baseline {baseline.name}: {words[0].lower()}{words[1:]}")
+    return lines
 
 
-def _range(allowed: Range) -> str:
-    ends = f"{allowed.low:.3g} to {allowed.high:.3g}"
-    return f"{allowed.low:.3g}" if allowed.low == allowed.high else ends + (" (logarithmic)" if allowed.log else "")
+def _range(allowed: Range, shown: Callable[[float], str] = "{:.3g}".format) -> str:
+    if allowed.low == allowed.high:
+        return shown(allowed.low)
+    return f"{shown(allowed.low)} to {shown(allowed.high)}{' (logarithmic)' if allowed.log else ''}"
 
 
 def _data(findings: Findings) -> list[str]:
-    prepared = Prepared(**findings.prepared)
+    prepared = _prepared(findings)
     lines = [
         f"{prepared.train_clips:,} training clips ({duration(prepared.train_seconds)}), {prepared.eval_clips:,} eval"
         f" clips ({duration(prepared.eval_seconds)}), {prepared.probe_clips} training clips for the train probe",
