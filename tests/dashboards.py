@@ -78,6 +78,9 @@ class OneNote:
     def studies(self, document: dict[str, Any]) -> None:
         document["studies_seen"] = len(document["study_summaries"])
 
+    def importances(self, _study_id: int) -> list[dict[str, Any]] | None:
+        return None
+
     def resource(self, path: str) -> tuple[str, bytes] | None:
         return ("text/html", b"<script>harm()</script>") if path == "/logs/voice/3" else None
 

@@ -8,9 +8,12 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
+from search import storage
 from search.dashboard import figures
 from search.dashboard.content import FIGURE
-from search.report import Row
+from search.report import Row, read
+from search.study_report.dimensions import dimensions
+from search.study_report.importance import importance
 from search.trial import StopReason
 from tests import dashboards, shown
 from tests.dashboards import Served
@@ -83,3 +86,33 @@ def test_one_trial_that_diverges_does_not_flatten_the_others() -> None:
     low, high = figures.evaluations(rows, [], BASE, None)["layout"]["yaxis"]["range"]
     assert 2.8 < low < 3.0
     assert 5.0 < high < 5.2  # the base is in it
+
+
+def test_the_importances_are_the_reports(tmp_path: Path) -> None:
+    """Optuna's are of the survivors: here the better half by learning rate, so that it finds others important."""
+    settings = shown.study(tmp_path, 60, speaks=0)
+    served = Served(settings)
+    asked = served.content.importances(1)
+    assert asked is not None
+    judged = [row for row in read(storage.load_study(settings)).judged if row.best]
+    found = importance(judged, [dimension.name for dimension in dimensions(judged)])
+    assert found is not None and found.told == ["lr"]
+    names = [name if name == "lr" else f"{name} (chance?)" for name in found.shares]
+    assert [each["name"] for each in asked] == names
+    assert [each["importance"] for each in asked] == list(found.shares.values())
+    kinds = {each["name"]: each["distribution"] for each in asked}
+    assert kinds["lr"] == "FloatDistribution" and kinds["clip (chance?)"] == "CategoricalDistribution"
+    assert served.content.importances(1) is asked, "nothing has changed"
+    study = storage.load_study(settings)
+    run(study, FLAT, [4.5, 4.0, 3.9])
+    assert served.content.importances(1) not in (None, asked)
+
+
+def test_few_trials_and_a_confirmation_have_no_importances(small: tuple[optuna.Study, Served]) -> None:
+    study, served = small
+    for value in range(4):
+        run(study, FLAT, [4.5, 4.0 + value / 10])
+    assert served.content.importances(1) == []
+    shown.confirmed(served.settings, {"V0": [3.9, 3.95], "trial 1": [3.4, 3.46]})
+    assert served.content.importances(2) == []
+    assert served.content.importances(3) is None

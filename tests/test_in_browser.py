@@ -186,6 +186,7 @@ def test_the_study_tells_its_verdict_and_draws_all_evaluations(
     browser.execute_script("window.scrollTo(0, document.body.scrollHeight)")
     drawn = "return [...document.querySelectorAll('.js-plotly-plot')].map(p => p.innerText || p.textContent)"
     plots = until(browser, lambda b: (p := b.execute_script(drawn)) and any("two_increases" in t for t in p) and p)
+    assert any("weight_decay (chance?)" in t and "lr" in t for t in plots), "the importances are the report's"
     figure = next(t for t in plots if "two_increases" in t)
     for words in ("median", "finished", "optimizer step", "nats per audio token"):
         assert words in figure, words
@@ -380,7 +381,7 @@ def test_the_report_fits_any_width_and_prints(report: Path, browser: Any) -> Non
     scheme(browser, "dark", "print")  # paper is white all the same
     assert browser.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert least_contrast(browser, dark=False)[0] >= 4.5
-    scheme(browser, "light")
+    scheme(browser, "light", "")  # the printer's own medium, with the rules for paper
     printed = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"])
     assert printed.startswith(b"%PDF")
     assert 2 <= len(re.findall(rb"/Type\s*/Page\b", printed)) <= 15

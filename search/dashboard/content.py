@@ -15,6 +15,7 @@ from urllib.parse import quote
 from optuna.storages import BaseStorage
 
 from search.dashboard import figures, study_notes
+from search.dashboard.importances import importances
 from search.dashboard.seen import Seen, is_ours
 from search.sections import CONFIRMATION
 from search.settings import Settings
@@ -38,6 +39,7 @@ class Content:
         self._lock = threading.RLock()  # pages are served by several threads
         self._seen: dict[int, Seen] = {}
         self._figures: OrderedDict[tuple[Any, ...], bytes] = OrderedDict()
+        self._importances: dict[int, tuple[int | None, list[dict[str, Any]]]] = {}  # and of how many finished trials
 
     def study(self, document: dict[str, Any]) -> None:
         """Changes the decoded JSON of GET /api/studies/<id> in place; a study that is not ours stays as it is."""
@@ -59,6 +61,23 @@ class Content:
             document.setdefault("objective_names", [OBJECTIVE])
             own = [{"id": name, "graph_object": figure} for name, figure in seen.figures.items()]
             document["plotly_graph_objects"] = own + document["plotly_graph_objects"]
+
+    def importances(self, study_id: int) -> list[dict[str, Any]] | None:
+        """Of the dimensions of a search of ours; of a confirmation, which searches nothing, none."""
+        with self._lock:
+            try:
+                seen = self._look(study_id)
+            except KeyError:  # it was deleted meanwhile
+                return None
+            if seen is None:
+                return None
+            if seen.is_confirmation:
+                return []
+            finished, found = self._importances.get(study_id, (None, []))
+            if finished != seen.findings.finished:  # they are of finished trials alone
+                finished, found = seen.findings.finished, importances(seen.findings)
+                self._importances[study_id] = finished, found
+            return found
 
     def studies(self, document: dict[str, Any]) -> None:
         """Changes that of GET /api/studies."""

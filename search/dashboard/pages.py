@@ -114,7 +114,7 @@ class Pages:
             # Its page reads JSON of every answer, and takes one without content for a failure (0.21).
             return Response("{}", 200, content_type="application/json") if response.status_code == 204 else response
         if found := STUDY.fullmatch(path):
-            return self._study(request, path, int(found[1]), enriched=found[2] is None)
+            return self._study(request, path, int(found[1]), whole=found[2] is None)
         if path == "/api/studies":
             with self._lock:
                 return self._enriched(self._ask(request), self._content.studies)
@@ -149,8 +149,8 @@ class Pages:
         response.headers["Cache-Control"] = "no-cache"
         return response
 
-    def _study(self, request: Request, path: str, study_id: int, enriched: bool) -> Response:
-        """A study's document or importances, kept under the study's token. `after` leaves out the first trials."""
+    def _study(self, request: Request, path: str, study_id: int, whole: bool) -> Response:
+        """A study's `whole` document or its importances, kept under its token. `after` leaves out the first trials."""
         try:
             after = max(0, int(request.args.get("after", 0)))
         except ValueError:
@@ -163,12 +163,7 @@ class Pages:
                 self._renew()
             answer = self._answers.get((path, after))
             if answer is None or answer.token != token:
-                # Optuna's dashboard believes the trials that it has seen for 10 s; the token knows better.
-                self._app._inmemory_cache._trials_last_fetched_at.clear()
-                # Of two `after` it would take the other one, and that answer would be kept for this.
-                response = self._ask(request, QUERY_STRING=f"after={after}")
-                if response.status_code == 200 and enriched:
-                    response = self._enriched(response, self._content.study)
+                response = self._document(request, after) if whole else self._importances(request, study_id)
                 if response.status_code != 200:
                     return response
                 answer = Answer(token, gzip.compress(response.get_data(), compresslevel=3))
@@ -177,6 +172,16 @@ class Pages:
             while len(self._answers) > KEPT:
                 self._answers.popitem(last=False)
         return packed(request, answer)
+
+    def _document(self, request: Request, after: int) -> Response:
+        # Optuna's dashboard believes the trials that it has seen for 10 s; the token knows better.
+        self._app._inmemory_cache._trials_last_fetched_at.clear()
+        # Of two `after` it would take the other one, and that answer would be kept for this.
+        return self._enriched(self._ask(request, QUERY_STRING=f"after={after}"), self._content.study)
+
+    def _importances(self, request: Request, study_id: int) -> Response:
+        ours = self._content.importances(study_id)
+        return self._ask(request) if ours is None else Response(json.dumps({"param_importances": [ours]}))
 
     @staticmethod
     def _enriched(response: Response, enrich: Callable[[dict[str, Any]], None]) -> Response:

@@ -112,8 +112,11 @@ def refused(host: str, port: int, error: OSError) -> UserError:
 
 def open_pages(settings: Settings, writable: bool, tensorboard: str, say: Say) -> tuple[int, Any]:
     """The study's number and the pages, once the study is there."""
+    import optuna
+
     from search import storage
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     wait_for_study(settings, say)
     from search.dashboard.content import Content
     from search.dashboard.pages import Pages
