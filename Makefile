@@ -37,6 +37,7 @@ bench: .venv/.development
 	$(BIN)/python -m benchmarks.service
 	$(BIN)/python -m benchmarks.data
 	$(BIN)/python -m benchmarks.dashboard --short
+	$(BIN)/python -m benchmarks.report
 
 # The pictures of the README, in Chromium, of a search and its confirmation: a quarter of an hour if there is none yet.
 screenshots: .venv/.development
