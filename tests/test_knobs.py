@@ -79,7 +79,7 @@ def test_a_dimension_that_cannot_act_on_the_base_is_refused(
     "start",
     [
         lambda settings: session._search(settings, PlainView(), [None], 0.0),
-        lambda settings: confirmation._confirm(settings, SimpleNamespace(), [None], PlainView()),
+        lambda settings: confirmation._confirm(settings, SimpleNamespace(), [None], PlainView(), False),
     ],
     ids=["search", "confirm"],
 )
