@@ -74,7 +74,7 @@ def read(store: Any, known: str) -> bytes | None:
         reader: BinaryIO
         with store.open_reader(known) as reader:
             return reader.read()
-    except (ArtifactNotFound, OSError):
+    except (ArtifactNotFound, OSError, ValueError):  # ValueError: a name that could lead out of the store
         return None
 
 

@@ -40,8 +40,10 @@ class Interruption:
         if self.asked:
             if self.child is not None:
                 self.child.kill()
-            self._leave()
-            os._exit(128 + number)
+            try:
+                self._leave()
+            finally:
+                os._exit(128 + number)
         self.asked = True
 
 

@@ -50,6 +50,8 @@ class Order:
             seed=self.seed,
             horizon=schedule.horizon,
             evaluation_steps=schedule.evaluation_steps,
+            batch_size=schedule.batch_size,
+            accumulation=schedule.accumulation,
             prepared=prepared,
             directory=str(self.directory),
             save_seconds=60 * self.settings.train.save_minutes,

@@ -1,7 +1,8 @@
 """What studies and trials say of themselves in their attributes, as far as this release can read it, to be shown.
 
 A newer release may have written them, or somebody by hand: what is unknown is left out, and what is of another form is
-as if it were not there. What a search or an export rests on is not read here; that is strict.
+as if it were not there. Which trials and runs count, and what they came to, is Optuna's: their states, values and
+parameters. A fingerprint is compared as it is.
 """
 
 import json

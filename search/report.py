@@ -43,7 +43,7 @@ class Row:
     def repeat(self) -> int:
         """Above 0: the stock recipe with another seed, run to measure the noise."""
         number = self.trial.user_attrs.get("repeat")
-        return number if isinstance(number, int) else 0
+        return number if isinstance(number, int) else int(number is not None)  # of another form: it does not compete
 
     @property
     def reason(self) -> str:
@@ -109,19 +109,22 @@ class Findings:
 
     @property
     def steps(self) -> tuple[int, int]:
-        """(optimizer steps trained by finished trials, those that they would have taken unpruned)."""
-        return sum((r.record or {}).get("steps", 0) for r in self.judged), self.horizon * self.finished
+        """(optimizer steps trained by finished trials that tell it, those that these would have taken unpruned)."""
+        known = [row.record["steps"] for row in self.judged if row.record]
+        return sum(known), self.horizon * len(known)
 
 
 def read(study: optuna.Study) -> Findings:
-    """Everything that report and export show. Raises UserError for a study that xtts-study did not make."""
+    """Everything that report and export show. Raises UserError for a study that this xtts-study did not make."""
     if "fingerprint" not in study.user_attrs:
         raise UserError(f"study {study.study_name!r} was not made by xtts-study; name another with --study")
-    rows = [row_of(trial) for trial in study.get_trials(deepcopy=False)]
-    prepared = study.user_attrs["prepared"]
-    return Findings(
-        study.study_name, rows, study.user_attrs["horizon"], Evaluation(**prepared["base_evaluation"]), prepared
-    )
+    prepared, horizon = study.user_attrs.get("prepared"), study.user_attrs.get("horizon")
+    if not isinstance(prepared, dict) or recorded.prepared(prepared) is None or not isinstance(horizon, int):
+        raise UserError(
+            f"study {study.study_name!r} cannot be read by this release of xtts-study; use the release that made it"
+        )
+    [base] = recorded.evaluations([prepared["base_evaluation"]])
+    return Findings(study.study_name, [row_of(t) for t in study.get_trials(deepcopy=False)], horizon, base, prepared)
 
 
 def row_of(trial: FrozenTrial) -> Row:

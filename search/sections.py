@@ -27,6 +27,9 @@ Name = Annotated[
 ]
 
 
+MOST_SEEDS = 20  # of a confirmation
+
+
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -113,7 +116,7 @@ class Confirm(Section):
     top: Annotated[int, Field(ge=1, le=50)] = 1  # best trials that are run beside the stock recipe
     # The best one is run at these multiples of its rate, too: a truncated run hardly overfits, and favours high rates.
     lower_rates: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.5, 0.25)
-    seeds: Annotated[int, Field(ge=2, le=20)] = 3  # of each config that stays in the race
+    seeds: Annotated[int, Field(ge=2, le=MOST_SEEDS)] = 3  # of each config that stays in the race
     audit: Annotated[int, Field(ge=0, le=50)] = 2  # pruned trials, chosen at random, that are finished
 
 

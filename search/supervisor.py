@@ -337,8 +337,10 @@ class Supervisor:
                 return
             for child in list(self._children.values()):
                 child.kill()
-            self.view.leave()
-            os._exit(128 + number)
+            try:
+                self.view.leave()
+            finally:  # whatever the terminal or the reader of the lines has become
+                os._exit(128 + number)
 
         before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
         try:

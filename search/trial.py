@@ -126,9 +126,9 @@ class TrialSpec:
 
     @classmethod
     def under(cls, training: "Training", **fields: Any) -> "TrialSpec":
-        """One whose batch, precision and the like are those of the settings' section; `fields` are the others."""
+        """One whose batch, precision and the like are those of the settings' section, unless `fields` has them."""
         shared = ("batch_size", "accumulation", "eval_batch_size", "precision", "fused_adamw", "pin_memory")
-        return cls(**{name: getattr(training, name) for name in shared}, **fields)
+        return cls(**{**{name: getattr(training, name) for name in shared}, **fields})
 
     def to_json(self) -> str:
         values = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -45,6 +45,7 @@ def test_a_folder_is_made_and_read_back(tmp_path: Path) -> None:
         assert reader.read() == SOUND
     assert artifacts.read(store, known) == SOUND
     assert artifacts.read(store, artifacts.artifact_id(b"other")) is None
+    assert artifacts.read(store, "../x") is None  # as a study may say that somebody wrote by hand
     assert (folder / known).stat().st_mode & 0o444 == 0o644 & 0o444, "others may read it"
 
 

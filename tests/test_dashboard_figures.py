@@ -112,7 +112,18 @@ def test_few_trials_and_a_confirmation_have_no_importances(small: tuple[optuna.S
     study, served = small
     for value in range(4):
         run(study, FLAT, [4.5, 4.0 + value / 10])
-    assert served.content.importances(1) == []
     shown.confirmed(served.settings, {"V0": [3.9, 3.95], "trial 1": [3.4, 3.46]})
     assert served.content.importances(2) == []
     assert served.content.importances(3) is None
+
+
+def test_of_one_dimension_there_is_nothing_to_weigh(small: tuple[optuna.Study, Served]) -> None:
+    study, served = small
+    scale = {"lr": optuna.distributions.FloatDistribution(1e-5, 1e-2, log=True)}
+    for i in range(12):
+        found = evaluations([4.0 - i / 10])
+        attributes = {"stop_reason": "finished", "run": {"evaluations": [vars(e) for e in found], "record": None}}
+        only = {"lr": 1e-3 * (1 + i / 20)}
+        value = found[0].mel_ce
+        study.add_trial(create_trial(value=value, params=only, distributions=scale, user_attrs=attributes))
+    assert served.content.importances(1) == []

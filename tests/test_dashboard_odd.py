@@ -13,6 +13,7 @@ from rich.console import Console
 
 from search import report
 from search.dashboard.content import FIGURE
+from search.errors import UserError
 from search.report import Row, row_of
 from space.reader import load_preset
 from tests import dashboards
@@ -93,7 +94,7 @@ ODD: list[tuple[dict[str, Any], str | None]] = [
     ({**with_run(), "speech": {**SPEECH, "sentences": [{**SENTENCE, "seconds": "long"}]}}, "speech"),
     ({**with_run(), "speech": {**SPEECH, "artifacts": ["a"]}}, "speech"),
     ({**with_run(), "speech": {**SPEECH, "took": math.nan}}, "speech"),
-    ({**with_run(), "owner": "me", "baseline": {"a": 1}, "repeat": "x", "attempt": "y", "candidate": 3}, None),
+    ({**with_run(), "owner": "me", "baseline": {"a": 1}, "attempt": "y", "candidate": 3}, None),
     ({**with_run(error={"a": "b"}), "owner": {"host": ["x"]}, "stop_reason": {"why": 1}, "seed": []}, None),
     ({}, None),
 ]
@@ -120,6 +121,33 @@ def test_an_odd_trial_costs_its_own_detail_at_most(small: tuple[optuna.Study, Se
         figure = served.content.resource(f"/artifacts/1/{trial['trial_id']}/{FIGURE}")
         assert figure and figure[0] == "image/svg+xml"
     assert pairs(served.studies()[0]["user_attrs"])["length of a trial"] == "200 optimizer steps"
+
+
+def test_a_repeat_of_an_unknown_form_does_not_compete(small: tuple[optuna.Study, Served]) -> None:
+    study, served = small
+    run(study, FLAT, [4.5, 4.0], baseline="V0")
+    add(study, 1.0, {**with_run(), "repeat": {"of": "V0"}})
+    assert "Trial 0 is 1.0000 nats per audio token below" in read(served.study()["note"]["body"])
+    assert "Trial 0 is 1.0000" in told(study)
+
+
+def test_what_is_saved_is_of_the_trials_that_tell_their_steps(small: tuple[optuna.Study, Served]) -> None:
+    study, _ = small
+    run(study, FLAT, [4.5, 4.0], baseline="V0")
+    add(study, 3.0, with_run(record={"steps": 40}))
+    found = report.read(study)
+    assert (found.finished, found.steps) == (2, (40, found.horizon))
+
+
+def test_a_study_of_a_newer_release_is_reported_or_refused_in_a_line(small: tuple[optuna.Study, Served]) -> None:
+    study, _ = small
+    run(study, FLAT, [4.5, 4.0], baseline="V0")
+    known = study.user_attrs["prepared"]
+    study.set_user_attr("prepared", {**known, "base_evaluation": {**known["base_evaluation"], "speaker_ce": 1.0}})
+    assert "Trial 0 is 1.0000" in told(study)
+    study.set_user_attr("prepared", {**known, "base_evaluation": {"mel_ce": "low"}})
+    with pytest.raises(UserError, match="study 'miniature' cannot be read by this release of xtts-study"):
+        told(study)
 
 
 def test_trials_by_hand_and_of_any_state_have_a_page(small: tuple[optuna.Study, Served]) -> None:

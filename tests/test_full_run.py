@@ -264,6 +264,16 @@ def test_a_run_whose_command_is_killed_ends_and_goes_on(prepared: Prepared, cach
 # Refusals
 
 
+def test_the_batches_are_those_that_the_config_says(prepared: Prepared, tmp_path: Path) -> None:
+    """A user may edit its schedule, which the report of the run shows."""
+    config = write_config(tmp_path / "best_config.json", prepared, 24, 4)
+    document = json.loads(config.read_text())
+    document["schedule"] |= {"batch_size": 3, "accumulation": 5}
+    config.write_text(json.dumps(document))
+    spec = full_run_order.make_order(config, tmp_path / "out", None, {}).spec("prepared", None)
+    assert (spec.batch_size, spec.accumulation) == (3, 5)
+
+
 def test_what_a_folder_holds_is_not_mixed_with_another_run(
     done: Done, train: Train, prepared: Prepared, tmp_path: Path
 ) -> None:

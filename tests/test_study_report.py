@@ -9,6 +9,9 @@ import pytest
 from optuna.trial import TrialState
 from scipy.stats import ttest_rel
 
+from search import export
+from search.confirmation import session
+from search.confirmation.proof import Runs
 from search.settings import Settings
 from search.study_report import document, proven
 from search.study_report.answer import options_of
@@ -284,6 +287,36 @@ def test_a_confirmation_that_runs_proves_nothing(settings: Settings, study: optu
         "A confirmation of 2 configs is not over: 5 runs have ended, 1 are running, 0 are queued. It proves nothing"
         " yet."
     )
+
+
+def test_more_seeds_are_not_asked_for_than_there_may_be(settings: Settings, study: optuna.Study) -> None:
+    searched(study)
+    for seeds, wanted in ((19, "python study.py confirm --seeds 20"), (20, None)):
+        values = [2.6 + 0.03 * (i % 3) for i in range(seeds)]
+        runs = {"V0": values, "trial 1": [value - (0.001 if i % 2 else -0.0005) for i, value in enumerate(values)]}
+        found = said(material_of(settings, study, full_runs(runs, seeds=seeds), seeds=seeds))
+        assert found.headline.startswith("Use the stock recipe (V0)")
+        assert [command for command, _ in found.next if "--seeds" in command] == ([wanted] if wanted else [])
+
+
+def test_a_file_of_an_older_confirmation_is_written_anew_first(
+    settings: Settings, study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched(study)
+    made = material_of(settings, study, full_runs(RACE))
+    older = session.result(Runs(full_runs(RACE)[:4], [1, 2], 1000), made.findings, settings)
+    for there, count in ((made.confirmation, 1), (older, 2), (None, 2)):
+        monkeypatch.setattr(export, "confirmation_at", lambda *_, there=there: there)
+        assert len(said(made).next) == count
+
+
+def test_a_recipe_that_ran_in_full_is_not_late(settings: Settings, study: optuna.Study) -> None:
+    searched(study)
+    made = full_runs({"V0": [2.6, 2.63, 2.61], "trial 1": [2.4, 2.42, 2.43]})
+    run(study, FLAT, [2.8], baseline="V0")  # its first trial of the search was cut short, say
+    found = said(material_of(settings, study, made))
+    assert not any("has not run in full" in line for line in found.told)
+    assert found.next[0][0] != "python study.py confirm"
 
 
 def test_a_trial_that_became_the_best_later_is_confirmed_next(settings: Settings, study: optuna.Study) -> None:

@@ -15,7 +15,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState, create_trial
 
 from search import artifacts, report, speech, storage
-from search.confirmation.report import FEWEST_TO_RANK
+from search.confirmation.fidelity import FEWEST_TO_RANK
 from search.settings import Settings
 from search.speech import Sentence, Speech
 from search.study_report import confirmation_figures, dimension_figures, document, importance, material, search_figures
@@ -322,7 +322,9 @@ def test_one_recording_is_there_once_beside_all_that_spoke_it(settings: Settings
         ("V0, 3 full runs", pytest.approx(0.6), None),
     ]
     text = written(material_of(settings, study, runs))
-    assert ">CER<" not in text and "There is no character error rate: speech.recogniser names no recogniser." in text
+    assert (
+        ">CER<" not in text and "There is no character error rate: no recogniser listened (speech.recogniser)." in text
+    )
 
 
 def test_of_many_configs_the_best_three_and_the_stock_recipe_are_heard(settings: Settings, study: optuna.Study) -> None:

@@ -7,6 +7,7 @@ from search.best_config import Fidelity
 
 GOOD = 0.8  # Kendall's tau: 90 of 100 pairs of configs in the same order
 POOR = 0.6  # 80 of 100
+FEWEST_TO_RANK = 4  # configs; fewer stand in one order or its reverse too easily
 _Z = 1.959964  # of a 95 % interval
 
 Curve = Sequence[tuple[float, float]]  # (share of the full run, lowest evaluation so far), in order

@@ -8,12 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from search.best_config import Audit, Candidate, Confirmation, Fidelity
+from search.confirmation.fidelity import FEWEST_TO_RANK
 from search.confirmation.proof import FULL, Runs
 from search.trial import Evaluation
 from space.hyperparameters import Hyperparameters
 
 COLUMNS = ("config", "mean", "short run", "seeds", "lowest evaluation of each seed", "", "parameters")
-FEWEST_TO_RANK = 4  # configs; fewer stand in one order or its reverse too easily
 WIDE = 120  # columns of a terminal from which there is room for all of these
 LEFT_OUT = ("short run", "seeds", "parameters")  # where there is not
 

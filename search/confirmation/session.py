@@ -15,6 +15,7 @@ from search.best_config import Confirmation
 from search.confirmation import proof
 from search.confirmation.candidates import audited, candidates, same
 from search.confirmation.proof import TRUNCATED, Runs, key
+from search.confirmation.readable import confirms, is_readable, seeds_of
 from search.confirmation.work import ConfirmWork, Plan
 from search.devices import reserved, visible_gpus
 from search.errors import UserError
@@ -191,7 +192,11 @@ def _show_budget(
     whole = len(plan.keys - done) - short
     steps = short * truncated + whole * full
     evaluations = short * settings.training.evaluations + whole * settings.training.full_evaluations
-    known = [(row.record, len(row.evaluations)) for row in findings.rows if row.record and row.evaluations]
+    known = [
+        (row.record, len(row.evaluations))
+        for row in findings.rows
+        if row.record and row.record["steps"] and row.evaluations
+    ]
     time_left = ""
     if known:
         # Apart, since a full run is longer and has no more evaluations.
@@ -210,17 +215,21 @@ def load(settings: Settings, findings: Findings) -> Confirmation | None:
 
 
 def read(settings: Settings) -> Runs | None:
-    """The confirmation's runs so far; None when it was never started."""
+    """The confirmation's runs so far; None when it was never started. Raises UserError for one that it cannot read."""
     if not storage.exists(settings, CONFIRMATION):
         return None
     study = storage.load_study(settings, CONFIRMATION)
-    founded = study.user_attrs.get("fingerprint")
-    if not isinstance(founded, dict) or founded.get("confirms") != settings.study.name:
+    if not confirms(study.user_attrs, settings):
         return None  # a study of that name, of another tool or of a search
-    # The study's seed: pages and `status` may be asked for without the --seed of the search.
-    first, count = founded.get("seed", settings.study.seed), study.user_attrs.get("seeds", settings.confirm.seeds)
-    seeds = [(first + i) % 2**31 for i in range(count)]
-    return Runs(study.get_trials(deepcopy=False), seeds, study.user_attrs["full_horizon"])
+    trials, seeds = study.get_trials(deepcopy=False), seeds_of(study.user_attrs, settings)
+    horizon = study.user_attrs.get("full_horizon")
+    odd = [str(trial.number) for trial in trials if not is_readable(trial)]
+    if seeds is None or odd or not isinstance(horizon, int):
+        what = f"run {', '.join(odd)} of {study.study_name}" if odd else study.study_name
+        raise UserError(
+            f"{what} cannot be read by this release of xtts-study; use the release that made it, or another --study"
+        )
+    return Runs(trials, seeds, horizon)
 
 
 def result(runs: Runs, findings: Findings, settings: Settings) -> Confirmation | None:

@@ -11,6 +11,7 @@ from typing import Any
 from optuna.trial import TrialState
 
 from search.best_config import Confirmation
+from search.confirmation.fidelity import FEWEST_TO_RANK
 from search.drawing import plain
 from search.report import Row
 from search.trial import INTERRUPTIONS, Evaluation, StopReason
@@ -150,7 +151,7 @@ def fidelity(found: Confirmation) -> dict[str, Any] | None:
     pairs = [(c.name, c.truncated, c.mean) for c in found.candidates]
     pairs += [(f"trial {t.trial}, pruned", t.truncated, t.full) for t in (found.audit.trials if found.audit else [])]
     known = [(name, short, full) for name, short, full in pairs if short is not None and full is not None]
-    if len(known) < 2:
+    if len(known) < FEWEST_TO_RANK:
         return None
     judged = found.fidelity
     tau = ""

@@ -17,7 +17,8 @@ CHANCE = " (chance?)"  # behind the name of a dimension that is not told from ch
 def importances(findings: Findings) -> list[dict[str, Any]]:
     """As GET /api/studies/<id>/param_importances has them; none before there are trials enough to tell."""
     judged = [row for row in findings.judged if lowest(row) is not None]
-    found = importance(judged, [dimension.name for dimension in dimensions(judged)])
+    names = [dimension.name for dimension in dimensions(judged)]
+    found = importance(judged, names) if len(names) > 1 else None
     if found is None:
         return []
     kinds = {name: type(d).__name__ for row in judged for name, d in row.trial.distributions.items()}

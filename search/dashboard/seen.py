@@ -132,8 +132,7 @@ class Seen:
             self._results = study_notes.proven(self.findings, proof.found if proof else None)
         else:
             self._results = study_notes.searched(self.findings)
-            found = proof.found if proof else None
-            self.note = study_notes.search_note(self.findings, self._space, found, begun=proof is not None)
+            self.note = study_notes.search_note(self.findings, self._space, proof)
         self.figures = {name: json.dumps(figure, allow_nan=False) for name, figure in drawn.items()}
 
     def trial(self, trial_id: int) -> Shown | None:

@@ -19,9 +19,12 @@ LONG = 600  # signs of a sentence of ours
 UNPROVEN = "One seed and a truncated run each"  # begins what a search says of itself before there is a proof
 
 
-def search_note(findings: Findings, space: SearchSpace | None, found: Confirmation | None, begun: bool) -> str:
-    """`space` None: the study's is not known here. `found` is what its confirmation, if `begun`, has come to."""
+def search_note(findings: Findings, space: SearchSpace | None, proof: Proof | None) -> str:
+    """`space` None: the study's is not known here. `proof` is what its confirmation has come to, if it has begun."""
+    found = proof.found if proof else None
     parts = [f"**{escape(_answer(findings, found), LONG)}**"]
+    if proof and proof.unread:
+        parts.append(_uncounted(proof))
     if space and findings.completed:
         told = verdict(findings, findings.completed[0], space)
         if found:
@@ -29,7 +32,7 @@ def search_note(findings: Findings, space: SearchSpace | None, found: Confirmati
             parts.append(f"The search by itself:\n\n{bullets(told)}")
         else:
             parts.append(bullets(told[1:]))  # the answer is told
-    parts.append(f"Next: {_next(findings, found, begun)}")
+    parts.append(f"Next: {_next(findings, found, begun=proof is not None)}")
     if space:
         parts.append("Searched:\n\n" + bullets(_searched(space)))
     parts.append("Data and base:\n\n" + bullets(_data(findings)))
@@ -49,8 +52,8 @@ def confirmation_note(name: str, proof: Proof | None, findings: Findings) -> str
         told = "What they have come to is shown by the dashboard of that study: start it with its `--settings`, or with"
         return "\n\n".join([*parts, f"{findings.finished} have finished. {told} `--study` and its name."])
     trials, found = proof.runs.trials, proof.found
-    if unread := len(findings.rows) - len(trials):
-        parts.append(f"{unread} of {len(findings.rows)} runs are not counted: this release cannot read them.")
+    if proof.unread:
+        parts.append(_uncounted(proof))
     if found is None:
         ended = sum(trial.state.is_finished() for trial in trials)
         parts.append(f"It is not over: {ended} of {len(trials)} runs have ended. `study.py confirm` continues it.")
@@ -61,6 +64,11 @@ def confirmation_note(name: str, proof: Proof | None, findings: Findings) -> str
 
     parts.append(bullets(lines(found), LONG))
     return "\n\n".join(parts)
+
+
+def _uncounted(proof: Proof) -> str:
+    count = proof.unread + len(proof.runs.trials)
+    return f"{proof.unread} of {count} runs are not counted: this release cannot read them."
 
 
 def searched(findings: Findings) -> dict[str, str]:

@@ -3,9 +3,9 @@
 import math
 
 from search.best_config import Candidate, Confirmation
+from search.confirmation.fidelity import FEWEST_TO_RANK
 from search.confirmation.proof import FULL, TRUNCATED, Runs
 from search.confirmation.race import Estimate, Fit
-from search.confirmation.report import FEWEST_TO_RANK
 from search.study_report.canvas import COLOURS, WIDE, figure, legend, style
 from search.study_report.search_figures import LINES, Picture
 

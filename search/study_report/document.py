@@ -105,8 +105,9 @@ def savings(material: Material) -> tuple[str, Table] | None:
         text += f" Training took {duration(train)}, evaluation {duration(evaluation)}, summed over the slots."
     rows = []
     for label, of in _by_kind(findings.judged).items():
-        steps = sum((row.record or {}).get("steps", 0) for row in of)
-        rows.append([label, f"{len(of):,}", f"{steps:,}", f"{findings.horizon * len(of) - steps:,}"])
+        known = [row.record["steps"] for row in of if row.record]
+        steps = sum(known)
+        rows.append([label, f"{len(of):,}", f"{steps:,}", f"{findings.horizon * len(known) - steps:,}"])
     return text, Table(["stopped by", "trials", "steps trained", "steps saved"], rows, frozenset({1, 2, 3}))
 
 

@@ -10,6 +10,7 @@ from search.best_config import Candidate, Confirmation, Difference
 from search.command_line import shown
 from search.confirmation.candidates import same
 from search.confirmation.race import FALSE_WINS, Fit
+from search.sections import MOST_SEEDS
 from search.study_report.answer import Answer, Compared, by, command, described
 from search.study_report.material import Material
 from search.study_report.searched import ANEW
@@ -107,7 +108,7 @@ def _again(material: Material, found: Confirmation, options: str) -> list[tuple[
 def _train(material: Material, found: Confirmation, options: str) -> list[tuple[str, str]]:
     path = material.settings.directory / "best_config.json"
     name = shown(path.absolute())
-    is_there = export.confirmation_at(path, found.study.removesuffix(".confirm")) is not None
+    is_there = export.confirmation_at(path, found.study.removesuffix(".confirm")) == found
     steps = [] if is_there else [(command("export", options), f"writes {name}")]
     return [*steps, (f"python study.py train {shlex.quote(name)} --output full", "trains it in full")]
 
@@ -116,7 +117,9 @@ def _further(material: Material, found: Confirmation, options: str) -> list[tupl
     """What might find more: seeds where chance may have hidden a gain, rates below the lowest where that won."""
     assert material.runs is not None
     if found.verdict == "no better than the stock recipe" and found.over_stock:
-        count = len(material.runs.seeds) + MORE_SEEDS
+        count = min(MOST_SEEDS, len(material.runs.seeds) + MORE_SEEDS)
+        if count == len(material.runs.seeds):
+            return []
         return [(command(f"confirm --seeds {count}", options), f"may tell {found.winner} from the stock recipe")]
     source = _source(found)
     if source is None or material.best is None or source.trial != material.best.trial.number:
@@ -157,8 +160,12 @@ def _is_scaled(config: Candidate, source: Candidate) -> bool:
 
 def _late(material: Material, found: Confirmation) -> int | None:
     """The best trial, where the confirmation lacks it."""
-    best = None if material.best is None else material.best.trial.number
-    return None if best in {candidate.trial for candidate in found.candidates} else best
+    if material.best is None:
+        return None
+    best = material.best.trial
+    ran = {candidate.trial for candidate in found.candidates}
+    point = material.space.from_params(best.params)
+    return None if best.number in ran or any(same(point, _point(c)) for c in found.candidates) else best.number
 
 
 def _capital(text: str) -> str:

@@ -79,7 +79,8 @@ class Speaker:
             sentences.append(booth.sentence(number, clip))
         if not sentences:
             return None
-        name = recogniser.name if recogniser and any(s.recorded_cer is not None for s in sentences) else None
+        listened = any(rate is not None for s in sentences for rate in (s.cer, s.recorded_cer))
+        name = recogniser.name if recogniser and listened else None
         return Speech(self._best.step, sentences, name, took=time.monotonic() - started)
 
     def _recogniser(self, device: torch.device) -> Recogniser | None:

@@ -1,0 +1,61 @@
+"""Whether this release can read a confirmation: its seeds, and what each of its runs was and came to."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from search import recorded
+from search.best_config import AuditedTrial, FullRun, Knobs
+from search.best_config import Candidate as Written
+from search.confirmation.candidates import Candidate
+from search.report import row_of
+from search.sections import MOST_SEEDS
+from search.settings import Settings
+
+
+def confirms(attributes: Mapping[str, Any], settings: Settings) -> bool:
+    """Whether a study of these attributes is the confirmation of the settings' study."""
+    founded = attributes.get("fingerprint")
+    return isinstance(founded, dict) and bool(founded.get("confirms") == settings.study.name)
+
+
+def seeds_of(attributes: Mapping[str, Any], settings: Settings) -> list[int] | None:
+    """Of the race, in its order; None where they cannot be read.
+
+    They are the study's: pages and `status` may be asked for without the --seed of the search.
+    """
+    first = recorded.part(attributes.get("fingerprint"), "seed")
+    first = settings.study.seed if first is None else first
+    count = attributes.get("seeds", settings.confirm.seeds)
+    if not (isinstance(first, int) and isinstance(count, int) and 1 < count <= MOST_SEEDS):
+        return None
+    return [(first + i) % 2**31 for i in range(count)]
+
+
+def is_readable(trial: FrozenTrial) -> bool:
+    """Whether this release can read what the run was, and, once it has finished, what it came to."""
+    attributes = trial.user_attrs
+    try:
+        _check(Candidate.from_dict(attributes["candidate"]))
+        run = {"trial": trial.number, "seed": attributes["seed"], "value": None, "best_step": None}
+        FullRun.model_validate({**run, "stop_reason": attributes.get("stop_reason", "")}, strict=True)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False
+    if not isinstance(attributes.get("length"), str):
+        return False
+    if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
+        return True
+    values, row = recorded.part(attributes.get("run"), "evaluations"), row_of(trial)
+    is_read = isinstance(values, list) and len(values) == len(row.evaluations)
+    has_result = bool(row.evaluations) or trial.state == TrialState.PRUNED
+    return is_read and has_result and "stop_reason" in attributes
+
+
+def _check(config: Candidate) -> None:
+    """Raises ValueError for a config that the result could not hold."""
+    found = {"name": config.name, "trial": config.trial, "truncated": config.truncated, "mean": None}
+    knobs = Knobs(**config.point.to_dict())
+    Written.model_validate({**found, "hyperparameters": knobs, "runs": [], "dropped_after": None}, strict=True)
+    pruned = {"trial": config.trial or 0, "pruned_at": config.pruned_at or 0, "truncated": None, "full": None}
+    AuditedTrial.model_validate({**pruned, "pruned_value": config.pruned_value or 0.0}, strict=True)
