@@ -4,6 +4,8 @@ PYTHON ?= python3
 TRIALS ?= 40
 ARGS ?=
 BIN := .venv/bin
+# One more than there are processors: some tests wait for processes, clocks and a database.
+WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .PHONY: study test check test-full experiments bench screenshots schema miniature-weights lock clean
 
@@ -11,7 +13,7 @@ study: .venv/.runtime
 	$(BIN)/python study.py --trials $(TRIALS) $(ARGS)
 
 test: .venv/.development
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --maxprocesses=4 --dist=loadfile $(ARGS)
 
 # Lint, format and types.
 check: .venv/.development
