@@ -7,6 +7,7 @@ parameters. A fingerprint is compared as it is.
 
 import json
 import math
+import re
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -15,6 +16,8 @@ from search.speech import Speech
 from search.trial import Evaluation, Prepared, RunRecord
 
 T = TypeVar("T")
+
+_LONE = re.compile("[\ud800-\udfff]")  # of names that are no UTF-8, which JSON is not read with
 
 _EVALUATIONS, _RECORD = TypeAdapter(list[Evaluation]), TypeAdapter(RunRecord)
 _SPEECH, _PREPARED = TypeAdapter(Speech), TypeAdapter(Prepared)
@@ -51,8 +54,12 @@ def prepared(values: object) -> Prepared | None:
     return found if math.isfinite(found.train_seconds + found.eval_seconds) else None
 
 
+def _code(lone: re.Match[str]) -> str:
+    return f"\\\\x{ord(lone[0]):04x}"
+
+
 def _read(adapter: TypeAdapter[T], values: object) -> T | None:
     try:
-        return adapter.validate_json(json.dumps(values), strict=True)
+        return adapter.validate_json(_LONE.sub(_code, json.dumps(values, ensure_ascii=False)), strict=True)
     except ValidationError:
         return None

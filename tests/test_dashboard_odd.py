@@ -139,6 +139,14 @@ def test_what_is_saved_is_of_the_trials_that_tell_their_steps(small: tuple[optun
     assert (found.finished, found.steps) == (2, (40, found.horizon))
 
 
+def test_names_that_are_no_utf_8_are_shown_as_codes(small: tuple[optuna.Study, Served]) -> None:
+    study, served = small
+    run(study, FLAT, [4.5, 4.0], baseline="V0")
+    study.set_user_attr("prepared", {**study.user_attrs["prepared"], "warnings": ["wavs/\udcff😀.wav is silent"]})
+    assert r"wavs/\xdcff😀.wav is silent" in read(served.study()["note"]["body"])
+    assert "Trial 0 is 1.0000" in told(study)
+
+
 def test_a_study_of_a_newer_release_is_reported_or_refused_in_a_line(small: tuple[optuna.Study, Served]) -> None:
     study, _ = small
     run(study, FLAT, [4.5, 4.0], baseline="V0")

@@ -5,8 +5,8 @@ import ipaddress
 import json
 import secrets
 import time
-import zlib
 from collections.abc import Callable, Iterable
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -129,7 +129,8 @@ class Gate:
     def _group(self, address: str) -> str:
         """An IPv6 network of 64 bits is one address: its owner has all of them."""
         packed = ipaddress.ip_address(address.partition("%")[0]).packed if address else b""
-        return str(zlib.crc32(self._salt + (packed[:8] if len(packed) == 16 else packed)) % GROUPS)
+        network = packed[:8] if len(packed) == 16 else packed
+        return str(int.from_bytes(blake2b(network, key=self._salt, digest_size=8).digest()) % GROUPS)
 
 
 def is_loopback_name(host: str) -> bool:
