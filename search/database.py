@@ -1,6 +1,7 @@
 """Optuna's storage, with calls that survive a lost connection."""
 
 import functools
+import logging
 import time
 from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
@@ -22,6 +23,11 @@ HURRIED = 5.0  # seconds of patience once the user wants to leave
 NOTICED = 2.0  # seconds after which an outage is worth a line
 # A stopped process keeps no lock on the study for longer; no transaction of ours waits for anything but the server.
 IDLE_IN_TRANSACTION = 15.0  # seconds
+
+# Of a connection that ends amid a transaction the driver and the pool log what they do not raise, with tracebacks. The
+# connection is discarded, the transaction made again, and an outage told in a line.
+for _library in ("psycopg", "sqlalchemy.pool"):
+    logging.getLogger(_library).setLevel(logging.CRITICAL)
 
 Result = TypeVar("Result")
 

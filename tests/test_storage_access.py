@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -230,3 +231,15 @@ def test_a_look_at_an_empty_server_creates_nothing(server: Server, tmp_path: Pat
     url = server.empty_database()
     assert not storage.exists(miniature(tmp_path, {"study.storage": url}))
     assert tables(executing(url), url) == []
+
+
+def test_a_connection_that_ends_amid_a_transaction_is_not_logged_besides(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Several rows are one pipeline of the driver's; what is left in it cannot be rolled back."""
+    engine = storage.open_storage(database).engine
+    ending = text("SELECT pg_terminate_backend(pg_backend_pid()) WHERE :row = 1")
+    for rows in (2, 5, 50) * 8:
+        with pytest.raises(SQLAlchemyError), engine.begin() as connection:
+            connection.execute(ending, [{"row": row} for row in range(rows)])
+    assert [record.message for record in caplog.records if not record.name.startswith("optuna")] == []
