@@ -21,28 +21,34 @@ class JsonLines:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may come while its own thread holds it
         self._is_read = True
+        self._is_split = False
 
     def tell(self, event: str, **values: Any) -> None:
         """A number that is not finite becomes null."""
         data = _line(event, values)
         with self._lock:
+            self._is_split = len(data) > select.PIPE_BUF  # a signal may then come between two parts of it
             try:
                 while self._is_read and data:
                     data = data[os.write(self._descriptor, data) :]
             except BrokenPipeError:
                 self._is_read = False
                 raise
+            finally:
+                self._is_split = False
 
     def tell_at_once(self, event: str) -> None:
-        """The last line, from a signal's handler: waits for nobody.
+        """The last line, from a signal's handler: waits a second at most, for the line of another thread.
 
-        Tells nothing while another line is being written, or while the reader is behind.
+        Tells nothing amid a long line of its own thread, or while the reader is behind.
         """
-        if self._lock.acquire(blocking=False) and select.select([], [self._descriptor], [], 0)[1]:
+        if not self._lock.acquire(timeout=1.0) or self._is_split:
+            return
+        if select.select([], [self._descriptor], [], 0)[1]:
             with suppress(BrokenPipeError):
-                os.write(self._descriptor, _line(event, {}))  # whole: a pipe that is ready takes 4096 bytes
+                os.write(self._descriptor, _line(event, {}))  # whole: a pipe that is ready takes PIPE_BUF bytes
 
 
 def _line(event: str, values: dict[str, Any]) -> bytes:

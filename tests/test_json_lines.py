@@ -3,6 +3,7 @@
 import io
 import os
 import select
+import signal
 import threading
 
 import pytest
@@ -64,3 +65,28 @@ def test_the_last_line_of_a_process_that_ends_at_once_waits_for_nobody(state: st
     if state != "not read any more":
         with open(reader) as file:
             assert [event["event"] for event in events(file.read().strip("\n") + "\n" * bool(told))] == told
+
+
+@pytest.mark.parametrize(("length", "told"), [(10, ["note", "stopped"]), (90000, [])])
+def test_a_signal_amid_a_line_of_its_own_thread(length: int, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    lines = JsonLines(writer)
+    write = os.write
+    written: list[int] = []
+
+    def write_and_be_interrupted(descriptor: int, data: bytes) -> int:
+        written.append(write(descriptor, data[:40000]))  # a pipe takes no more of a long line at once
+        if len(written) == 1:
+            signal.raise_signal(signal.SIGUSR1)
+            os.close(writer)  # the process ends there
+        return written[0] if length < 4096 else len(data)
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: lines.tell_at_once("stopped"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write_and_be_interrupted)
+        lines.tell("note", text="x" * length)
+    signal.signal(signal.SIGUSR1, before)
+    with open(reader) as file:
+        text = file.read()
+    assert [event["event"] for event in events(text if told else "")] == told
+    assert told or "stopped" not in text, "it would stand amid the other"
