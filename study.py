@@ -20,6 +20,7 @@ from search.command_line import (
     telling,
 )
 from search.commands import COMMANDS
+from search.errors import UserError
 from search.notify import complain
 from search.output import Output, said
 
@@ -128,18 +129,25 @@ def status(**given: Any) -> None:
 
     findings = report.read(storage.load_study(settings))
     console = make_console()
-    report.show_running(findings, settings.search_space(), console)
-    report.show(findings, settings.search_space(), console)
     from search.confirmation import session
 
-    if runs := session.read(settings):
+    runs = found = unread = None
+    try:
+        runs = session.read(settings)
+        found = session.result(runs, findings, settings) if runs else None
+    except UserError as error:
+        unread = error  # of the confirmation: the search can be shown
+    report.show_running(findings, settings.search_space(), console)
+    report.show(findings, settings.search_space(), console, confirmed=found is not None)
+    if runs:
         from search.confirmation import report as confirmation_report
 
-        found = session.result(runs, findings, settings)
         if found:
             confirmation_report.show(found, findings.base, console)
         else:
             confirmation_report.show_progress(runs, console)
+    if unread:
+        raise unread
 
 
 @search.command(short_help="Write the config for the full run.")
@@ -265,11 +273,7 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output has gone, as in `study.py | head`
         sys.stderr.close()
         sys.exit(141)
-    except ValueError as error:
-        from search.errors import UserError
-
-        if not isinstance(error, UserError):
-            raise
+    except UserError as error:
         sys.exit(refuse(str(error), error.details))
     sys.exit(code or 0)
 

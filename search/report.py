@@ -134,8 +134,11 @@ def row_of(trial: FrozenTrial) -> Row:
     return Row(trial, found, recorded.record(recorded.part(run, "record")))
 
 
-def show(findings: Findings, space: SearchSpace, console: Console) -> None:
-    """The table of the best trials beside the baselines and the base, the counts, and what the pruning saved."""
+def show(findings: Findings, space: SearchSpace, console: Console, confirmed: bool = False) -> None:
+    """The table of the best trials beside the baselines and the base, the counts, and what the pruning saved.
+
+    `confirmed`: what a confirmation has proven is told after it.
+    """
     table = _table(findings, space)
     table.expand = console.is_terminal  # then the last column gives way; a pipe gets whole lines
     console.print(table)
@@ -152,7 +155,7 @@ def show(findings: Findings, space: SearchSpace, console: Console) -> None:
     if best is None:
         console.print("No trial has completed yet.")
         return
-    for line in verdict(findings, best, space):
+    for line in verdict(findings, best, space, confirmed):
         console.print(line)
 
 
@@ -183,12 +186,12 @@ def _described(row: Row, space: SearchSpace) -> str:
         return ""
 
 
-def verdict(findings: Findings, best: Row, space: SearchSpace) -> list[str]:
+def verdict(findings: Findings, best: Row, space: SearchSpace, confirmed: bool = False) -> list[str]:
     """What the best trial means, in sentences, and what speaks against trusting it."""
     assert best.trial.value is not None
     proof = "; study.py confirm does it" if best.trial.value < findings.base.mel_ce else ""
     unproven = f"One seed and a truncated run each: the order of close trials is not proven{proof}."
-    return [*_gains(findings, best), unproven, *doubts(findings, best, space)]
+    return [*_gains(findings, best), *([] if confirmed else [unproven]), *doubts(findings, best, space)]
 
 
 def _gains(findings: Findings, best: Row) -> list[str]:

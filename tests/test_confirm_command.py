@@ -9,10 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from optuna.trial import create_trial
 
 import study
 from search import best_config
+from search.sections import CONFIRMATION
 from search.settings import Settings, load
+from search.storage import load_study
 from tests.conftest import ROOT
 from tests.machines import Machine
 from tests.stub_confirm import keys, runs_of, searched, truth
@@ -93,6 +96,7 @@ def test_the_winner_is_shown_exported_and_in_the_status(study_py: Command, setti
     code, status, errors = study_py("status")
     assert (code, errors) == (0, [])
     assert after(status, "Confirmation of miniature") == shown[:-1]
+    assert "not proven" not in "".join(status), "above the proof"
 
     code, lines, _ = study_py("confirm", "--audit", "1", "--workers", "1")
     assert code == 0
@@ -100,6 +104,12 @@ def test_the_winner_is_shown_exported_and_in_the_status(study_py: Command, setti
     assert not [line for line in lines if "  started  " in line]
     finished = len(keys(runs_of(load(tmp_path / "study.toml", {}))))
     assert any(line.endswith(f"; {finished} more were finished before") for line in lines)
+
+    load_study(settings, CONFIRMATION).add_trial(create_trial(value=2.0))
+    code, lines, errors = study_py("status")
+    assert (code, len(errors)) == (2, 1)
+    assert "of miniature.confirm cannot be read by this release" in errors[0]
+    assert lines[:6] == status[:6] and lines[0] == "Study miniature", "the search is shown"
 
 
 def test_a_search_that_confirms_says_when_the_stock_recipe_is_as_good(

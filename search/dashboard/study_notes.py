@@ -16,7 +16,6 @@ from space.search_space import SearchSpace
 
 SHOWN = 10  # clips and warnings that the check found
 LONG = 600  # signs of a sentence of ours
-UNPROVEN = "One seed and a truncated run each"  # begins what a search says of itself before there is a proof
 
 
 def search_note(findings: Findings, space: SearchSpace | None, proof: Proof | None) -> str:
@@ -26,9 +25,8 @@ def search_note(findings: Findings, space: SearchSpace | None, proof: Proof | No
     if proof and proof.unread:
         parts.append(_uncounted(proof))
     if space and findings.completed:
-        told = verdict(findings, findings.completed[0], space)
+        told = verdict(findings, findings.completed[0], space, confirmed=found is not None)
         if found:
-            told = [line for line in told if not line.startswith(UNPROVEN)]
             parts.append(f"The search by itself:\n\n{bullets(told)}")
         else:
             parts.append(bullets(told[1:]))  # the answer is told
