@@ -1,12 +1,13 @@
 """What a download shows: a bar that moves in a terminal, plain lines elsewhere."""
 
 import sys
-import time
 from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.text import Text
+
+from search.plain_view import tell
 
 
 class FetchView(Protocol):
@@ -28,7 +29,7 @@ class PlainFetchView:
         self._size = self._tenth = 0
 
     def note(self, text: str) -> None:
-        print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
+        tell(text)
 
     def begin(self, text: str, size: int, position: int) -> None:
         self._text, self._size = text, size

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search import styles
+from search.plain_view import tell
 from search.progress import bar, is_live, leave, with_bar
 from search.trial import Evaluation
 from search.view import duration
@@ -75,7 +76,7 @@ class PlainFullRunView:
         self._told = time.monotonic()
 
     def note(self, text: str) -> None:
-        print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
+        tell(text)
 
     status = note
 

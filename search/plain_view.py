@@ -7,12 +7,17 @@ from search.trial import Evaluation
 from search.view import End, Start, Watched
 
 
+def tell(text: str) -> None:
+    """Prints a line of a log, with date and time: what is told of may take days."""
+    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}", flush=True)
+
+
 class PlainView(Watched):
-    """Prints to stdout, each line with the time of day."""
+    """Prints to stdout."""
 
     def note(self, text: str) -> None:
         with self._board.lock:
-            print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
+            tell(text)
 
     status = note
 

@@ -1,6 +1,7 @@
 """What a search prints in a pipe, and what all views know of it."""
 
 import io
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -36,7 +37,8 @@ def tell(view: View) -> None:
 
 def test_a_pipe_gets_a_line_an_event(capsys: pytest.CaptureFixture[str]) -> None:
     tell(PlainView())
-    lines = [line.split("  ", 1)[1] for line in capsys.readouterr().out.splitlines()]
+    times, lines = zip(*(line.split("  ", 1) for line in capsys.readouterr().out.splitlines()), strict=True)
+    assert all(abs(datetime.now() - datetime.fromisoformat(time)) < timedelta(minutes=5) for time in times)
     assert "data: 60 training clips" in lines
     assert f"trial 1 (baseline V1)  started  {POINT.describe()}" in lines
     assert "trial 1  step 12  eval 2.5000  text 5.000  gap 1.25" in lines
