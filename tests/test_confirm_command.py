@@ -130,6 +130,24 @@ def test_a_search_that_confirms_says_when_the_stock_recipe_is_as_good(
     assert (exported["confirmed"], exported["status"], exported["hyperparameters"]["lr"]) == (True, verdict, 1e-3)
 
 
+def test_a_hopeless_space_does_not_beat_the_stock_recipe(study_py: Command, empty: Settings, tmp_path: Path) -> None:
+    """The search itself has no trial of the recipe, at 1e-3, and would export one that has learnt nothing."""
+    truth(empty, lr=1e-3, noise=0.001)
+    space = tmp_path / "space.toml"
+    space.write_text("version = 1\n[lr]\nlow = 1e-7\nhigh = 2e-7\n[weight_decay]\nvalue = 0.01\n")
+    given = ["--set", f'space.file="{space}"', "--set", "confirm.top=1", "--set", "confirm.seeds=2"]
+    code, lines, errors = study_py("--trials", "1", "--confirm", "--workers", "2", *given)
+    assert (code, errors) == (0, [])
+    exported = json.loads((tmp_path / "miniature" / "best_config.json").read_text())
+    proof = exported["confirmation"]
+    assert (proof["verdict"], proof["winner"]) == ("no better than the stock recipe", "V0")
+    assert exported["hyperparameters"]["lr"] == 1e-3
+    assert (exported["confirmed"], exported["evidence"]) == (True, None)
+    assert exported["status"].startswith("No better than the stock recipe: V0 itself has the lowest mean, ")
+    assert exported["status"] in lines
+    assert {c["name"] for c in proof["candidates"]} == {"V0", "V0 within the space", "trial 0"}
+
+
 def test_ctrl_c_ends_a_confirmation_with_130_and_the_same_command_continues(
     study_py: Command, settings: Settings, tmp_path: Path
 ) -> None:
