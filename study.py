@@ -21,8 +21,8 @@ from search.command_line import (
 )
 from search.commands import COMMANDS
 from search.errors import UserError
-from search.notify import complain
-from search.output import Output, said
+from search.views.notify import complain
+from search.views.output import Output, said
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -55,7 +55,8 @@ def search(
     settings = load_settings(given, flags)
     output = output_of(context)
     output.open(settings.study.name, given["notify"])
-    from search import outcome, report, session
+    from search import report, session
+    from search.views import outcome
 
     if settings.is_miniature:
         make_console().print(
@@ -102,9 +103,10 @@ def prove(settings: Any, context: click.Context, urls: Sequence[str], is_describ
     """Confirms, shows the result, and exports what it recommends."""
     output = output_of(context)
     output.open(settings.study.name, urls)
-    from search import handover, outcome
+    from search import handover
     from search.confirmation import report as confirmation_report
     from search.confirmation import session
+    from search.views import outcome
 
     with output.watching(settings.study.name) as view:
         result = session.confirm(settings, view, is_described)
@@ -204,7 +206,7 @@ def checkpoints(folder: Path, accumulation: int | None, logs_only: bool, as_json
     settings = load_settings(given)
     from search.coqui_runs import view as checkpoints_view
     from search.coqui_runs.folder import read
-    from search.coqui_runs.printable import printable
+    from search.printable import printable
 
     report = read(folder, accumulation)
     if not logs_only:
@@ -241,8 +243,8 @@ def train(
     notify: tuple[str, ...],
 ) -> None:
     """Train in full with CONFIG, a best_config.json; at the end OUTPUT/ready speaks. The same command resumes."""
-    from search import full_run
-    from search.full_run_view import make_full_run_view
+    from search.full_run import session
+    from search.full_run.view import make_full_run_view
 
     flags = {"train.max_gap": max_gap, "train.healthy_gap": healthy_gap}
     overrides = {**parsed(set_), **{k: v for k, v in flags.items() if v is not None}}
@@ -250,14 +252,14 @@ def train(
     told.open(output.absolute().name, notify)
     view = make_full_run_view()
     try:
-        result = full_run.train(config, output, seed, overrides, view, min_delta)
+        result = session.train(config, output, seed, overrides, view, min_delta)
     finally:
         view.close()
     if result is None:
         print("Stopped; the same command continues.")
         context.exit(130)
     told.trained(result)
-    print(*result.lines(), *full_run.next_steps(output), sep="\n")
+    print(*result.lines(), *session.next_steps(output), sep="\n")
     context.exit(1 if result.reason == "diverged" else 0)
 
 

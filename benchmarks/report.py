@@ -13,6 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import optuna
+
 from tests import shown
 
 TRIALS = (40, 2000)
@@ -20,6 +22,7 @@ RUNS = 5
 
 
 def main() -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     print("| trials | seconds, median | least | most | page without sound, MB |\n|---|---|---|---|---|")
     for trials in TRIALS:
         with tempfile.TemporaryDirectory() as folder:

@@ -22,9 +22,9 @@ from search import storage
 from search.report import Findings, Row, read
 from search.settings import Settings, load
 from search.study_report import write
-from search.terminal_view import draw, ended_line
 from search.trial import StopReason
-from search.view import Board, End, Extent, Run, Start
+from search.views.terminal import draw, ended_line
+from search.views.view import Board, End, Extent, Run, Start
 from tests.browser import chromium, scheme, text, until
 
 ENDED, COLUMNS = 9, 100  # lines of ended trials in the terminal's picture, and its width

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from search.coqui_runs.printable import printable
 from search.errors import UserError
 from search.machine_cache import KINDS, Entry, entries, remove
+from search.printable import printable
 from search.session import cache_directory
 
 _DAY = 86_400

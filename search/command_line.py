@@ -9,8 +9,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from search.notify import VARIABLE
-from search.output import LINES, Output
+from search.views.notify import VARIABLE
+from search.views.output import LINES, Output
 
 NAMED = {"study": "study.name", "storage": "study.storage"}  # flags of every command, and the settings they override
 

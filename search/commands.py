@@ -28,10 +28,10 @@ def fetch_base(context: click.Context, output: Path, revision: str | None, accep
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     import tomli_w
 
-    from search.base_files import XTTS_V2
-    from search.fetch import fetch
-    from search.fetch_view import amount, make_fetch_view
-    from search.licence import accepted
+    from search.fetch.base_files import XTTS_V2
+    from search.fetch.download import fetch
+    from search.fetch.licence import accepted
+    from search.fetch.view import amount, make_fetch_view
 
     def ask() -> str:
         typed: str = click.prompt("Type yes to accept it", default="", show_default=False)

@@ -6,7 +6,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from search.coqui_runs.printable import printable
+from search.printable import printable
 
 
 def render(template: Path, **values: Any) -> str:

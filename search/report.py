@@ -14,13 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from search import recorded, speech
-from search.coqui_runs.printable import printable
 from search.errors import UserError
 from search.noise import repeats_sd
+from search.printable import printable
 from search.speech import Speech
-from search.styles import WARNING
 from search.trial import Evaluation, StopReason
-from search.view import duration
+from search.views.styles import WARNING
+from search.views.view import duration
 from space.search_space import SearchSpace
 
 SHOWN = 5  # best trials

@@ -15,18 +15,18 @@ import platformdirs
 
 from search import export, report, storage
 from search.atomic import write_text
-from search.coqui_runs.printable import printable
 from search.devices import reserved, visible_gpus
 from search.errors import UserError
 from search.knobs import refuse_space
 from search.launcher import Failed, Launcher
 from search.leases import Leases
 from search.machine_cache import in_use
+from search.printable import printable
 from search.settings import Settings, safe_url
 from search.supervisor import Supervisor
 from search.training.child import in_a_line, prepare_child
 from search.trial import Prepared, evaluation_steps
-from search.view import Extent, View, duration
+from search.views.view import Extent, View, duration
 from search.work import SearchWork
 
 WARNINGS = 5  # of the check, shown by a search

@@ -12,6 +12,7 @@ from pydantic import ValidationError, model_validator
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from search.bucket import parse_s3
 from search.errors import UserError
 from search.sections import (
     MINIATURE,
@@ -292,8 +293,6 @@ def _check_paths(settings: Settings) -> None:
 def _check_artifacts(settings: Settings) -> None:
     given = settings.study.artifacts
     if given is not None and "://" in given:
-        from search.artifacts import parse_s3  # it knows the settings
-
         parse_s3(given)
 
 

@@ -17,7 +17,6 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from search.cache import StudyCache
 from search.database import (
     StudyStorage,
     connect_arguments,
@@ -30,6 +29,7 @@ from search.ledger import Ledger
 from search.pruners import FirstToFire, FromStep, TwoIncreasePruner
 from search.sampler import Sampler
 from search.settings import Settings, safe_url
+from search.study_cache import StudyCache
 from search.trial import Prepared, StopReason, evaluation_steps
 from space.hyperparameters import Hyperparameters
 from space.search_space import SearchSpace

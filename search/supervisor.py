@@ -13,15 +13,15 @@ from typing import Any
 from optuna.trial import TrialState
 
 from search import artifacts, speech
-from search.coqui_runs.printable import printable
 from search.errors import UserError
 from search.launcher import KILL_AFTER, Child, Launcher
 from search.leases import Leases
+from search.printable import printable
 from search.settings import Settings
 from search.speech import Speech
 from search.training.child import run_child
 from search.trial import INTERRUPTIONS, Evaluation, Prepared, StopReason, TrialSpec
-from search.view import End, Start, View
+from search.views.view import End, Start, View
 from search.work import Job, Taken, Work, judge, told
 
 POLL = 0.5  # seconds between looks at the stop flag while a child is silent

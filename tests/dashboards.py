@@ -10,10 +10,10 @@ from optuna.artifacts import FileSystemArtifactStore
 from werkzeug.test import Client, TestResponse
 
 from search import artifacts, storage
-from search.cache import StudyCache
 from search.dashboard import gate, pages
 from search.dashboard.content import Content
 from search.settings import Settings
+from search.study_cache import StudyCache
 from tests.studies import miniature, new_study
 
 TENSORBOARD = "http://127.0.0.1:6006/"

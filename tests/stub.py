@@ -19,11 +19,11 @@ from typing import Any
 from search import database, leases, storage, supervisor, work
 from search.errors import UserError
 from search.launcher import Launcher
-from search.plain_view import PlainView
 from search.settings import Settings, load
 from search.training.child import Line
 from search.trial import Prepared, StopReason, TrialSpec
-from search.view import Extent
+from search.views.plain import PlainView
+from search.views.view import Extent
 from study import refuse
 
 PREPARED = Prepared(

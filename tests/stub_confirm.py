@@ -26,11 +26,11 @@ from search.best_config import Confirmation
 from search.confirmation import session
 from search.errors import UserError
 from search.launcher import Launcher
-from search.plain_view import PlainView
 from search.sections import CONFIRMATION
 from search.settings import Settings, load
 from search.training.child import Line
 from search.trial import StopReason, TrialSpec
+from search.views.plain import PlainView
 from study import refuse
 from tests.studies import CONFIRMED, FLAT, PREPARED, STEPPED, new_study, run
 

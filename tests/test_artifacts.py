@@ -18,6 +18,7 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 
 from search import artifacts, s3
+from search.bucket import parse_s3
 from search.errors import UserError
 from search.settings import Settings, load
 from tests.conftest import as_another_user
@@ -332,7 +333,7 @@ def test_any_other_url_is_refused_and_never_repeated(tmp_path: Path, given: str)
     ],
 )
 def test_urls_of_buckets(given: str, expected: tuple[str, str | None]) -> None:
-    assert artifacts.parse_s3(given) == expected
+    assert parse_s3(given) == expected
 
 
 def test_amazons_own_and_others_are_addressed_as_they_expect() -> None:

@@ -80,7 +80,7 @@ def test_help_does_not_load_what_it_does_not_need() -> None:
 
 
 def test_the_supervisor_loads_no_torch() -> None:
-    modules = "study, search.supervisor, search.session, search.report, search.export, search.view, search.leases"
+    modules = "study, search.supervisor, search.session, search.report, search.export, search.views.view, search.leases"
     code = f"import sys, {modules}\nprint(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(result.stdout.split())

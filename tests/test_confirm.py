@@ -13,10 +13,10 @@ from search.confirmation import session
 from search.confirmation.work import ConfirmWork, Plan
 from search.errors import UserError
 from search.ledger import Ledger
-from search.plain_view import PlainView
 from search.sections import CONFIRMATION
 from search.settings import Settings, load
 from search.trial import Evaluation, StopReason, TrialSpec
+from search.views.plain import PlainView
 from search.work import Job
 from space.hyperparameters import Hyperparameters
 from tests.conftest import ROOT, wait_until

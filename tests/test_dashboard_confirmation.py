@@ -10,11 +10,11 @@ from optuna.trial import create_trial
 
 from search import best_config as written
 from search import storage
-from search.cache import StudyCache
 from search.confirmation import session
 from search.confirmation.candidates import Candidate
 from search.dashboard import figures
 from search.errors import UserError
+from search.study_cache import StudyCache
 from tests import dashboards
 from tests.dashboards import Served, figures_of, pairs
 from tests.markdown import read

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from huggingface_hub import HfApi, hf_hub_download
 
-from search.base_files import XTTS_V2, BaseFile
 from search.errors import UserError
-from search.fetch import Fetched, fetch
-from search.fetch_view import PlainFetchView, amount
+from search.fetch.base_files import XTTS_V2, BaseFile
+from search.fetch.download import Fetched, fetch
+from search.fetch.view import PlainFetchView, amount
 from tests.conftest import ROOT
 from tests.hub import (
     COMMIT,

@@ -21,13 +21,14 @@ import psutil
 import pytest
 import torch
 
-from search import full_run, full_run_order
 from search.best_config import Stopping
 from search.errors import UserError
-from search.full_result import READY, FullResult, is_ready
-from search.full_run_view import PlainFullRunView
+from search.full_run import order as orders
+from search.full_run import session as full_run
+from search.full_run.result import READY, FullResult, is_ready
+from search.full_run.stopping import StoppingRules
+from search.full_run.view import PlainFullRunView
 from search.launcher import Child, Launcher
-from search.stopping import StoppingRules
 from search.training.run import run_trial
 from search.training.tensor_file import read_tensors
 from search.trial import Evaluation, Prepared, StopReason, TrialSpec
@@ -270,7 +271,7 @@ def test_the_batches_are_those_that_the_config_says(prepared: Prepared, tmp_path
     document = json.loads(config.read_text())
     document["schedule"] |= {"batch_size": 3, "accumulation": 5}
     config.write_text(json.dumps(document))
-    spec = full_run_order.make_order(config, tmp_path / "out", None, {}).spec("prepared", None)
+    spec = orders.make_order(config, tmp_path / "out", None, {}).spec("prepared", None)
     assert (spec.batch_size, spec.accumulation) == (3, 5)
 
 
@@ -313,8 +314,8 @@ def test_other_code_is_a_warning(prepared: Prepared, tmp_path: Path, capsys: pyt
     content = json.loads(config.read_text())
     content["provenance"]["fingerprint"] |= {"code": "0123", "versions.torch": "1.0"}
     config.write_text(json.dumps(content))
-    order = full_run_order.make_order(config, tmp_path / "out", None, {})
-    full_run_order.verify(order, prepared, PlainFullRunView())
+    order = orders.make_order(config, tmp_path / "out", None, {})
+    orders.verify(order, prepared, PlainFullRunView())
     line = capsys.readouterr().out
     assert line.count("\n") == 1 and "code: 0123 there" in line and "versions.torch: 1.0 there" in line
 
@@ -333,7 +334,7 @@ def test_what_cannot_be_set_is_refused(
 ) -> None:
     config = write_config(tmp_path / "best_config.json", prepared)
     with pytest.raises(UserError, match=expected):
-        full_run_order.make_order(config, tmp_path / "out", None, overrides)
+        orders.make_order(config, tmp_path / "out", None, overrides)
 
 
 def test_a_run_that_diverges_at_once_has_no_model(train: Train, prepared: Prepared, tmp_path: Path) -> None:
@@ -368,6 +369,6 @@ def test_the_rise_that_counts_may_be_the_noise_that_was_measured(
         config.write_text(json.dumps(content))
     if isinstance(expected, str):
         with pytest.raises(UserError, match=expected):
-            full_run_order.make_order(config, tmp_path / "out", None, {}, given)
+            orders.make_order(config, tmp_path / "out", None, {}, given)
     else:
-        assert full_run_order.make_order(config, tmp_path / "out", None, {}, given).stopping.min_delta == expected
+        assert orders.make_order(config, tmp_path / "out", None, {}, given).stopping.min_delta == expected

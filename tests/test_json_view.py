@@ -16,12 +16,12 @@ import pytest
 import study
 from search import session
 from search.confirmation import session as confirmation
-from search.json_lines import JsonLines
-from search.json_view import JsonView
 from search.settings import load
 from search.storage import load_study
 from search.trial import Evaluation, StopReason
-from search.view import End, Extent, Start
+from search.views.json_lines import JsonLines
+from search.views.json_view import JsonView
+from search.views.view import End, Extent, Start
 from tests.conftest import ROOT
 from tests.stub_confirm import searched
 from tests.stub_study import stub

@@ -10,17 +10,19 @@ from typing import Any
 import optuna
 import pytest
 
-from search import best_config, full_run_order, handover, session, training_report
+from search import best_config, handover, session
 from search.confirmation import session as confirmation
 from search.confirmation.work import knobs
 from search.errors import UserError
-from search.full_run_view import PlainFullRunView
+from search.full_run import order as orders
+from search.full_run import report
+from search.full_run.view import PlainFullRunView
 from search.knobs import coqui_fields, fused_field, refuse_space
-from search.plain_view import PlainView
 from search.settings import Settings, load
 from search.supervisor import Supervisor
 from search.training.record import RunRecord
 from search.trial import Prepared, TrialSpec
+from search.views.plain import PlainView
 from search.work import Job
 from space.hyperparameters import Hyperparameters
 from tests import stub
@@ -198,7 +200,7 @@ def test_a_file_of_version_2_is_read_with_the_later_knobs_off(
     path.write_text(json.dumps(content), encoding="utf-8")
     found = best_config.read(path)
     assert found.model_copy(update={"settings": expected.settings}) == expected
-    order = full_run_order.make_order(path, tmp_path / "out", None, {})
+    order = orders.make_order(path, tmp_path / "out", None, {})
     assert (order.spec("p", None).fused_adamw, order.spec("p", None).pin_memory) == (False, False)
     content["hyperparameters"] = "none"
     path.write_text(json.dumps(content), encoding="utf-8")
@@ -220,31 +222,31 @@ def config(prepared: Prepared, tmp_path: Path) -> Path:
 
 def test_a_full_run_trains_with_the_knobs_and_settings_of_its_config(config: Path, tmp_path: Path) -> None:
     given = {"training.fused_adamw": True, "training.pin_memory": True}
-    spec = full_run_order.make_order(config, tmp_path / "out", None, given).spec("p", None)
+    spec = orders.make_order(config, tmp_path / "out", None, given).spec("p", None)
     assert (spec.hyperparameters.new_rows_lr_factor, spec.hyperparameters.frozen_layers) == (0.25, 1)
     assert (spec.fused_adamw, spec.pin_memory) == (True, True)
 
 
 def test_a_full_run_goes_on_with_other_transfer_but_no_other_knobs(config: Path, tmp_path: Path) -> None:
-    order = full_run_order.make_order(config, tmp_path / "out", None, {"training.pin_memory": True})
+    order = orders.make_order(config, tmp_path / "out", None, {"training.pin_memory": True})
     order.directory.mkdir()
     (order.directory / "spec.json").write_text(order.spec("p", None).to_json(), encoding="utf-8")
     (order.directory / "best_config.json").write_text(config.read_text(encoding="utf-8"), encoding="utf-8")
-    full_run_order.refuse_other(full_run_order.make_order(config, tmp_path / "out", None, {}))
+    orders.refuse_other(orders.make_order(config, tmp_path / "out", None, {}))
     content = json.loads(config.read_text(encoding="utf-8"))
     content["hyperparameters"]["frozen_layers"] = 2
     config.write_text(json.dumps(content), encoding="utf-8")
-    other = full_run_order.make_order(config, tmp_path / "out", None, {"training.fused_adamw": True})
+    other = orders.make_order(config, tmp_path / "out", None, {"training.fused_adamw": True})
     with pytest.raises(UserError, match="holds another run") as info:
-        full_run_order.refuse_other(other)
+        orders.refuse_other(other)
     assert info.value.details == ("frozen_layers: 1 there, 2 here", "fused_adamw: False there, True here")
 
 
 def test_a_full_run_whose_knob_cannot_act_is_refused(config: Path, prepared: Prepared, tmp_path: Path) -> None:
-    order = full_run_order.make_order(config, tmp_path / "out", None, {})
-    full_run_order.verify(order, replace(prepared, new_rows=[60]), PlainFullRunView())
+    order = orders.make_order(config, tmp_path / "out", None, {})
+    orders.verify(order, replace(prepared, new_rows=[60]), PlainFullRunView())
     with pytest.raises(UserError, match=r"^new_rows_lr_factor is 0\.25, but the base has no new vocabulary rows"):
-        full_run_order.verify(order, replace(prepared, new_rows=[]), PlainFullRunView())
+        orders.verify(order, replace(prepared, new_rows=[]), PlainFullRunView())
 
 
 @pytest.mark.parametrize(
@@ -254,7 +256,7 @@ def test_the_report_of_a_full_run_shows_them_where_they_act(config: Path, measur
     best = best_config.read(config)
     found = record(10, ["frozen_layers: 1 are set, and every weight was trained"])
     result: Any = SimpleNamespace(record={**found, "new_rows_update_ratio": measured})
-    shown = training_report.knobs(result, best)
+    shown = report.knobs(result, best)
     assert shown[5:] == [
         ("new_rows_lr_factor", "0.25", f"their updates were {ratio} as long as the optimizer's own"),
         ("frozen_layers", "1", "did not act: 1 are set, and every weight was trained"),
@@ -264,4 +266,4 @@ def test_the_report_of_a_full_run_shows_them_where_they_act(config: Path, measur
             "hyperparameters": best.hyperparameters.model_copy(update={"new_rows_lr_factor": 1.0, "frozen_layers": 0})
         }
     )
-    assert len(training_report.knobs(result, off)) == 5
+    assert len(report.knobs(result, off)) == 5

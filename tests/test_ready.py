@@ -13,7 +13,7 @@ import torch
 from TTS.tts.configs.xtts_config import XttsConfig
 from TTS.tts.models.xtts import Xtts
 
-from search.full_result import is_ready
+from search.full_run.result import is_ready
 from search.training import speak
 from search.training.base import trained_weights
 from search.training.corpus import Clip

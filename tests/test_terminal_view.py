@@ -11,11 +11,11 @@ from rich.color import Color
 from rich.console import Console
 from rich.text import Text
 
-from search import styles, terminal_view
-from search.plain_view import PlainView
-from search.terminal_view import LiveView, draw, make_view, sparkline
 from search.trial import StopReason
-from search.view import Board, End, Extent, Start
+from search.views import styles, terminal
+from search.views.plain import PlainView
+from search.views.terminal import LiveView, draw, make_view, sparkline
+from search.views.view import Board, End, Extent, Start
 from space.hyperparameters import Hyperparameters
 from tests.test_view import POINT, evaluation, tell
 
@@ -115,7 +115,7 @@ def test_it_fits_a_terminal_of_24_lines(width: int, slots: int, noun: str, label
 @pytest.mark.parametrize("height", [1, 5, 10])
 def test_a_low_terminal_shows_a_trial_and_the_summary(height: int) -> None:
     lines = drawn(board(16), 80, height)
-    assert sum("/12000" in line for line in lines) == max(1, height - terminal_view.AROUND)
+    assert sum("/12000" in line for line in lines) == max(1, height - terminal.AROUND)
     assert any("200/1000 trials" in line for line in lines)
 
 

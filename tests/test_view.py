@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from search.output import Output
-from search.plain_view import PlainView
-from search.progress import with_bar
 from search.trial import Evaluation, StopReason
-from search.view import Board, End, Extent, Start, View, duration
+from search.views.output import Output
+from search.views.plain import PlainView
+from search.views.progress import with_bar
+from search.views.view import Board, End, Extent, Start, View, duration
 from space.hyperparameters import Hyperparameters
 
 POINT = Hyperparameters(4e-4, 0.14, (0.25, 0.5), 0.5, 1.0)

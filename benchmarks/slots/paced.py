@@ -25,7 +25,7 @@ from search.leases import Leases
 from search.settings import Settings
 from search.supervisor import Supervisor
 from search.trial import Evaluation, StopReason, TrialSpec
-from search.view import End, Extent, Start
+from search.views.view import End, Extent, Start
 from search.work import SearchWork
 from tests import stub
 

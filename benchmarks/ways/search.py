@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.plain_view import PlainView
 from search.trial import Evaluation
-from search.view import End, Extent, Start
+from search.views.plain import PlainView
+from search.views.view import End, Extent, Start
 
 if TYPE_CHECKING:
     from search.report import Row

@@ -9,7 +9,7 @@ from search.check import words
 from search.check.picture import lengths_svg
 from search.check.report import Report
 from search.pages import render
-from search.view import duration
+from search.views.view import duration
 
 SHOWN = 200  # clips of a finding, speakers and letters; the CSV has all
 

@@ -12,15 +12,15 @@ from search.check.judging import judge
 from search.check.machine import look
 from search.check.probe import Probe
 from search.check.report import Finding, Report
-from search.coqui_runs.printable import printable
 from search.devices import reserved, visible_gpus
 from search.errors import UserError
 from search.launcher import Failed, Launcher
-from search.progress import with_bar
+from search.printable import printable
 from search.session import make_cache_directory
 from search.settings import Settings, safe_url
 from search.survey import Survey, read_survey
 from search.training.child import check_child
+from search.views.progress import with_bar
 
 Progress = Callable[[str], None]
 

@@ -6,11 +6,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from search import styles
 from search.check import words
 from search.check.report import Finding, Report
-from search.coqui_runs.printable import printable
-from search.view import duration
+from search.printable import printable
+from search.views import styles
+from search.views.view import duration
 
 SHOWN_FILES, SHOWN_SPEAKERS, SHOWN_LETTERS = 4, 12, 20
 _STYLES = {"error": f"bold {styles.FAILED}", "warning": styles.WARNING, "info": ""}

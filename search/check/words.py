@@ -2,7 +2,7 @@
 
 from search.check.report import Report
 from search.check.resources import gb
-from search.view import duration
+from search.views.view import duration
 
 
 def parts(report: Report) -> list[tuple[str, str]]:

@@ -32,7 +32,7 @@ from search.settings import Settings
 from search.supervisor import Supervisor
 from search.training.child import run_child
 from search.trial import Prepared, StopReason
-from search.view import Extent, View, duration
+from search.views.view import Extent, View, duration
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from search.ledger import Claim, Ledger
 from search.settings import Settings
 from search.storage import one_trial
 from search.trial import Evaluation, Prepared, StopReason, evaluation_steps
-from search.view import View
+from search.views.view import View
 from search.work import Job, fired, taken_if_gone
 from space.hyperparameters import Hyperparameters
 

@@ -4,8 +4,8 @@ import logging
 from pathlib import Path
 
 from search.coqui_runs.log import COMPONENTS, Epoch, Log, allowed_accumulation
-from search.coqui_runs.printable import printable
 from search.errors import UserError
+from search.printable import printable
 
 # trainer/logging/base_dash_logger.py: the scopes of train_step_stats, train_epoch_stats and eval_stats
 STEP, TRAIN, EVAL = "TrainIterStats/", "TrainEpochStats/avg_", "EvalStats/avg_"

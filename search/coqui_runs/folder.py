@@ -15,8 +15,8 @@ from typing import Any
 from search.coqui_runs import corrections
 from search.coqui_runs.corrections import Accumulation, EpochLosses
 from search.coqui_runs.log import Log, read_log
-from search.coqui_runs.printable import printable
 from search.errors import UserError
+from search.printable import printable
 from search.trial import Evaluation
 
 DEPTH = 3  # folders below the given one in which runs are looked for

@@ -12,8 +12,8 @@ from decimal import Decimal, InvalidOperation
 from math import isfinite
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from search.coqui_runs.printable import printable
 from search.errors import UserError
+from search.printable import printable
 
 COMPONENTS = ("loss_text_ce", "loss_mel_ce")  # GPTTrainer.train_step: `loss` is their sum
 

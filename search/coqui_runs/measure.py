@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from search.coqui_runs.folder import Checkpoint, Report, Run
-from search.coqui_runs.printable import printable
 from search.launcher import Failed, Launcher
+from search.printable import printable
 from search.sections import Base, Data
 from search.session import cache_directory, make_cache_directory
 from search.settings import Settings

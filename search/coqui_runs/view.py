@@ -14,7 +14,7 @@ from rich.text import Text
 
 from search.coqui_runs.advice import advice, gigabytes
 from search.coqui_runs.folder import Checkpoint, Report, Run
-from search.coqui_runs.printable import printable
+from search.printable import printable
 from search.trial import Evaluation
 
 SHOWN = 30  # epochs of a log; the first and the last ones

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from search.report import Row
 from search.speech import Speech
 from search.trial import INTERRUPTIONS, Evaluation, StopReason
-from search.view import duration
+from search.views.view import duration
 from space.hyperparameters import Hyperparameters
 
 _MARKS = re.compile(r"[\\`*_\[\]<>#|~&=]")  # what Markdown gives a meaning to anywhere

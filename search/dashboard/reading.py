@@ -7,9 +7,9 @@ import sqlalchemy
 from optuna.storages._rdb import models
 from optuna.study._frozen import FrozenStudy
 
-from search.cache import StudyCache
 from search.database import StudyStorage
 from search.sections import CONFIRMATION
+from search.study_cache import StudyCache
 
 TRIALS = models.TrialModel.__table__
 

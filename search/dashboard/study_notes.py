@@ -9,7 +9,7 @@ from search.dashboard.notes import bullets, escape, in_words, percent, rate, tab
 from search.dashboard.proofs import Proof
 from search.report import Findings, verdict
 from search.trial import Prepared
-from search.view import duration
+from search.views.view import duration
 from space.hyperparameters import Hyperparameters
 from space.ranges import Range
 from space.search_space import SearchSpace

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from search import artifacts
+from search.bucket import parse_s3
 from search.errors import UserError
 from search.settings import safe_url
 from search.study_report.material import Material
@@ -101,7 +101,7 @@ def safe_place(place: str) -> str:
     if "://" not in place:
         return place
     try:
-        artifacts.parse_s3(place)
+        parse_s3(place)
     except UserError:
         return "***"
     return place

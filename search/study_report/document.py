@@ -16,7 +16,7 @@ from search.study_report.canvas import kind
 from search.study_report.material import Material, completed, lowest
 from search.study_report.searched import reasons
 from search.trial import INTERRUPTIONS
-from search.view import duration
+from search.views.view import duration
 from space.hyperparameters import Hyperparameters
 
 BEST = 50  # trials in the table

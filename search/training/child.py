@@ -136,7 +136,7 @@ def full_run_child(spec_json: str, stopping_json: str, connection: Connection) -
     def run() -> dict[str, Any]:
         from search.best_config import Stopping
         from search.errors import UserError
-        from search.stopping import StoppingRules
+        from search.full_run.stopping import StoppingRules
         from search.training.run import run_trial  # torch
 
         rules = StoppingRules(Stopping.model_validate_json(stopping_json), spec.horizon)

@@ -4,10 +4,10 @@ import socket
 import time
 from typing import Any
 
-from search.full_result import FullResult
-from search.notify import Message, Post
+from search.full_run.result import FullResult
 from search.trial import Evaluation, StopReason
-from search.view import Board, End, Extent, Start, View, duration
+from search.views.notify import Message, Post
+from search.views.view import Board, End, Extent, Start, View, duration
 
 EARLY = 10  # or a quarter of all, if that is less: while so few trials have finished, a new best is no news
 BEST_SECONDS = 60.0  # between two messages of a new best
@@ -48,7 +48,7 @@ class News:
             self._send("new best", f"Trial {number}: eval {value:.4f}, {_side(base)} the untouched base.")
 
     def searched(self, found: dict[str, Any]) -> None:
-        """`found` is of search.outcome.of_search."""
+        """`found` is of search.views.outcome.of_search."""
         best = found["best"]
         text = f"{found['finished']} of {found['total']} trials finished. "
         if best is None:
@@ -63,7 +63,7 @@ class News:
         return self._send("search finished", text + ". One seed each: study.py confirm proves it.", "success")
 
     def confirmed(self, found: dict[str, Any]) -> None:
-        """`found` is of search.outcome.of_confirmation."""
+        """`found` is of search.views.outcome.of_confirmation."""
         self._send(found["verdict"], found["text"], "success")
 
     def trained(self, result: FullResult) -> None:

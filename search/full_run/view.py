@@ -9,17 +9,17 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from search import styles
-from search.plain_view import tell
-from search.progress import bar, is_live, leave, with_bar
 from search.trial import Evaluation
-from search.view import duration
+from search.views import styles
+from search.views.plain import tell
+from search.views.progress import bar, is_live, leave, with_bar
+from search.views.view import duration
 
 STEP_LINE = 60.0  # seconds between lines of a plain view while there is no evaluation
 
 
 class FullRunView(Protocol):
-    """What a full run tells, and `leave`, as in `search.view.View`: a note stays, a status gives way to the next."""
+    """What a full run tells. A note stays, a status gives way to the next; `leave` as in `search.views.view.View`."""
 
     def note(self, text: str) -> None: ...
     def status(self, text: str) -> None: ...

@@ -19,10 +19,10 @@ from typing import Literal
 from pydantic import ValidationError
 
 from search.atomic import write_text
-from search.base_files import XTTS_V2, BaseFile, Check, Manifest, same_commit
 from search.errors import UserError
-from search.fetch_view import FetchView, amount
-from search.hub import AGAIN, Hub, TransferBroken
+from search.fetch.base_files import XTTS_V2, BaseFile, Check, Manifest, same_commit
+from search.fetch.hub import AGAIN, Hub, TransferBroken
+from search.fetch.view import FetchView, amount
 from search.sections import Section
 
 NOTE = "source.json"

@@ -11,8 +11,8 @@ from typing import Any, Self
 import click
 
 from search.errors import UserError
-from search.json_lines import JsonLines, take_stdout
-from search.notify import VARIABLE, Post, complain
+from search.views.json_lines import JsonLines, take_stdout
+from search.views.notify import VARIABLE, Post, complain
 
 LINES = "json_lines"  # the parameter of click's that --json sets, of the commands that have lines
 
@@ -56,7 +56,7 @@ class Output:
         self._open_lines()
         os.environ.pop(VARIABLE, None)  # which no child needs
         if urls:
-            from search.news import News
+            from search.views.news import News
 
             self._post = self._post or Post(urls)
             self._news = News(self._post, study)
@@ -68,12 +68,12 @@ class Output:
     @contextmanager
     def watching(self, study: str) -> Iterator[Any]:
         """The view of a search or a confirmation."""
-        from search.json_view import JsonView
-        from search.terminal_view import make_view
+        from search.views.json_view import JsonView
+        from search.views.terminal import make_view
 
         view: Any = JsonView(self._lines, study) if self._lines else make_view()
         if self._post:
-            from search.news import NewsView
+            from search.views.news import NewsView
 
             view = NewsView(view, self._news)
             self._post.say = complain if self._lines else view.note
@@ -85,13 +85,13 @@ class Output:
             view.close()
 
     def searched(self, found: dict[str, Any], stopped: bool) -> None:
-        """The end of a search: `found` is of search.outcome."""
+        """The end of a search: `found` is of search.views.outcome."""
         if self._news and not stopped:
             self._news.searched(found)
         self._tell("stopped" if stopped else "result", **found)
 
     def confirmed(self, found: dict[str, Any]) -> None:
-        """The end of a confirmation: `found` is of search.outcome."""
+        """The end of a confirmation: `found` is of search.views.outcome."""
         if self._news:
             self._news.confirmed(found)
         self._tell("result", **found)

@@ -11,12 +11,12 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from search import styles
-from search.coqui_runs.printable import printable
-from search.plain_view import PlainView
-from search.progress import bar, is_live, leave, with_bar
+from search.printable import printable
 from search.trial import Evaluation
-from search.view import Board, End, Run, Start, View, Watched, duration
+from search.views import styles
+from search.views.plain import PlainView
+from search.views.progress import bar, is_live, leave, with_bar
+from search.views.view import Board, End, Run, Start, View, Watched, duration
 
 # Columns of the terminal from which there is room for these of the table.
 BAR_FROM, TIME_FROM, COURSE_FROM, LONG_BAR_FROM = 72, 100, 130, 160

@@ -3,8 +3,8 @@
 import os
 from collections.abc import Callable
 
-from search.base_files import Manifest
 from search.errors import UserError
+from search.fetch.base_files import Manifest
 
 VARIABLE = "COQUI_TOS_AGREED"  # coqui's own: TTS/utils/manage.py, `tos_agreed`
 

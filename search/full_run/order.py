@@ -11,8 +11,8 @@ from typing import Any
 from search.best_config import BestConfig, Stopping, read
 from search.errors import UserError
 from search.fingerprint import code_digest, differences
-from search.full_result import FullResult
-from search.full_run_view import FullRunView
+from search.full_run.result import FullResult
+from search.full_run.view import FullRunView
 from search.knobs import refuse_point
 from search.settings import Settings, resolve
 from search.trial import Prepared, TrialSpec

@@ -11,10 +11,10 @@ from search.atomic import write_text
 from search.best_config import BestConfig
 from search.drawing import plain, to_svg
 from search.export import commit
-from search.full_result import FullResult
+from search.full_run.result import FullResult
 from search.pages import render
 from search.trial import Prepared
-from search.view import duration
+from search.views.view import duration
 
 NAME = "training_report.html"
 
@@ -26,7 +26,7 @@ _COLOURS = {"eval": "#0072b2", "probe": "#d55e00", "base": "#7f7f7f", "rate": "#
 def write(directory: Path, result: FullResult, best: BestConfig, prepared: Prepared) -> Path:
     """Writes the report of the run in `directory` and returns its path."""
     page = render(
-        Path(__file__).with_name(f"{NAME}.j2"),
+        Path(__file__).with_name("page.html.j2"),
         result=result,
         best=best,
         prepared=prepared,

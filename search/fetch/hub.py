@@ -13,8 +13,8 @@ from huggingface_hub import HfApi, constants, get_token, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError, RevisionNotFoundError
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
-from search.base_files import BaseFile, Check, same_commit
 from search.errors import UserError
+from search.fetch.base_files import BaseFile, Check, same_commit
 from search.settings import safe_url
 
 AGAIN = "the same command continues"

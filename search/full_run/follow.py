@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from search.errors import UserError
-from search.full_result import FullResult
-from search.full_run_order import Order
-from search.full_run_view import FullRunView
+from search.full_run.order import Order
+from search.full_run.result import FullResult
+from search.full_run.view import FullRunView
 from search.launcher import Child
 from search.trial import Evaluation, Prepared, StopReason
 

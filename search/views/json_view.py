@@ -3,10 +3,10 @@
 from dataclasses import asdict
 from typing import Any
 
-from search.json_lines import JsonLines
-from search.outcome import losses
 from search.trial import Evaluation
-from search.view import Board, End, Extent, Start
+from search.views.json_lines import JsonLines
+from search.views.outcome import losses
+from search.views.view import Board, End, Extent, Start
 
 
 class JsonView:

@@ -6,20 +6,20 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
-from search import training_report
 from search.atomic import write_text
 from search.best_config import BestConfig, read
 from search.devices import reserved, visible_gpus
 from search.errors import UserError
-from search.full_result import FullResult, is_ready
-from search.full_run_follow import Follower, Interruption, await_end
-from search.full_run_order import Order, finished, make_order, own_folder, verify
-from search.full_run_view import FullRunView
+from search.full_run import report
+from search.full_run.follow import Follower, Interruption, await_end
+from search.full_run.order import Order, finished, make_order, own_folder, verify
+from search.full_run.result import FullResult, is_ready
+from search.full_run.view import FullRunView
 from search.launcher import Launcher
 from search.session import cache_directory, hold, prepare
 from search.training.child import full_run_child, ready_child
 from search.trial import Prepared, TrialSpec
-from search.view import View
+from search.views.view import View
 
 
 def train(
@@ -69,7 +69,7 @@ def _train(
                 return None
             shutil.rmtree(ready, ignore_errors=True)  # of a run that ended sooner, by other rules
             result.save(order.directory / "result.json")
-        report = training_report.write(order.directory, result, order.best, prepared)
+        page = report.write(order.directory, result, order.best, prepared)
         if result.best is None:
             raise UserError(
                 f"the run diverged after {result.record['steps']} optimizer steps, before its first evaluation: there"
@@ -78,7 +78,7 @@ def _train(
         if not is_ready(ready):
             shutil.rmtree(ready, ignore_errors=True)
             view.status("making ready/")
-            child = launcher.start(ready_child, spec.to_json(), str(report))
+            child = launcher.start(ready_child, spec.to_json(), str(page))
             if not await_end(child, interruption, order.directory, view):
                 return None
     return result
@@ -104,7 +104,7 @@ def next_steps(directory: Path) -> list[str]:
     language = read(directory / "best_config.json").settings["data"]["language"]
     size = (ready / "model.pth").stat().st_size
     return [
-        f"Report: {directory / training_report.NAME}",
+        f"Report: {directory / report.NAME}",
         f"Model: {ready} ({size / 1e9:.2f} GB, without optimizer); {directory / 'state'} may be deleted",
         f'Speak: python {ready / "speak.py"} "text" --language {language} --reference reference/1.wav --output out.wav',
     ]

@@ -2,9 +2,9 @@
 
 import time
 
-from search.coqui_runs.printable import printable
+from search.printable import printable
 from search.trial import Evaluation
-from search.view import End, Start, Watched
+from search.views.view import End, Start, Watched
 
 
 def tell(text: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from search.atomic import write_text
 from search.best_config import Stopping
 from search.trial import Evaluation, StopReason
-from search.view import duration
+from search.views.view import duration
 
 READY = ("model.pth", "config.json", "vocab.json", "speak.py", "reference/1.wav", "training_report.html")
 

@@ -1,0 +1,1 @@
+"""`study.py fetch-base`: a base from a model hub, every file checked."""

@@ -1,0 +1,1 @@
+"""What a command tells: to a terminal, a log, a script, a telephone."""
