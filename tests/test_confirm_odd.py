@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search import handover, report, storage
 from search.confirmation import session
 from search.confirmation.candidates import audited, candidates
-from search.confirmation.proof import Runs, _regret
+from search.confirmation.proof import Runs, regret_of
 from search.confirmation.work import Entry, Plan
 from search.errors import UserError
 from search.sections import CONFIRMATION
@@ -51,7 +51,7 @@ def test_every_config_diverges_and_an_audited_trial_does_not(settings: Settings)
     ],
 )
 def test_the_regret_of_pruning(kept: float | None, lost: list[float | None], regret: float | None) -> None:
-    assert _regret(kept, lost) == regret
+    assert regret_of(kept, lost) == regret
 
 
 def test_without_the_stock_recipe_nothing_is_claimed_and_the_next_command_runs_it_again(settings: Settings) -> None:

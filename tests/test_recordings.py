@@ -26,7 +26,7 @@ from search.training import corpus, parallel, recordings
 from search.training.evaluation import evaluation_sets, read_sets
 from search.training.parallel import on_all_cores
 from search.training.places import locate
-from search.training.prepare import Sources, _key, prepare
+from search.training.prepare import Sources, key_of, prepare
 from search.training.run import build, run_trial
 from search.training.tables import Rows
 from search.trial import Evaluation, Prepared, TrialSpec
@@ -192,16 +192,16 @@ def test_a_prepared_study_is_named_by_all_that_it_depends_on(tmp_path: Path) -> 
     ]
     moved = Rows(rows.train, [{"audio_file": "c.wav"}])
     names = {
-        _key(given, sources, tmp_path),
-        _key(given, sources, tmp_path / "moved"),
-        _key(given, replace(sources, data_fingerprint="other"), tmp_path),
-        _key(given, replace(sources, base_fingerprint="other"), tmp_path),
-        _key(given, replace(sources, base=ROOT), tmp_path),
-        _key(given, replace(sources, rows=moved), tmp_path),
-        *(_key(other, sources, tmp_path) for other in changed),
+        key_of(given, sources, tmp_path),
+        key_of(given, sources, tmp_path / "moved"),
+        key_of(given, replace(sources, data_fingerprint="other"), tmp_path),
+        key_of(given, replace(sources, base_fingerprint="other"), tmp_path),
+        key_of(given, replace(sources, base=ROOT), tmp_path),
+        key_of(given, replace(sources, rows=moved), tmp_path),
+        *(key_of(other, sources, tmp_path) for other in changed),
     }
     assert len(names) == 6 + len(changed)
-    assert _key(settings(tmp_path, **{"study.trials": 3}), sources, tmp_path) in names
+    assert key_of(settings(tmp_path, **{"study.trials": 3}), sources, tmp_path) in names
 
 
 def test_a_remark_stays_with_the_name_that_it_is_of(tmp_path: Path) -> None:

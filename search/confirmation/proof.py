@@ -199,12 +199,12 @@ def _audit(runs: Runs, means: Mapping[str, float], findings: Findings, winner: s
     best = findings.completed[0].trial.value if findings.completed else None
     return Audit(
         trials=trials,
-        regret=_regret(best, [t.truncated for t in trials]),
-        full_regret=_regret(means[winner], [means.get(c.name) for c in runs.audited]),
+        regret=regret_of(best, [t.truncated for t in trials]),
+        full_regret=regret_of(means[winner], [means.get(c.name) for c in runs.audited]),
     )
 
 
-def _regret(kept: float | None, lost: Sequence[float | None]) -> float | None:
+def regret_of(kept: float | None, lost: Sequence[float | None]) -> float | None:
     """By how much the lowest of `lost` lies below `kept`; 0 when none does, None when there is nothing to compare."""
     known = [value for value in lost if value is not None and math.isfinite(value)]
     return max(0.0, kept - min(known)) if known and kept is not None and math.isfinite(kept) else None

@@ -7,7 +7,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from search.training.child import Line, _detach, _guarded
+from search.training.child import Line, detach, guarded
 from search.trial import StopReason
 
 
@@ -27,7 +27,7 @@ class Request:
 
 def checkpoint_child(request_json: str, log: str, connection: Connection) -> None:
     """Says "progress", "opened" for each file, "base" or "unmeasured", "measured" for each file, and "end"."""
-    _detach(Path(log), None)
+    detach(Path(log), None)
     line = Line(connection)
 
     def say(kind: str, **values: Any) -> None:
@@ -39,7 +39,7 @@ def checkpoint_child(request_json: str, log: str, connection: Connection) -> Non
         work(Request(**json.loads(request_json)), say)
         return {"reason": StopReason.FINISHED}
 
-    line.say("end", **_guarded(run))
+    line.say("end", **guarded(run))
     line.close()
 
 

@@ -97,7 +97,7 @@ def run_child(spec_json: str, connection: Connection) -> None:
     "end" has what the run spoke, or how it failed.
     """
     spec = TrialSpec.from_json(spec_json)
-    _detach(Path(spec.directory) / "log.txt", spec.device)
+    detach(Path(spec.directory) / "log.txt", spec.device)
     line = Line(connection)
     line.say("started", preloaded="search.training.preload" in sys.modules)
 
@@ -119,7 +119,7 @@ def run_child(spec_json: str, connection: Connection) -> None:
         speech = json.loads(spoken.read_text(encoding="utf-8")) if spoken.exists() else None
         return {"reason": reason, "speech": speech}
 
-    line.say("end", **_guarded(run))
+    line.say("end", **guarded(run))
     line.close()
 
 
@@ -129,7 +129,7 @@ def full_run_child(spec_json: str, stopping_json: str, connection: Connection) -
     SIGTERM, which a service manager sends to every process, ends it as a stop does: with its state saved.
     """
     spec = TrialSpec.from_json(spec_json)
-    _detach(Path(spec.directory) / "log.txt", spec.device)
+    detach(Path(spec.directory) / "log.txt", spec.device)
     line = Line(connection)
     signal.signal(signal.SIGTERM, lambda *_: line.stop())
 
@@ -153,14 +153,14 @@ def full_run_child(spec_json: str, stopping_json: str, connection: Connection) -
             return {"reason": StopReason.CRASHED}
         return {"reason": reason, "record": asdict(record)}
 
-    line.say("end", **_guarded(run))
+    line.say("end", **guarded(run))
     line.close()
 
 
 def ready_child(spec_json: str, report: str, connection: Connection) -> None:
     """Makes the folder ready/ of a full run. Says "refused" or "end"."""
     spec = TrialSpec.from_json(spec_json)
-    _detach(Path(spec.directory) / "log.txt", None)
+    detach(Path(spec.directory) / "log.txt", None)
     line = Line(connection)
 
     def run() -> dict[str, Any]:
@@ -173,13 +173,13 @@ def ready_child(spec_json: str, report: str, connection: Connection) -> None:
             line.say("refused", message=str(error))
         return {"reason": StopReason.FINISHED}
 
-    line.say("end", **_guarded(run))
+    line.say("end", **guarded(run))
     line.close()
 
 
 def prepare_child(settings_json: str, cache: str, log: str, connection: Connection) -> None:
     """Prepares a study. Says "progress" and at last "prepared", "refused" (the user's to mend) or "end"."""
-    _detach(Path(log), None)
+    detach(Path(log), None)
     line = Line(connection)
 
     def run() -> dict[str, Any]:
@@ -195,11 +195,11 @@ def prepare_child(settings_json: str, cache: str, log: str, connection: Connecti
             line.say("refused", message=str(error), details=list(error.details))
         return {"reason": StopReason.FINISHED}
 
-    line.say("end", **_guarded(run))
+    line.say("end", **guarded(run))
     line.close()
 
 
-def _guarded(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def guarded(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What `run` returns, or how it failed. The traceback goes to the log, its last line to the supervisor."""
     try:
         return run()
@@ -218,7 +218,7 @@ def in_a_line(error: BaseException) -> str:
     return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
 
 
-def _detach(log: Path, device: str | None) -> None:
+def detach(log: Path, device: str | None) -> None:
     """Output to `log`, the terminal's Ctrl-C left to the supervisor, one GPU visible (before CUDA starts)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -240,7 +240,7 @@ def check_child(
 
     Says "progress", "surveyed", "probed", and at last "refused" (the user's to mend) or "end".
     """
-    _detach(Path(log), device)
+    detach(Path(log), device)
     line = Line(connection)
 
     def run() -> dict[str, Any]:
@@ -263,5 +263,5 @@ def check_child(
             line.say("probed", probe=asdict(found))
         return {"reason": StopReason.FINISHED}
 
-    line.say("end", **_guarded(run))
+    line.say("end", **guarded(run))
     line.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from search.parentage import Init
-from search.training.child import Line, _detach, _guarded
+from search.training.child import Line, detach, guarded
 from search.trial import StopReason
 
 
@@ -94,7 +94,7 @@ class Made:
 
 def extend_child(request_json: str, log: str, connection: Connection) -> None:
     """Extends a base. Says "progress" and at last "extended", "refused" (the user's to mend) or "end"."""
-    _detach(Path(log), None)
+    detach(Path(log), None)
     line = Line(connection)
 
     def run() -> dict[str, Any]:
@@ -108,5 +108,5 @@ def extend_child(request_json: str, log: str, connection: Connection) -> None:
             line.say("refused", message=str(error))
         return {"reason": StopReason.FINISHED}
 
-    line.say("end", **_guarded(run))
+    line.say("end", **guarded(run))
     line.close()

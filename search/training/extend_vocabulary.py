@@ -17,7 +17,7 @@ from search.training import base, extension, merges, tables, vocabulary
 from search.training.extend_child import Made, Request
 from search.training.places import locate
 from search.training.recordings import file_digest
-from search.training.tensor_file import _chain
+from search.training.tensor_file import causes
 from search.training.tokenizer import Tokenizer, extended_vocabulary, language_tag, missing_tokens, preprocessed
 from search.training.vocabulary import Vocabulary
 
@@ -49,7 +49,7 @@ def work(request: Request, progress: Progress) -> Made:
         return _write(request, settings, directory, old, _texts(rows.train), _texts(rows.eval), progress)
     except Exception as error:
         # torch ends a file that could not be written with an error of its own, and the disk's behind it.
-        for cause in _chain(error):
+        for cause in causes(error):
             if isinstance(cause, OSError) and cause.errno in NO_ROOM:
                 raise UserError(
                     f"--output {request.output} cannot be written: {cause.strerror or cause}; nothing is left of it:"

@@ -54,7 +54,7 @@ def prepare(settings: Settings, cache: Path, progress: Progress) -> Prepared:
     digests = {path: recording.digest for path, recording in found.found.items()}
     data_fingerprint = corpus.fingerprint(rows.parts, settings.data, digests)
     sources = Sources(root, directory, rows, found, data_fingerprint, fingerprint_base(directory))
-    target = cache / f"prepared-{_key(settings, sources, cache)}"
+    target = cache / f"prepared-{key_of(settings, sources, cache)}"
 
     progress("checking data and base")
     survey = survey_of(settings, rows, found, directory)
@@ -81,7 +81,7 @@ def prepare(settings: Settings, cache: Path, progress: Progress) -> Prepared:
     return replace(made, warnings=[f"{found.message}; {found.next_step}" for found in report.of("warning")])
 
 
-def _key(settings: Settings, sources: Sources, cache: Path) -> str:
+def key_of(settings: Settings, sources: Sources, cache: Path) -> str:
     """The files name each other by paths in `cache`: one that was moved is prepared anew."""
     paths = [row["audio_file"] for part in sources.rows.parts for row in part]
     parts = (

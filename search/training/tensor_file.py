@@ -25,7 +25,7 @@ def write_tensors(content: dict[str, Any], path: Path) -> None:
     except BaseException as error:
         Path(name).unlink(missing_ok=True)
         # torch ends a file that could not be written with an error of its own, and the disk's behind it.
-        for cause in _chain(error):
+        for cause in causes(error):
             if isinstance(cause, OSError):
                 raise UserError(
                     f"{path} cannot be written: {cause.strerror or cause}; what was saved before is whole: make room,"
@@ -46,7 +46,8 @@ def read_tensors(path: Path) -> dict[str, Any]:
     return content
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """`error`, and what led to it, the nearest first."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
