@@ -180,13 +180,13 @@ def export(trial: int | None, form: str, output: str | None, **given: Any) -> No
 def replay(number: int, **given: Any) -> None:
     """Run trial NUMBER again in the foreground, from its spec, and compare its evaluations with those of the search."""
     settings = load_settings(given)
-    from search import session
+    from search.replay import run_again
 
     def line(then: Any, now: Any) -> None:
         compared = f"then {then.mel_ce:.6f}  difference {now.mel_ce - then.mel_ce:+.1e}" if then else "not recorded"
         print(f"step {now.step}  eval {now.mel_ce:.6f}  {compared}", flush=True)
 
-    pairs = session.replay(settings, number, line, complain)
+    pairs = run_again(settings, number, line, complain)
     recorded = [(then, now) for then, now in pairs if then]
     same = sum(then.mel_ce == now.mel_ce for then, now in recorded)
     print(f"{same} of {len(recorded)} recorded evaluations are the same bit for bit.")

@@ -17,7 +17,7 @@ import torch
 from TTS.tts.layers.xtts.trainer.dataset import XTTSDataset
 from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainer
 
-from search.session import make_cache_directory
+from search.machine_cache import make_cache_directory
 from search.settings import load
 from search.training import base, corpus
 from search.training.batches import PreparedDataset, training_batches

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from search.session import cache_directory
+from search.machine_cache import cache_directory
 from search.settings import load
 from search.training.prepare import prepare
 from search.training.run import Run, build

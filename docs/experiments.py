@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from search.session import cache_directory
+from search.machine_cache import cache_directory
 from search.settings import load
 from search.training.prepare import prepare
 from search.training.run import run_trial

@@ -7,9 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from search.errors import UserError
-from search.machine_cache import KINDS, Entry, entries, remove
+from search.machine_cache import KINDS, Entry, cache_directory, entries, remove
 from search.printable import printable
-from search.session import cache_directory
 
 _DAY = 86_400
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from search.errors import UserError
 from search.export import commit
 from search.launcher import Failed, Launcher
+from search.machine_cache import cache_directory, make_cache_directory
 from search.parentage import Init
 from search.sections import MINIATURE
-from search.session import cache_directory, make_cache_directory
 from search.settings import Settings
 from search.training.extend_child import Made, Request, extend_child
 

@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import platformdirs
+
 from search.atomic import whole_folder
 from search.errors import UserError
 
@@ -25,6 +27,24 @@ KINDS = {
     "miniature-base": "the miniature base model",
 }
 _LEFT_OVER_SECONDS = 86_400
+
+
+def cache_directory() -> Path:
+    """Where prepared corpora and the miniature lie; XTTS_STUDY_CACHE overrides the user's cache directory."""
+    return Path(os.environ.get("XTTS_STUDY_CACHE") or platformdirs.user_cache_path("xtts-study")).absolute()
+
+
+def make_cache_directory() -> Path:
+    """`cache_directory`, made if it is not there. Raises UserError, also where this user may not write."""
+    cache = cache_directory()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=cache).close()
+    except OSError as error:
+        raise UserError(
+            f"cache folder {cache} cannot be made or written to ({error.strerror}); set XTTS_STUDY_CACHE to another"
+        ) from error
+    return cache
 
 
 @dataclass(frozen=True)

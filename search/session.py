@@ -1,17 +1,13 @@
 """A search from settings to export: what `study.py` calls."""
 
-import fcntl
 import os
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import optuna
-import platformdirs
 
 from search import export, report, storage
 from search.atomic import write_text
@@ -20,34 +16,17 @@ from search.errors import UserError
 from search.knobs import refuse_space
 from search.launcher import Failed, Launcher
 from search.leases import Leases
-from search.machine_cache import in_use
+from search.machine_cache import cache_directory, in_use, make_cache_directory
 from search.printable import printable
 from search.settings import Settings, safe_url
+from search.study_folder import make_folder, refuse_strange_folder, study_lock
 from search.supervisor import Supervisor
-from search.training.child import in_a_line, prepare_child
+from search.training.child import prepare_child
 from search.trial import Prepared, evaluation_steps
 from search.views.view import Extent, View, duration
 from search.work import SearchWork
 
 WARNINGS = 5  # of the check, shown by a search
-
-
-def cache_directory() -> Path:
-    """Where prepared corpora and the miniature lie; XTTS_STUDY_CACHE overrides the user's cache directory."""
-    return Path(os.environ.get("XTTS_STUDY_CACHE") or platformdirs.user_cache_path("xtts-study")).absolute()
-
-
-def make_cache_directory() -> Path:
-    """`cache_directory`, made if it is not there. Raises UserError, also where this user may not write."""
-    cache = cache_directory()
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=cache).close()
-    except OSError as error:
-        raise UserError(
-            f"cache folder {cache} cannot be made or written to ({error.strerror}); set XTTS_STUDY_CACHE to another"
-        ) from error
-    return cache
 
 
 def search(settings: Settings, view: View) -> "Result":
@@ -195,102 +174,3 @@ def with_rule(extent: Extent, settings: Settings) -> Extent:
     if not pruning.two_increases or pruning.min_delta == "seed_noise":
         return extent
     return replace(extent, n_increases=pruning.n_increases, min_delta=pruning.min_delta)
-
-
-def make_folder(settings: Settings) -> None:
-    """The study's folder. Raises UserError."""
-    try:
-        settings.directory.mkdir(parents=True, exist_ok=True)
-        probe = settings.directory / f".write-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UserError(
-            f"study.directory {settings.study.directory} cannot be written to ({error.strerror}); name another, or give"
-            " this user the right to write there"
-        ) from error
-
-
-def refuse_strange_folder(settings: Settings) -> None:
-    """Raises UserError when the study is new and its folder holds trials, of a database that is gone or elsewhere."""
-    trials = settings.directory / "trials"
-    if trials.exists() and any(trials.iterdir()) and not storage.exists(settings):
-        raise UserError(
-            f"{trials} holds trials, but {safe_url(settings.storage_url)} has no study {settings.study.name!r}; move"
-            " the folder away, name the study's own --storage, or start another with --study"
-        )
-
-
-@contextmanager
-def study_lock(settings: Settings) -> Iterator[None]:
-    """One search at a time on an SQLite study; the kernel frees the lock whatever ends the process.
-
-    On a server searches share the study, and may share its folder: each trial has one of its own.
-    """
-    if not settings.is_sqlite:
-        yield
-        return
-    with open(settings.directory / ".lock", "a", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"study {settings.study.name!r} is being searched by another process on this machine; watch it with"
-                " study.py status, start another study with --study, or share one through PostgreSQL (--storage)"
-            ) from error
-        yield
-
-
-def replay(settings: Settings, number: int, report_line: Any, note: Callable[[str], None]) -> list[tuple[Any, Any]]:
-    """Runs trial `number` again in this process, from its spec, in a folder of its own.
-
-    Returns (evaluation then, evaluation now) pairs; `report_line` is called with each evaluation as it comes, `note`
-    if it then fails to speak, as in a search. Raises UserError when the trial or what it was prepared from is not on
-    this machine.
-    """
-    import dataclasses
-    import traceback
-
-    from search.trial import TrialSpec
-
-    directory = settings.directory / "trials" / str(number)
-    if not (directory / "spec.json").exists():
-        raise UserError(
-            f"trial {number} of study {settings.study.name!r} has no {directory / 'spec.json'} on this machine"
-        )
-    try:
-        spec = TrialSpec.from_json((directory / "spec.json").read_text(encoding="utf-8"))
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{directory / 'spec.json'} cannot be read: {error}") from error
-    if not (Path(spec.prepared) / "prepared.json").exists():
-        raise UserError(
-            f"the prepared data of trial {number} is gone from {spec.prepared}; run the search again to make it"
-        )
-    target = directory / f"replay-{time.strftime('%Y%m%d-%H%M%S')}"
-    target.mkdir()
-    if spec.device is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = spec.device  # before CUDA starts
-    from search.training.run import run_trial  # torch: replay trains in the foreground
-
-    recorded = {row.trial.number: row for row in report.read(storage.load_study(settings)).rows}.get(number)
-    then = {e.step: e for e in recorded.evaluations} if recorded else {}
-    pairs: list[tuple[Any, Any]] = []
-    is_trained = False
-
-    def evaluated(evaluation: Any) -> None:
-        pairs.append((then.get(evaluation.step), evaluation))
-        report_line(*pairs[-1])
-
-    def trained(*_: Any) -> bool:
-        nonlocal is_trained
-        is_trained = True
-        return True
-
-    try:
-        run_trial(dataclasses.replace(spec, directory=str(target)), evaluated, trained=trained)
-    except Exception as error:
-        if not is_trained:
-            raise
-        (target / "log.txt").write_text(traceback.format_exc(), encoding="utf-8")
-        note(f"trial {number} could not speak: {printable(in_a_line(error))}; see {target / 'log.txt'}")
-    return pairs

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from search.launcher import Launcher
-from search.session import cache_directory
+from search.machine_cache import cache_directory
 from search.settings import load
 from search.storage import open_storage
 from search.training import child

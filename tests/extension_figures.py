@@ -171,7 +171,7 @@ def mboshi(folder: Path, root: Path) -> None:
 
 
 if __name__ == "__main__":
-    from search.session import cache_directory
+    from search.machine_cache import cache_directory
     from search.training.prepare import prepare
 
     miniature = load(None, {})

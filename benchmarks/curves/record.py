@@ -212,7 +212,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
-    from search.session import make_cache_directory
+    from search.machine_cache import make_cache_directory
     from search.training.prepare import prepare
 
     given.folder.mkdir(parents=True, exist_ok=True)

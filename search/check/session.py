@@ -15,8 +15,8 @@ from search.check.report import Finding, Report
 from search.devices import reserved, visible_gpus
 from search.errors import UserError
 from search.launcher import Failed, Launcher
+from search.machine_cache import make_cache_directory
 from search.printable import printable
-from search.session import make_cache_directory
 from search.settings import Settings, safe_url
 from search.survey import Survey, read_survey
 from search.training.child import check_child

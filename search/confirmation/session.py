@@ -24,11 +24,13 @@ from search.knobs import refuse_space
 from search.launcher import Launcher
 from search.leases import Leases
 from search.ledger import FINISHED_STATES, Ledger
+from search.machine_cache import cache_directory
 from search.pruners import FirstToFire, TwoIncreasePruner
 from search.report import Findings
 from search.sections import CONFIRMATION
-from search.session import cache_directory, describe, hold, make_folder, prepare, slots, study_lock, with_rule
+from search.session import describe, hold, prepare, slots, with_rule
 from search.settings import Settings
+from search.study_folder import make_folder, study_lock
 from search.supervisor import Supervisor
 from search.training.child import run_child
 from search.trial import Prepared, StopReason

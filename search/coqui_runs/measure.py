@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from search.coqui_runs.folder import Checkpoint, Report, Run
 from search.launcher import Failed, Launcher
+from search.machine_cache import cache_directory, make_cache_directory
 from search.printable import printable
 from search.sections import Base, Data
-from search.session import cache_directory, make_cache_directory
 from search.settings import Settings
 from search.training.checkpoint_child import Request, checkpoint_child
 from search.trial import Evaluation, TrialSpec

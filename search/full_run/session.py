@@ -16,7 +16,8 @@ from search.full_run.order import Order, finished, make_order, own_folder, verif
 from search.full_run.result import FullResult, is_ready
 from search.full_run.view import FullRunView
 from search.launcher import Launcher
-from search.session import cache_directory, hold, prepare
+from search.machine_cache import cache_directory
+from search.session import hold, prepare
 from search.training.child import full_run_child, ready_child
 from search.trial import Prepared, TrialSpec
 from search.views.view import View
