@@ -54,7 +54,7 @@ def fork_server() -> Iterator[None]:
         yield
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 30.0, what: str = "") -> Any:
+def wait_until(condition: Callable[[], Any], seconds: float = 240.0, what: str = "") -> Any:
     """What `condition` returns once it is true; an AssertionError that names `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):

@@ -60,6 +60,6 @@ class Cut:
     def _end(self, connection: Any) -> None:
         pid = connection.dbapi_connection.info.backend_pid
         with self._server.connect("postgres") as administrator:
-            ended = administrator.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+            ended = administrator.execute("SELECT pg_terminate_backend(%s, 60000)", [pid])
             assert ended.fetchone() == (True,)
         self._meanwhile()

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from tests.postgres import PASSWORD, Server, free_port
+from tests.postgres import PASSWORD, PATIENCE, Server, free_port
 
 PROGRAMS = Path(sys.executable).parent
 SECRET = "/run/secrets/postgres_password"
@@ -142,18 +142,18 @@ class Deployment:
         return process, service
 
     def stop(self, process: subprocess.Popen[bytes], service: dict[str, Any]) -> int:
-        """The exit code after the signal and within the time that the engine would give."""
+        """The exit code after the signal that the engine would send."""
         process.send_signal(signal.Signals[service.get("stop_signal", "SIGTERM")])
-        return process.wait(int(service.get("stop_grace_period", "10s").removesuffix("s")))
+        return process.wait(PATIENCE)
 
     @property
     def output(self) -> str:
         """Of all services so far."""
         return "\n".join(f"{log.name}:\n{log.read_text(errors='replace')}" for log in sorted(self.logs.iterdir()))
 
-    def until(self, true: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 60) -> None:
+    def until(self, true: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
         """Returns once `true`; fails when the process has ended or the time is up."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + PATIENCE
         while not true():
             assert process.poll() is None and time.monotonic() < deadline, self.output
             time.sleep(0.1)
@@ -164,7 +164,7 @@ def page(url: str, password: str = "") -> str:
     token = base64.b64encode(f"anyone:{password}".encode()).decode()
     request = urllib.request.Request(url, headers={"Authorization": f"Basic {token}"} if password else {})
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return str(answer.read().decode())
     except OSError:
         return ""

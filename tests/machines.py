@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,9 @@ def outage(server: Server, how: signal.Signals = signal.SIGINT) -> Iterator[None
         server.start()
 
 
+PATIENCE = 240.0  # seconds that a test waits for what must come: a machine may be slow, and busy with other tests
+
+
 class Machine:
     """One supervisor, its output in a file. `everyone` are its processes, as far as they were seen."""
 
@@ -63,7 +67,7 @@ class Machine:
         self.everyone |= set(with_children)
         self.process.send_signal(number)
 
-    def wait_for(self, text: str, seconds: float = 30, count: int = 1) -> None:
+    def wait_for(self, text: str, count: int = 1) -> None:
         """Until the output holds `text` so many times."""
 
         def said() -> bool:
@@ -72,12 +76,12 @@ class Machine:
             assert enough or not ended, f"ended with {self.process.returncode} before {text!r}:\n{self.output}"
             return enough
 
-        wait_until(said, seconds, f"{text!r} of {self.folder.name}")
+        wait_until(said, PATIENCE, f"{text!r} of {self.folder.name}")
 
     def assert_runs(self) -> None:
         assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.output[-3000:]}"
 
-    def wait(self, seconds: float, code: int = 0) -> None:
+    def wait(self, seconds: float = PATIENCE, code: int = 0) -> None:
         """Until it has ended, with exit code `code`."""
         self.process.wait(seconds)
         assert self.process.returncode == code, self.output[-3000:]
@@ -90,7 +94,18 @@ class Machine:
     def kill(self) -> None:
         if self.process.poll() is None:
             self.send(signal.SIGKILL)
-            self.process.wait(10)
+            self.process.wait(PATIENCE)
+
+    def hold(self, count: int) -> None:
+        """From now on each run of a stub waits after `count` evaluations, until `release`."""
+        (self.folder / stub.HOLD).write_text(str(count))
+
+    def release(self, number: int | None = None) -> None:
+        """All runs go on, or that of trial `number` alone."""
+        if number is None:
+            (self.folder / stub.HOLD).unlink()
+        else:
+            (self.folder / f"{stub.HOLD}-not-{number}").touch()
 
 
 class Study:
@@ -102,6 +117,7 @@ class Study:
         self.retries = retries
         self._folder = folder
         self._machines: list[Machine] = []
+        self._connection: psycopg.Connection[Any] | None = None
 
     def __enter__(self) -> "Study":
         return self
@@ -110,15 +126,23 @@ class Study:
         for machine in self._machines:
             machine.kill()
         processes = [p for machine in self._machines for p in machine.everyone]
-        _, alive = psutil.wait_procs(processes, timeout=10)
+        if self._connection is not None:
+            self._connection.close()
+        _, alive = psutil.wait_procs(processes, timeout=PATIENCE)
         orphans = [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
         for process in orphans:
             process.kill()
         assert not orphans, "a supervisor's processes outlived it"
 
-    def start(self, machine: str | None, folder: str = "", **options: float) -> Machine:
-        """A supervisor with stub runs; None for `machine` is this one. Options are those of `tests.stub`."""
+    def start(self, machine: str | None, folder: str = "", held: int | None = None, **options: float) -> Machine:
+        """A supervisor with stub runs; None for `machine` is this one. Options are those of `tests.stub`.
+
+        Each run waits after `held` evaluations, of ten, until the machine's `release`.
+        """
         folder = folder or machine or "here"
+        if held is not None:
+            (self._folder / folder).mkdir(exist_ok=True)
+            (self._folder / folder / stub.HOLD).write_text(str(held))
         named = {"trials": self.total, "retries": self.retries, **options, **({"machine": machine} if machine else {})}
         flags = [word for name, value in named.items() for word in (f"--{name}", str(value))]
         started = Machine(["-m", "tests.stub", self.url, ".", *flags], self._folder / folder, PYTHONPATH=str(ROOT))
@@ -129,8 +153,14 @@ class Study:
         return machine
 
     def sql(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            return connection.execute(query, values).fetchall()
+        """Its rows, over one connection, which is made anew when the server has ended it."""
+        if self._connection is not None:
+            try:
+                return self._connection.execute(query, values).fetchall()
+            except psycopg.OperationalError:
+                self._connection.close()
+        self._connection = psycopg.connect(self.url, autocommit=True)
+        return self._connection.execute(query, values).fetchall()
 
     def taken(self) -> int:
         """Trials that finished or run: never more than the study's number."""
@@ -148,11 +178,24 @@ class Study:
         )
         return [number for (number,) in rows]
 
-    def successor_of(self, number: int) -> FrozenTrial | None:
-        """The trial that runs, or ran, in place of trial `number`; None while it is not started."""
-        found = [t for t in self.trials() if t.user_attrs.get("retry_of") == number]
+    def evaluations(self) -> int:
+        """Stored, of all trials."""
+        return int(self.sql("SELECT count(*) FROM trial_intermediate_values")[0][0])
+
+    def heartbeat_of(self, number: int) -> datetime:
+        rows = self.sql("SELECT heartbeat FROM trial_heartbeats JOIN trials USING (trial_id) WHERE number = %s", number)
+        found: datetime = rows[0][0]
+        return found
+
+    def successor_of(self, number: int) -> datetime | None:
+        """When the trial that runs, or ran, in place of trial `number` was started; None while it is not."""
+        found = self.sql(
+            "SELECT datetime_start FROM trials JOIN trial_user_attributes USING (trial_id)"
+            " WHERE key = 'retry_of' AND value_json = %s",
+            str(number),
+        )
         assert len(found) <= 1
-        return found[0] if found and found[0].state != TrialState.WAITING else None
+        return found[0][0] if found else None
 
     def trials(self) -> list[FrozenTrial]:
         storage = RDBStorage(parse(self.url).render_as_string(hide_password=False), skip_table_creation=True)
@@ -190,7 +233,8 @@ class Study:
         for machine in self._machines:
             for number, step, value in re.findall(r"trial (\d+)  step (\d+)  eval ([\d.]+)", machine.output):
                 stored = trials[int(number)].intermediate_values.get(int(step))
-                taken_away = f"trial {number}  preempted" in machine.output  # it may have heard so at this very report
+                # It may have heard so at this very report, and have been killed before it said more.
+                taken_away = trials[int(number)].user_attrs.get("stop_reason") == StopReason.PREEMPTED
                 assert taken_away or (stored is not None and f"{stored:.4f}" == value), (number, step, value, stored)
             for number, reason in re.findall(rf"trial (\d+)  ({'|'.join(STATES)})\b", machine.output):
                 assert trials[int(number)].state == STATES[StopReason(reason)], (number, reason)

@@ -4,6 +4,7 @@ import getpass
 import importlib.util
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -11,6 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import psycopg
 
 PASSWORD = "t0p-secret/pass:word@%7B{x}"  # every sign that a URL has to escape; tests look for it in all output
 ESCAPED = "t0p-secret%2Fpass%3Aword%40%257B%7Bx%7D"
-START_SECONDS = 60
+PATIENCE = 240  # seconds for a start or a stop
 
 
 def programs() -> Path:
@@ -39,9 +41,13 @@ def wheel_programs() -> Path:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that is free, and none that the system gives to connections: a server that restarts must find it free."""
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    while True:
+        port = random.SystemRandom().randrange(10_000, lowest) if lowest > 12_000 else 0
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
 
 
 class Server:
@@ -123,7 +129,7 @@ class Server:
             self._process = subprocess.Popen(
                 [self.programs / "postgres", "-D", self.data], stdout=log, stderr=log, **self.as_user()
             )
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 self.connect("postgres").close()
@@ -137,7 +143,7 @@ class Server:
         """SIGINT is PostgreSQL's "fast" stop, SIGQUIT its "immediate" one (a crash), SIGTERM its "smart" one."""
         assert self._process
         self._process.send_signal(mode)
-        self._process.wait(timeout=60)
+        self._process.wait(timeout=PATIENCE)
 
     def remove(self) -> None:
         if self._process and self._process.poll() is None:

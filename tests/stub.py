@@ -2,7 +2,9 @@
 
     python -m tests.stub URL FOLDER --trials 200 --slots 2 --machine a
 
-stands for `study.py --storage URL --trials 200 --workers 2` on a machine of its own.
+stands for `study.py --storage URL --trials 200 --workers 2` on a machine of its own. Files in FOLDER hold it where a
+test wants it, however fast the machine is: see HOLD and ASKING. Each run imports this module again, so that what only
+the supervisor needs is imported there.
 """
 
 import argparse
@@ -14,17 +16,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from search import database, leases, storage, supervisor, work
-from search.errors import UserError
-from search.launcher import Launcher
-from search.settings import Settings, load
 from search.training.child import Line
 from search.trial import Prepared, StopReason, TrialSpec
-from search.views.plain import PlainView
-from search.views.view import Extent
-from study import refuse
+
+if TYPE_CHECKING:
+    from search.settings import Settings
+
+HOLD = "hold"  # its text is a number of evaluations, after which each run waits while the file is there
+ASKING = "hold-asking"  # while it is there, the sampler does not answer
 
 PREPARED = Prepared(
     directory="prepared",
@@ -61,12 +62,12 @@ def run_stub(spec_json: str, connection: Any) -> None:
     draw = random.Random(os.getpid())
     seconds = float(os.environ["STUB_SECONDS"])
     reason = StopReason.FINISHED
+    folder = Path(os.environ["STUB_FOLDER"])
     began = time.monotonic()
-    for step, value in zip(
-        spec.evaluation_steps, values(spec.number, spec.hyperparameters.lr, len(spec.evaluation_steps)), strict=True
-    ):
+    found = values(spec.number, spec.hyperparameters.lr, len(spec.evaluation_steps))
+    for count, (step, value) in enumerate(zip(spec.evaluation_steps, found, strict=True)):
         until = time.monotonic() + draw.uniform(0, 2 * seconds)
-        while time.monotonic() < until and not line.should_stop():
+        while (time.monotonic() < until or is_held(folder, spec.number, count)) and not line.should_stop():
             time.sleep(min(0.05, seconds))
         if line.should_stop():
             reason = StopReason.STOPPED_BY_USER
@@ -77,7 +78,17 @@ def run_stub(spec_json: str, connection: Any) -> None:
     line.close()
 
 
-def settings_of(url: str, folder: Path, trials: int, slots: int, **service: float) -> Settings:
+def is_held(folder: Path, number: int, count: int) -> bool:
+    """Whether trial `number` waits after `count` evaluations."""
+    try:
+        return count >= int((folder / HOLD).read_text() or 0) and not (folder / f"{HOLD}-not-{number}").exists()
+    except FileNotFoundError:
+        return False
+
+
+def settings_of(url: str, folder: Path, trials: int, slots: int, **service: float) -> "Settings":
+    from search.settings import load
+
     (folder / "study.toml").touch()  # an empty file is the miniature
     overrides = {f"service.{name}": value for name, value in service.items()}
     study = {"directory": str(folder), "storage": url, "trials": trials, "workers": slots}
@@ -97,14 +108,19 @@ def main() -> None:
     parser.add_argument("--outage", type=float, default=5.0, help="minutes")
     parser.add_argument("--retries", type=int, default=5)
     parser.add_argument("--idle", type=float, help="seconds, of a transaction whose process was stopped")
-    parser.add_argument("--think", type=float, default=0.0, help="seconds more that the sampler takes")
     given = parser.parse_args()
-    os.environ["STUB_SECONDS"] = str(given.seconds)
+    os.environ |= {"STUB_SECONDS": str(given.seconds), "STUB_FOLDER": str(given.folder.absolute())}
+
+    from search import database, leases, storage, supervisor, work
+    from search.launcher import Launcher
+    from search.views.plain import PlainView
+    from search.views.view import Extent
+
     if given.machine:
         leases.machine = lambda: given.machine
     if given.idle:
         database.IDLE_IN_TRANSACTION = given.idle
-    work.suggest = slow(work.suggest, given.think)
+    work.suggest = held(work.suggest, given.folder / ASKING)
     service = {"heartbeat_seconds": given.heartbeat, "grace_seconds": given.grace, "outage_minutes": given.outage}
     settings = settings_of(given.url, given.folder, given.trials, given.slots, **service)
     view = PlainView()
@@ -113,11 +129,22 @@ def main() -> None:
     study, ledger = storage.open_study(settings, PREPARED, opened)
     opened.patience = 60 * settings.service.outage_minutes
     view.begin(Extent(given.trials, 0, given.slots, 5.0, None))
-    held = leases.Leases(ledger, settings.service, given.retries, view.note)
-    launcher = Launcher(["search.storage", "search.supervisor"])  # a child that had to import them would need a second
+    mine = leases.Leases(ledger, settings.service, given.retries, view.note)
+    launcher = Launcher(["search.training.child"])
     slots: list[str | None] = [None] * given.slots
     todo = work.SearchWork(study, settings, PREPARED)
-    supervisor.Supervisor(todo, held, settings, PREPARED, launcher, view, slots, run_stub).run(opened.hurry)
+    supervisor.Supervisor(todo, mine, settings, PREPARED, launcher, view, slots, run_stub).run(opened.hurry)
+
+
+def held(function: Callable[..., Any], file: Path) -> Callable[..., Any]:
+    """`function`, which waits while `file` is there."""
+
+    def call(*arguments: Any) -> Any:
+        while file.exists():
+            time.sleep(0.02)
+        return function(*arguments)
+
+    return call
 
 
 def slow(function: Callable[..., Any], seconds: float) -> Callable[..., Any]:
@@ -129,6 +156,9 @@ def slow(function: Callable[..., Any], seconds: float) -> Callable[..., Any]:
 
 
 if __name__ == "__main__":
+    from search.errors import UserError
+    from study import refuse
+
     try:
         main()
     except UserError as error:  # as `study.py` does

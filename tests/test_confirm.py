@@ -1,5 +1,6 @@
 """Confirmations whose runs are drawn from a known truth: who wins, what is said, what is run, and what survives."""
 
+import shutil
 import signal
 from collections import Counter
 from pathlib import Path
@@ -20,7 +21,7 @@ from search.views.plain import PlainView
 from search.work import Job
 from space.hyperparameters import Hyperparameters
 from tests.conftest import ROOT, wait_until
-from tests.machines import Machine
+from tests.machines import PATIENCE, Machine
 from tests.stub_confirm import confirmed, keys, proven, runs_of, searched, truth
 from tests.studies import CONFIRMED, FLAT, PREPARED, miniature, new_study, run
 
@@ -30,8 +31,24 @@ def settings(tmp_path: Path) -> Settings:
     return searched(miniature(tmp_path))
 
 
-def test_the_winner_is_proven_by_few_full_runs_and_exported(settings: Settings) -> None:
-    found = proven(settings)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a study whose confirmation is over."""
+    settings = searched(miniature(tmp_path_factory.mktemp("over")))
+    proven(settings)
+    return settings.directory
+
+
+@pytest.fixture
+def over(made: Path, tmp_path: Path) -> Settings:
+    """A copy of that study. To prove it again runs nothing."""
+    settings = miniature(tmp_path)
+    shutil.copytree(made, settings.directory, dirs_exist_ok=True)
+    return settings
+
+
+def test_the_winner_is_proven_by_few_full_runs_and_exported(over: Settings) -> None:
+    found = proven(over)
     assert found.verdict == "better than the stock recipe"
     assert found.winner == found.exported == "trial 1"
     assert found.over_stock
@@ -43,7 +60,7 @@ def test_the_winner_is_proven_by_few_full_runs_and_exported(settings: Settings) 
     assert found.over_stock.estimate == pytest.approx(0.157, abs=0.02)
     assert found.text.startswith("Trial 1 is better than the stock recipe (V0), by 0.1")
 
-    trials = runs_of(settings)
+    trials = runs_of(over)
     assert [t.state for t in trials] == [TrialState.COMPLETE] * len(trials)
     assert set(keys(trials).values()) == {1}
     full = Counter(name for name, _, length in keys(trials) if length == "full")
@@ -65,7 +82,7 @@ def test_the_winner_is_proven_by_few_full_runs_and_exported(settings: Settings) 
     assert by_name["trial 1"] == {"lr": 3e-4, "weight_decay": 0.01}
     assert by_name["trial 3"].keys() == {"lr", "weight_decay", "gamma", "clip_norm", "milestone_1", "milestone_2"}
 
-    exported = handover.choose(settings, None)
+    exported = handover.choose(over, None)
     assert exported.confirmed
     assert exported.status == found.text
     assert exported.hyperparameters.lr == 3e-4
@@ -130,29 +147,27 @@ def test_a_config_that_diverges_in_full_is_out(settings: Settings) -> None:
     assert "which diverged" in found.text
 
 
-def test_more_seeds_later_add_runs_and_repeat_none(settings: Settings) -> None:
-    proven(settings)
-    before = keys(runs_of(settings))
-    more = settings.model_copy(update={"confirm": settings.confirm.model_copy(update={"seeds": 5})})
+def test_more_seeds_later_add_runs_and_repeat_none(over: Settings) -> None:
+    before = keys(runs_of(over))
+    more = over.model_copy(update={"confirm": over.confirm.model_copy(update={"seeds": 5})})
     found = proven(more)
-    after = keys(runs_of(settings))
+    after = keys(runs_of(over))
     assert set(after.values()) == {1}
     assert before.keys() <= after.keys()
     assert max(seed for _, seed, _ in after) <= 5
-    again = proven(settings)  # fewer seeds are no reason to forget
+    again = proven(over)  # fewer seeds are no reason to forget
     assert again == found
-    assert keys(runs_of(settings)) == after
+    assert keys(runs_of(over)) == after
 
 
-def test_a_better_trial_joins_a_confirmation_that_is_over(settings: Settings) -> None:
-    proven(settings)
-    study = storage.load_study(settings)
+def test_a_better_trial_joins_a_confirmation_that_is_over(over: Settings) -> None:
+    study = storage.load_study(over)
     run(study, {**FLAT, "lr": 2.9e-4}, [4.4, 3.9, 3.0])
     study._storage.remove_session()
-    found = proven(settings)
+    found = proven(over)
     joined = next(c for c in found.candidates if c.name == "trial 7")
     assert len(joined.runs) >= 2
-    assert set(keys(runs_of(settings)).values()) == {1}
+    assert set(keys(runs_of(over)).values()) == {1}
 
 
 # Lower rates
@@ -212,8 +227,8 @@ def test_a_new_best_trial_brings_its_own_lower_rates_and_the_old_ones_stay(tmp_p
     assert set(keys(runs_of(settings)).values()) == {1}
 
 
-def test_fidelity_and_audit_come_from_the_same_runs(settings: Settings) -> None:
-    found = proven(settings)
+def test_fidelity_and_audit_come_from_the_same_runs(over: Settings) -> None:
+    found = proven(over)
     assert found.fidelity
     assert found.fidelity.configs == 6  # four of the race, two that were audited
     assert found.audit
@@ -227,17 +242,16 @@ def test_fidelity_and_audit_come_from_the_same_runs(settings: Settings) -> None:
     assert found.audit.regret == pytest.approx(3.3 - best)
     assert found.audit.full_regret == 0
     assert found.seed_sd == pytest.approx(0.0158, rel=0.8)  # sqrt(0.015^2 + 0.005^2) of seeds and runs
-    specs = [TrialSpec.from_json(file.read_text()) for file in (settings.directory / "confirm").glob("*/spec.json")]
+    specs = [TrialSpec.from_json(file.read_text()) for file in (over.directory / "confirm").glob("*/spec.json")]
     spoken = {spec.horizon: (spec.sentences, spec.speak_below) for spec in specs}
     assert spoken == {200: (0, None), 1000: (1, None)}, "full runs speak, audited short ones do not"
 
 
-def test_it_is_read_without_the_seed_that_the_search_was_given(settings: Settings) -> None:
+def test_it_is_read_without_the_seed_that_the_search_was_given(over: Settings) -> None:
     """`status`, `report` and the dashboard have no --seed."""
-    confirmed(settings)
-    other = settings.model_copy(update={"study": settings.study.model_copy(update={"seed": settings.study.seed + 6})})
-    findings = report.read(storage.load_study(settings))
-    read = [session.result(session.read(given), findings, given) for given in (settings, other)]  # type: ignore[arg-type]
+    other = over.model_copy(update={"study": over.study.model_copy(update={"seed": over.study.seed + 6})})
+    findings = report.read(storage.load_study(over))
+    read = [session.result(session.read(given), findings, given) for given in (over, other)]  # type: ignore[arg-type]
     assert read[0] == read[1] is not None
 
 
@@ -257,8 +271,10 @@ def test_other_settings_than_the_search_s_are_refused(settings: Settings) -> Non
         confirmed(other)
     assert "batch_size: 4 there, 8 here" in refused.value.details
     assert not storage.exists(settings, CONFIRMATION)
-    proven(settings)
-    fewer = settings.model_copy(update={"training": settings.training.model_copy(update={"full_evaluations": 5})})
+
+
+def test_other_settings_than_the_confirmation_s_are_refused(over: Settings) -> None:
+    fewer = over.model_copy(update={"training": over.training.model_copy(update={"full_evaluations": 5})})
     with pytest.raises(UserError, match=r"miniature\.confirm.* was made with other settings") as refused:
         confirmed(fewer)
     assert "full_evaluations: 20 there, 5 here" in refused.value.details
@@ -318,23 +334,26 @@ def start(database: str, folder: Path, machine: str, seconds: float) -> Machine:
     return Machine(command, folder, PYTHONPATH=str(ROOT), STUB_SECONDS=str(seconds))
 
 
-@pytest.mark.timeout(120)
 def test_machines_share_a_confirmation_and_deaths_cost_no_run(database: str, tmp_path: Path) -> None:
     """One is killed, one stopped by Ctrl-C; the third ends it: each run counts once, and all agree on the result."""
     for name in "abc":
         (tmp_path / name).mkdir()
     shared = load_from(database, tmp_path / "a")
     searched(shared)
-    machines = [start(database, tmp_path / name, name, 0.02) for name in "ab"]
+    machines = [start(database, tmp_path / name, name, 0.05) for name in "ab"]
     study = storage.load_study(shared)
-    wait_until(lambda: storage.exists(shared, CONFIRMATION), 60, "a confirmation")
+    wait_until(lambda: storage.exists(shared, CONFIRMATION), PATIENCE, "a confirmation")
     runs = storage.load_study(shared, CONFIRMATION)
-    wait_until(lambda: sum(t.state.is_finished() for t in runs.get_trials(deepcopy=False)) >= 3, 60, "three runs")
-    machines[0].process.kill()
+    wait_until(lambda: sum(t.state.is_finished() for t in runs.get_trials(deepcopy=False)) >= 3, PATIENCE, "three runs")
+    for machine in machines:
+        machine.send(signal.SIGSTOP)
+    machines[0].kill()
     machines[1].send(signal.SIGINT)
-    assert machines[1].wait(30) == 130 or "stopped" in machines[1].output
+    machines[1].send(signal.SIGCONT)
+    machines[1].wait()
+    assert "stopped" in machines[1].output
     last = start(database, tmp_path / "c", "c", 0.0)
-    last.wait(60)
+    last.wait()
     assert "Trial 1 is better than the stock recipe" in last.output
     trials = runs.get_trials()
     assert set(keys(trials).values()) == {1}

@@ -154,7 +154,7 @@ def test_ctrl_c_ends_a_confirmation_with_130_and_the_same_command_continues(
     before = machine(tmp_path, "confirm", "--workers", "2", seconds=0.04)
     before.wait_for("finished  best", count=1)
     before.send(signal.SIGINT)
-    before.wait(40, code=130)
+    before.wait(code=130)
     assert before.output.splitlines()[-1] == (
         "Stopped; study.py confirm with the same settings continues the confirmation."
     )
@@ -178,7 +178,7 @@ def test_a_search_that_is_stopped_confirms_nothing(tmp_path: Path) -> None:
     stopped = machine(tmp_path, "--trials", "9", "--confirm", "--workers", "2", seconds=0.1)
     stopped.wait_for("trial 1  step")
     stopped.send(signal.SIGINT)
-    stopped.wait(40, code=130)
+    stopped.wait(code=130)
     assert stopped.output.splitlines()[-1] == "Stopped; the same command continues the study."
     assert "confirmation" not in stopped.output
 

@@ -23,6 +23,7 @@ from tests.conftest import ROOT, wait_until
 from tests.postgres import ESCAPED, PASSWORD
 
 SECRET = "pages-are-mine"
+PATIENCE = 240  # seconds that a test waits for what must come
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ ODD = [
 
 def status_of(port: int, request: bytes) -> int:
     """Of the answer to bytes that may be no HTTP."""
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
         connection.sendall(request)
         return int(connection.recv(100).split()[1])
 
@@ -133,11 +134,12 @@ def test_the_command(database: str, tmp_path: Path) -> None:
         )
     try:
         waiting = "Waiting for study 'miniature': the first search makes it\n"
-        wait_until(lambda: log.read_text() or process.poll() is not None)
+        wait_until(lambda: log.read_text() or process.poll() is not None, PATIENCE)
         assert log.read_text() == waiting
         study = studies.new_study(load(None, {"study.directory": str(tmp_path), "study.storage": database}))
         studies.run(study, studies.FLAT, [4.5, 4.25])
-        shown = wait_until(lambda: re.search(r"Dashboard, read-only: (http://127.0.0.1:\d+)(\S+)\n", log.read_text()))
+        place = re.compile(r"Dashboard, read-only: (http://127.0.0.1:\d+)(\S+)\n")
+        shown = wait_until(lambda: place.search(log.read_text()), PATIENCE)
         assert shown[2] == "/dashboard/studies/1"
 
         def ask(path: str, method: str = "GET", password: str | None = SECRET) -> tuple[int, str]:
@@ -147,7 +149,7 @@ def test_the_command(database: str, tmp_path: Path) -> None:
 
                 request.add_header("Authorization", "Basic " + base64.b64encode(f"me:{password}".encode()).decode())
             try:
-                with urllib.request.urlopen(request, timeout=20) as answer:
+                with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                     assert "Server" not in answer.headers
                     return answer.status, answer.read().decode()
             except urllib.error.HTTPError as error:
@@ -160,7 +162,7 @@ def test_the_command(database: str, tmp_path: Path) -> None:
         assert (status, len(json.loads(document)["trials"])) == (200, 1)
         port = int(shown[1].rpartition(":")[2])
         assert [status_of(port, request) for request, _ in ODD] == [status for _, status in ODD]
-        slow = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(30)]
+        slow = [socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) for _ in range(30)]
         for connection in slow:  # more than there are threads
             connection.sendall(b"POST /api/studies HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n{")
         assert ask("/api/meta")[0] == 200
@@ -168,7 +170,7 @@ def test_the_command(database: str, tmp_path: Path) -> None:
             connection.close()
         assert SECRET.encode() not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 130
+        assert process.wait(PATIENCE) == 130
         assert log.read_text() == waiting + shown[0]
     finally:
         process.kill()
@@ -182,7 +184,7 @@ def test_ctrl_c_ends_the_wait(tmp_path: Path) -> None:
     try:
         assert process.stdout.readline().startswith("Waiting for study")
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(PATIENCE) == 130
         assert process.stdout.read() == ""
         assert list(tmp_path.iterdir()) == []
     finally:

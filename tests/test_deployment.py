@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from search.supervisor import LEAVE_AFTER
 from tests.deployment import DASHBOARD_PASSWORD, Deployment, needs_compose, page
-from tests.postgres import ESCAPED, PASSWORD, Server
+from tests.postgres import ESCAPED, PASSWORD, PATIENCE, Server
 
 
 @pytest.fixture
@@ -33,13 +34,12 @@ def deployment(tmp_path: Path, cache: Path) -> Iterator[Deployment]:
 def test_a_dashboard_without_a_password_ends_with_a_line(deployment: Deployment) -> None:
     deployment.dashboard_secret.write_text("")  # what /dev/null is to the container
     process, _ = deployment.start("dashboard")
-    assert process.wait(60) == 2
+    assert process.wait(PATIENCE) == 2
     said = f"study.py: the dashboard has no password: --password-file {deployment.dashboard_secret} is empty"
     assert said in deployment.output
 
 
 @needs_compose
-@pytest.mark.timeout(600)
 def test_every_command_does_its_work(deployment: Deployment) -> None:
     """PostgreSQL turns healthy, a worker finishes a study, another one is stopped, both pages show it, all end."""
     postgres, settings = deployment.start("postgres")
@@ -48,13 +48,13 @@ def test_every_command_does_its_work(deployment: Deployment) -> None:
     deployment.until(lambda: subprocess.run(check, env=environment, capture_output=True).returncode == 0, postgres)
 
     worker, _ = deployment.start("worker-cpu", STUDY_ARGS="--trials 1")
-    assert worker.wait(240) == 0, deployment.output
+    assert worker.wait(PATIENCE) == 0, deployment.output
     assert '"commit": "1f2e3d"' in (deployment.study / "runs" / "miniature" / "best_config.json").read_text()
     assert not (deployment.study / "runs" / "miniature" / "study.db").exists()
 
     stopped, service = deployment.start("worker-cpu", STUDY_ARGS="--trials 50")
     trials = deployment.study / "runs" / "miniature" / "trials"
-    deployment.until(lambda: any(trials.glob("[1-9]*/evaluations.csv")), stopped, 120)
+    deployment.until(lambda: any(trials.glob("[1-9]*/evaluations.csv")), stopped)
     dashboard, viewed = deployment.start("dashboard")
     studies = f"http://127.0.0.1:{deployment.port}/api/studies"
     deployment.until(lambda: '"miniature"' in page(studies, DASHBOARD_PASSWORD), dashboard)
@@ -63,6 +63,8 @@ def test_every_command_does_its_work(deployment: Deployment) -> None:
         command = Path(f"/proc/{process.pid}/cmdline").read_bytes()
         assert not any(password.encode() in command for password in (PASSWORD, DASHBOARD_PASSWORD))
     assert deployment.stop(stopped, service) == 130, deployment.output
+    # By when a search has left, whatever hangs.
+    assert int(service["stop_grace_period"].removesuffix("s")) > LEAVE_AFTER
     deployment.stop(dashboard, viewed)
 
     tensorboard, viewed = deployment.start("tensorboard")

@@ -37,6 +37,7 @@ from tests.full_runs import POINT, losses, write_config
 from tests.test_export import confirmation_of
 
 Train = Callable[..., FullResult | None]
+PATIENCE = 240.0  # seconds that a test waits for what must come
 
 
 @pytest.fixture(scope="module")
@@ -182,44 +183,55 @@ def test_the_gap_ends_a_run_and_another_rule_takes_it_on(train: Train, prepared:
 
 
 class Killer:
-    """Ends the child, or this process's run, `seconds` after the child has taken its first step."""
+    """Ends the child, or this process's run, at a random moment soon after so many steps of the child."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, output: Path) -> None:
-        self.how: tuple[str, int, float] | None = None
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.how: tuple[str, int] | None = None
         start = Launcher.start
 
         def started(launcher: Launcher, target: Any, *arguments: Any) -> Child:
             child = start(launcher, target, *arguments)
             if target is full_run.full_run_child and self.how:
-                threading.Thread(target=self._kill, args=(child.pid, *self.how), daemon=True).start()
+                self._watch(child, *self.how)
             return child
 
         monkeypatch.setattr(Launcher, "start", started)
-        self._log = output / "log.txt"
 
-    def _kill(self, child: int, whom: str, number: int, seconds: float) -> None:
-        wait_until(lambda: "Model has" in self._after(child), what="the child's model")
-        time.sleep(seconds)
+    def _watch(self, child: Child, whom: str, number: int) -> None:
+        receive, steps = child.receive, [time.monotonic()]
+        after = random.randint(1, 2)
+
+        def watched(timeout: float) -> dict[str, Any] | None:
+            message = receive(timeout)
+            if message and message["kind"] == "step":  # the first is where it goes on from
+                steps.append(time.monotonic())
+                if len(steps) == after + 2:
+                    pause = random.uniform(0, 1.2) * (steps[-1] - steps[-2])
+                    pid = child.pid if whom == "child" else os.getpid()
+                    threading.Thread(target=self._kill, args=(child.pid, pid, number, pause), daemon=True).start()
+            return message
+
+        child.receive = watched  # type: ignore[method-assign]
+
+    def _kill(self, child: int, pid: int, number: int, pause: float) -> None:
+        time.sleep(pause)
         with suppress(ProcessLookupError):
-            os.kill(child if whom == "child" else os.getpid(), number)
-
-    def _after(self, child: int) -> str:
-        return self._log.read_text().rpartition(f"process {child} started")[2] if self._log.exists() else ""
+            os.kill(child, 0)  # when it has gone, this process is no longer in its run
+            os.kill(pid, number)
 
 
 def test_five_kills_change_nothing(
     train: Train, prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At random moments, which the seed does not fix: the run is quicker or slower on other machines."""
+    """At random moments, which no seed fixes."""
     config = write_config(tmp_path / "best_config.json", prepared, 24, 4)
     output = tmp_path / "out"
-    killer = Killer(monkeypatch, output)
-    moments = random.Random()
+    killer = Killer(monkeypatch)
     for whom, number in (
         ("child", signal.SIGKILL), ("child", signal.SIGTERM), ("run", signal.SIGTERM), ("child", signal.SIGKILL),
         ("run", signal.SIGINT),
     ):  # fmt: skip
-        killer.how = whom, number, moments.uniform(0.2, 0.9)
+        killer.how = whom, number
         if number == signal.SIGKILL:
             with pytest.raises(UserError, match="the same command continues"):
                 train(config, output, train__save_minutes=1e-6)
@@ -247,12 +259,12 @@ def test_a_run_whose_command_is_killed_ends_and_goes_on(prepared: Prepared, cach
     command = [sys.executable, str(ROOT / "study.py"), "train", str(config), "--output", str(output)]
     environment = {**os.environ, "XTTS_STUDY_CACHE": str(cache)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-        wait_until(lambda: (output / "state" / "last.pth").exists() or process.poll() is not None, 60, "a saved state")
+        wait_until(lambda: (output / "state" / "last.pth").exists() or process.poll() is not None, PATIENCE, "a state")
         process.kill()
         text = process.stdout.read().decode() if process.stdout else ""
     found = re.findall(r"process (\d+) started", (output / "log.txt").read_text())
     assert len(found) == 1, text
-    wait_until(lambda: not psutil.pid_exists(int(found[0])), what="the child's end")
+    wait_until(lambda: not psutil.pid_exists(int(found[0])), PATIENCE, "the child's end")
     assert not (output / "result.json").exists()
     told: list[str] = []
     view = PlainFullRunView()

@@ -1,7 +1,6 @@
 """The `export` command, as a user meets it."""
 
 import json
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -193,13 +192,11 @@ def test_the_stock_recipe_is_exported_as_it_stands(
 
 
 @pytest.mark.usefixtures("run_export")
-def test_export_takes_a_second_and_no_torch(tmp_path: Path) -> None:
+def test_export_loads_nothing_that_takes_seconds(tmp_path: Path) -> None:
     code = "import sys, study\nsys.argv = sys.argv[1:]\ntry: study.main()\nfinally: print('loaded', *sys.modules)"
     command = [sys.executable, "-c", code, "study.py", "export", "--settings", str(tmp_path / "study.toml")]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     loaded = result.stdout.splitlines()[-1].split()
     assert loaded[0] == "loaded" and "optuna" in loaded
-    assert not {"torch", "TTS", "trainer"} & set(loaded)
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 3  # of CPU; a loaded machine is slow
+    slow = {"torch", "TTS", "trainer", "transformers", "scipy.stats", "sklearn", "pandas", "matplotlib", "plotly"}
+    assert not slow & set(loaded)
