@@ -1,5 +1,6 @@
 """Files that are either the old or the new version, and folders that are there whole or not at all."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -9,7 +10,13 @@ from pathlib import Path
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replaces `path` by a file with `text` (UTF-8), also across a power loss."""
+    """Replaces `path`, or the file that it is a link to, by one with `text` (UTF-8), also across a power loss.
+
+    Raises OSError for what is there and is no file: as root a rename would replace /dev/null for the whole machine.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is there, and no file", str(path))
+    path = path.resolve()
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -85,8 +85,10 @@ def parsed(entries: Sequence[str]) -> dict[str, Any]:
     overrides: dict[str, Any] = {}
     for entry in entries:
         key, equals, value = entry.partition("=")
-        if not equals:
-            raise UserError(f"--set {entry!r} is not of the form section.key=value")
+        if not equals or "://" in key:  # a URL in a wrong place may hold a secret: no more of it than its scheme
+            scheme, is_url, _ = entry.partition("://")
+            shown_entry = f"{scheme}://…" if is_url else entry
+            raise UserError(f"--set {shown_entry!r} is not of the form section.key=value")
         try:
             overrides[key.strip()] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:

@@ -1,8 +1,10 @@
 """Artifacts in a bucket of storage that speaks S3. Imports boto3."""
 
 import io
+import math
 from contextlib import closing
-from typing import BinaryIO
+from time import monotonic
+from typing import Any, BinaryIO
 
 import boto3
 from botocore.config import Config
@@ -15,15 +17,30 @@ ANSWER = 10.0  # seconds for which a server may keep silent, twice
 
 
 class S3Store(Boto3ArtifactStore):
-    """Optuna's, whose errors, besides ArtifactNotFound, are OSErrors that say no more than where and what."""
+    """Optuna's, whose errors, besides ArtifactNotFound, are OSErrors that say no more than where and what.
+
+    A page asks for dozens of files, several at a time. What one of them waited for in vain is not asked for again by
+    the others for as long as that took: they get its error at once.
+    """
+
+    def __init__(self, bucket: str, client: Any) -> None:
+        super().__init__(bucket, client)
+        self._lost: tuple[float, str] = (-math.inf, "")  # until when, by the monotonic clock, and as what
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
+        until, lost = self._lost
+        began = monotonic()
+        if began < until:
+            raise OSError(lost)
         try:
             # Within its own `with` a botocore body is urllib3's, which raises errors of its own.
             with closing(super().open_reader(artifact_id)) as body:
                 return io.BytesIO(body.read())
         except (BotoCoreError, ClientError) as error:
-            raise self._error("read from", error) from error
+            found = self._error("read from", error)
+            now = monotonic()
+            self._lost = (now + (now - began), str(found))
+            raise found from error
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
         try:

@@ -152,7 +152,7 @@ def describe(settings: Settings, prepared: Prepared, devices: list[str | None], 
     if prepared.added_tokens:
         view.note(
             f"vocabulary: {len(prepared.added_tokens)} tokens that the base lacked were appended"
-            f" ({' '.join(prepared.added_tokens[:12])}{' …' if len(prepared.added_tokens) > 12 else ''})"
+            f" ({printable(' '.join(prepared.added_tokens[:12]))}{' …' if len(prepared.added_tokens) > 12 else ''})"
         )
     full = settings.full_horizon(prepared.train_clips)
     count = len(evaluation_steps(horizon, settings.training.evaluations))

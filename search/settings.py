@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError
 
 from search.bucket import parse_s3
 from search.errors import UserError
+from search.printable import without_urls
 from search.sections import (
     MINIATURE,
     STOCK,
@@ -256,7 +257,7 @@ def _explain(error: ValidationError, path: Path | None) -> str:
         message = f"it must be {section.model_fields[str(first['loc'][-1])].description}"
     if isinstance(first["input"], dict):
         return f"{source}{place}: {message}"
-    return f"{source}{place} is {first['input']!r}: {message}"
+    return f"{source}{place} is {without_urls(repr(first['input']))}: {message}"
 
 
 def _check_paths(settings: Settings) -> None:
@@ -323,6 +324,11 @@ def _check_storage(settings: Settings) -> None:
 
 def safe_url(url: str) -> str:
     """`url` fit for a screen or a file: its password, also one among the query parameters, is ***."""
-    # From the first colon to the last @: a password may hold any sign, escaped or not.
-    hidden = url if url.startswith("sqlite") else re.sub(r"(://[^:]*):.*@", r"\1:***@", url)
+    hidden = url
+    if not url.startswith("sqlite") and "@" in url:
+        # From the first colon to the last @: a password may hold any sign, escaped or not.
+        hidden = re.sub(r"(://[^:]*):.*@", r"\1:***@", url)
+    elif not url.startswith("sqlite"):
+        # Where the @ was forgotten, what stands in place of a port is a password.
+        hidden = re.sub(r"(://[^:/?\[]*):(?!\d*(?:[/?]|$)).*", r"\1:***", url)
     return re.sub(r"([?&][^=&]*(?:password|passwd|pwd|secret)[^=&]*=)[^&]*", r"\1***", hidden, flags=re.IGNORECASE)

@@ -36,7 +36,7 @@ def launch(settings: Settings, host: str, port: int) -> tuple[str, int]:
             url: str = server.launch()
     except program.TensorBoardServerException as error:
         raise UserError(f"{error.msg}; choose another by --port, 0 for any that is free") from error
-    return f"{url}?smoothing=0", sum(1 for _ in folder.glob("*/*/tensorboard"))
+    return f"{url}?smoothing=0", sum(1 for _ in folder.rglob("tensorboard"))  # replays of trials are runs, too
 
 
 def _is_loopback(host: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ReadTimeoutError
 from moto import settings as moto_settings
 from moto.server import ThreadedMotoServer
 from optuna.artifacts import FileSystemArtifactStore
@@ -285,6 +286,34 @@ def test_a_server_that_is_not_well_is_given_up(
     assert KEY not in everything(caught.value)
     with pytest.raises(OSError, match="cannot write to bucket 'sound': Could not connect"):
         store.write("id", io.BytesIO(SOUND))
+
+
+class Silent:
+    """A client whose server says nothing for 20 s of `clock`, once, and is well afterwards."""
+
+    def __init__(self) -> None:
+        self.clock, self.asked = 0.0, 0
+
+    def get_object(self, **_: str) -> dict[str, Any]:
+        self.asked += 1
+        if self.asked > 1:
+            return {"Body": io.BytesIO(SOUND)}
+        self.clock += 20
+        raise ReadTimeoutError(endpoint_url="http://127.0.0.1")
+
+
+def test_what_was_waited_for_in_vain_is_not_asked_for_by_every_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a server that is away a page of 50 files would wait for a quarter of an hour."""
+    client = Silent()
+    monkeypatch.setattr(s3, "monotonic", lambda: client.clock)
+    store = s3.S3Store("sound", client)
+    for now in (0.0, 20.0, 39.9):
+        client.clock = now
+        with pytest.raises(OSError, match="cannot read from bucket 'sound': Read timeout"):
+            store.open_reader("id")
+        assert client.asked == 1
+    client.clock = 40.0
+    assert store.open_reader("id").read() == SOUND
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,10 @@ def test_imports_point_one_way(source: str) -> None:
         (["--settings", "nowhere.toml"], ["nowhere.toml does not exist", "study.example.toml"]),
         (["--set", "training.precision=fp64"], ["training.precision is 'fp64'", "'fp32', 'tf32' or 'bf16'"]),
         (["--set", "training"], ["--set 'training'", "section.key=value"]),
+        (["--trials", "tgram://a'hunter2 b/chat"], ["'--trials': \"tgram://…\" is not a valid integer"]),
+        (["--study", "tgram://hunter2/chat"], ["study.name is 'tgram://…': it must be"]),
+        (["--set", "tgram://hunter2/chat"], ["--set 'tgram://…' is not", "section.key=value"]),
+        (["--set", "postgresql://me:hunter2@db/x?a=b"], ["--set 'postgresql://…' is not", "section.key=value"]),
         (["status", "--study", "other"], ["study 'other' does not exist", "--study"]),
         (["replay", "3"], ["trial 3 of study 'miniature'", "spec.json"]),
         (["--trials", "many"], ["--trials", "'many'", "integer"]),
@@ -141,6 +145,7 @@ def test_bad_input_gives_one_line_and_leaves_nothing(
 ) -> None:
     line = study_py.refused(*arguments)
     assert all(part in line for part in parts), line
+    assert "hunter2" not in line
 
 
 def test_details_follow_a_refusal_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,7 +78,7 @@ class Started:
 
     def end(self) -> tuple[int, str]:
         text = self.out.read()
-        return self.process.wait(120), text
+        return self.process.wait(240), text
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_a_reader_that_goes_away_stops_the_search(start: Callable[..., Started],
     run = start("--json", "--workers", "2", "--set", "service.heartbeat_seconds=1", seconds=0.1)
     run.until("evaluated")
     run.out.close()
-    assert run.process.wait(120) == 141
+    assert run.process.wait(240) == 141
     assert "Traceback" not in run.errors.read_text() and "BrokenPipe" not in run.errors.read_text()
     trials = load_study(load(tmp_path / "study.toml", {})).get_trials()
     assert any(trial.user_attrs.get("stop_reason") == "stopped_by_user" for trial in trials), "in order"

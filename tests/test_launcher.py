@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from search import leases, storage, supervisor, work
-from search.launcher import MAIN_NEEDS
+from search.launcher import MAIN_NEEDS, Launcher
+from search.training.child import Line
 from search.views.plain import PlainView
 from tests import stub
 from tests.conftest import ROOT
@@ -24,6 +25,20 @@ def test_children_need_not_import_what_study_py_does() -> None:
     loaded = f"import sys, {', '.join(MAIN_NEEDS)}; print(set({names}) - set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "set()"
+
+
+def tell_of_an_odd_name(connection: Any) -> None:
+    line = Line(connection)
+    line.say("progress", text="wavs/\udcff.wav")
+    line.say("end", reason="finished")
+    line.close()
+
+
+def test_a_name_that_is_no_text_silences_no_child() -> None:
+    child = Launcher().start(tell_of_an_odd_name)
+    assert child.receive(240) == {"kind": "progress", "text": "wavs/\udcff.wav"}
+    assert child.receive(240) == {"kind": "end", "reason": "finished"}
+    child.close()
 
 
 class Lingering:

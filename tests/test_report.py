@@ -1,5 +1,6 @@
 import io
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,20 @@ def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path: Path) -> None:
         write_text(tmp_path / "file", "new \ud800")  # a surrogate has no UTF-8
     assert (tmp_path / "file").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_is_no_file_is_not_replaced_and_a_link_is_followed(tmp_path: Path) -> None:
+    """As root the device itself would be gone, for the whole machine."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="no file"):
+        write_text(tmp_path / "pipe", "new")
+    assert (tmp_path / "pipe").is_fifo()
+    (tmp_path / "link").symlink_to("file")
+    for text in ("old", "new"):
+        write_text(tmp_path / "link", text)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_text() == "new"
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_the_gap_is_eval_over_probe() -> None:

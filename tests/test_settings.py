@@ -320,6 +320,11 @@ URLS = [
     ("postgresql://reader:hunter2%40x@host/db", "postgresql://reader:***@host/db"),
     ("postgresql://reader:hunter2:/x?&#@host/db", "postgresql://reader:***@host/db"),
     ("postgresql://:hunter2@host/db", "postgresql://:***@host/db"),
+    ("postgresql://reader:hunter2/db", "postgresql://reader:***"),  # the @ was forgotten
+    ("postgresql://reader:5hunter2", "postgresql://reader:***"),
+    ("postgresql://host:5432/db", "postgresql://host:5432/db"),
+    ("postgresql://[::1]:5432/db", "postgresql://[::1]:5432/db"),
+    ("postgresql:///db?host=/run:5432", "postgresql:///db?host=/run:5432"),
     ("postgresql://reader@host/db?password=hunter2", "postgresql://reader@host/db?password=***"),
     ("postgresql://host/db?user=a&password=hunter2&x=1", "postgresql://host/db?user=a&password=***&x=1"),
     ("postgresql://host/db?PASSWORD=hunter2", "postgresql://host/db?PASSWORD=***"),

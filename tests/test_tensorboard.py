@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -255,11 +256,16 @@ def test_ctrl_c_ends_it_and_its_children(served: Served) -> None:
 
 
 def test_of_many_runs_none_is_shown_at_first_which_is_said(tmp_path: Path) -> None:
-    for number in range(41):
-        (tmp_path / "runs" / "miniature" / "trials" / str(number) / "tensorboard").mkdir(parents=True)
+    """A replay of a trial is one of them."""
+    trials = tmp_path / "runs" / "miniature" / "trials"
+    for run in [*map(str, range(40)), "7/replay-20261123-091500"]:
+        (trials / run / "tensorboard").mkdir(parents=True)
     command = Served(tmp_path)
     assert command.process.stdout
+    patience = threading.Timer(120, command.process.kill)  # else a line that never comes would be waited for
+    patience.start()
     assert "Of its 41 runs it shows those that are ticked: at first none" in command.process.stdout.readline()
+    patience.cancel()
     command.process.kill()
     command.ended()
 

@@ -8,13 +8,13 @@ from search.survey import PARTS, Survey
 
 AREA = "lengths"
 CLOSE = 0.9  # of the limit
-MANY = 0.2  # share of the clips above CLOSE of the limit that is worth a warning
+MANY = 0.2  # share of the clips above CLOSE of the limit that is worth a line
 SLOW, FAST = 1.0, 40.0  # letters a second; read speech has 8 to 20 (measured nowhere here: a wide net)
 BINS = 40
 
 
 def judge(settings: Settings, survey: Survey) -> list[Finding]:
-    """Warnings where many clips are close to a limit, and for texts that cannot belong to their audio."""
+    """An info where many clips are close to a limit, a warning for texts that cannot belong to their audio."""
     findings = []
     for found in distributions(settings, survey):
         if found.clips >= 10 and found.close > MANY * found.clips:

@@ -1,4 +1,4 @@
-"""The logs of coqui's trainer, read as they were written; what is wrong with their numbers: search/corrections.py.
+"""The logs of coqui's trainer, read as they were written; what is wrong with their numbers: corrections.py.
 
 Formats, from the console loggers of TTS 0.0.14 to coqui-tts-trainer 0.4.0: steps with and without the time, numbers
 with five digits or all, colours or none, an epoch's training averages in a block of their own (old) or only as the

@@ -15,6 +15,7 @@ from typing import Any
 from search import artifacts
 from search.dashboard import gate
 from search.errors import UserError
+from search.printable import without_urls
 from search.settings import Settings
 
 LOOK_SECONDS = 2.0  # between looks for a study that is not there yet
@@ -32,7 +33,9 @@ def serve(
     """Serves the dashboard until Ctrl-C or SIGTERM, which raise KeyboardInterrupt. Raises UserError."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if not tensorboard.startswith(("http://", "https://")):
-        raise UserError(f"--tensorboard is {tensorboard!r}; give its address, like http://127.0.0.1:6006")
+        raise UserError(
+            f"--tensorboard is {without_urls(repr(tensorboard))}; give its address, like http://127.0.0.1:6006"
+        )
     addresses = resolve(host)
     loopback = all(ipaddress.ip_address(str(a[1][0]).partition("%")[0]).is_loopback for a in addresses)
     password = gate.read_password(os.environ.get(gate.VARIABLE), password_file)
@@ -73,7 +76,7 @@ def resolve(host: str) -> list[tuple[socket.AddressFamily, Any]]:
         found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"--host {host!r} is no address of this machine: {reason}") from error
+        raise UserError(f"--host {without_urls(repr(host))} is no address of this machine: {reason}") from error
     return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
 
 

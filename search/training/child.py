@@ -73,8 +73,8 @@ class Line:
                 message = {"kind": "alive"}
             if message is None:
                 return
-            try:
-                self._connection.send_bytes(json.dumps(message, ensure_ascii=False).encode())
+            try:  # in ASCII: a file's name may hold bytes that are no text
+                self._connection.send_bytes(json.dumps(message).encode())
             except OSError:
                 os._exit(SUPERVISOR_GONE)
 

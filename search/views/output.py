@@ -2,7 +2,6 @@
 
 import io
 import os
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -11,6 +10,7 @@ from typing import Any, Self
 import click
 
 from search.errors import UserError
+from search.printable import without_urls
 from search.views.json_lines import JsonLines, take_stdout
 from search.views.notify import VARIABLE, Post, complain
 
@@ -122,5 +122,5 @@ class Output:
 
 
 def said(error: click.ClickException) -> str:
-    """Its message, with no more of a URL than its scheme: one that was given in a wrong place may hold a secret."""
-    return re.sub(r"([a-z][a-z0-9+.-]*://)[^\s')]*", r"\1…", error.format_message(), flags=re.IGNORECASE)
+    """Its message."""
+    return without_urls(error.format_message())
