@@ -15,6 +15,7 @@ from search.bucket import parse_s3
 from search.errors import UserError
 from search.settings import Settings
 
+MISSING = "not in the artifact store that this machine reads"
 META = "artifacts:"  # Optuna's prefix of the system attributes that describe artifacts
 
 
@@ -66,14 +67,16 @@ def described(ids: dict[str, str], mimetype: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def read(store: Any, known: str) -> bytes | None:
-    """The artifact; None where the store has it no more, or cannot be reached."""
+def read(store: Any, known: str) -> bytes | str:
+    """The artifact, or in words why it cannot be had."""
     try:
         reader: BinaryIO
         with store.open_reader(known) as reader:
             return reader.read()
-    except (ArtifactNotFound, OSError, ValueError):  # ValueError: a name that could lead out of the store
-        return None
+    except (ArtifactNotFound, ValueError):  # ValueError: a name that could lead out of the store
+        return MISSING
+    except OSError as error:
+        return f"not read from the artifact store: {error.strerror or error}"
 
 
 class Folder(FileSystemArtifactStore):

@@ -46,8 +46,8 @@ def test_a_folder_is_made_and_read_back(tmp_path: Path) -> None:
     with FileSystemArtifactStore(folder).open_reader(known) as reader:
         assert reader.read() == SOUND
     assert artifacts.read(store, known) == SOUND
-    assert artifacts.read(store, artifacts.artifact_id(b"other")) is None
-    assert artifacts.read(store, "../x") is None  # as a study may say that somebody wrote by hand
+    assert artifacts.read(store, artifacts.artifact_id(b"other")) == artifacts.MISSING
+    assert artifacts.read(store, "../x") == artifacts.MISSING  # as a study may say that somebody wrote by hand
     assert (folder / known).stat().st_mode & 0o444 == 0o644 & 0o444, "others may read it"
 
 
@@ -65,7 +65,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     """While it is being written by two at a time there is nothing, then all of it; a failure leaves nothing."""
     store = artifacts.open_store(settings_of(tmp_path, str(tmp_path / "store")))
     known = artifacts.artifact_id(SOUND)
-    seen: list[bytes | None] = []
+    seen: list[bytes | str] = []
 
     class Slow(io.BytesIO):
         """The store reads it while a reader, and another writer, are at the same id."""
@@ -78,7 +78,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
             return content
 
     store.write(known, Slow(SOUND))
-    assert seen == [None, SOUND]
+    assert seen == [artifacts.MISSING, SOUND]
     assert artifacts.read(store, known) == SOUND
 
     class Broken(io.BytesIO):
@@ -130,7 +130,7 @@ def test_a_folder_of_the_settings_file_is_relative_to_it(tmp_path: Path, monkeyp
 
 def test_a_reader_makes_no_folder(tmp_path: Path) -> None:
     store = artifacts.open_store(settings_of(tmp_path), make=False)
-    assert artifacts.read(store, "id") is None
+    assert artifacts.read(store, "id") == artifacts.MISSING
     assert list(tmp_path.iterdir()) == []
 
 
@@ -156,7 +156,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_file_is_as_one_that_is_gone(tmp_path: Path) -> None:
     store = artifacts.open_store(settings_of(tmp_path))
     (tmp_path / "miniature" / "artifacts" / "id").mkdir()
-    assert artifacts.read(store, "id") is None
+    assert artifacts.read(store, "id") == "not read from the artifact store: Is a directory"
 
 
 # Buckets
@@ -210,7 +210,7 @@ def test_a_bucket_is_written_and_read_back(endpoint: str, tmp_path: Path) -> Non
     with store.open_reader(known) as reader:
         assert reader.read() == SOUND
     assert artifacts.read(bucket(tmp_path, endpoint), known) == SOUND
-    assert artifacts.read(store, "gone") is None
+    assert artifacts.read(store, "gone") == artifacts.MISSING
     with pytest.raises(ArtifactNotFound):
         store.open_reader("gone")
     assert [path.name for path in tmp_path.iterdir()] == ["1-spoken.wav"]
@@ -220,7 +220,7 @@ def test_a_bucket_that_is_missing(endpoint: str, tmp_path: Path) -> None:
     store = bucket(tmp_path, endpoint, "nowhere")
     with pytest.raises(OSError, match="cannot write to bucket 'nowhere': NoSuchBucket"):
         store.write("id", io.BytesIO(SOUND))
-    assert artifacts.read(store, "id") is None
+    assert artifacts.read(store, "id") == artifacts.MISSING
 
 
 @pytest.mark.parametrize(("wrong", "code"), [("id", "InvalidAccessKeyId"), ("secret", "SignatureDoesNotMatch")])
@@ -236,7 +236,7 @@ def test_a_wrong_key_is_named_by_the_servers_code_alone(
     with pytest.raises(OSError, match=rf"cannot write to bucket 'sound': {code}$") as caught:
         store.write("id", io.BytesIO(SOUND))
     assert not any(secret in everything(caught.value) for secret in (KEY, "HUNTER2", issued["SecretAccessKey"]))
-    assert artifacts.read(store, "id") is None
+    assert str(artifacts.read(store, "id")).startswith("not read from the artifact store: cannot read from bucket ")
 
 
 def test_without_keys(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,7 +246,7 @@ def test_without_keys(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     store = bucket(tmp_path, endpoint)
     with pytest.raises(OSError, match="cannot write to bucket 'sound': Unable to locate credentials"):
         store.write("id", io.BytesIO(SOUND))
-    assert artifacts.read(store, "id") is None
+    assert str(artifacts.read(store, "id")).startswith("not read from the artifact store: cannot read from bucket ")
 
 
 def answering(answer: bytes) -> Callable[[socket.socket], None]:
@@ -278,7 +278,7 @@ def test_a_server_that_is_not_well_is_given_up(
             threading.Thread(target=serve, args=(listener,), daemon=True).start()
         store = bucket(tmp_path, f"http://127.0.0.1:{listener.getsockname()[1]}")
         began = time.monotonic()
-        assert artifacts.read(store, "id") is None
+        assert str(artifacts.read(store, "id")).startswith("not read from the artifact store: cannot read from bucket ")
         with pytest.raises(OSError, match="cannot read from bucket 'sound': ") as caught:
             store.open_reader("id")
         assert time.monotonic() - began < 60  # by itself boto waits that long for each answer

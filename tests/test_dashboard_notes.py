@@ -177,8 +177,9 @@ def test_what_the_knobs_did_is_told() -> None:
 def test_a_run_without_an_update_has_no_rates() -> None:
     empty = record(0, []) | dict.fromkeys(("lr_first", "lr_last", "grad_norm_before", "cumulative_decay"))
     shown = read(note(row([], "diverged", TrialState.PRUNED, empty)))
-    assert "learning rate: none from the first step" in shown
-    assert "an unknown share" in shown
+    assert "never reached the weights" in shown and "What the knobs did" not in shown
+    overflown = record(9, []) | {"cumulative_decay": None}
+    assert "an unknown share" in read(note(row([4.0], measured=overflown)))
 
 
 def test_what_is_not_finite_is_never_the_best() -> None:

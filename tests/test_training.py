@@ -219,13 +219,15 @@ def test_a_loss_that_is_not_finite_never_reaches_the_weights(make_spec: Make) ->
 
 @pytest.mark.parametrize("clip_norm", [None, 1.0])
 def test_a_gradient_that_is_not_finite_never_reaches_the_weights(make_spec: Make, clip_norm: float | None) -> None:
-    run = build(make_spec(3, clip_norm=clip_norm))
+    spec = make_spec(3, clip_norm=clip_norm)
+    run = build(spec)
     gpt = run.trainer.model.xtts.gpt
     gpt.text_embedding.weight.register_hook(lambda gradient: gradient * math.inf)
     before = gpt.mel_head.weight.clone()
     with pytest.raises(Diverged, match="gradient"):
         run.trainer.train(run.batches, 3, [], lambda _: None, lambda: False)
     assert torch.equal(gpt.mel_head.weight, before)
+    assert not [text for text in run.trainer.recorder.record(spec.hyperparameters, 3, 0.0).inert if "clip_norm" in text]
 
 
 def test_divergence_ends_the_run_with_its_reason(make_spec: Make) -> None:

@@ -111,7 +111,7 @@ def trial_note(row: Row, point: Hyperparameters | None, standing: Standing) -> s
     parts = [_headline(row, point), _stopped(row, standing)]
     if row.evaluations or row.trial.intermediate_values:
         parts.append(_table(row, standing))
-    if row.record:
+    if row.record and row.record["steps"]:  # else there was no update on which they could act
         parts.append(_knobs(row, point))
     if speech := row.speech:
         parts.append(_spoken(speech))

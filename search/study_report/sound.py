@@ -147,8 +147,8 @@ class _Clips:
 
     def _load(self, known: str, name: str) -> Clip:
         content = artifacts.read(self._store, known)
-        if content is None:
-            return Clip(name, None, "not in the artifact store that this machine reads")
+        if isinstance(content, str):
+            return Clip(name, None, content)
         if self._bytes + len(content) > LARGEST:
             return Clip(name, None, f"left out: the page has {LARGEST // 10**6} MB of sound already")
         self._bytes += len(content)

@@ -136,8 +136,8 @@ class Recorder:
         if point.milestones and changes < len(point.milestones):
             promised = to_steps(point.milestones, horizon)
             found.append(f"milestones: {changes} of {len(promised)} reached, the run ended at step {self.steps}")
-        if point.clip_norm is not None and clipped == 0:
-            longest = max((step.norm_before for step in self.history), default=math.nan)
+        if point.clip_norm is not None and clipped == 0 and self.history:
+            longest = max(step.norm_before for step in self.history)
             found.append(f"clip_norm: {point.clip_norm:.3g} was never exceeded, the longest gradient was {longest:.3g}")
         if point.weight_decay and decay < NEGLIGIBLE_DECAY:
             found.append(f"weight_decay: it shrank the weights by {decay:.2e} in all, less than {NEGLIGIBLE_DECAY:g}")
