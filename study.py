@@ -126,7 +126,7 @@ def prove(settings: Any, context: click.Context, urls: Sequence[str], is_describ
 @common
 def status(**given: Any) -> None:
     """Show what a study has found so far, from any terminal."""
-    settings = load_settings(given)
+    settings = load_settings(given, shows=True)
     from search import report, storage
 
     findings = report.read(storage.load_study(settings))
@@ -161,7 +161,7 @@ def status(**given: Any) -> None:
 @common
 def export(trial: int | None, form: str, output: str | None, **given: Any) -> None:
     """Write the config for the full run: best_config.json, or a config that coqui's own trainer reads."""
-    settings = load_settings(given)
+    settings = load_settings(given, shows=True)
     from search import handover
 
     best = handover.choose(settings, trial)

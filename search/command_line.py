@@ -69,13 +69,13 @@ def is_given(context: click.Context, name: str) -> bool:
     return context.get_parameter_source(name) == ParameterSource.COMMANDLINE
 
 
-def load_settings(given: dict[str, Any], flags: dict[str, Any] | None = None) -> Any:
-    """Settings from the file under `--set` under the named flags."""
+def load_settings(given: dict[str, Any], flags: dict[str, Any] | None = None, shows: bool = False) -> Any:
+    """Settings from the file under `--set` under the named flags; see `search.settings.load`."""
     from search.settings import load
 
     overrides = parsed(given["set_"])
     named = {**(flags or {}), **{NAMED[name]: given[name] for name in NAMED}}
-    return load(given["settings"], {**overrides, **{k: v for k, v in named.items() if v is not None}})
+    return load(given["settings"], {**overrides, **{k: v for k, v in named.items() if v is not None}}, shows)
 
 
 def parsed(entries: Sequence[str]) -> dict[str, Any]:

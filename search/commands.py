@@ -155,7 +155,7 @@ def cache(names: tuple[str, ...], clear: bool, older_than: float | None) -> None
 @common
 def tensorboard(host: str, port: int, **given: Any) -> None:
     """Serve TensorBoard on the trials and the confirmation of a study that ran on this machine, until Ctrl-C."""
-    settings = load_settings(given)
+    settings = load_settings(given, shows=True)
     from search.tensorboard import TICKED, launch
 
     url, runs = launch(settings, host, port)
@@ -191,7 +191,7 @@ def dashboard(
 
     It may start before the study. A password comes from XTTS_STUDY_DASHBOARD_PASSWORD or --password-file.
     """
-    settings = load_settings(given)
+    settings = load_settings(given, shows=True)
     from search.dashboard import server
 
     try:
@@ -208,7 +208,7 @@ def study_report(output: Path | None, **given: Any) -> None:
 
     It needs no network and no other file. A study that still runs may be reported, too.
     """
-    settings = load_settings(given)
+    settings = load_settings(given, shows=True)
     from search import study_report as pages
     from search.study_report.answer import options_of
 

@@ -18,7 +18,7 @@ from search.errors import UserError
 from search.noise import repeats_sd
 from search.printable import printable
 from search.speech import Speech
-from search.trial import Evaluation, StopReason
+from search.trial import INTERRUPTIONS, Evaluation, StopReason
 from search.views.styles import WARNING
 from search.views.view import duration
 from space.search_space import SearchSpace
@@ -104,6 +104,11 @@ class Findings:
         return [row for row in self.rows if row.trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
 
     @property
+    def cut_short(self) -> list[Row]:
+        """Those whose runs something else than a rule ended."""
+        return [row for row in self.rows if row.reason in INTERRUPTIONS]
+
+    @property
     def finished(self) -> int:
         return len(self.judged)
 
@@ -142,10 +147,9 @@ def show(findings: Findings, space: SearchSpace, console: Console, confirmed: bo
     table = _table(findings, space)
     table.expand = console.is_terminal  # then the last column gives way; a pipe gets whole lines
     console.print(table)
-    console.print(f"{findings.finished} finished trials: {_counted(findings.judged)}")
-    cut_short = [row for row in findings.rows if row.trial.state == TrialState.FAIL]
-    if cut_short:
-        console.print(f"{len(cut_short)} cut short: {_counted(cut_short)}")
+    console.print(": ".join(filter(None, [f"{findings.finished} finished trials", counted(findings.judged)])))
+    if findings.cut_short:
+        console.print(f"{len(findings.cut_short)} cut short: {printable(why_cut_short(findings.cut_short))}")
     trained, unpruned = findings.steps
     if unpruned:
         console.print(
@@ -159,9 +163,16 @@ def show(findings: Findings, space: SearchSpace, console: Console, confirmed: bo
         console.print(line)
 
 
-def _counted(rows: list[Row]) -> str:
+def counted(rows: list[Row]) -> str:
     """12 median, 3 finished."""
-    return ", ".join(f"{count} {reason}" for reason, count in Counter(row.reason for row in rows).most_common())
+    return ", ".join(f"{count:,} {reason}" for reason, count in Counter(row.reason for row in rows).most_common())
+
+
+def why_cut_short(rows: list[Row]) -> str:
+    """How often for which reason, and the error of the last."""
+    last = rows[-1]
+    where = f"trial {last.trial.number} on {last.host or 'an unknown host'}"
+    return f"{counted(rows)}. The last was {where}: {last.error or 'no error was recorded'}"
 
 
 def show_running(findings: Findings, space: SearchSpace, console: Console) -> None:
@@ -201,7 +212,9 @@ def _gains(findings: Findings, best: Row) -> list[str]:
     gain = findings.base.mel_ce - best.trial.value
     if gain <= 0:
         lines.append(f"Do not fine-tune: no trial beats the untouched base model ({findings.base.mel_ce:.4f}).")
+        subject = f"Trial {best.trial.number}, the best,"
     else:
+        subject = "It"
         lines.append(
             f"Trial {best.trial.number} is {gain:.4f} nats per audio token below the untouched base model"
             f" ({best.trial.value:.4f} against {findings.base.mel_ce:.4f})."
@@ -210,11 +223,11 @@ def _gains(findings: Findings, best: Row) -> list[str]:
     if stock and stock.best:
         margin = stock.best.mel_ce - best.trial.value
         if stock.trial.number == best.trial.number:
-            lines.append("It is the stock recipe (V0): no other trial was better.")
+            lines.append(f"{subject} is the stock recipe (V0): no other trial was better.")
         elif margin > 0:
-            lines.append(f"It is {margin:.4f} below the stock recipe (V0, {stock.best.mel_ce:.4f}).")
+            lines.append(f"{subject} is {margin:.4f} below the stock recipe (V0, {stock.best.mel_ce:.4f}).")
         elif stock.trial.state == TrialState.COMPLETE:
-            lines.append(f"It is no better than the stock recipe (V0, {stock.best.mel_ce:.4f}).")
+            lines.append(f"{subject} is no better than the stock recipe (V0, {stock.best.mel_ce:.4f}).")
         else:
             lines.append(
                 f"The stock recipe (V0) came to {stock.best.mel_ce:.4f} before it was stopped ({stock.reason})."

@@ -21,7 +21,7 @@ Name = Annotated[
     str,
     Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
-        description="1 to 64 letters, digits, dots, hyphens and underscores, of which the first is a letter or a digit",
+        description="1 to 64 letters (a to z), digits, dots, hyphens and underscores; the first a letter or a digit",
     ),
     AfterValidator(_no_confirmation),
 ]

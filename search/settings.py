@@ -71,7 +71,11 @@ class Settings(Section):
 
     @property
     def storage_url(self) -> str:
-        return self.study.storage or f"sqlite:///{(self.directory / 'study.db').absolute()}"
+        if self.study.storage:
+            return self.study.storage
+        path = str((self.directory / "study.db").absolute())
+        # SQLAlchemy reads a URL's signs in it, and Optuna puts its version in place of a name in braces.
+        return "sqlite:///" + re.sub(r"[%?#{}]", lambda sign: f"%{ord(sign[0]):02X}", path)
 
     @property
     def is_sqlite(self) -> bool:
@@ -163,18 +167,20 @@ _EXCLUSIVE = {
 }
 
 
-def load(path: Path | None, overrides: Mapping[str, Any]) -> Settings:
+def load(path: Path | None, overrides: Mapping[str, Any], shows: bool = False) -> Settings:
     """Settings from `path` (None: `study.toml` of the working folder, or else the miniature) under `overrides`.
 
     `overrides` maps "section.key" to a value and wins over the file. Relative paths of the file are relative to its
-    folder. Raises UserError in one line.
+    folder. What only `shows` a study needs neither its data nor its base. Raises UserError in one line.
     """
     if path is None and DEFAULT_FILE.exists():
         path = DEFAULT_FILE
-    return resolve(_read(path) if path is not None else {}, overrides, path)
+    return resolve(_read(path) if path is not None else {}, overrides, path, shows)
 
 
-def resolve(given: Mapping[str, Mapping[str, Any]], overrides: Mapping[str, Any], path: Path | None) -> Settings:
+def resolve(
+    given: Mapping[str, Mapping[str, Any]], overrides: Mapping[str, Any], path: Path | None, shows: bool = False
+) -> Settings:
     """Settings from `given` values by section under `overrides`; errors name `path` as their source."""
     values = {section: dict(entries) for section, entries in given.items()}
     for key, value in overrides.items():
@@ -195,7 +201,9 @@ def resolve(given: Mapping[str, Mapping[str, Any]], overrides: Mapping[str, Any]
         settings = Settings.model_validate(values)
     except ValidationError as error:
         raise UserError(_explain(error, path)) from error
-    _check_paths(settings)
+    if not shows:
+        _check_inputs(settings)
+    _check_folder(settings)
     _check_storage(settings)
     _check_artifacts(settings)
     settings.search_space()
@@ -260,7 +268,7 @@ def _explain(error: ValidationError, path: Path | None) -> str:
     return f"{source}{place} is {without_urls(repr(first['input']))}: {message}"
 
 
-def _check_paths(settings: Settings) -> None:
+def _check_inputs(settings: Settings) -> None:
     data, base = settings.data, settings.base
     if data.path != MINIATURE:
         if not Path(data.path).is_dir():
@@ -281,14 +289,17 @@ def _check_paths(settings: Settings) -> None:
             f"speech.recogniser is {recogniser}, which is no folder with a config.json; name one that holds a speech"
             " recogniser of transformers (it is not downloaded), or leave it out"
         )
+    low, high = settings.conditioning_seconds
+    if low > high:
+        raise UserError(f"data.min_conditioning_seconds is {low}, above data.max_conditioning_seconds {high}")
+
+
+def _check_folder(settings: Settings) -> None:
     for folder in (settings.directory, *settings.directory.parents):
         if folder.exists() and not folder.is_dir():
             raise UserError(
                 f"study.directory is {settings.study.directory}, but {folder} is a file; name another folder"
             )
-    low, high = settings.conditioning_seconds
-    if low > high:
-        raise UserError(f"data.min_conditioning_seconds is {low}, above data.max_conditioning_seconds {high}")
 
 
 def _check_artifacts(settings: Settings) -> None:

@@ -132,6 +132,9 @@ def test_imports_point_one_way(source: str) -> None:
         (["--set", "tgram://hunter2/chat"], ["--set 'tgram://…' is not", "section.key=value"]),
         (["--set", "postgresql://me:hunter2@db/x?a=b"], ["--set 'postgresql://…' is not", "section.key=value"]),
         (["status", "--study", "other"], ["study 'other' does not exist", "--study"]),
+        (["status", "--set", "data.path=gone"], ["study 'cwd' does not exist"]),  # it needs no data
+        (["report", "--set", "data.path=gone"], ["study 'cwd' does not exist"]),
+        (["export", "--set", "base.path=gone"], ["study 'cwd' does not exist"]),
         (["replay", "3"], ["trial 3 of study 'miniature'", "spec.json"]),
         (["--trials", "many"], ["--trials", "'many'", "integer"]),
         (["--bogus"], ["--bogus"]),

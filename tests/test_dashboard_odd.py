@@ -15,6 +15,7 @@ from search import report
 from search.dashboard.content import FIGURE
 from search.errors import UserError
 from search.report import Row, row_of
+from search.trial import StopReason
 from space.reader import load_preset
 from tests import dashboards
 from tests.dashboards import Served, figures_of, pairs
@@ -167,6 +168,40 @@ def test_trials_by_hand_and_of_any_state_have_a_page(small: tuple[optuna.Study, 
     document = served.study()
     assert len(document["trials"]) == 6
     assert all(trial["note"]["body"] for trial in document["trials"])
+
+
+def test_a_study_in_which_nothing_completes_says_why(small: tuple[optuna.Study, Served]) -> None:
+    study, served = small
+    empty = served.study()
+    assert "Next: let the search go on; `study.py status`" in empty["note"]["body"]
+    assert "Cut short" not in empty["note"]["body"] and figures_of(empty) == {}, "there is nothing to draw"
+    for error in ("out of memory", "no <b>room</b>"):
+        attributes = {"stop_reason": "crashed", "owner": {"host": "gpu-1"}, "run": {"error": error}}
+        study.add_trial(create_trial(state=TrialState.FAIL, user_attrs=attributes))
+    note = read(served.study()["note"]["body"])
+    assert "Cut short, which says nothing about a config: 2 crashed. The last was trial 1 on gpu-1: no <b>room" in note
+    run(study, FLAT, [math.nan], StopReason.DIVERGED)
+    assert "Next: all finished trials diverged: look into the data" in read(served.study()["note"]["body"])
+
+
+def test_a_trial_that_was_looked_at_while_it_was_drawn(small: tuple[optuna.Study, Served]) -> None:
+    study, served = small
+    run(study, FLAT, [4.5, 4.0])
+    [known] = study.trials
+    storage = study._storage
+    trial_id = storage.create_new_trial(study._study_id)
+    assert "its parameters are being drawn" in read(served.note(1))
+    for name, drawn in known.distributions.items():
+        storage.set_trial_param(trial_id, name, drawn.to_internal_repr(known.params[name]), drawn)
+    assert served.note(1).splitlines()[0] == served.note(0).splitlines()[0]
+
+
+def test_a_search_that_runs_is_not_told_to_confirm_yet(small: tuple[optuna.Study, Served]) -> None:
+    study, served = small
+    run(study, FLAT, [4.5, 4.0], baseline="V0")
+    assert "Next: `study.py confirm` proves the winner" in served.study()["note"]["body"]
+    study.ask()
+    assert "Next: let the search go on; then `study.py confirm` proves its winner" in served.study()["note"]["body"]
 
 
 def test_a_study_that_cannot_be_read_is_shown_as_optuna_has_it(small: tuple[optuna.Study, Served]) -> None:

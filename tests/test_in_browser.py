@@ -21,7 +21,7 @@ from search.dashboard.content import Content
 from search.report import read
 from search.settings import Settings
 from search.study_report import write
-from tests import dashboards, shown
+from tests import dashboards, reported, shown
 from tests.browser import (
     Served,
     chromium,
@@ -39,7 +39,7 @@ from tests.browser import (
 )
 from tests.conftest import wait_until
 from tests.postgres import Server
-from tests.studies import FLAT, STEPPED, run
+from tests.studies import FLAT, STEPPED, miniature, run
 
 SECRET = "open sesame"
 
@@ -385,3 +385,14 @@ def test_the_report_fits_any_width_and_prints(report: Path, browser: Any) -> Non
     printed = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"])
     assert printed.startswith(b"%PDF")
     assert 2 <= len(re.findall(rb"/Type\s*/Page\b", printed)) <= 15
+
+
+def test_the_table_of_a_confirmation_is_whole_on_a_desktop(tmp_path: Path, browser: Any) -> None:
+    settings = miniature(tmp_path)
+    study = reported.founded(settings)
+    reported.searched(study)
+    made = reported.material_of(settings, study, reported.full_runs(reported.LOWER))
+    (tmp_path / "report.html").write_text(reported.written(made), encoding="utf-8")
+    browser.get((tmp_path / "report.html").as_uri())
+    table = browser.find_element("css selector", "table[aria-label=Confirmation]")
+    assert table.rect["width"] <= browser.find_element("tag name", "main").rect["width"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
 from search import report
@@ -191,6 +192,22 @@ def test_control_characters_of_the_database_do_not_reach_the_terminal(study: opt
     trial = study.trials[-1]
     trial.set_user_attr("stop_reason", "\x1b[2J")
     assert "\x1b" not in report.Row(trial, [], None).reason
+
+
+def test_runs_that_were_cut_short_come_with_the_last_error(study: optuna.Study) -> None:
+    assert "\n0 finished trials\n" in shown(study)
+    attributes = {"stop_reason": "crashed", "owner": {"host": "gpu-1"}, "run": {"error": "no \x1b[2Jroom"}}
+    study.add_trial(create_trial(state=TrialState.FAIL, user_attrs=attributes))
+    assert "1 cut short: 1 crashed. The last was trial 0 on gpu-1: no \\x1b[2Jroom\n" in shown(study)
+
+
+def test_where_nothing_beats_the_base_the_best_trial_is_named(study: optuna.Study) -> None:
+    run(study, FLAT, [5.5], baseline="V0")
+    run(study, {**FLAT, "lr": 2e-4}, [5.25])
+    findings = report.read(study)
+    base, stock, *_ = report.verdict(findings, findings.completed[0], load_preset("miniature"))
+    assert base.startswith("Do not fine-tune")
+    assert stock == "Trial 1, the best, is 0.2500 below the stock recipe (V0, 5.5000)."
 
 
 def test_an_equal_stock_recipe_is_not_called_stopped(study: optuna.Study) -> None:

@@ -6,6 +6,8 @@ import pytest
 
 from search.errors import UserError
 from search.settings import Settings, load, safe_url
+from search.storage import exists as storage_exists
+from search.storage import open_storage
 
 BASE_FILES = ("config.json", "model.pth", "dvae.pth", "mel_stats.pth", "vocab.json")
 SPACE = "version = 1\n[lr]\nlow = 1e-5\nhigh = 1e-3\n[weight_decay]\nvalue = 0\n"
@@ -320,8 +322,6 @@ URLS = [
     ("postgresql://reader:hunter2%40x@host/db", "postgresql://reader:***@host/db"),
     ("postgresql://reader:hunter2:/x?&#@host/db", "postgresql://reader:***@host/db"),
     ("postgresql://:hunter2@host/db", "postgresql://:***@host/db"),
-    ("postgresql://reader:hunter2/db", "postgresql://reader:***"),  # the @ was forgotten
-    ("postgresql://reader:5hunter2", "postgresql://reader:***"),
     ("postgresql://host:5432/db", "postgresql://host:5432/db"),
     ("postgresql://[::1]:5432/db", "postgresql://[::1]:5432/db"),
     ("postgresql:///db?host=/run:5432", "postgresql:///db?host=/run:5432"),
@@ -333,9 +333,32 @@ URLS = [
 ]
 
 
-@pytest.mark.parametrize(("url", "shown"), URLS)
+FORGOTTEN = [  # the @
+    ("postgresql://reader:hunter2/db", "postgresql://reader:***"),
+    ("postgresql://reader:5hunter2", "postgresql://reader:***"),
+]
+
+
+@pytest.mark.parametrize(("url", "shown"), URLS + FORGOTTEN)
 def test_safe_url_hides_the_password_and_nothing_else(url: str, shown: str) -> None:
     assert safe_url(url) == shown
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("name", ["a?b", "100%20", "{x}", "#1", "ድምፅ's voice"])
+def test_the_database_lies_in_the_study_s_folder_whatever_its_name(name: str, tmp_path: Path) -> None:
+    settings = load(None, {"study.directory": str(tmp_path / name)})
+    settings.directory.mkdir(parents=True)
+    open_storage(settings.storage_url).engine.dispose()
+    assert [f.name for f in settings.directory.iterdir()] == ["study.db"]
+    assert storage_exists(settings) is False, "a study of the name"
+
+
+def test_what_only_shows_a_study_needs_no_data(project: Path) -> None:
+    text = "[data]\npath = 'gone'\n[base]\npath = 'gone'\n[speech]\nrecogniser = 'gone'"
+    with pytest.raises(UserError, match=r"data.path is .*gone, which is not a folder"):
+        loaded(project, text)
+    assert load(project / "study.toml", {}, shows=True).data.path == project / "gone"
 
 
 @pytest.mark.usefixtures("project")

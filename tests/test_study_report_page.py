@@ -18,7 +18,7 @@ import pytest
 from search import study_report
 from search.errors import UserError
 from search.settings import Settings
-from search.study_report import canvas, confirmation_figures, material
+from search.study_report import canvas, confirmation_figures, dimensions, material
 from tests import shown
 from tests.conftest import ROOT
 from tests.reported import RACE, founded, full_runs, material_of, searched, written
@@ -233,6 +233,27 @@ def test_a_few_high_values_do_not_flatten_the_rest() -> None:
     assert bottom < 2.5 and 2.7 < top < 3.2
     assert canvas.limits([2.5, 2.6], [2.7])[1] > 2.7
     assert canvas.limits([2.5])[0] < 2.5 < canvas.limits([2.5])[1]
+
+
+def test_one_trial_stands_beside_the_base_and_the_stock_recipe() -> None:
+    bottom, top = canvas.limits([2.6056, 2.6056], [2.9105, 2.6])
+    assert bottom < 2.6 and top > 2.9105
+
+
+@pytest.mark.parametrize("losses", [(2.5, 2.9), (2.606, 2.616), (2.606, 2.6086), (12.1, 12.13)], ids=str)
+@pytest.mark.parametrize(("size", "left"), [(canvas.WIDE, 0.72), (canvas.SMALL, 0.66)])
+def test_labels_have_room_beside_ticks_of_any_number_of_digits(
+    losses: tuple[float, float], size: tuple[float, float], left: float
+) -> None:
+    for name in dimensions.NAMES:
+        with canvas.figure(size, left=left) as (made, axes, svg):
+            axes.set_ylim(*losses)
+            axes.set_ylabel(canvas.LOSS)
+            axes.set_xlabel(dimensions.Dimension(name, 0, 1).label)
+            svg()
+            made.draw_without_rendering()
+            across, up = axes.xaxis.label.get_window_extent(), axes.yaxis.label.get_window_extent()
+            assert up.x0 >= 0 and across.x0 >= 0 and across.x1 <= made.bbox.x1, name
 
 
 def test_names_of_configs_are_no_mathematics(tmp_path: Path) -> None:

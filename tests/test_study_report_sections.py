@@ -157,11 +157,15 @@ def test_the_history_says_how_long_ago_the_best_was_found(settings: Settings, st
     assert ">best so far, 3.5000<" in picture.svg and picture.gist.endswith(
         "The best is trial 2 with 3.5000; the base has 5.0000."
     )
-    assert picture.caption == "Trial 2, the last, is the best: more trials may find a better one. "
+    repeats = "1 repeat of the stock recipe with other seeds is drawn, but cannot be the best."
+    assert picture.caption == f"Trial 2, the last, is the best: more trials may find a better one. {repeats}"
     run(study, FLAT, [3.6], StopReason.MEDIAN)
     assert search_figures.history(material_of(settings, study)).caption == (
         "Trial 2 is the best; 1 trial has finished since. A pruned trial stands at its lowest evaluation before it was"
-        " pruned."
+        f" pruned. {repeats}"
+    )
+    assert document.best_title(material_of(settings, study)) == (
+        "The best 2 of 2 completed trials, besides 1 repeat of the stock recipe"
     )
 
 
@@ -297,6 +301,9 @@ def test_sound_is_in_the_page_byte_for_byte(tmp_path: Path) -> None:
         ("1-spoken.wav", "not in the artifact store that this machine reads")
     ]
     assert len(clips) == len(uris)
+    (settings.directory / "artifacts" / best.speech.artifacts["1-spoken.wav"]).mkdir()
+    [silent] = [t.clip for each in sound(made).heard for t in each.takes if t.clip.uri is None]
+    assert silent.why == "not read from the artifact store: Is a directory", "and it is not called gone"
 
 
 def spoken(settings: Settings, similarity: float = 0.5) -> dict[str, Any]:
@@ -364,6 +371,7 @@ def test_a_page_holds_no_password(settings: Settings, study: optuna.Study) -> No
     stored = settings.study.model_copy(update={"storage": "postgresql://me:hush@host/db"})
     made = material_of(settings.model_copy(update={"study": stored}), study)
     assert ("storage", "postgresql://me:***@host/db") in document.provenance(made)
+    assert ("seed", "1") in document.provenance(made)  # of the fingerprint, under a heading of its own
 
 
 def test_a_store_that_cannot_be_opened_is_said(tmp_path: Path) -> None:

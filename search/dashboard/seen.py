@@ -124,7 +124,9 @@ class Seen:
         if self.is_confirmation:
             self.best = _exported(self.findings, proof)
         best = self.best[0] if self.best and not self.is_confirmation else None
-        drawn = {"evaluations": figures.evaluations(self.findings.rows, self.median, self.findings.base, best)}
+        drawn = {}
+        if any(map(figures.points, self.findings.rows)):
+            drawn["evaluations"] = figures.evaluations(self.findings.rows, self.median, self.findings.base, best)
         if proof:
             drawn = {**proof.figures, **drawn}
         if self.is_confirmation:
@@ -192,7 +194,8 @@ def _exported(findings: Findings, proof: Proof | None) -> list[Row]:
 def _stamp(trials: Sequence[FrozenTrial]) -> tuple[Any, ...]:
     """Differs where anything of the trials does: finished ones do not change."""
     going = [t for t in trials if not t.state.is_finished()]
-    return len(trials), *((t._trial_id, t.state, len(t.intermediate_values), len(t.user_attrs)) for t in going)
+    parts = ((t._trial_id, t.state, len(t.params), len(t.intermediate_values), len(t.user_attrs)) for t in going)
+    return len(trials), *parts
 
 
 def _same(before: FrozenTrial, now: FrozenTrial) -> bool:

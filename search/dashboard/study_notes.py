@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
+from optuna.trial import TrialState
+
 from search import recorded
 from search.best_config import Confirmation
 from search.dashboard.notes import bullets, escape, in_words, percent, rate, table
 from search.dashboard.proofs import Proof
-from search.report import Findings, verdict
-from search.trial import Prepared
+from search.report import Findings, verdict, why_cut_short
+from search.trial import Prepared, StopReason
 from search.views.view import duration
 from space.hyperparameters import Hyperparameters
 from space.ranges import Range
@@ -30,6 +32,8 @@ def search_note(findings: Findings, space: SearchSpace | None, proof: Proof | No
             parts.append(f"The search by itself:\n\n{bullets(told)}")
         else:
             parts.append(bullets(told[1:]))  # the answer is told
+    if cut := _cut_short(findings):
+        parts.append(cut)
     parts.append(f"Next: {_next(findings, found, begun=proof is not None)}")
     if space:
         parts.append("Searched:\n\n" + bullets(_searched(space)))
@@ -124,9 +128,19 @@ def _answer(findings: Findings, found: Confirmation | None) -> str:
     )
 
 
+def _cut_short(findings: Findings) -> str:
+    """How many runs were cut short, and the error of the last; empty without any."""
+    cut = findings.cut_short
+    return f"Cut short, which says nothing about a config: {escape(why_cut_short(cut), LONG)}" if cut else ""
+
+
 def _next(findings: Findings, found: Confirmation | None, begun: bool) -> str:
+    if findings.judged and all(row.reason == StopReason.DIVERGED for row in findings.judged):
+        return "all finished trials diverged: look into the data (`study.py check`), or search at lower learning rates."
     if not findings.completed:
         return "let the search go on; `study.py status` shows the same in a terminal."
+    if not begun and any(row.trial.state == TrialState.RUNNING for row in findings.rows):
+        return "let the search go on; then `study.py confirm` proves its winner in full runs with several seeds."
     if not begun and (findings.completed[0].trial.value or 0.0) >= findings.base.mel_ce:
         return (
             "use the base as it is; or look into the data (`study.py check`), widen the space or lengthen the trials."

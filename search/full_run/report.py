@@ -53,7 +53,9 @@ def knobs(result: FullResult, best: BestConfig) -> list[tuple[str, str, str]]:
         "milestones": changes or "none set",
         "gamma": "the factor at each milestone",
         "clip_norm": f"acted in {_share(record['clipped_share'])} of the steps; median norm"
-        f" {_number(record['grad_norm_before'])} before, {_number(record['grad_norm_after'])} after",
+        f" {_number(record['grad_norm_before'])} before, {_number(record['grad_norm_after'])} after"
+        if point.clip_norm is not None
+        else f"no clip; median norm {_number(record['grad_norm_before'])}",
     }
     values = {
         "lr": f"{point.lr:.3g}",
@@ -75,11 +77,12 @@ def knobs(result: FullResult, best: BestConfig) -> list[tuple[str, str, str]]:
 def provenance(result: FullResult, best: BestConfig, prepared: Prepared) -> list[tuple[str, str]]:
     """(what, value) of where the run came from."""
     schedule = best.schedule
+    batches = "one" if schedule.accumulation == 1 else str(schedule.accumulation)
     return [
         ("study", best.study),
         ("config", best.status),
         ("seed", str(result.seed)),
-        ("batches", f"{schedule.batch_size} clips, {schedule.accumulation} of them an optimizer step"),
+        ("batches", f"{schedule.batch_size} clips each, {batches} an optimizer step"),
         ("training clips", f"{prepared.train_clips} ({duration(prepared.train_seconds)})"),
         ("eval clips", f"{prepared.eval_clips} ({duration(prepared.eval_seconds)})"),
         ("left out", f"{len(prepared.dropped)} clips that cannot be trained on"),

@@ -51,8 +51,8 @@ def figure(
 ) -> Iterator[tuple[Any, Any, Callable[[], str]]]:
     """(figure, its axes, what makes an SVG element of it). Text is text: no $ in it is mathematics.
 
-    `left` and `bottom` are the margins for the labels of these sides, inches. Margins are fixed: an engine that
-    finds them takes as long as the drawing.
+    `left` and `bottom` are the margins for the labels of these sides, inches; the left one grows with the digits of
+    its ticks. An engine that finds all margins takes as long as the drawing.
     """
     import matplotlib  # half a second, which only pages have
     from matplotlib.figure import Figure
@@ -63,7 +63,21 @@ def figure(
         made.subplots_adjust(left=left / width, right=1 - 0.1 / width, bottom=bottom / height, top=1 - 0.1 / height)
         axes = made.subplots()
         style(axes)
-        yield made, axes, lambda: to_svg(made, COLOURS)
+
+        def drawn() -> str:
+            made.subplots_adjust(left=max(left, _left_of(axes)) / width)
+            return to_svg(made, COLOURS)
+
+        yield made, axes, drawn
+
+
+def _left_of(axes: Any) -> float:
+    """Inches that the label and the ticks of the vertical axis take; 0 without a label."""
+    label, (low, high) = axes.get_ylabel(), axes.get_ylim()
+    if not label:
+        return 0.0
+    ticks = axes.yaxis.get_major_formatter().format_ticks([tick for tick in axes.get_yticks() if low <= tick <= high])
+    return 0.16 + 0.142 * len(label.splitlines()) + 0.071 * max(map(len, ticks), default=0)
 
 
 def style(axes: Any) -> None:
@@ -106,9 +120,11 @@ def points(axes: Any, rows: Sequence[Row], at: Callable[[Row], float], top: floa
 def limits(values: Sequence[float], lines: Sequence[float] = ()) -> tuple[float, float]:
     """Of a loss axis: from below the lowest to where the bulk ends, so that a few high ones do not flatten the rest.
 
-    `lines` belong in it where that leaves the points at least half of the height.
+    `lines` belong in it where that leaves the points at least half of the height, or where these have no height.
     """
     low, high = min(values), max(values)
+    if low == high:
+        low, high = min([low, *lines]), max([high, *lines])
     if len(values) >= 8:
         first, _, third = quantiles(values, n=4)
         high = min(high, third + 2.0 * (third - first))

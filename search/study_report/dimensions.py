@@ -8,18 +8,18 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from search.report import Row
 
-# (name for people, unit or meaning of its value)
-_NAMES = {
+# (name for people, unit or meaning of its value); both together have room below a small figure
+NAMES = {
     "lr": ("learning rate", "of AdamW"),
     "weight_decay": ("weight decay", "of AdamW"),
     "n_milestones": ("milestones", "number"),
     "milestone_1": ("first milestone", "share of the run"),
     "milestone_2_of_rest": ("second milestone", "share of the rest"),
     "milestone_3_of_rest": ("third milestone", "share of the rest"),
-    "gamma": ("gamma", "factor on the rate at a milestone"),
+    "gamma": ("gamma", "factor at a milestone"),
     "clip": ("gradient clip", "on or off"),
     "clip_norm": ("clip norm", "bound of the L2 norm"),
-    "new_rows_lr_factor": ("rate of new rows", "factor on the learning rate"),
+    "new_rows_lr_factor": ("rate of new rows", "factor on the rate"),
     "frozen_layers": ("frozen layers", "number"),
 }
 
@@ -37,12 +37,12 @@ class Dimension:
 
     @property
     def title(self) -> str:
-        return _NAMES.get(self.name, (self.name, ""))[0]
+        return NAMES.get(self.name, (self.name, ""))[0]
 
     @property
     def label(self) -> str:
         """Of an axis: the name and the unit."""
-        name, unit = _NAMES.get(self.name, (self.name, ""))
+        name, unit = NAMES.get(self.name, (self.name, ""))
         return f"{name}, {unit}" if unit else name
 
     def place(self, value: Any) -> float:
@@ -66,7 +66,7 @@ def dimensions(rows: Sequence[Row]) -> list[Dimension]:
     found: dict[str, BaseDistribution] = {}
     for row in rows:
         found |= {name: d for name, d in row.trial.distributions.items() if not d.single()}
-    order = list(_NAMES)
+    order = list(NAMES)
     made = [_dimension(name, found[name]) for name in sorted(found, key=lambda n: order.index(n) if n in order else 99)]
     return [dimension for dimension in made if dimension is not None]
 

@@ -9,13 +9,11 @@ from optuna.trial import TrialState
 from search.confirmation import report as confirmation_report
 from search.export import commit
 from search.noise import repeats_sd
-from search.report import Row
+from search.report import Row, counted
 from search.settings import safe_url
 from search.study_report.answer import safe_place
 from search.study_report.canvas import kind
 from search.study_report.material import Material, completed, lowest
-from search.study_report.searched import reasons
-from search.trial import INTERRUPTIONS
 from search.views.view import duration
 from space.hyperparameters import Hyperparameters
 
@@ -39,13 +37,22 @@ def counts(material: Material) -> str:
     done = sum(completed(row.trial) for row in findings.judged)
     told = f"Trials: {findings.finished:,} finished ({done:,} completed, {findings.finished - done:,} pruned)"
     told += f", {material.running:,} running." if material.running else "."
-    cut = [row for row in findings.rows if row.reason in INTERRUPTIONS]
+    cut = findings.cut_short
     if cut:
-        told += f" {len(cut):,} more {'was' if len(cut) == 1 else 'were'} cut short ({reasons(cut)})."
+        told += f" {len(cut):,} more {'was' if len(cut) == 1 else 'were'} cut short ({counted(cut)})."
     unread = sum(bool(row.unread) for row in findings.rows)
     if unread:
         told += f" Of {unread:,} something is recorded that this release cannot read."
     return told
+
+
+def best_title(material: Material) -> str:
+    """What the table of the best trials holds."""
+    findings = material.findings
+    repeats = sum(completed(row.trial) and row.repeat > 0 for row in findings.judged)
+    done = len(findings.completed)
+    told = f"The best {min(done, BEST):,} of {done:,} completed trials"
+    return told + (f", besides {repeats:,} repeat{'s' if repeats > 1 else ''} of the stock recipe" if repeats else "")
 
 
 def best_trials(material: Material) -> Table:
@@ -236,7 +243,7 @@ def provenance(material: Material) -> list[tuple[str, str]]:
         ("commit of this report", commit() or "unknown"),
         ("versions", ", ".join(f"{name} {version}" for name, version in prepared["versions"].items())),
     ]
-    return [*shown, *((f"fingerprint: {name}", str(value)) for name, value in fingerprint.items())]
+    return [*shown, *((name, str(value)) for name, value in fingerprint.items())]
 
 
 def worst_unseen(material: Material) -> int:

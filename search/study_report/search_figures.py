@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from statistics import median
 
+from search.report import Row
 from search.study_report.canvas import (
     COLOURS,
     KINDS,
@@ -80,8 +81,17 @@ def history(material: Material) -> Picture:
         gist += f" The best is trial {best.trial.number} with {best.trial.value:.4f}; the base has {base:.4f}."
     caption = f"{_settled(material)}{_above(above)}"
     if any(not completed(row.trial) for row in rows):
-        caption += "A pruned trial stands at its lowest evaluation before it was pruned."
-    return Picture(drawn, gist, caption)
+        caption += "A pruned trial stands at its lowest evaluation before it was pruned. "
+    return Picture(drawn, gist, f"{caption}{_repeats(rows)}".rstrip())
+
+
+def _repeats(rows: Sequence[Row]) -> str:
+    """Why a mark may lie below the line of the best so far."""
+    count = sum(row.repeat > 0 for row in rows)
+    if not count:
+        return ""
+    subject, verb = ("repeat", "is") if count == 1 else ("repeats", "are")
+    return f"{count:,} {subject} of the stock recipe with other seeds {verb} drawn, but cannot be the best."
 
 
 def _settled(material: Material) -> str:

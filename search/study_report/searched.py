@@ -1,16 +1,15 @@
 """The answer by the search alone: the best trial so far, one run with one seed, of a part of a full run's steps."""
 
 import math
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from search import report
 from search.command_line import shown
-from search.report import Row
+from search.report import Row, why_cut_short
 from search.study_report.answer import Answer, Compared, Config, by, command, described
 from search.study_report.material import Material, completed, lowest
-from search.trial import INTERRUPTIONS, StopReason
+from search.trial import StopReason
 
 ANEW = "search anew under another --study: a study keeps its space, its data and the length of its trials"
 
@@ -114,17 +113,8 @@ def _standing(material: Material) -> str:
 
 def _cut_short(material: Material) -> list[str]:
     """Why runs were cut short, and where to read on."""
-    cut = [row for row in material.findings.rows if row.reason in INTERRUPTIONS]
+    cut = material.findings.cut_short
     if not cut:
         return []
-    last = cut[-1]
-    log = material.settings.directory / "trials" / str(last.trial.number) / "log.txt"
-    return [
-        f"Cut short: {reasons(cut)}. The last was trial {last.trial.number} on {last.host or 'an unknown host'}:"
-        f" {last.error or 'no error was recorded'}; its log is {shown(log.absolute())} there."
-    ]
-
-
-def reasons(rows: list[Row]) -> str:
-    """5 crashed, 1 timeout."""
-    return ", ".join(f"{count:,} {reason}" for reason, count in Counter(row.reason for row in rows).most_common())
+    log = material.settings.directory / "trials" / str(cut[-1].trial.number) / "log.txt"
+    return [f"Cut short: {why_cut_short(cut)}; its log is {shown(log.absolute())} there."]
