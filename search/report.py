@@ -61,6 +61,11 @@ class Row:
         return None if text is None else str(text)
 
     @property
+    def steps(self) -> int:
+        """Optimizer steps that it trained; 0 where it does not tell."""
+        return int(self.record["steps"]) if self.record else 0
+
+    @property
     def speech(self) -> Speech | None:
         """What it spoke with the weights of its best evaluation; None for most trials."""
         return recorded.speech(self.trial.user_attrs.get(speech.ATTRIBUTE))
@@ -115,8 +120,12 @@ class Findings:
     @property
     def steps(self) -> tuple[int, int]:
         """(optimizer steps trained by finished trials that tell it, those that these would have taken unpruned)."""
-        known = [row.record["steps"] for row in self.judged if row.record]
-        return sum(known), self.horizon * len(known)
+        trained = sum(row.steps for row in self.judged)
+        return trained, trained + sum(self.saved(row) for row in self.judged)
+
+    def saved(self, row: Row) -> int:
+        """Optimizer steps that pruning saved; of a run that diverged none, since no rule ended it."""
+        return 0 if row.record is None or row.reason == StopReason.DIVERGED else self.horizon - row.steps
 
 
 def read(study: optuna.Study) -> Findings:

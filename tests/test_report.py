@@ -75,6 +75,12 @@ def test_the_counts_and_what_pruning_saved(three: optuna.Study) -> None:
     assert "It is 1.2500 below the stock recipe (V0, 4.0000)." in text
 
 
+def test_a_run_that_diverged_saved_nothing(study: optuna.Study) -> None:
+    run(study, FLAT, [4.9, 4.8], StopReason.MEDIAN)
+    run(study, STEPPED, [4.9], StopReason.DIVERGED)
+    assert report.read(study).steps == (60, 220), "no rule ended the second"
+
+
 def test_a_pruned_baseline_is_shown_below_the_best(study: optuna.Study) -> None:
     run(study, FLAT, [4.9, 4.8], StopReason.MEDIAN, "V0")
     run(study, STEPPED, [4.0])

@@ -112,9 +112,8 @@ def savings(material: Material) -> tuple[str, Table] | None:
         text += f" Training took {duration(train)}, evaluation {duration(evaluation)}, summed over the slots."
     rows = []
     for label, of in _by_kind(findings.judged).items():
-        known = [row.record["steps"] for row in of if row.record]
-        steps = sum(known)
-        rows.append([label, f"{len(of):,}", f"{steps:,}", f"{findings.horizon * len(known) - steps:,}"])
+        steps, saved_steps = sum(row.steps for row in of), sum(findings.saved(row) for row in of)
+        rows.append([label, f"{len(of):,}", f"{steps:,}", f"{saved_steps:,}"])
     return text, Table(["stopped by", "trials", "steps trained", "steps saved"], rows, frozenset({1, 2, 3}))
 
 
