@@ -81,7 +81,7 @@ def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def assert_all_gone(processes: list[psutil.Process]) -> None:
-    _, alive = psutil.wait_procs(processes, timeout=20)
+    _, alive = psutil.wait_procs(processes, timeout=240)
     assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
 
 
@@ -103,7 +103,7 @@ def test_whatever_is_killed_the_same_command_finishes_the_study(search: Search) 
     wait_for(process, "step 4")
     everyone = descendants(process)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=240)
     assert process.returncode == 130
     assert "the same command continues" in output
     assert_all_gone(everyone)
@@ -123,7 +123,7 @@ def test_whatever_is_killed_the_same_command_finishes_the_study(search: Search) 
     process.send_signal(signal.SIGTERM)  # in order, as the first Ctrl-C, and the second signal at once
     time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=240)
     assert process.returncode == 130
     assert_all_gone(everyone)
 
@@ -240,5 +240,5 @@ def test_a_child_whose_supervisor_is_gone_ends_itself(make_spec: Callable[..., T
     assert (child.receive(120) or {})["kind"] == "started"
     process = psutil.Process(child.pid)
     child._connection.close()
-    _, alive = psutil.wait_procs([process], timeout=20)
+    _, alive = psutil.wait_procs([process], timeout=240)
     assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
