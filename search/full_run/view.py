@@ -11,7 +11,7 @@ from rich.text import Text
 
 from search.trial import Evaluation
 from search.views import styles
-from search.views.plain import tell
+from search.views.plain import Log, tell
 from search.views.progress import bar, is_live, leave, with_bar
 from search.views.view import duration
 
@@ -68,7 +68,7 @@ def evaluation_line(evaluation: Evaluation, horizon: int) -> str:
     return f"{line}  gap {e.gap:.2f}" + (f"  lr {e.lr:.3g}" if e.lr is not None else "")
 
 
-class PlainFullRunView:
+class PlainFullRunView(Log):
     """One line an event, for pipes and logs."""
 
     def __init__(self) -> None:
@@ -95,15 +95,6 @@ class PlainFullRunView:
         self._told = time.monotonic()
         mark = "  (best so far)" if self._pace.add(evaluation) else ""
         self.note(f"{evaluation_line(evaluation, self._pace.horizon)}{mark}  {self._pace.left}".rstrip())
-
-    def refresh(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-    def leave(self) -> None:
-        pass
 
 
 class LiveFullRunView:

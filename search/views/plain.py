@@ -12,7 +12,20 @@ def tell(text: str) -> None:
     print(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}", flush=True)
 
 
-class PlainView(Watched):
+class Log:
+    """What is printed stays: there is nothing to redraw, and nothing to put right at the end."""
+
+    def refresh(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def leave(self) -> None:
+        pass
+
+
+class PlainView(Log, Watched):
     """Prints to stdout."""
 
     def note(self, text: str) -> None:
@@ -39,12 +52,3 @@ class PlainView(Watched):
             why = f"  {printable(end.error)}" if end.error else ""
             self.note(f"{self._board.noun} {end.number}  {end.reason}{value}{mark}{why}")
             self.note(self._board.summary())
-
-    def refresh(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-    def leave(self) -> None:
-        pass
