@@ -5,9 +5,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 import optuna
-from optuna.pruners import BasePruner
+from optuna.pruners import BasePruner, MedianPruner
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from search.ties import RESOLUTION, is_tie
 
 
 class TwoIncreasePruner(BasePruner):
@@ -52,18 +54,28 @@ class TwoIncreasePruner(BasePruner):
     def _rose(self, before: float, after: float) -> bool:
         if math.isnan(after):
             return not math.isnan(before)
-        return after - before > self._min_delta
+        return after - before > self._min_delta and not is_tie(before, after)
 
 
-class FromStep(BasePruner):
-    """Asks `pruner` from `step` on. Optuna's median rule reads the whole study before it looks at its own warm-up."""
+class MedianRule(BasePruner):
+    """Optuna's median rule from `first` on, for minimising studies. A trial that ties with the median goes on.
 
-    def __init__(self, step: int, pruner: BasePruner) -> None:
-        self._step = step
-        self._pruner = pruner
+    Optuna's own reads the whole study before it looks at its warm-up, and prunes for a difference in the last digit.
+
+    Args:
+        startup_trials: How many trials must have completed before the rule acts.
+        first: The first step at which it acts.
+    """
+
+    def __init__(self, startup_trials: int, first: int) -> None:
+        self._first = first
+        self._pruner = MedianPruner(startup_trials, first)
 
     def prune(self, study: "optuna.study.Study", trial: FrozenTrial) -> bool:
-        return trial.last_step is not None and trial.last_step >= self._step and self._pruner.prune(study, trial)
+        if trial.last_step is None or trial.last_step < self._first:
+            return False
+        lowered = {step: value - RESOLUTION * abs(value) for step, value in trial.intermediate_values.items()}
+        return self._pruner.prune(study, create_trial(state=TrialState.RUNNING, intermediate_values=lowered))
 
 
 class FirstToFire(BasePruner):

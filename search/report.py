@@ -17,7 +17,9 @@ from search import recorded, speech
 from search.errors import UserError
 from search.noise import repeats_sd
 from search.printable import printable
+from search.sections import STOCK
 from search.speech import Speech
+from search.ties import is_lower, lowest, ranked
 from search.trial import INTERRUPTIONS, Evaluation, StopReason
 from search.views.styles import WARNING
 from search.views.view import duration
@@ -84,7 +86,7 @@ class Row:
 
     @property
     def best(self) -> Evaluation | None:
-        return min(self.evaluations, key=lambda e: e.mel_ce, default=None)
+        return lowest(self.evaluations)
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,13 @@ class Findings:
 
     @property
     def completed(self) -> list[Row]:
-        """COMPLETE trials, the best first; without the repeats of the stock recipe, which would win by luck alone."""
+        """COMPLETE trials, the best first; of ties the stock recipe, else the earliest.
+
+        Without the repeats of the stock recipe, which would win by luck alone.
+        """
         done = [row for row in self.rows if row.trial.state == TrialState.COMPLETE and not row.repeat]
-        return sorted(done, key=lambda row: math.inf if row.trial.value is None else row.trial.value)
+        done.sort(key=lambda row: row.baseline != STOCK)
+        return ranked(done, lambda row: math.inf if row.trial.value is None else row.trial.value)
 
     @property
     def judged(self) -> list[Row]:
@@ -219,7 +225,7 @@ def _gains(findings: Findings, best: Row) -> list[str]:
     assert best.trial.value is not None
     lines = []
     gain = findings.base.mel_ce - best.trial.value
-    if gain <= 0:
+    if not is_lower(best.trial.value, findings.base.mel_ce):
         lines.append(f"Do not fine-tune: no trial beats the untouched base model ({findings.base.mel_ce:.4f}).")
         subject = f"Trial {best.trial.number}, the best,"
     else:
@@ -228,12 +234,12 @@ def _gains(findings: Findings, best: Row) -> list[str]:
             f"Trial {best.trial.number} is {gain:.4f} nats per audio token below the untouched base model"
             f" ({best.trial.value:.4f} against {findings.base.mel_ce:.4f})."
         )
-    stock = next((row for row in findings.judged if row.baseline == "V0" and row.best), None)
+    stock = next((row for row in findings.judged if row.baseline == STOCK and row.best), None)
     if stock and stock.best:
         margin = stock.best.mel_ce - best.trial.value
         if stock.trial.number == best.trial.number:
             lines.append(f"{subject} is the stock recipe (V0): no other trial was better.")
-        elif margin > 0:
+        elif is_lower(best.trial.value, stock.best.mel_ce):
             lines.append(f"{subject} is {margin:.4f} below the stock recipe (V0, {stock.best.mel_ce:.4f}).")
         elif stock.trial.state == TrialState.COMPLETE:
             lines.append(f"{subject} is no better than the stock recipe (V0, {stock.best.mel_ce:.4f}).")

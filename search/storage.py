@@ -10,7 +10,7 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError
-from optuna.pruners import BasePruner, MedianPruner, NopPruner
+from optuna.pruners import BasePruner, NopPruner
 from optuna.storages import RDBStorage
 from sqlalchemy import create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
@@ -26,7 +26,7 @@ from search.database import (
 from search.errors import UserError
 from search.fingerprint import differences, fingerprint
 from search.ledger import Ledger
-from search.pruners import FirstToFire, FromStep, TwoIncreasePruner
+from search.pruners import FirstToFire, MedianRule, TwoIncreasePruner
 from search.sampler import Sampler
 from search.settings import Settings, safe_url
 from search.study_cache import StudyCache
@@ -265,7 +265,7 @@ def make_pruner(settings: Settings, prepared: Prepared, min_delta: float | None)
         rules[StopReason.TWO_INCREASES] = TwoIncreasePruner(pruning.n_increases, min_delta)
     if pruning.median and pruning.warmup_evaluations < len(steps):
         first = steps[pruning.warmup_evaluations]
-        rules[StopReason.MEDIAN] = FromStep(first, MedianPruner(pruning.startup_trials, first))
+        rules[StopReason.MEDIAN] = MedianRule(pruning.startup_trials, first)
     return FirstToFire(rules) if rules else NopPruner()
 
 

@@ -19,6 +19,7 @@ from search.leases import Leases
 from search.printable import printable
 from search.settings import Settings
 from search.speech import Speech
+from search.ties import lowest
 from search.training.child import run_child
 from search.trial import INTERRUPTIONS, Evaluation, Prepared, StopReason, TrialSpec
 from search.views.view import End, Start, View
@@ -42,7 +43,7 @@ class Outcome:
 
     @property
     def best(self) -> Evaluation | None:
-        return min(self.evaluations, key=lambda e: e.mel_ce, default=None)
+        return lowest(self.evaluations)
 
 
 class Supervisor:

@@ -16,6 +16,7 @@ from search.ledger import Claim
 from search.pruners import FirstToFire
 from search.settings import Settings
 from search.storage import make_pruner, suggest
+from search.ties import lowest
 from search.trial import INTERRUPTIONS, Evaluation, Prepared, StopReason, evaluation_steps
 from space.hyperparameters import Hyperparameters
 
@@ -86,7 +87,8 @@ def told(reason: StopReason, evaluations: Sequence[Evaluation]) -> tuple[TrialSt
     not FAIL, which TPE would ignore: divergence is a result, and TPE ranks it behind every COMPLETE one.
     """
     if reason in (StopReason.FINISHED, StopReason.TWO_INCREASES):
-        return TrialState.COMPLETE, min(e.mel_ce for e in evaluations)
+        best = lowest(evaluations)
+        return TrialState.COMPLETE, best.mel_ce if best else None
     if reason in INTERRUPTIONS:
         return TrialState.FAIL, None
     return TrialState.PRUNED, evaluations[-1].mel_ce if evaluations else None

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, PatientPruner, ThresholdPruner
-from optuna.trial import FrozenTrial
 
-from search.pruners import FirstToFire, FromStep, TwoIncreasePruner
+from search.pruners import FirstToFire, MedianRule, TwoIncreasePruner
 
 nan, inf = math.nan, math.inf
 
@@ -42,6 +41,7 @@ def prune_steps(pruner: BasePruner, values: Sequence[float]) -> list[int]:
         ([1, 1, 1, 1], []),
         ([1, 2, 2, 3], []),
         ([1, 2, 2, 3, 4], [5]),
+        ([1, 1 + 1e-10, 1 + 2e-10], []),
         # NaN: a rise after a number, none after NaN, and no number is above it
         ([1, 2, nan], [3]),
         ([1, nan, nan], []),
@@ -145,32 +145,33 @@ def test_arguments_out_of_range_are_refused(arguments: dict[str, float], named: 
         TwoIncreasePruner(**arguments)  # type: ignore[arg-type]
 
 
-class Asked(BasePruner):
-    """Always prunes, and remembers the steps at which it was asked."""
-
-    def __init__(self) -> None:
-        self.steps: list[int | None] = []
-
-    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        self.steps.append(trial.last_step)
-        return True
-
-
-@pytest.mark.parametrize(("step", "expected"), [(0, [1, 2, 3, 4]), (1, [1, 2, 3, 4]), (3, [3, 4]), (4, [4]), (5, [])])
-def test_from_a_step_on_its_rule_is_asked_and_not_before(step: int, expected: list[int]) -> None:
-    rule = Asked()
-    assert prune_steps(FromStep(step, rule), [4, 3, 2, 1]) == expected
-    assert rule.steps == expected
+def completed(*values: float) -> optuna.Study:
+    """A study whose trials ended with these values at step 1."""
+    study = optuna.create_study()
+    for value in values:
+        trial = study.ask()
+        trial.report(value, 1)
+        study.tell(trial, value)
+    return study
 
 
-def test_a_trial_without_a_report_is_not_asked_about() -> None:
-    rule = Asked()
-    assert not optuna.create_study(pruner=FromStep(0, rule)).ask().should_prune()
-    assert rule.steps == []
-
-
-def test_from_a_step_on_the_rule_s_answer_counts() -> None:
-    assert prune_steps(FromStep(2, ThresholdPruner(upper=8)), [9, 1, 9, 1]) == [3]
+@pytest.mark.parametrize(
+    ("first", "startup", "value", "expected"),
+    [
+        (1, 3, 2.1, True),
+        (1, 3, 2.0, False),  # the median itself
+        (1, 3, 2.0 + 1e-10, False),  # a tie with it
+        (1, 3, 2.0 + 1e-8, True),
+        (2, 3, 2.1, False),  # before its first step
+        (1, 4, 2.1, False),  # too few trials have completed
+    ],
+)
+def test_the_median_rule(first: int, startup: int, value: float, expected: bool) -> None:
+    study = completed(1.0, 2.0, 3.0)
+    trial = study.ask()
+    assert not MedianRule(startup, first).prune(study, study.trials[-1])  # it has reported nothing
+    trial.report(value, 1)
+    assert MedianRule(startup, first).prune(study, study.trials[-1]) == expected
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from search.best_config import Fidelity
+from search.ties import ranked, ranks
 
 GOOD = 0.8  # Kendall's tau: 90 of 100 pairs of configs in the same order
 POOR = 0.6  # 80 of 100
@@ -25,13 +26,13 @@ def fidelity(
     configs = [c for c in truncated if c in full and math.isfinite(truncated[c]) and math.isfinite(full[c])]
     if len(configs) < 2:
         return None
-    short, long = [truncated[c] for c in configs], [full[c] for c in configs]
-    tau, p_value = (float(x) for x in kendalltau(short, long))
+    short, long = ({c: values[c] for c in configs} for values in (truncated, full))
+    tau, p_value = map(float, kendalltau(ranks(list(short.values())), ranks(list(long.values()))))
     if math.isnan(tau):  # all the same in one of the two: there is no order
         return _without_order(len(configs), top)
     low, high = tau_interval(tau, len(configs))
     top = min(top, len(configs) - 1)  # of all of them all are the best
-    best_short, best_long = (set(sorted(configs, key=values.__getitem__)[:top]) for values in (truncated, full))
+    best_short, best_long = (set(ranked(configs, values.__getitem__)[:top]) for values in (short, long))
     advice = None
     if tau < POOR and truncation < 1:
         share = _longer(curves, full, truncation)

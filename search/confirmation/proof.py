@@ -18,6 +18,8 @@ from search.confirmation.verdict import sentence, verdict
 from search.noise import seed_sd
 from search.report import Findings
 from search.settings import Settings
+from search.ties import lowest
+from search.trial import Evaluation
 
 FULL, TRUNCATED = "full", "truncated"  # lengths of a run
 
@@ -145,14 +147,14 @@ def _candidate(candidate: Candidate, runs: Runs, standing: Race) -> Written:
 
 
 def _run(seed: int, trial: FrozenTrial) -> FullRun:
-    evaluations = trial.user_attrs["run"]["evaluations"]
+    evaluations = [Evaluation(**e) for e in trial.user_attrs["run"]["evaluations"]]
     value = value_of(trial)
-    best = min(evaluations, key=lambda e: float(e["mel_ce"])) if math.isfinite(value) else None
+    best = lowest(evaluations) if math.isfinite(value) else None
     return FullRun(
         trial=trial.number,
         seed=seed,
         value=value if math.isfinite(value) else None,
-        best_step=best["step"] if best else None,
+        best_step=best.step if best else None,
         stop_reason=trial.user_attrs["stop_reason"],
     )
 

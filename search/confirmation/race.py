@@ -17,6 +17,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from search.noise import seed_sd
+from search.ties import RESOLUTION, ranked
 
 FALSE_WINS = 0.05
 METHOD = (
@@ -68,17 +69,19 @@ class Fit:
         self.freedom = len(y) - rank
         residual = y - design @ solution if rows else y
         self._variance = float(residual @ residual) / self.freedom if self.freedom > 0 else None
-        # Each config's mean at the average seed: its plain mean where all ran the same seeds.
-        effect = solution[len(self._configs) :].mean() if seeds else 0.0
-        fitted = {c: float(solution[i] + effect) for i, c in enumerate(self._configs)}
+        # Each config's mean at the average seed, its plain mean where all ran the same seeds. Summed config by config,
+        # so that configs of the same values at the same seeds have the same mean, whatever the solver rounded.
+        effects = solution[len(self._configs) :]
+        effect = dict(zip(seeds, map(float, effects - effects.mean() if seeds else effects), strict=True))
+        fitted = {c: math.fsum(v - effect[s] for s, v in runs.items()) / len(runs) for c, runs in self._runs.items()}
         self.means: dict[str, float] = {c: fitted.get(c, math.inf) for c, runs in values.items() if runs}
         self._within = seed_sd(list(runs.values()) for runs in self._runs.values())
         self._seeds = len(seeds)
 
     @property
     def best(self) -> str:
-        """The config with the lowest mean."""
-        return min(self.means, key=lambda c: self.means[c])
+        """The config with the lowest mean; of ties the first in the order of `values`."""
+        return ranked(self.means, self.means.__getitem__)[0]
 
     def difference(self, worse: str, better: str) -> Estimate:
         """By how much the mean of `better` lies below that of `worse`, at the same seeds."""
@@ -87,22 +90,20 @@ class Fit:
         contrast = np.zeros(len(self._covariance))
         contrast[self._configs.index(worse)] += 1
         contrast[self._configs.index(better)] -= 1
-        value = self.means[worse] - self.means[better]
         if self._variance is None:
-            return Estimate(value, None, None)
+            return _estimate(self.means[worse], self.means[better], None)
         error = math.sqrt(max(0.0, float(contrast @ self._covariance @ contrast)) * self._variance)
         reach = self._quantile(self.freedom, len(self._configs) - 1) * error
-        return Estimate(value, value - reach, value + reach)
+        return _estimate(self.means[worse], self.means[better], reach)
 
     def below(self, constant: float, config: str) -> Estimate:
         """By how much the mean of `config` lies below `constant`, which has no noise: seeds do not cancel here."""
-        value = constant - self.means[config]
         deviation, _ = self._within
-        if deviation is None or not math.isfinite(value):
-            return Estimate(value, None, None)
+        if deviation is None or not math.isfinite(constant - self.means[config]):
+            return _estimate(constant, self.means[config], None)
         error = deviation / math.sqrt(len(self._runs[config]))
         reach = self._quantile(self._freedom_within(deviation**2), len(self._configs)) * error
-        return Estimate(value, value - reach, value + reach)
+        return _estimate(constant, self.means[config], reach)
 
     def _freedom_within(self, variance: float) -> float:
         """Degrees of freedom of the `variance` between runs of one config, pooled over configs (Satterthwaite 1946).
@@ -122,6 +123,18 @@ class Fit:
         return float(stdtrit(freedom, 1 - FALSE_WINS / (max(1, comparisons) * self._looks)))
 
 
+def _estimate(above: float, below: float, reach: float | None) -> Estimate:
+    """`above` - `below` and its interval, of which no part that is due to rounding counts as different from 0."""
+    value, resolution = above - below, RESOLUTION * max(abs(above), abs(below))
+
+    def resolved(number: float) -> float:
+        return 0.0 if abs(number) <= resolution else number
+
+    if reach is None:
+        return Estimate(value if math.isinf(value) else resolved(value), None, None)
+    return Estimate(resolved(value), resolved(value - reach), resolved(value + reach))
+
+
 @dataclass(frozen=True)
 class Race:
     """Where a race stands."""
@@ -132,7 +145,8 @@ class Race:
 
 
 def race(values: Values, configs: Sequence[str], seeds: Sequence[int], attempted: set[tuple[str, int]]) -> Race:
-    """The race of `configs` over `seeds`, in this order, by the runs so far.
+    """The race of `configs` over `seeds`, in this order, by the runs so far. The first config, the stock recipe, is the
+    best of ties.
 
     After the second seed and each later one, a config whose mean is certainly above the lowest can no longer win, and
     gets no further seed. `attempted` are (config, seed) of runs that were queued; one of them without a value came to

@@ -3,6 +3,7 @@
 import math
 
 from search.coqui_runs.folder import Checkpoint, Report, Run
+from search.ties import is_lower, lowest, ranked
 
 
 def advice(report: Report) -> list[str]:
@@ -18,9 +19,9 @@ def _by_measurement(report: Report, measured: list[Checkpoint]) -> list[str]:
         assert checkpoint.evaluation is not None
         return checkpoint.evaluation.mel_ce
 
-    best = min(measured, key=mel_ce)
+    best = ranked(measured, mel_ce)[0]
     base = report.base
-    if base and base.mel_ce <= mel_ce(best):
+    if base and not is_lower(mel_ce(best), base.mel_ce):
         return [
             f"Take none: the untouched base model has eval {base.mel_ce:.4f}, the best of them {mel_ce(best):.4f}"
             f" ({shown(report, best)}).",
@@ -41,7 +42,7 @@ def _by_log(report: Report, run: Run) -> list[str]:
     logged = [e for e in run.losses if e.eval is not None and math.isfinite(e.eval)]
     if not logged:
         return []
-    best = min(logged, key=lambda e: e.eval or 0.0)
+    best = ranked(logged, lambda e: e.eval or 0.0)[0]
     which = f"epoch {best.epoch}, whose logged eval is the lowest ({best.eval:.4g})"
     if best.micro_steps is None:
         return [f"By the log, take none: {which}, was evaluated before any training in it.", *_occupied(report, None)]
@@ -56,12 +57,13 @@ def _by_log(report: Report, run: Run) -> list[str]:
 
 
 def _by_evaluations(report: Report, run: Run) -> list[str]:
-    finite = [e for e in run.evaluations if e.is_finite]
-    if not finite:
+    best = lowest(run.evaluations)
+    if best is None:
         return []
-    best = min(finite, key=lambda e: e.mel_ce)
     file = next((c for c in run.checkpoints if c.kind == "our best"), None)
-    which = f"step {best.step}, the lowest of {len(finite)} evaluations ({best.mel_ce:.4f})"
+    which = (
+        f"step {best.step}, the lowest of {sum(e.is_finite for e in run.evaluations)} evaluations ({best.mel_ce:.4f})"
+    )
     if file:
         return [f"Take {shown(report, file)}, of {which}.", *_occupied(report, file)]
     return [f"The weights to take are those of {which}; no file holds them."]

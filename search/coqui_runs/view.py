@@ -15,6 +15,7 @@ from rich.text import Text
 from search.coqui_runs.advice import advice, gigabytes
 from search.coqui_runs.folder import Checkpoint, Report, Run
 from search.printable import printable
+from search.ties import lowest
 from search.trial import Evaluation
 
 SHOWN = 30  # epochs of a log; the first and the last ones
@@ -91,7 +92,7 @@ def _epochs(run: Run, console: Console) -> None:
 
 
 def _evaluations(run: Run, console: Console) -> None:
-    best = min((e for e in run.evaluations if e.is_finite), key=lambda e: e.mel_ce, default=None)
+    best = lowest(run.evaluations)
     _line(console, f"* evaluations.csv: {len(run.evaluations)} evaluations, of our own trainer: nothing to correct.")
     if best:
         _line(console, f"* The lowest is that of step {best.step}, {best.mel_ce:.4f} (gap {best.gap:.2f}).")

@@ -7,6 +7,7 @@ from typing import Any
 
 from search.atomic import write_text
 from search.best_config import Stopping
+from search.ties import is_lower, lowest
 from search.trial import Evaluation, StopReason
 from search.views.view import duration
 
@@ -54,7 +55,7 @@ class FullResult:
     @property
     def best(self) -> Evaluation | None:
         """The lowest evaluation, the earliest of equals, as `state/best.pth` has it; None before the first."""
-        return min((e for e in self.evaluations if e.is_finite), key=lambda e: e.mel_ce, default=None)
+        return lowest(self.evaluations)
 
     @property
     def why(self) -> str:
@@ -70,7 +71,7 @@ class FullResult:
 
     @property
     def beats_base(self) -> bool:
-        return self.best is not None and self.best.mel_ce < self.base.mel_ce
+        return self.best is not None and is_lower(self.best.mel_ce, self.base.mel_ce)
 
     def lines(self) -> list[str]:
         """The answer, for a terminal."""

@@ -14,6 +14,7 @@ from search.confirmation import session
 from search.confirmation.proof import Runs
 from search.fingerprint import differences, fingerprint
 from search.report import Findings, Row
+from search.sections import STOCK
 from search.settings import Settings
 from search.trial import Prepared
 from space.search_space import SearchSpace
@@ -46,7 +47,7 @@ class Material:
     @cached_property
     def stock(self) -> Row | None:
         """The trial of the stock recipe."""
-        return next((row for row in self.judged if row.baseline == "V0" and not row.repeat), None)
+        return next((row for row in self.judged if row.baseline == STOCK and not row.repeat), None)
 
     @property
     def full_horizon(self) -> int:

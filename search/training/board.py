@@ -10,8 +10,8 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 from torch.utils.tensorboard import SummaryWriter
 
+from search.ties import lowest
 from search.training.record import Step
-from search.training.state import best_of
 from search.trial import Evaluation, StopReason, TrialSpec
 
 # Of each value that is measured: its tag and its description. What stands before the slash is the group on the page.
@@ -87,7 +87,7 @@ class Board:
         """On the disk when it returns."""
         self._evaluations.append(evaluation)
         self._add(self._scalars(EVALUATION, evaluation), evaluation.step)
-        if best := best_of(self._evaluations):
+        if best := lowest(self._evaluations):
             self._add(self._scalars(BEST, best), evaluation.step)
         self._writer.flush()
 

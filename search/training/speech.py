@@ -17,6 +17,7 @@ import soundfile
 import torch
 
 from search.speech import FOLDER, Sentence, Speech
+from search.ties import is_lower
 from search.training import base
 from search.training.corpus import Clip, Corpus
 from search.training.recogniser import Recogniser
@@ -43,7 +44,7 @@ class Speaker:
     def evaluated(self, evaluation: Evaluation) -> None:
         """Copies the GPT's weights into main memory if they are the run's best, and good enough to be heard."""
         below = math.inf if self._spec.speak_below is None else self._spec.speak_below
-        if not evaluation.mel_ce < min(below, self._best.mel_ce if self._best else math.inf):
+        if not is_lower(evaluation.mel_ce, min(below, self._best.mel_ce if self._best else math.inf)):
             return
         self._best = evaluation
         self._weights = {}  # before the copy, so that there is never a third one

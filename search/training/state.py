@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from search.errors import UserError
+from search.ties import lowest
 from search.training import base
 from search.training.tensor_file import read_tensors, write_tensors
 from search.training.trainer import StudyTrainer
@@ -112,7 +113,7 @@ class RunState:
         return gpt
 
     def _save_best(self, evaluations: Sequence[Evaluation]) -> None:
-        best = best_of(evaluations)
+        best = lowest(evaluations)
         if best is None or best.step == self._best_step:
             return
         if best.step != self._trainer.recorder.steps:
@@ -123,11 +124,6 @@ class RunState:
         whole = base.trained_weights(self._base, self._gpt.state_dict())
         write_tensors({"step": best.step, "evaluation": asdict(best), "model": whole}, self.best)
         self._best_step = best.step
-
-
-def best_of(evaluations: Sequence[Evaluation]) -> Evaluation | None:
-    """The lowest finite evaluation, the earliest of equals; None without one."""
-    return min((e for e in evaluations if e.is_finite), key=lambda e: e.mel_ce, default=None)
 
 
 def random_state() -> dict[str, Any]:
