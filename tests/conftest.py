@@ -1,8 +1,14 @@
-"""Shared fixtures. The miniature is prepared once a session, in the user's cache: a second run finds it there."""
+"""Shared fixtures.
+
+The suite has a cache of its own, which its workers share: what another run, or another processor, left in the user's
+would decide with.
+"""
 
 import dataclasses
 import os
+import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +17,6 @@ from typing import Any
 import pytest
 
 from search.launcher import Launcher
-from search.machine_cache import cache_directory
 from search.settings import load
 from search.storage import open_storage
 from search.training import child
@@ -34,6 +39,13 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's & ignores it,
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False  # xdist would begin with the files of many tests, which are short ones
+    if not hasattr(config, "workerinput"):  # xdist's workers get the environment of the process that starts them
+        os.environ["XTTS_STUDY_CACHE"] = tempfile.mkdtemp(prefix="xtts-study-tests-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ["XTTS_STUDY_CACHE"], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -92,10 +104,7 @@ def either(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture(scope="session")
 def cache() -> Path:
     """Where the prepared miniature lies; children of the tests use the same."""
-    folder = cache_directory()
-    folder.mkdir(parents=True, exist_ok=True)
-    os.environ["XTTS_STUDY_CACHE"] = str(folder)
-    return folder
+    return Path(os.environ["XTTS_STUDY_CACHE"])
 
 
 @pytest.fixture(scope="session")

@@ -122,6 +122,7 @@ def test_stock_drops_what_is_said_of_it(bad: tuple[Settings, Survey, Report], pa
     assert kept and said
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not MBOSHI.is_dir(), reason="the speech is not here")
 @pytest.mark.parametrize("language", ["mdw", "en"])
 def test_stock_drops_what_is_said_of_it_on_real_speech(cache: Path, language: str) -> None:

@@ -200,6 +200,7 @@ def test_a_language_without_new_letters(sources: Path, tmp_path: Path) -> None:
     assert any(line.startswith("warning: texts in the base's other languages") for line in found.lines(10))
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not MBOSHI.is_dir(), reason="no Mboshi corpus")
 def test_mboshi_loses_no_clip(sources: Path, tmp_path: Path) -> None:
     mboshi = settings_of(sources, data__path=str(MBOSHI), data__language="mdw")
