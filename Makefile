@@ -1,19 +1,23 @@
 # The two commands of the README, `make study` and `make test`, each set up what they need on a bare machine.
 
-PYTHON ?= python3
+PYTHON ?=
 TRIALS ?= 40
 ARGS ?=
 BIN := .venv/bin
 # One more than there are processors: some tests wait for processes, clocks and a database.
 WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
-.PHONY: study test check test-full experiments bench screenshots schema miniature-weights lock clean
+.PHONY: study test test-processors check test-full experiments bench screenshots schema miniature-weights lock clean
 
 study: .venv/.runtime
 	$(BIN)/python study.py --trials $(TRIALS) $(ARGS)
 
 test: .venv/.development
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --maxprocesses=4 --dist=loadfile $(ARGS)
+
+# The tests that compute, under the kernels of other processors: an hour and more; `--quick` is part of CI.
+test-processors: .venv/.development
+	$(BIN)/python -m tests.processors $(ARGS)
 
 # Lint, format and types.
 check: .venv/.development
@@ -57,9 +61,7 @@ miniature-weights: .venv/.runtime
 # The virtual environment holds exactly what the lock files name; their hashes are checked. uv installs in parallel.
 # Compiled bytecode halves the start of a search (torch and TTS import in 6 s instead of 12, measured).
 .venv/.uv: requirements/uv.txt
-	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; name one with PYTHON=") if sys.version_info < (3, 11) else None'
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@PYTHON="$(PYTHON)" sh requirements/venv.sh
 	touch $@
 
 SYNC = $(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes
