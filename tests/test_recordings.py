@@ -365,3 +365,26 @@ def test_a_trial_opens_no_audio_file(make_spec: Make, tmp_path: Path) -> None:
     opened = log.read_text(encoding="utf-8").splitlines()
     assert any(name.endswith("waveforms.f32") for name in opened)
     assert not [name for name in opened if name.endswith((".wav", ".flac", ".mp3", ".ogg"))]
+
+
+def test_another_processor_prepares_the_same_but_for_rounding(prepared: Prepared, tmp_path: Path) -> None:
+    """Machines that share a cache use what one of them made; those that do not come this close (docs/data.md)."""
+    script = """
+import sys
+from pathlib import Path
+from search.settings import load
+from search.training.prepare import prepare
+print(prepare(load(None, {}), Path(sys.argv[1]), lambda _: None).to_json())
+"""
+    plain = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}
+    environment = {**os.environ, **plain}
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, env=environment, capture_output=True, check=True
+    )
+    other = Prepared.from_json(done.stdout.splitlines()[-1].decode())
+    for name in ("codes.i32", "tokens.i32", "waveforms.f32"):
+        one, two = (Path(p.directory, "corpus", name).read_bytes() for p in (prepared, other))
+        assert one == two, name
+    for name, value in prepared.base_evaluation.items():
+        if name.endswith("_ce"):
+            assert other.base_evaluation[name] == pytest.approx(value, rel=1e-6)
