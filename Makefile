@@ -19,11 +19,12 @@ test: .venv/.development
 test-processors: .venv/.development
 	$(BIN)/python -m tests.processors $(ARGS)
 
-# Lint, format and types.
+# Lint, format, types, and the direction of imports.
 check: .venv/.development
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 # A full-size base with random weights, two optimizer steps on a CPU: 13 GB of memory, some minutes.
 test-full: .venv/.development
@@ -52,11 +53,11 @@ screenshots: .venv/.development
 
 # The published schema of best_config.json, from its model.
 schema: .venv/.runtime
-	$(BIN)/python -m search.best_config > docs/best_config.schema.json
+	$(BIN)/python -m search.settings.best_config > docs/best_config.schema.json
 
 # Trains the weights of the miniature base again and writes search/miniature/weights.npz.
 miniature-weights: .venv/.runtime
-	$(BIN)/python -m search.miniature.pretrain
+	$(BIN)/python -m search.preparation.miniature_pretrain
 
 # The virtual environment holds exactly what the lock files name; their hashes are checked. uv installs in parallel.
 # Compiled bytecode halves the start of a search (torch and TTS import in 6 s instead of 12, measured).

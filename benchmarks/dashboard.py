@@ -23,8 +23,8 @@ from pathlib import Path
 
 import optuna
 
-from search import storage
-from search.settings import Settings
+from search.settings.settings import Settings
+from search.study import storage
 from tests import shown
 from tests.postgres import Server
 from tests.stub import settings_of

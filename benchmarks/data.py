@@ -17,12 +17,12 @@ import torch
 from TTS.tts.layers.xtts.trainer.dataset import XTTSDataset
 from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainer
 
-from search.machine_cache import make_cache_directory
-from search.settings import load
+from search.preparation.cache import make_cache_directory
+from search.preparation.prepare import prepare
+from search.settings.settings import load
 from search.training import base, corpus
 from search.training.batches import PreparedDataset, training_batches
 from search.training.evaluation import Evaluator, Sets, evaluation_sets
-from search.training.prepare import prepare
 
 BATCHES = 30
 BATCH_SIZE = 4

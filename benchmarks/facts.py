@@ -9,7 +9,7 @@ from benchmarks.curves.corpora import CORPORA, EVALUATIONS, FULL, SHARES
 from benchmarks.curves.table import Table, read
 from benchmarks.replay.simulation import full_run
 from benchmarks.replay.world import features, seed_deviation, truths
-from search.pruners import TwoIncreasePruner
+from search.study.pruners import TwoIncreasePruner
 
 BINS = [4e-5 * (1e-2 / 4e-5) ** (i / 8) for i in range(9)]  # of the learning rate
 

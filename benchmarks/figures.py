@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from search.atomic import write_text
+from search.files import write_text
 
 FILE = Path(__file__).with_name("figures.json")
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from search.machine_cache import cache_directory
-from search.settings import load
-from search.training.prepare import prepare
+from search.preparation.cache import cache_directory
+from search.preparation.prepare import prepare
+from search.settings.settings import load
 from search.training.run import Run, build
 from search.trial import Prepared, TrialSpec
 from space.hyperparameters import Hyperparameters

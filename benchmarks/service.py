@@ -18,11 +18,11 @@ from optuna.pruners import MedianPruner
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import event
 
-from search import storage
-from search.leases import owner
-from search.ledger import Ledger
-from search.pruners import FirstToFire
-from search.settings import Settings
+from search.settings.settings import Settings
+from search.study import storage
+from search.study.leases import owner
+from search.study.ledger import Ledger
+from search.study.pruners import FirstToFire
 from search.trial import StopReason, evaluation_steps
 from tests.postgres import Server
 from tests.stub import PREPARED, settings_of

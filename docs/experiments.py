@@ -8,9 +8,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from search.machine_cache import cache_directory
-from search.settings import load
-from search.training.prepare import prepare
+from search.preparation.cache import cache_directory
+from search.preparation.prepare import prepare
+from search.settings.settings import load
 from search.training.run import run_trial
 from search.trial import Evaluation, TrialSpec, evaluation_steps
 from space.hyperparameters import Hyperparameters

@@ -17,14 +17,14 @@ sys.path.insert(0, str(ROOT))
 
 from rich.console import Console
 from rich.terminal_theme import DIMMED_MONOKAI
+from search.pages.study_report import write
 
-from search import storage
-from search.report import Findings, Row, read
-from search.settings import Settings, load
-from search.study_report import write
+from search.settings.settings import Settings, load
+from search.show.terminal import draw, ended_line
+from search.study import storage
+from search.study.findings import Findings, Row, read
 from search.trial import StopReason
-from search.views.terminal import draw, ended_line
-from search.views.view import Board, End, Extent, Run, Start
+from search.workers.events import Board, End, Extent, Run, Start
 from tests.browser import chromium, scheme, text, until
 
 ENDED, COLUMNS = 9, 100  # lines of ended trials in the terminal's picture, and its width

@@ -1,1 +1,3 @@
-"""The search service: settings, storage, pruners, the supervisor, and one run's training."""
+"""xtts-study: hyperparameters of XTTS-v2 fine-tuning, searched, proven and exported."""
+
+__version__ = "0.1.0"

@@ -4,14 +4,20 @@ import json
 import math
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Protocol, Self
 
 from space.hyperparameters import Hyperparameters
 
-if TYPE_CHECKING:
-    from search.sections import Training
-
 SPEC_VERSION = 1
+
+
+class Caller(Protocol):
+    """Who started this process: the other end of its pipe."""
+
+    def say(self, kind: str, **values: Any) -> None: ...
+    def should_stop(self) -> bool: ...  # the run is to end; asking shows that it is not stuck
+    def is_wanted(self) -> bool: ...  # somebody still waits for what comes after the training
+    def stop(self) -> None: ...  # as if the caller had said so
 
 
 class StopReason(StrEnum):
@@ -125,7 +131,7 @@ class TrialSpec:
     version: int = field(default=SPEC_VERSION)
 
     @classmethod
-    def under(cls, training: "Training", **fields: Any) -> "TrialSpec":
+    def under(cls, training: Any, **fields: Any) -> "TrialSpec":
         """One whose batch, precision and the like are those of the settings' section, unless `fields` has them."""
         shared = ("batch_size", "accumulation", "eval_batch_size", "precision", "fused_adamw", "pin_memory")
         return cls(**{**{name: getattr(training, name) for name in shared}, **fields})

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from search.report import Row
-from search.settings import Settings
+from search.settings.settings import Settings
+from search.study.findings import Row
 from tests import shown
 from tests.conftest import ROOT
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from search.launcher import Launcher
-from search.settings import load
-from search.storage import open_storage
-from search.training import child
+from search.settings.settings import load
+from search.study.storage import open_storage
 from search.trial import Prepared, TrialSpec, evaluation_steps
+from search.workers import child
+from search.workers.launcher import Launcher
 from space.hyperparameters import Hyperparameters
 from tests.postgres import Server
 
@@ -59,7 +59,7 @@ def fork_server() -> Iterator[None]:
 
     Those of the other launchers would import torch, or Optuna, run by run.
     """
-    everything = [*child.PRELOAD, "search.confirmation.session", "tests.shown"]
+    everything = [*child.PRELOAD, "search.confirmation.confirm", "tests.shown"]
     init = Launcher.__init__
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Launcher, "__init__", lambda launcher, _preload=(): init(launcher, everything))
@@ -110,7 +110,7 @@ def cache() -> Path:
 @pytest.fixture(scope="session")
 def prepared(cache: Path) -> Prepared:
     """The miniature, extended and encoded, as a search prepares it."""
-    from search.training.prepare import prepare
+    from search.preparation.prepare import prepare
 
     return prepare(load(None, {}), cache, lambda _: None)
 

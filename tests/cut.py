@@ -6,7 +6,7 @@ from typing import Any, Self
 import psycopg
 from sqlalchemy import event
 
-from search.database import StudyStorage
+from search.study.database import StudyStorage
 from tests.postgres import Server
 
 

@@ -9,11 +9,12 @@ import optuna
 from optuna.artifacts import FileSystemArtifactStore
 from werkzeug.test import Client, TestResponse
 
-from search import artifacts, storage
-from search.dashboard import gate, pages
-from search.dashboard.content import Content
-from search.settings import Settings
-from search.study_cache import StudyCache
+from search.pages import dashboard_answers as pages
+from search.pages import gate
+from search.pages.dashboard_content import Content
+from search.settings.settings import Settings
+from search.study import artifacts, storage
+from search.study.study_cache import StudyCache
 from tests.studies import miniature, new_study
 
 TENSORBOARD = "http://127.0.0.1:6006/"
@@ -66,7 +67,7 @@ def figures_of(document: dict[str, Any]) -> dict[str, Any]:
 
 
 class OneNote:
-    """In place of search.dashboard.content: one note, one file, and a count of the documents that it was given."""
+    """In place of search.pages.dashboard_content: one note, one file, and a count of the documents that it was given."""
 
     def __init__(self) -> None:
         self.asked = 0

@@ -14,13 +14,15 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
-from search.miniature.texts import ENGLISH, sentences
-from search.parentage import Init
-from search.settings import load
-from search.training import base, corpus, extension, merges, tables, vocabulary
+from search.preparation import extension, tables, vocabulary
+from search.preparation.miniature_texts import ENGLISH, sentences
+from search.preparation.parentage import Init
+from search.preparation.places import locate
+from search.settings.settings import load
+from search.tools import merges
+from search.training import base, corpus
 from search.training.corpus import Corpus
 from search.training.evaluation import Evaluator, evaluation_sets
-from search.training.places import locate
 from search.training.tokenizer import Tokenizer, extended_vocabulary, missing_tokens, preprocessed
 
 SECONDS = (0.5, 1.0)  # of conditioning
@@ -171,8 +173,8 @@ def mboshi(folder: Path, root: Path) -> None:
 
 
 if __name__ == "__main__":
-    from search.machine_cache import cache_directory
-    from search.training.prepare import prepare
+    from search.preparation.cache import cache_directory
+    from search.preparation.prepare import prepare
 
     miniature = load(None, {})
     prepared = prepare(miniature, cache_directory(), lambda _: None)

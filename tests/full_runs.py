@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from search.best_config import BestConfig, Knobs, Provenance, Schedule, Stopping
-from search.export import portable
-from search.fingerprint import fingerprint
-from search.settings import load
+from search.confirmation.export import portable
+from search.settings.best_config import BestConfig, Knobs, Provenance, Schedule, Stopping
+from search.settings.settings import load
+from search.study.fingerprint import fingerprint
 from search.trial import Evaluation, Prepared, evaluation_steps
 from space.hyperparameters import Hyperparameters
 from space.schedule import to_steps

@@ -8,7 +8,7 @@ import torch
 from TTS.tts.configs.xtts_config import XttsArgs, XttsAudioConfig, XttsConfig
 from TTS.tts.models.xtts import Xtts
 
-from search.miniature.base import noise_state
+from search.preparation.miniature_base import noise_state
 from search.training.base import new_dvae
 from search.training.tokenizer import Tokenizer, extended_vocabulary
 
@@ -38,8 +38,8 @@ def write_full_size_base(miniature: Path, directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    from search.settings import load
-    from search.training.places import locate
+    from search.preparation.places import locate
+    from search.settings.settings import load
 
     target = Path(sys.argv[1])
     target.mkdir(parents=True)

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 from huggingface_hub import close_session
 
-from search.fetch.base_files import BaseFile, Manifest
+from search.tools.base_files import BaseFile, Manifest
 
 REPOSITORY = "coqui/XTTS-v2"
 TOKEN = "hf_averysecrettoken"

@@ -18,7 +18,7 @@ import psycopg
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from search.storage import parse
+from search.study.storage import parse
 from search.trial import StopReason
 from tests import stub
 from tests.conftest import ROOT, wait_until

@@ -7,14 +7,16 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search import report, speech, storage
-from search.confirmation import session
+from search.confirmation import confirm as session
 from search.confirmation.candidates import Candidate
 from search.confirmation.proof import Runs
-from search.settings import Settings
-from search.study_report import page
-from search.study_report.answer import Answer
-from search.study_report.material import Material
+from search.pages import study_page as page
+from search.pages.answer import Answer
+from search.pages.material import Material
+from search.settings.settings import Settings
+from search.study import findings as report
+from search.study import spoken as speech
+from search.study import storage
 from search.trial import Prepared, StopReason
 from space.hyperparameters import Hyperparameters
 from tests.studies import FLAT, PREPARED, STEPPED, evaluations, run

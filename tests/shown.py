@@ -21,11 +21,12 @@ import optuna
 import soundfile
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search import artifacts, speech, storage
 from search.confirmation.candidates import Candidate
-from search.sections import CONFIRMATION
-from search.settings import Settings
-from search.speech import Sentence, Speech
+from search.settings.sections import CONFIRMATION
+from search.settings.settings import Settings
+from search.study import artifacts, storage
+from search.study import spoken as speech
+from search.study.spoken import Sentence, Speech
 from search.trial import Evaluation, Prepared, StopReason
 from space.hyperparameters import Hyperparameters
 from tests.studies import PREPARED, miniature, new_study, record

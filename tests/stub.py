@@ -18,11 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.training.child import Line
 from search.trial import Prepared, StopReason, TrialSpec
+from search.workers.child import Line
 
 if TYPE_CHECKING:
-    from search.settings import Settings
+    from search.settings.settings import Settings
 
 HOLD = "hold"  # its text is a number of evaluations, after which each run waits while the file is there
 ASKING = "hold-asking"  # while it is there, the sampler does not answer
@@ -54,7 +54,7 @@ def values(number: int, lr: float, count: int) -> list[float]:
 
 
 def run_stub(spec_json: str, connection: Any) -> None:
-    """In place of `search.training.child.run_child`; an evaluation lasts SECONDS on average."""
+    """In place of `search.workers.child.run_child`; an evaluation lasts SECONDS on average."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     spec = TrialSpec.from_json(spec_json)
     line = Line(connection)
@@ -87,7 +87,7 @@ def is_held(folder: Path, number: int, count: int) -> bool:
 
 
 def settings_of(url: str, folder: Path, trials: int, slots: int, **service: float) -> "Settings":
-    from search.settings import load
+    from search.settings.settings import load
 
     (folder / "study.toml").touch()  # an empty file is the miniature
     overrides = {f"service.{name}": value for name, value in service.items()}
@@ -111,10 +111,11 @@ def main() -> None:
     given = parser.parse_args()
     os.environ |= {"STUB_SECONDS": str(given.seconds), "STUB_FOLDER": str(given.folder.absolute())}
 
-    from search import database, leases, storage, supervisor, work
-    from search.launcher import Launcher
-    from search.views.plain import PlainView
-    from search.views.view import Extent
+    from search.show.plain import PlainView
+    from search.study import database, leases, storage
+    from search.workers import supervisor, work
+    from search.workers.events import Extent
+    from search.workers.launcher import Launcher
 
     if given.machine:
         leases.machine = lambda: given.machine
@@ -130,7 +131,7 @@ def main() -> None:
     opened.patience = 60 * settings.service.outage_minutes
     view.begin(Extent(given.trials, 0, given.slots, 5.0, None))
     mine = leases.Leases(ledger, settings.service, given.retries, view.note)
-    launcher = Launcher(["search.training.child"])
+    launcher = Launcher(["search.workers.child"])
     slots: list[str | None] = [None] * given.slots
     todo = work.SearchWork(study, settings, PREPARED)
     supervisor.Supervisor(todo, mine, settings, PREPARED, launcher, view, slots, run_stub).run(opened.hurry)

@@ -21,20 +21,21 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search import leases, report, storage
-from search.best_config import Confirmation
-from search.confirmation import session
+from search.confirmation import confirm as session
 from search.errors import UserError
-from search.launcher import Launcher
-from search.sections import CONFIRMATION
-from search.settings import Settings, load
-from search.training.child import Line
+from search.settings.best_config import Confirmation
+from search.settings.sections import CONFIRMATION
+from search.settings.settings import Settings, load
+from search.show.plain import PlainView
+from search.study import findings as report
+from search.study import leases, storage
 from search.trial import StopReason, TrialSpec
-from search.views.plain import PlainView
+from search.workers.child import Line
+from search.workers.launcher import Launcher
 from study import refuse
 from tests.studies import CONFIRMED, FLAT, PREPARED, STEPPED, new_study, run
 
-PRELOAD = ["search.confirmation.session"]
+PRELOAD = ["search.confirmation.confirm"]
 TRUTH = {"lr": 3e-4, "noise": 0.005, "diverges": math.inf, "crashes": math.inf}
 
 
@@ -57,7 +58,7 @@ def evaluations(spec: TrialSpec) -> list[float]:
 
 
 def run_full(spec_json: str, connection: Any) -> None:
-    """In place of `search.training.child.run_child`."""
+    """In place of `search.workers.child.run_child`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     spec = TrialSpec.from_json(spec_json)
     line = Line(connection)

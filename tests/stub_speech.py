@@ -7,15 +7,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from search.training.child import Line
 from search.trial import StopReason, TrialSpec
+from search.workers.child import Line
 from tests.shown import tone
 
-PRELOAD = ["search.storage", "search.supervisor", "tests.shown"]
+PRELOAD = ["search.study.storage", "search.workers.supervisor", "tests.shown"]
 
 
 def run_script(spec_json: str, connection: Any) -> None:
-    """In place of `search.training.child.run_child`.
+    """In place of `search.workers.child.run_child`.
 
     A script is {"losses": [...], "waits": true to run on until it is stopped, "late": [...] evaluated before it obeys,
     "sentences": how many are spoken, "seconds": of each, "fails": error, "dies": true}.

@@ -4,9 +4,9 @@ from functools import partial
 from typing import Any
 
 import study
-from search import session
-from search.confirmation import session as confirmation
-from search.launcher import Launcher
+from search.confirmation import confirm as confirmation
+from search.workers import session
+from search.workers.launcher import Launcher
 from tests.stub_confirm import PRELOAD, run_full
 from tests.studies import PREPARED
 

@@ -7,9 +7,9 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from search import storage
-from search.ledger import Ledger
-from search.settings import Settings, load
+from search.settings.settings import Settings, load
+from search.study import storage
+from search.study.ledger import Ledger
 from search.trial import Evaluation, Prepared, RunRecord, StopReason
 from space.reader import load_preset
 from tests import stub

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from search.check import Report, judge
+from search.check.judgement import Report
+from search.check.judging import judge
 from search.check.machine import Gpu, Machine
-from search.settings import Settings
-from search.survey import BaseFacts, Recording, Row, Survey
+from search.check.survey import BaseFacts, Recording, Row, Survey
+from search.settings.settings import Settings
 
 GB = 10**9
 # XTTS-v2's sizes.

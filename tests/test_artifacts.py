@@ -18,10 +18,10 @@ from moto.server import ThreadedMotoServer
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 
-from search import artifacts, s3
-from search.bucket import parse_s3
 from search.errors import UserError
-from search.settings import Settings, load
+from search.settings.bucket import parse_s3
+from search.settings.settings import Settings, load
+from search.study import artifacts, s3
 from tests.conftest import as_another_user
 
 SOUND = bytes(range(256)) * 40

@@ -11,9 +11,10 @@ from TTS.tts.configs.xtts_config import XttsConfig
 from TTS.tts.models.xtts import Xtts, _legacy_safe_globals
 
 from search.errors import UserError
-from search.settings import load
-from search.training import base, extension
-from search.training.places import locate
+from search.preparation import extension
+from search.preparation.places import locate
+from search.settings.settings import load
+from search.training import base
 from search.training.tokenizer import UNKNOWN_ID, Tokenizer, missing_tokens
 
 AMHARIC = ["ሰላም ውሃ፣ ቤት።", "፲፪ ልጅ"]  # with Ethiopic punctuation and numerals

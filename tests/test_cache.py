@@ -9,9 +9,9 @@ from optuna.distributions import FloatDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.database import StudyStorage
-from search.storage import open_storage
-from search.study_cache import StudyCache
+from search.study.database import StudyStorage
+from search.study.storage import open_storage
+from search.study.study_cache import StudyCache
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 

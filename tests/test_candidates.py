@@ -7,10 +7,11 @@ from typing import Any
 import optuna
 import pytest
 
-from search import report, storage
 from search.confirmation.candidates import Candidate, audited, candidates, same
-from search.sections import Confirm
-from search.settings import Settings
+from search.settings.sections import Confirm
+from search.settings.settings import Settings
+from search.study import findings as report
+from search.study import storage
 from search.trial import StopReason
 from space.hyperparameters import Hyperparameters
 from tests.studies import FLAT, PREPARED, STEPPED, miniature, run
@@ -215,7 +216,7 @@ def search(tmp_path: Path) -> Search:
 
 
 def drawn(search: Search, count: int, seed: int = 1) -> list[Candidate]:
-    settings = search.settings
+    settings = search.settings.settings
     confirm = settings.confirm.model_copy(update={"audit": count})
     study = settings.study.model_copy(update={"seed": seed})
     given = settings.model_copy(update={"confirm": confirm, "study": study})

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from search.check import Finding, judge, refuse
+from search.check import Finding, refuse
 from search.check.clips import split_reason
+from search.check.judging import judge
 from search.check.split import plain, source
+from search.check.survey import BaseFacts, Recording, Row, read_survey
 from search.errors import UserError
-from search.survey import BaseFacts, Recording, Row, read_survey
 from tests.surveys import BASE, MACHINE, healthy, recording, report, row, said, settings, survey
 
 

@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 import study
-from search.check import session
 from search.check.probe import Probe
+from search.commands import check as session
 from search.errors import UserError
-from search.settings import load
+from search.settings.settings import load
 from tests import bad_data
 from tests.conftest import as_another_user
 from tests.surveys import healthy, settings, survey

@@ -11,12 +11,13 @@ import pytest
 from TTS.tts.layers.xtts.tokenizer import VoiceBpeTokenizer
 from TTS.tts.layers.xtts.trainer.dataset import XTTSDataset
 
-from search.check import Report, judge
+from search.check.judgement import Report
+from search.check.judging import judge
 from search.check.machine import look
-from search.settings import Settings, load
-from search.survey import PARTS, Row, Survey
+from search.check.survey import PARTS, Row, Survey
+from search.preparation.surveying import make_survey
+from search.settings.settings import Settings, load
 from search.training import base
-from search.training.survey import make_survey
 from tests import bad_data
 from tests.bad_data import DEFECTS, LOCKED, Planted
 

@@ -15,9 +15,9 @@ from search.check.header import remark
 from search.check.machine import look
 from search.check.memory import Batch, Model, activations, batch_of, needed
 from search.check.probe import Probe
-from search.settings import load
-from search.training import probe
-from search.training.survey import make_survey
+from search.preparation import probe
+from search.preparation.surveying import make_survey
+from search.settings.settings import load
 from tests.bad_data import wave
 from tests.surveys import GB
 

@@ -10,11 +10,12 @@ from html.parser import HTMLParser
 import pytest
 from rich.console import Console
 
-from search.check import Report, judge
 from search.check.document import COLUMNS, VERSION, to_csv, to_json
-from search.check.page import to_html
+from search.check.judgement import Report
+from search.check.judging import judge
 from search.check.probe import Probe
-from search.check.terminal import show
+from search.pages.check_page import to_html
+from search.show.check_tables import show
 from tests.surveys import GB, MACHINE, healthy, recording, row, settings, survey
 
 HOSTILE = "/d/<img src=x onerror=alert(1)>[bold red]\x1b[31m\udcff‮.wav"

@@ -13,21 +13,23 @@ from typing import Any
 
 import pytest
 import torch
+from search.tools.checkpoint_child import Request
 from trainer import Trainer, TrainerArgs
 from TTS.config.shared_configs import BaseDatasetConfig
 from TTS.tts.datasets import load_tts_samples
 from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainer
 
-from search.coqui_runs.advice import advice
-from search.coqui_runs.folder import read
-from search.coqui_runs.measure import NotFound, find_source
 from search.errors import UserError
-from search.settings import load
-from search.training import base, checkpoint, corpus
-from search.training.checkpoint_child import Request
+from search.preparation import encoding
+from search.preparation.places import locate
+from search.preparation.tables import read_rows
+from search.settings.settings import load
+from search.tools import checkpoint
+from search.tools.advice import advice
+from search.tools.measure import NotFound, find_source
+from search.tools.run_folder import read
+from search.training import base, corpus
 from search.training.evaluation import Evaluator, evaluation_sets
-from search.training.places import locate
-from search.training.tables import read_rows
 from search.trial import Evaluation, Prepared, TrialSpec
 from tests.conftest import ROOT
 
@@ -148,7 +150,7 @@ def test_the_real_losses_are_the_evaluators(stock: SimpleNamespace, report: dict
     settings = load(None, {}).data.model_copy(update={"formatter": "coqui", "language": "en", "eval": "eval.csv"})
     train, held_out = read_rows(settings, stock.folder.parent / "data", 1).parts
     model = base.load_model(base.training_config(stock.base, (0.5, 1.0), 11.6, 200))
-    corpus.prepare(settings, (train[:2], held_out), model, model.xtts.tokenizer, tmp_path, lambda _done, _total: None)
+    encoding.prepare(settings, (train[:2], held_out), model, model.xtts.tokenizer, tmp_path, lambda _done, _total: None)
     evaluator = Evaluator(model, evaluation_sets(model, corpus.load(tmp_path), 2, 1, 3))
     assert report["base"]["mel_ce"] == pytest.approx(evaluator(0, 0.0).mel_ce, rel=1e-5)
     (run,) = report["runs"]

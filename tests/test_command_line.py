@@ -12,9 +12,9 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy.engine import make_url
 
-from search import storage
-from search.leases import owner
-from search.settings import Settings, load
+from search.settings.settings import Settings, load
+from search.study import storage
+from search.study.leases import owner
 from study import refuse
 from tests.conftest import ROOT
 from tests.postgres import ESCAPED, PASSWORD, Server
@@ -25,7 +25,7 @@ SOURCES = [
     *sorted(f.relative_to(ROOT).as_posix() for p in ("space", "search") for f in (ROOT / p).rglob("*.py")),
 ]
 TRAINING = [s for s in SOURCES if s.startswith("search/training/")]
-TRAINING += ["search/miniature/base.py", "search/miniature/pretrain.py"]
+TRAINING += ["search/preparation/miniature_base.py", "search/preparation/miniature_pretrain.py"]
 
 
 class CommandLine:
@@ -80,11 +80,11 @@ def test_help_does_not_load_what_it_does_not_need() -> None:
 
 
 def test_the_supervisor_loads_no_torch() -> None:
-    modules = "study, search.supervisor, search.session, search.report, search.export, search.views.view, search.leases"
+    modules = "study, search.workers.supervisor, search.workers.session, search.study.findings, search.confirmation.export, search.workers.events, search.study.leases"
     code = f"import sys, {modules}\nprint(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(result.stdout.split())
-    assert {"search.supervisor", "optuna"} <= loaded
+    assert {"search.workers.supervisor", "optuna"} <= loaded
     assert not {"torch", "TTS", "trainer"} & loaded
 
 

@@ -9,16 +9,20 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from search import best_config, export, handover, noise, report, storage
-from search.confirmation import session
-from search.confirmation.work import ConfirmWork, Plan
+from search.commands import export as handover
+from search.confirmation import confirm as session
+from search.confirmation import export
+from search.confirmation.rounds import ConfirmWork, Plan
 from search.errors import UserError
-from search.ledger import Ledger
-from search.sections import CONFIRMATION
-from search.settings import Settings, load
+from search.settings import best_config
+from search.settings.sections import CONFIRMATION
+from search.settings.settings import Settings, load
+from search.show.plain import PlainView
+from search.study import findings as report
+from search.study import noise, storage
+from search.study.ledger import Ledger
 from search.trial import Evaluation, StopReason, TrialSpec
-from search.views.plain import PlainView
-from search.work import Job
+from search.workers.work import Job
 from space.hyperparameters import Hyperparameters
 from tests.conftest import ROOT, wait_until
 from tests.machines import PATIENCE, Machine

@@ -12,10 +12,10 @@ import pytest
 from optuna.trial import create_trial
 
 import study
-from search import best_config
-from search.sections import CONFIRMATION
-from search.settings import Settings, load
-from search.storage import load_study
+from search.settings import best_config
+from search.settings.sections import CONFIRMATION
+from search.settings.settings import Settings, load
+from search.study.storage import load_study
 from tests.conftest import ROOT
 from tests.machines import Machine
 from tests.stub_confirm import keys, runs_of, searched, truth

@@ -7,14 +7,16 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from search import handover, report, storage
-from search.confirmation import session
+from search.commands import export as handover
+from search.confirmation import confirm as session
 from search.confirmation.candidates import audited, candidates
 from search.confirmation.proof import Runs, regret_of
-from search.confirmation.work import Entry, Plan
+from search.confirmation.rounds import Entry, Plan
 from search.errors import UserError
-from search.sections import CONFIRMATION
-from search.settings import Settings
+from search.settings.sections import CONFIRMATION
+from search.settings.settings import Settings
+from search.study import findings as report
+from search.study import storage
 from tests.conftest import ROOT
 from tests.stub_confirm import confirmed, keys, proven, runs_of, searched, truth
 from tests.studies import FLAT, miniature, new_study, run

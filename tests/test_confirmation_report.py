@@ -9,12 +9,12 @@ import pytest
 from optuna.trial import TrialState
 from rich.console import Console
 
-from search.best_config import Audit, AuditedTrial, Candidate, Confirmation, Fidelity, FullRun, Knobs
-from search.confirmation import report
 from search.confirmation.candidates import Candidate as Racing
 from search.confirmation.proof import Runs
 from search.confirmation.race import Estimate, Fit
 from search.confirmation.verdict import sentence, verdict
+from search.settings.best_config import Audit, AuditedTrial, Candidate, Confirmation, Fidelity, FullRun, Knobs
+from search.show import confirmation_tables as report
 from space.hyperparameters import Hyperparameters
 from tests.studies import BASE
 from tests.test_export import STOCK, confirmation_of

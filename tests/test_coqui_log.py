@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from torch.utils.tensorboard import SummaryWriter
 
-from search.coqui_runs.corrections import EpochLosses, accumulation, corrected, sentences, text_weight
-from search.coqui_runs.events import read_events
-from search.coqui_runs.log import Log, allowed_accumulation, read_log
 from search.errors import UserError
+from search.tools.corrections import EpochLosses, accumulation, corrected, sentences, text_weight
+from search.tools.run_log import Log, allowed_accumulation, read_log
+from search.tools.tensorboard_events import read_events
 
 # A run with accumulation 8: train .369 beside eval 5.577, as logged. Text .065 + mel 2.887 is 2.952, 8 times .369.
 NEW = """\

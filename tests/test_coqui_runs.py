@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from search.coqui_runs.advice import advice
-from search.coqui_runs.folder import Report, read
-from search.coqui_runs.measure import NotFound, find_source
-from search.coqui_runs.view import show, to_json
 from search.errors import UserError
-from search.settings import load
+from search.settings.settings import load
+from search.tools.advice import advice
+from search.tools.checkpoint_tables import show, to_json
+from search.tools.measure import NotFound, find_source
+from search.tools.run_folder import Report, read
 from search.trial import Evaluation
 from tests.test_checkpoints import put, study_py
 from tests.test_coqui_log import NEW

@@ -13,12 +13,13 @@ import torch
 from TTS.tts.models.xtts import load_audio
 
 from search.errors import UserError
-from search.sections import Data
-from search.settings import load
-from search.training import corpus, recordings
-from search.training.places import locate
-from search.training.survey import encoded
-from search.training.tables import read_rows
+from search.preparation import encoding, recordings
+from search.preparation.places import locate
+from search.preparation.surveying import encoded
+from search.preparation.tables import read_rows
+from search.settings.sections import Data
+from search.settings.settings import load
+from search.training import corpus
 from search.training.tokenizer import STOP_ID, UNKNOWN_ID, Tokenizer
 
 RATE = 22_050
@@ -126,7 +127,7 @@ def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:
         data = Data(path=tmp_path / name, **values)
         rows = read_rows(data, tmp_path / name, 1)
         known = recordings.digests([row["audio_file"] for part in rows.parts for row in part])
-        return corpus.fingerprint(rows.parts, data, known)
+        return encoding.fingerprint(rows.parts, data, known)
 
     reference = fingerprint("one")
     assert fingerprint("two") == reference
@@ -145,20 +146,20 @@ def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:
 def test_the_fingerprint_tells_training_from_evaluation() -> None:
     rows = [{"audio_file": str(i), "text": "hello", "speaker_name": "a"} for i in range(4)]
     known = {str(i): f"{i}{i}" for i in range(4)}
-    parts = [corpus.fingerprint((rows[:cut], rows[cut:]), Data(), known) for cut in (1, 2, 3)]
+    parts = [encoding.fingerprint((rows[:cut], rows[cut:]), Data(), known) for cut in (1, 2, 3)]
     assert len(set(parts)) == 3
 
 
 def test_waveforms_have_two_names_or_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a").write_bytes(b"audio")
-    corpus.link(tmp_path / "a", tmp_path / "b")
+    encoding.link(tmp_path / "a", tmp_path / "b")
     assert (tmp_path / "a").samefile(tmp_path / "b")
 
     def refuse(*_: object) -> None:
         raise PermissionError(errno.EPERM, "no links here")
 
     monkeypatch.setattr(corpus.os, "link", refuse)
-    corpus.link(tmp_path / "a", tmp_path / "c")
+    encoding.link(tmp_path / "a", tmp_path / "c")
     assert (tmp_path / "c").read_bytes() == b"audio"
     assert not (tmp_path / "a").samefile(tmp_path / "c")
 

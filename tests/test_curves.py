@@ -10,7 +10,7 @@ import pytest
 from benchmarks.curves import table
 from benchmarks.curves.corpora import CONFIGS, CORPORA, FULL, SEEDS, SHARES
 from benchmarks.curves.record import configs, steps_of
-from search.settings import Settings
+from search.settings.settings import Settings
 from search.trial import Prepared
 from space.hyperparameters import Hyperparameters
 from tests.conftest import ROOT

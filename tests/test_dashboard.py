@@ -9,8 +9,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from search import storage
-from search.dashboard import pages
+from search.pages import dashboard_answers as pages
+from search.study import storage
 from tests.dashboards import CHANGES, PAGE, Dashboard, found
 from tests.postgres import PASSWORD, Server
 

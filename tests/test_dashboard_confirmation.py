@@ -8,13 +8,13 @@ import optuna
 import pytest
 from optuna.trial import create_trial
 
-from search import best_config as written
-from search import storage
-from search.confirmation import session
+from search.confirmation import confirm as session
 from search.confirmation.candidates import Candidate
-from search.dashboard import figures
 from search.errors import UserError
-from search.study_cache import StudyCache
+from search.pages import trial_figures as figures
+from search.settings import best_config as written
+from search.study import storage
+from search.study.study_cache import StudyCache
 from tests import dashboards
 from tests.dashboards import Served, figures_of, pairs
 from tests.markdown import read

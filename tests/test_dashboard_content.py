@@ -12,8 +12,8 @@ from urllib.parse import unquote
 import optuna
 import pytest
 
-from search import artifacts
-from search.dashboard.content import FIGURE, LOG_BYTES, Content
+from search.pages.dashboard_content import FIGURE, LOG_BYTES, Content
+from search.study import artifacts
 from tests import dashboards, shown
 from tests.dashboards import TENSORBOARD, Served, figures_of, pairs
 from tests.markdown import LINKED, read, tokens
@@ -189,7 +189,7 @@ def test_notes_follow_the_study(small: tuple[optuna.Study, Served]) -> None:
 
 
 def test_what_does_not_change_is_made_once(small: tuple[optuna.Study, Served], monkeypatch: pytest.MonkeyPatch) -> None:
-    from search.dashboard import seen
+    from search.pages import dashboard_seen as seen
 
     made: list[int] = []
     note = seen.trial_note

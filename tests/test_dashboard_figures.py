@@ -8,12 +8,12 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from search import storage
-from search.dashboard import figures
-from search.dashboard.content import FIGURE
-from search.report import Row, read
-from search.study_report.dimensions import dimensions
-from search.study_report.importance import importance
+from search.pages import trial_figures as figures
+from search.pages.dashboard_content import FIGURE
+from search.pages.dimensions import dimensions
+from search.pages.importance import importance
+from search.study import storage
+from search.study.findings import Row, read
 from search.trial import StopReason
 from tests import dashboards, shown
 from tests.dashboards import Served

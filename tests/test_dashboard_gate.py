@@ -9,8 +9,8 @@ import pytest
 from werkzeug.test import Client, TestResponse
 from werkzeug.wrappers import Request, Response
 
-from search.dashboard import gate
 from search.errors import UserError
+from search.pages import gate
 
 SECRET = "ge:heim ሰላም"
 PAGE = {"Sec-Fetch-Site": "same-origin"}

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from search.dashboard.notes import Standing, best_of, escape, in_words, table, trial_note
-from search.report import Row
-from search.speech import ATTRIBUTE, Sentence, Speech
+from search.pages.trial_notes import Standing, best_of, escape, in_words, table, trial_note
+from search.study.findings import Row
+from search.study.spoken import ATTRIBUTE, Sentence, Speech
 from search.trial import Evaluation, StopReason
 from space.hyperparameters import Hyperparameters
 from tests.markdown import LINKED, RENDERER, read, tokens

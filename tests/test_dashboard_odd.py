@@ -11,10 +11,10 @@ import pytest
 from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
-from search import report
-from search.dashboard.content import FIGURE
 from search.errors import UserError
-from search.report import Row, row_of
+from search.pages.dashboard_content import FIGURE
+from search.study import findings as report
+from search.study.findings import Row, row_of
 from search.trial import StopReason
 from space.reader import load_preset
 from tests import dashboards

@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from search import storage
-from search.dashboard import gate, server
 from search.errors import UserError
-from search.settings import Settings, load
+from search.pages import dashboard as server
+from search.pages import gate
+from search.settings.settings import Settings, load
+from search.study import storage
 from tests import studies
 from tests.conftest import ROOT, wait_until
 from tests.postgres import ESCAPED, PASSWORD

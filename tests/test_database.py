@@ -25,10 +25,10 @@ from optuna.trial import TrialState
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
-from search import database as module
-from search.database import DatabaseLost, StudyStorage, connect_arguments, is_transient, reason_of
 from search.errors import UserError
-from search.storage import check_reachable, open_storage
+from search.study import database as module
+from search.study.database import DatabaseLost, StudyStorage, connect_arguments, is_transient, reason_of
+from search.study.storage import check_reachable, open_storage
 from tests.conftest import wait_until
 from tests.cut import Cut
 from tests.postgres import PASSWORD, Server

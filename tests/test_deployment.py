@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from search.supervisor import LEAVE_AFTER
+from search.workers.supervisor import LEAVE_AFTER
 from tests.deployment import DASHBOARD_PASSWORD, Deployment, needs_compose, page
 from tests.postgres import ESCAPED, PASSWORD, PATIENCE, Server
 

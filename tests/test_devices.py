@@ -11,8 +11,8 @@ import pytest
 
 from search.devices import reserved, visible_gpus
 from search.errors import UserError
-from search.session import slots
-from search.settings import Settings, load
+from search.settings.settings import Settings, load
+from search.workers.session import slots
 from tests.conftest import ROOT
 
 

@@ -7,11 +7,13 @@ import jsonschema
 import optuna
 import pytest
 
-from search import best_config, export, report
-from search.best_config import BestConfig, Candidate, Confirmation, FullRun, Knobs
+from search.confirmation import export
 from search.errors import UserError
-from search.fingerprint import fingerprint
-from search.settings import Settings
+from search.settings import best_config
+from search.settings.best_config import BestConfig, Candidate, Confirmation, FullRun, Knobs
+from search.settings.settings import Settings
+from search.study import findings as report
+from search.study.fingerprint import fingerprint
 from search.trial import StopReason
 from space.hyperparameters import Hyperparameters
 from tests.conftest import ROOT

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from search.tools.extend_child import Made
 from TTS.tts.configs.xtts_config import XttsConfig
 from TTS.tts.models.xtts import Xtts
 
-from search import parentage
 from search.errors import UserError
-from search.training import base, extension, tables
-from search.training.extend_child import Made
+from search.preparation import extension, parentage, tables
+from search.training import base
 from search.training.tokenizer import UNKNOWN_ID, Tokenizer, extended_vocabulary
 from tests.conftest import ROOT
 from tests.extensions import HELD_OUT, TRAINING, make, moved_start, settings_of, write_sources

@@ -13,13 +13,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
+from search.tools.extend_child import Made
 
 import study
-from search import extend, parentage
 from search.errors import UserError
-from search.settings import Settings
-from search.training.child import Line
-from search.training.extend_child import Made
+from search.preparation import parentage
+from search.settings.settings import Settings
+from search.tools import extend
+from search.workers.child import Line
 from tests.extensions import make, settings_of, write_sources
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from search.settings import load
-from search.training import corpus, extension, vocabulary
+from search.preparation import extension, vocabulary
+from search.preparation.places import locate
+from search.settings.settings import load
+from search.training import corpus
 from search.training.corpus import Corpus
-from search.training.places import locate
 from search.trial import Prepared
 from tests.extension_figures import Figures, figures, load_base, resized_by_stock, table
 from tests.extensions import moved_start

@@ -9,13 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from search.miniature.texts import AMHARIC, ENGLISH
-from search.settings import load
-from search.training import merges, vocabulary
-from search.training.merges import count_words, learn, tokens_per_word
-from search.training.places import locate
+from search.preparation import vocabulary
+from search.preparation.miniature_texts import AMHARIC, ENGLISH
+from search.preparation.places import locate
+from search.preparation.vocabulary import Vocabulary
+from search.settings.settings import load
+from search.tools import merges
+from search.tools.merges import count_words, learn, tokens_per_word
 from search.training.tokenizer import UNKNOWN_ID, Tokenizer, extended_vocabulary, missing_tokens
-from search.training.vocabulary import Vocabulary
 
 MIXED = "ibaa ipωωε íyεε ofúndá nωωtáá kúbhá pωmωsωε osέi móopωmωsω wεεtε ωdzángε".split()  # Latin and other letters
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from search.errors import UserError
-from search.settings import load
-from search.training import vocabulary
-from search.training.extension import Layout, extended_rows, layout
-from search.training.places import locate
+from search.preparation import vocabulary
+from search.preparation.extension import Layout, extended_rows, layout
+from search.preparation.places import locate
+from search.preparation.vocabulary import Vocabulary
+from search.settings.settings import load
 from search.training.tokenizer import extended_vocabulary
-from search.training.vocabulary import Vocabulary
 
 Content = dict[str, Any]
 

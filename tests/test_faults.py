@@ -18,7 +18,7 @@ from tests.conftest import wait_until
 from tests.machines import PATIENCE, Study, outage
 from tests.postgres import Server
 
-BEAT, GRACE = 1.0, 3.0  # seconds; what `search.settings` asks for at least
+BEAT, GRACE = 1.0, 3.0  # seconds; what `search.settings.settings` asks for at least
 NEVER = 3600.0  # seconds of grace: what is taken sooner was not waited for, and a late heartbeat costs no trial
 LAST = 9  # evaluations of a run that waits for its last one
 

@@ -13,9 +13,9 @@ import pytest
 from huggingface_hub import HfApi, hf_hub_download
 
 from search.errors import UserError
-from search.fetch.base_files import XTTS_V2, BaseFile
-from search.fetch.download import Fetched, fetch
-from search.fetch.view import PlainFetchView, amount
+from search.tools.base_files import XTTS_V2, BaseFile
+from search.tools.download import Fetched, fetch
+from search.tools.download_display import PlainFetchView, amount
 from tests.conftest import ROOT
 from tests.hub import (
     COMMIT,

@@ -1,4 +1,4 @@
-"""`study.py fetch-base` as a process of its own; what `search.fetch.download` does is tested in test_fetch.py."""
+"""`study.py fetch-base` as a process of its own; what `search.tools.download` does is tested in test_fetch.py."""
 
 import os
 import pty
@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from search.fetch.base_files import XTTS_V2
+from search.tools.base_files import XTTS_V2
 from tests.conftest import ROOT, wait_until
 from tests.hub import FILES, NEXT, REPOSITORY, TOKEN, Hub, assert_complete, serving, some_bytes
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from search.fingerprint import code_digest, differences, fingerprint
-from search.settings import Settings, load
+from search.settings.settings import Settings, load
+from search.study.fingerprint import code_digest, differences, fingerprint
 from tests.conftest import ROOT
 from tests.stub import PREPARED
 
@@ -154,13 +154,13 @@ def test_data_base_and_versions_that_differ_are_named(change: dict[str, Any], li
 @pytest.mark.parametrize(
     ("file", "differs"),
     [
-        ("search/knobs.py", True),
-        ("search/pruners.py", True),
+        ("search/settings/knobs.py", True),
+        ("search/study/pruners.py", True),
         ("search/training/run.py", True),
         ("search/training/new.py", True),
         ("space/schedule.py", True),
-        ("search/report.py", False),
-        ("search/ledger.py", False),
+        ("search/study/findings.py", False),
+        ("search/study/ledger.py", False),
         ("tests/test_knobs.py", False),
         ("search/training/notes.txt", False),
     ],
@@ -172,7 +172,7 @@ def test_the_code_s_digest_is_of_what_a_trial_s_numbers_depend_on(tmp_path: Path
             ROOT / package, tmp_path / "copy" / package, ignore=shutil.ignore_patterns("__pycache__", "*.npz")
         )
     (tmp_path / "copy" / file).parent.mkdir(exist_ok=True)
-    copied = importlib.util.spec_from_file_location("copied", tmp_path / "copy/search/fingerprint.py")
+    copied = importlib.util.spec_from_file_location("copied", tmp_path / "copy/search/study/fingerprint.py")
     assert copied and copied.loader
     module = importlib.util.module_from_spec(copied)
     copied.loader.exec_module(module)

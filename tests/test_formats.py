@@ -10,9 +10,9 @@ import soundfile
 import torch
 
 from search.errors import UserError
-from search.sections import Data
-from search.training.recordings import decode, usable
-from search.training.tables import Rows, read_rows
+from search.preparation.recordings import decode, usable
+from search.preparation.tables import Rows, read_rows
+from search.settings.sections import Data
 
 RATE = 22_050  # Hz, of the model
 SPEAKERS = ("1001", "1002")

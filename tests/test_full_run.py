@@ -21,17 +21,17 @@ import psutil
 import pytest
 import torch
 
-from search.best_config import Stopping
 from search.errors import UserError
 from search.full_run import order as orders
-from search.full_run import session as full_run
+from search.full_run import train as full_run
+from search.full_run.display import PlainFullRunView
 from search.full_run.result import READY, FullResult, is_ready
 from search.full_run.stopping import StoppingRules
-from search.full_run.view import PlainFullRunView
-from search.launcher import Child, Launcher
+from search.settings.best_config import Stopping
 from search.training.run import run_trial
 from search.training.tensor_file import read_tensors
 from search.trial import Evaluation, Prepared, StopReason, TrialSpec
+from search.workers.launcher import Child, Launcher
 from tests.conftest import ROOT, wait_until
 from tests.full_runs import POINT, losses, write_config
 from tests.test_export import confirmation_of

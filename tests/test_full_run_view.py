@@ -8,8 +8,8 @@ import tempfile
 import pytest
 from rich.console import Console
 
+from search.full_run.display import LiveFullRunView
 from search.full_run.follow import Interruption
-from search.full_run.view import LiveFullRunView
 from tests.test_full_run import evaluation
 
 

@@ -14,8 +14,8 @@ import pytest
 from TTS.tts.configs.xtts_config import XttsConfig
 from TTS.tts.models.xtts import Xtts
 
-from search.settings import load
-from search.training.places import locate
+from search.preparation.places import locate
+from search.settings.settings import load
 from tests.conftest import ROOT
 from tests.full_size import write_full_size_base
 

@@ -16,10 +16,10 @@ import pytest
 from TTS.tts.layers.xtts.tokenizer import VoiceBpeTokenizer
 from TTS.tts.layers.xtts.trainer.dataset import XTTSDataset
 
-from search.settings import load
+from search.preparation.places import locate
+from search.preparation.tables import read_rows
+from search.settings.settings import load
 from search.training import base
-from search.training.places import locate
-from search.training.tables import read_rows
 from tests.conftest import ROOT
 from tests.full_size import write_full_size_base
 from tests.test_full_size import SPACE, run

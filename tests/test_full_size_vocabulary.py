@@ -10,11 +10,11 @@ import torch
 from TTS.tts.configs.xtts_config import XttsConfig
 from TTS.tts.models.xtts import Xtts
 
-from search import parentage
-from search.settings import load
-from search.training import base, corpus, extension
-from search.training.places import locate
-from search.training.prepare import prepare
+from search.preparation import extension, parentage
+from search.preparation.places import locate
+from search.preparation.prepare import prepare
+from search.settings.settings import load
+from search.training import base, corpus
 from search.training.tokenizer import UNKNOWN_ID, Tokenizer
 from tests.conftest import ROOT
 from tests.extension_figures import figures, load_base, resized_by_stock

@@ -9,9 +9,10 @@ from pathlib import Path
 import optuna
 import pytest
 
-from search import best_config, handover
-from search.best_config import Confirmation
-from search.settings import Settings
+from search.commands import export as handover
+from search.settings import best_config
+from search.settings.best_config import Confirmation
+from search.settings.settings import Settings
 from search.trial import StopReason
 from study import main
 from tests.conftest import ROOT
@@ -141,7 +142,7 @@ def test_other_settings_than_the_study_s_are_refused_a_line_each(run_export: Exp
 
 
 def test_sources_that_changed_since_are_no_difference(run_export: Export, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.fingerprint.code_digest", lambda: "another")
+    monkeypatch.setattr("search.study.fingerprint.code_digest", lambda: "another")
     assert run_export()[0] == 0
 
 

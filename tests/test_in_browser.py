@@ -12,15 +12,15 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from search.pages.study_report import write
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from search import artifacts, storage
-from search.dashboard.content import Content
-from search.report import read
-from search.settings import Settings
-from search.study_report import write
+from search.pages.dashboard_content import Content
+from search.settings.settings import Settings
+from search.study import artifacts, storage
+from search.study.findings import read
 from tests import dashboards, reported, shown
 from tests.browser import (
     Served,

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from search.views.json_lines import JsonLines
+from search.commands.json_lines import JsonLines
 from tests.test_json_view import events
 
 

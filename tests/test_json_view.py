@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 
 import study
-from search import session
-from search.confirmation import session as confirmation
-from search.settings import load
-from search.storage import load_study
+from search.commands.json_lines import JsonLines
+from search.commands.json_view import JsonView
+from search.confirmation import confirm as confirmation
+from search.settings.settings import load
+from search.study.storage import load_study
 from search.trial import Evaluation, StopReason
-from search.views.json_lines import JsonLines
-from search.views.json_view import JsonView
-from search.views.view import End, Extent, Start
+from search.workers import session
+from search.workers.events import End, Extent, Start
 from tests.conftest import ROOT
 from tests.stub_confirm import searched
 from tests.stub_study import stub

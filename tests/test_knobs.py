@@ -10,20 +10,22 @@ from typing import Any
 import optuna
 import pytest
 
-from search import best_config, handover, session
-from search.confirmation import session as confirmation
-from search.confirmation.work import knobs
+from search.commands import export as handover
+from search.confirmation import confirm as confirmation
+from search.confirmation.rounds import knobs
 from search.errors import UserError
 from search.full_run import order as orders
-from search.full_run import report
-from search.full_run.view import PlainFullRunView
-from search.knobs import coqui_fields, fused_field, refuse_space
-from search.settings import Settings, load
-from search.supervisor import Supervisor
+from search.full_run import training_report as report
+from search.full_run.display import PlainFullRunView
+from search.settings import best_config
+from search.settings.knobs import coqui_fields, fused_field, refuse_space
+from search.settings.settings import Settings, load
+from search.show.plain import PlainView
 from search.training.record import RunRecord
 from search.trial import Prepared, TrialSpec
-from search.views.plain import PlainView
-from search.work import Job
+from search.workers import session
+from search.workers.supervisor import Supervisor
+from search.workers.work import Job
 from space.hyperparameters import Hyperparameters
 from tests import stub
 from tests.full_runs import write_config

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from search import leases, storage, supervisor, work
-from search.launcher import MAIN_NEEDS, Launcher
-from search.training.child import Line
-from search.views.plain import PlainView
+from search.show.plain import PlainView
+from search.study import leases, storage
+from search.workers import supervisor, work
+from search.workers.child import Line
+from search.workers.launcher import MAIN_NEEDS, Launcher
 from tests import stub
 from tests.conftest import ROOT
 
@@ -21,7 +22,7 @@ def test_children_need_not_import_what_study_py_does() -> None:
     tree = ast.parse((ROOT / "study.py").read_text(encoding="utf-8"))
     names = [alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)]
-    assert "search.views.output" in names
+    assert "search.commands.output" in names
     loaded = f"import sys, {', '.join(MAIN_NEEDS)}; print(set({names}) - set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "set()"

@@ -16,12 +16,12 @@ import psutil
 import pytest
 from optuna.trial import TrialState
 
-from search import leases
-from search.database import DatabaseLost, StudyStorage
-from search.leases import Leases, Watch, is_dead, owner
-from search.ledger import Lease, Ledger
-from search.sections import Service
-from search.storage import open_storage
+from search.settings.sections import Service
+from search.study import leases
+from search.study.database import DatabaseLost, StudyStorage
+from search.study.leases import Leases, Watch, is_dead, owner
+from search.study.ledger import Lease, Ledger
+from search.study.storage import open_storage
 from tests.conftest import ROOT, wait_until
 from tests.postgres import Server
 

@@ -16,10 +16,10 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 
-from search.database import StudyStorage
 from search.errors import UserError
-from search.ledger import Claim, Lease, Ledger
-from search.storage import open_storage
+from search.study.database import StudyStorage
+from search.study.ledger import Claim, Lease, Ledger
+from search.study.storage import open_storage
 from search.trial import StopReason
 from tests.conftest import ROOT
 

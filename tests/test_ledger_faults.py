@@ -12,10 +12,10 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
-from search.database import StudyStorage
 from search.errors import UserError
-from search.ledger import Lease, Ledger
-from search.storage import open_storage
+from search.study.database import StudyStorage
+from search.study.ledger import Lease, Ledger
+from search.study.storage import open_storage
 from tests.cut import Cut
 from tests.postgres import Server
 

@@ -11,10 +11,10 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 
-from search.database import StudyStorage
 from search.errors import UserError
-from search.ledger import Claim, Ledger
-from search.storage import open_storage
+from search.study.database import StudyStorage
+from search.study.ledger import Claim, Ledger
+from search.study.storage import open_storage
 from search.trial import StopReason
 from tests.cut import Cut
 from tests.postgres import Server

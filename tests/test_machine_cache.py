@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from search import machine_cache
 from search.errors import UserError
-from search.machine_cache import entries, in_use, make_once, make_room, remove
-from search.session import hold
+from search.preparation import cache as machine_cache
+from search.preparation.cache import entries, in_use, make_once, make_room, remove
+from search.workers.session import hold
 from tests import stub
 from tests.conftest import ROOT
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from search.miniature import speech, texts
-from search.miniature.base import dequantise, noise, quantise
-from search.settings import load
-from search.training.places import locate
+from search.preparation import miniature_speech as speech
+from search.preparation import miniature_texts as texts
+from search.preparation.miniature_base import dequantise, noise, quantise
+from search.preparation.places import locate
+from search.settings.settings import load
 from search.trial import Prepared
 
 # Of the generated files, as made where docs/experiments.md was measured.

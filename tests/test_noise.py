@@ -9,13 +9,14 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from search import report, storage
-from search.leases import Leases
-from search.ledger import Ledger
-from search.noise import min_delta, repeats_sd, seed_sd
-from search.settings import Settings, load
+from search.settings.settings import Settings, load
+from search.study import findings as report
+from search.study import storage
+from search.study.leases import Leases
+from search.study.ledger import Ledger
+from search.study.noise import min_delta, repeats_sd, seed_sd
 from search.trial import Evaluation, StopReason
-from search.work import Job, SearchWork
+from search.workers.work import Job, SearchWork
 from tests.studies import FLAT, PREPARED, miniature, new_study, run
 
 RISES = [3.0, 3.1, 3.2, 3.3]  # values of the first evaluations of a trial
@@ -149,7 +150,7 @@ def settings_of(folder: Path, url: str | None = None, **more: Any) -> Settings:
 def search(tmp_path: Path) -> Iterator[Search]:
     search = Search(settings_of(tmp_path))
     yield search
-    search.database.engine.dispose()
+    search.study.database.engine.dispose()
 
 
 def test_repeats_run_unpruned_with_seeds_of_their_own(search: Search) -> None:
@@ -171,7 +172,7 @@ def test_repeats_run_unpruned_also_where_the_rule_is_known(tmp_path: Path) -> No
     search = Search(settings_of(tmp_path, **{"pruning.min_delta": 0.0}))
     reasons = [search.fired(search.begin(), RISES) for _ in range(4)]
     assert reasons == [None, None, None, StopReason.TWO_INCREASES]
-    search.database.engine.dispose()
+    search.study.database.engine.dispose()
 
 
 def test_the_two_increase_rule_begins_when_the_noise_is_known(search: Search) -> None:
@@ -199,7 +200,7 @@ def test_a_search_that_is_resumed_knows_the_noise_at_once(search: Search, tmp_pa
 
 def overrides_of(search: Search) -> dict[str, Any]:
     return {
-        "study.directory": str(Path(search.database.engine.url.database or "").parent.parent),
+        "study.directory": str(Path(search.study.database.engine.url.database or "").parent.parent),
         "study.repeats": 2,
         "pruning.min_delta": "seed_noise",
     }
@@ -210,7 +211,7 @@ def test_the_last_evaluation_ends_no_trial_early(tmp_path: Path) -> None:
     job = search.begin()
     assert search.fired(job, [5.0] * 8 + [5.1, 5.2]) is None
     assert search.fired(job, [5.0] * 7 + [5.1, 5.2]) == StopReason.TWO_INCREASES
-    search.database.engine.dispose()
+    search.study.database.engine.dispose()
 
 
 @pytest.mark.parametrize("reason", [StopReason.CRASHED, StopReason.STOPPED_BY_USER])
@@ -222,7 +223,7 @@ def test_a_repeat_that_is_run_again_keeps_its_seed(search: Search, reason: StopR
     assert [job.label for job in jobs[:3]] == ["repeat 2 of the stock recipe", "baseline V1", "baseline V2"]
     assert (again.label, again.seed) == ("repeat 1 of the stock recipe", 2)
     assert search.fired(again, RISES) is None
-    assert min_delta(search.work._settings, search.study.trials) is None
+    assert min_delta(search.workers.work._settings, search.study.trials) is None
 
 
 def test_repeats_beyond_the_number_of_trials_wait(tmp_path: Path) -> None:
@@ -230,9 +231,9 @@ def test_repeats_beyond_the_number_of_trials_wait(tmp_path: Path) -> None:
     search = Search(settings_of(tmp_path, **{"study.trials": 2}))
     for value in (3.0, 3.1):
         search.end(search.begin(), value)
-    claim = search.work.claim(search.leases)
-    assert (claim.trial_id, search.work.is_done(claim)) == (None, True)
-    search.database.engine.dispose()
+    claim = search.workers.work.claim(search.study.leases)
+    assert (claim.trial_id, search.workers.work.is_done(claim)) == (None, True)
+    search.study.database.engine.dispose()
     more = Search(load(tmp_path / "study.toml", {**overrides_of(search), "study.trials": 3}))
     assert more.begin().label == "repeat 2 of the stock recipe"
     more.database.engine.dispose()
@@ -245,8 +246,8 @@ def test_a_lucky_repeat_is_not_the_best_trial(either: str, tmp_path: Path) -> No
     search = Search(settings_of(tmp_path, either))
     for value in (3.5, 3.0, 3.1):  # the first is the recipe's own
         search.end(search.begin(), value)
-    assert search.work.claim(search.leases).best == (0, 3.5)
-    search.database.engine.dispose()
+    assert search.workers.work.claim(search.study.leases).best == (0, 3.5)
+    search.study.database.engine.dispose()
 
 
 def measured(folder: Path, *repeated: float, others: tuple[float, ...] = (), diverged: bool = False) -> report.Findings:

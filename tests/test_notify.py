@@ -15,18 +15,18 @@ import apprise
 import pytest
 
 import study
-from search import session
-from search.best_config import Stopping
+from search.commands import news, notify
+from search.commands.news import News, NewsView
+from search.commands.notify import Message, Post
 from search.errors import UserError
-from search.full_run import session as full_run
+from search.full_run import train as full_run
 from search.full_run.result import FullResult
-from search.settings import load
+from search.settings.best_config import Stopping
+from search.settings.settings import load
+from search.show.plain import PlainView
 from search.trial import StopReason
-from search.views import news, notify
-from search.views.news import News, NewsView
-from search.views.notify import Message, Post
-from search.views.plain import PlainView
-from search.views.view import End, Extent
+from search.workers import session
+from search.workers.events import End, Extent
 from tests.conftest import wait_until
 from tests.stub_confirm import searched, truth
 from tests.stub_study import stub
@@ -328,9 +328,9 @@ def test_failures_count_while_they_are_in_a_row(clock: list[float]) -> None:
 
 
 def test_a_search_without_a_result_says_so(tmp_path: Path) -> None:
-    from search import report
-    from search.storage import load_study
-    from search.views import outcome
+    from search.commands import outcome
+    from search.study import findings as report
+    from search.study.storage import load_study
     from tests.studies import miniature
 
     settings = searched(miniature(tmp_path))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from search.errors import UserError
-from search.sections import Training
+from search.settings.sections import Training
 from search.training import evaluation
 from search.training.numerics import refuse_unavailable
 from search.training.run import Run, build

@@ -15,6 +15,7 @@ from trainer.logging import DummyLogger
 from TTS.tts.layers.xtts.trainer.dataset import XTTSDataset
 from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainer
 
+from search.preparation import encoding
 from search.training import base, corpus
 from search.training.batches import PreparedDataset, training_batches
 from search.training.run import build, run_config, seed_everything
@@ -43,7 +44,7 @@ def equal_length(prepared: Prepared) -> corpus.Corpus:
     clips = corpus.load(Path(prepared.directory) / "corpus")
     model = base.load_model(base.config_from_dict(prepared.coqui_config))
     waveforms = [clips.wav(clip)[:, :LENGTH] for clip in clips.train if clip.samples >= LENGTH]
-    codes = [corpus.clip_codes(model, wav).numpy() for wav in waveforms]
+    codes = [encoding.clip_codes(model, wav).numpy() for wav in waveforms]
     kept = [clip for clip in clips.train if clip.samples >= LENGTH]
     cut = [
         dataclasses.replace(

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, PatientPruner, ThresholdPruner
 
-from search.pruners import FirstToFire, MedianRule, TwoIncreasePruner
+from search.study.pruners import FirstToFire, MedianRule, TwoIncreasePruner
 
 nan, inf = math.nan, math.inf
 

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from search.confirmation.race import Fit, race
-from search.noise import seed_sd
+from search.study.noise import seed_sd
 
 SEEDS = [1, 2, 3]
 

@@ -11,9 +11,9 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
-from search import reading
-from search.database import StudyStorage
-from search.storage import open_storage
+from search.study import reading
+from search.study.database import StudyStorage
+from search.study.storage import open_storage
 
 SPACE = {
     "z": FloatDistribution(1e-5, 1.0, log=True),

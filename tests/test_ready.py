@@ -13,11 +13,11 @@ import torch
 from TTS.tts.configs.xtts_config import XttsConfig
 from TTS.tts.models.xtts import Xtts
 
+from search.full_run import speak
+from search.full_run.ready import make_ready, references
 from search.full_run.result import is_ready
-from search.training import speak
 from search.training.base import trained_weights
 from search.training.corpus import Clip
-from search.training.ready import make_ready, references
 from search.training.run import run_trial
 from search.training.tensor_file import read_tensors
 from search.training.tokenizer import Tokenizer

@@ -11,7 +11,7 @@ import soundfile
 import torch
 
 from search.errors import UserError
-from search.settings import load
+from search.settings.settings import load
 from search.training.recogniser import Recogniser, plain
 from search.training.run import run_trial
 from search.trial import TrialSpec

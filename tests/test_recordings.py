@@ -19,16 +19,17 @@ import soundfile
 import torch
 from TTS.tts.models.xtts import load_audio
 
-from search import machine_cache
 from search.errors import UserError
-from search.settings import Settings, load
-from search.training import corpus, parallel, recordings
+from search.preparation import cache as machine_cache
+from search.preparation import parallel, recordings
+from search.preparation.parallel import on_all_cores
+from search.preparation.places import locate
+from search.preparation.prepare import Sources, key_of, prepare
+from search.preparation.tables import Rows
+from search.settings.settings import Settings, load
+from search.training import corpus
 from search.training.evaluation import evaluation_sets, read_sets
-from search.training.parallel import on_all_cores
-from search.training.places import locate
-from search.training.prepare import Sources, key_of, prepare
 from search.training.run import build, run_trial
-from search.training.tables import Rows
 from search.trial import Evaluation, Prepared, TrialSpec
 from tests.conftest import ROOT, as_another_user
 

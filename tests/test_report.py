@@ -10,9 +10,9 @@ import pytest
 from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
-from search import report
-from search.atomic import write_text
 from search.errors import UserError
+from search.files import write_text
+from search.study import findings as report
 from search.trial import Evaluation, StopReason
 from space.reader import load_preset
 from tests.studies import BASE, FLAT, STEPPED, miniature, new_study, run, three_trials

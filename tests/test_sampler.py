@@ -12,9 +12,9 @@ import pytest
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import TrialState
 
-from search import storage
-from search.sampler import Sampler
-from search.settings import load
+from search.settings.settings import load
+from search.study import storage
+from search.study.sampler import Sampler
 from space.search_space import SearchSpace
 from tests.stub import PREPARED, settings_of
 

@@ -16,10 +16,10 @@ from benchmarks.slots.cell import PACE, Cell, Found
 from benchmarks.slots.law import fit
 from benchmarks.slots.paced import Pace, Seen
 from benchmarks.slots.supervisors import History, Supervisors, opening
-from search import supervisor
-from search.storage import open_storage
+from search.study.storage import open_storage
 from search.trial import Evaluation, StopReason, TrialSpec
-from search.work import SearchWork, told
+from search.workers import supervisor
+from search.workers.work import SearchWork, told
 from space.hyperparameters import Hyperparameters
 from tests.postgres import Server
 from tests.stub import slow

@@ -16,9 +16,9 @@ import psutil
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from search.launcher import Launcher
-from search.training.child import run_child
 from search.trial import TrialSpec
+from search.workers.child import run_child
+from search.workers.launcher import Launcher
 from tests.conftest import ROOT
 
 # Silent trials of 20 optimizer steps, some 3 s each; gentle enough that most of them finish.
@@ -221,8 +221,8 @@ def test_children_start_with_torch_loaded_wherever_the_search_runs(
     """The fork server passes over a module that it cannot find, and each child would import torch anew."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from search.launcher import Launcher\n"
-        "from search.training.child import run_child\n"
+        "from search.workers.launcher import Launcher\n"
+        "from search.workers.child import run_child\n"
         "child = Launcher().start(run_child, open(sys.argv[2]).read())\n"
         "print(child.receive(120))\n"
     )

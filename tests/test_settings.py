@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from search.errors import UserError
-from search.settings import Settings, load, safe_url
-from search.storage import exists as storage_exists
-from search.storage import open_storage
+from search.settings.settings import Settings, load, safe_url
+from search.study.storage import exists as storage_exists
+from search.study.storage import open_storage
 
 BASE_FILES = ("config.json", "model.pth", "dvae.pth", "mel_stats.pth", "vocab.json")
 SPACE = "version = 1\n[lr]\nlow = 1e-5\nhigh = 1e-3\n[weight_decay]\nvalue = 0\n"

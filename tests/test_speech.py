@@ -13,8 +13,9 @@ from TTS.tts.configs.xtts_config import XttsConfig
 from TTS.tts.models.xtts import Xtts
 
 import study
-from search.speech import Sentence, Speech
-from search.training import corpus, ready
+from search.full_run import ready
+from search.study.spoken import Sentence, Speech
+from search.training import corpus
 from search.training.run import run_trial
 from search.training.speech import LONGEST_VOICE, OUTPUT_RATE, Booth, chosen, voice
 from search.training.tokenizer import Tokenizer

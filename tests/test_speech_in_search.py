@@ -12,10 +12,12 @@ import pytest
 from optuna.artifacts import get_all_artifact_meta
 from optuna.trial import TrialState
 
-from search import artifacts, leases, report, storage, supervisor, work
-from search.launcher import Child, Launcher
-from search.settings import Settings
+from search.settings.settings import Settings
+from search.study import artifacts, leases, storage
+from search.study import findings as report
 from search.trial import StopReason, TrialSpec
+from search.workers import supervisor, work
+from search.workers.launcher import Child, Launcher
 from tests import studies
 from tests.stub_speech import PRELOAD, run_script
 

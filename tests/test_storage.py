@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from optuna.pruners import NopPruner
 from optuna.trial import TrialState
 
-from search import storage
-from search.database import StudyStorage
 from search.errors import UserError
-from search.ledger import Ledger
-from search.pruners import FirstToFire
-from search.settings import Settings, load
+from search.settings.settings import Settings, load
+from search.study import storage
+from search.study.database import StudyStorage
+from search.study.ledger import Ledger
+from search.study.pruners import FirstToFire
 from search.trial import Prepared, evaluation_steps
 from tests.stub import PREPARED
 

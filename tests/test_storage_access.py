@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from search import storage
+from search.study import storage
 from tests.postgres import Server
 from tests.test_storage import begun, miniature, refusal
 
@@ -108,7 +108,7 @@ def test_many_that_meet_at_an_empty_server_all_get_in(server: Server) -> None:
 
 def test_who_is_stopped_while_it_makes_tables_keeps_nobody_out(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     # Long enough for the peer's own transaction on a busy machine.
-    monkeypatch.setattr("search.database.IDLE_IN_TRANSACTION", 5.0)
+    monkeypatch.setattr("search.study.database.IDLE_IN_TRANSACTION", 5.0)
     url = server.empty_database()
     with ThreadPoolExecutor(1) as threads, suppress(SQLAlchemyError), storage._alone(storage.parse(url)):
         peer = threads.submit(storage.open_storage, url)

@@ -6,9 +6,9 @@ import pytest
 from optuna.storages import BaseStorage
 from optuna.testing.pytest_storages import StorageTestCase
 
-from search.database import StudyStorage
-from search.storage import open_storage
-from search.study_cache import StudyCache
+from search.study.database import StudyStorage
+from search.study.storage import open_storage
+from search.study.study_cache import StudyCache
 from tests.postgres import Server
 
 

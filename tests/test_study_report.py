@@ -9,12 +9,12 @@ import pytest
 from optuna.trial import TrialState
 from scipy.stats import ttest_rel
 
-from search import export
-from search.confirmation import session
+from search.confirmation import confirm as session
+from search.confirmation import export
 from search.confirmation.proof import Runs
-from search.settings import Settings
-from search.study_report import document, proven
-from search.study_report.answer import options_of
+from search.pages import document, proven
+from search.pages.answer import options_of
+from search.settings.settings import Settings
 from search.trial import StopReason
 from tests.reported import LOWER, POINT, RACE, founded, full_runs, material_of, said, searched, written
 from tests.studies import FLAT, STEPPED, miniature, run

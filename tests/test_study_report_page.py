@@ -15,10 +15,9 @@ from typing import Any
 import optuna
 import pytest
 
-from search import study_report
 from search.errors import UserError
-from search.settings import Settings
-from search.study_report import canvas, confirmation_figures, dimensions, material
+from search.pages import canvas, confirmation_figures, dimensions, material, study_report
+from search.settings.settings import Settings
 from tests import shown
 from tests.conftest import ROOT
 from tests.reported import RACE, founded, full_runs, material_of, searched, written

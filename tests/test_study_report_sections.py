@@ -14,14 +14,16 @@ import pytest
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState, create_trial
 
-from search import artifacts, report, speech, storage
 from search.confirmation.fidelity import FEWEST_TO_RANK
-from search.settings import Settings
-from search.speech import Sentence, Speech
-from search.study_report import confirmation_figures, dimension_figures, document, importance, material, search_figures
-from search.study_report import sound as sound_of_report
-from search.study_report.dimensions import dimensions
-from search.study_report.sound import sound
+from search.pages import confirmation_figures, dimension_figures, document, importance, material, search_figures
+from search.pages import sound as sound_of_report
+from search.pages.dimensions import dimensions
+from search.pages.sound import sound
+from search.settings.settings import Settings
+from search.study import artifacts, storage
+from search.study import findings as report
+from search.study import spoken as speech
+from search.study.spoken import Sentence, Speech
 from search.trial import StopReason
 from tests import shown
 from tests.reported import LOWER, RACE, founded, full_runs, material_of, searched, written

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from search.errors import UserError
-from search.sections import Data
-from search.training.tables import Rows, read_rows
+from search.preparation.tables import Rows, read_rows
+from search.settings.sections import Data
 
 HEADER = "audio_file|text|speaker_name\n"
 

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from search.commands.tensorboard import launch
 from search.errors import UserError
-from search.settings import load
-from search.tensorboard import launch
+from search.settings.settings import load
 from search.training.record import Step
 from search.training.run import run_trial
 from search.training.run_files import RunFiles

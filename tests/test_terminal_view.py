@@ -11,11 +11,11 @@ from rich.color import Color
 from rich.console import Console
 from rich.text import Text
 
+from search.show import styles, terminal
+from search.show.plain import PlainView
+from search.show.terminal import LiveView, draw, make_view, sparkline
 from search.trial import StopReason
-from search.views import styles, terminal
-from search.views.plain import PlainView
-from search.views.terminal import LiveView, draw, make_view, sparkline
-from search.views.view import Board, End, Extent, Start
+from search.workers.events import Board, End, Extent, Start
 from space.hyperparameters import Hyperparameters
 from tests.test_view import POINT, evaluation, tell
 

@@ -14,7 +14,7 @@ from benchmarks.throughput import FULL, SHORT, Form, outside, shares
 from benchmarks.ways.run import refuse_unequal, stock_config
 from benchmarks.ways.search import PARTS, Times, parts
 from benchmarks.ways.usage import bytes_in
-from search.settings import resolve
+from search.settings.settings import resolve
 from search.trial import Evaluation, Prepared, TrialSpec, evaluation_steps
 
 BATCH, AN_EPOCH = 20, 3  # of the 60 training clips

@@ -13,8 +13,8 @@ from optuna.trial import TrialState, create_trial
 
 from search.confirmation.race import race
 from search.confirmation.verdict import verdict
-from search.pruners import MedianRule, TwoIncreasePruner
-from search.report import Findings, row_of
+from search.study.findings import Findings, row_of
+from search.study.pruners import MedianRule, TwoIncreasePruner
 from search.ties import RESOLUTION, is_lower, is_tie, lowest, ranked, ranks
 from search.trial import Evaluation
 

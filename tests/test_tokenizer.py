@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from TTS.tts.layers.xtts.tokenizer import VoiceBpeTokenizer
 
 from search.errors import UserError
-from search.settings import load
-from search.training import speak, tokenizer
-from search.training.places import locate
+from search.full_run import speak
+from search.preparation.places import locate
+from search.settings.settings import load
+from search.training import tokenizer
 from search.training.tokenizer import LISTED, TextError, Tokenizer, extended_vocabulary, missing_tokens, normalise
 
 PACKAGES = {"ja": "cutlet", "zh": "pypinyin", "ko": "hangul_romanize"}  # that coqui's cleaners need

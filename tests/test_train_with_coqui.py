@@ -15,8 +15,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from TTS.tts.configs.xtts_config import XttsAudioConfig
 from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTArgs, GPTTrainerConfig
 
-from search import handover
-from search.settings import Settings, load
+from search.commands import export as handover
+from search.settings.settings import Settings, load
 from search.training.tokenizer import Tokenizer
 from search.trial import Prepared
 from tests.conftest import ROOT

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from search.best_config import BestConfig
-from search.full_run import report
+from search.full_run import training_report as report
 from search.full_run.result import FullResult
+from search.settings.best_config import BestConfig
 from search.trial import StopReason
 from tests.browser import chromium
 from tests.full_runs import POINT, write_config

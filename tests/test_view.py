@@ -5,11 +5,12 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from search.commands.output import Output
+from search.show.plain import PlainView
+from search.show.progress import with_bar
+from search.text import duration
 from search.trial import Evaluation, StopReason
-from search.views.output import Output
-from search.views.plain import PlainView
-from search.views.progress import with_bar
-from search.views.view import Board, End, Extent, Start, View, duration
+from search.workers.events import Board, End, Extent, Start, View
 from space.hyperparameters import Hyperparameters
 
 POINT = Hyperparameters(4e-4, 0.14, (0.25, 0.5), 0.5, 1.0)

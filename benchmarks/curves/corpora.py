@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.settings import Settings, resolve
+from search.settings.settings import Settings, resolve
 
 FULL = 1.0  # the share of a full run
 STEPS = 100  # optimizer steps of a full run

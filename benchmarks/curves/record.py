@@ -30,8 +30,8 @@ from typing import Any
 from scipy.stats import qmc
 
 from benchmarks.curves.corpora import CONFIGS, CORPORA, EVALUATIONS, FULL, SEEDS, SHARES, STEPS, Corpus
-from search.atomic import write_text
-from search.settings import Settings
+from search.files import write_text
+from search.settings.settings import Settings
 from search.trial import Prepared, TrialSpec, evaluation_steps
 from space.hyperparameters import Hyperparameters
 from space.schedule import to_steps
@@ -195,7 +195,7 @@ def corpus_folder(corpus: Corpus, folder: Path, clips: Path | None) -> Path:
         return clips
     target = folder / "corpus"
     if not target.exists():
-        from search.miniature import speech
+        from search.preparation import miniature_speech as speech
 
         made = dataclasses.replace(
             speech.CORPORA["amharic"], train_clips=corpus.train_clips, eval_clips=corpus.eval_clips
@@ -212,8 +212,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
-    from search.machine_cache import make_cache_directory
-    from search.training.prepare import prepare
+    from search.preparation.cache import make_cache_directory
+    from search.preparation.prepare import prepare
 
     given.folder.mkdir(parents=True, exist_ok=True)
     corpus = CORPORA[given.corpus]

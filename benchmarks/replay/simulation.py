@@ -18,11 +18,11 @@ from benchmarks.curves.corpora import EVALUATIONS, FULL, STEPS
 from benchmarks.curves.record import steps_of
 from benchmarks.replay.world import World
 from search.confirmation.race import race
-from search.pruners import FirstToFire, TwoIncreasePruner
-from search.settings import Settings
-from search.storage import first_trials
+from search.settings.settings import Settings
+from search.study.pruners import FirstToFire, TwoIncreasePruner
+from search.study.storage import first_trials
 from search.trial import Evaluation, StopReason
-from search.work import Job, SearchWork, judge, told
+from search.workers.work import Job, SearchWork, judge, told
 from space.hyperparameters import Hyperparameters
 from tests.stub import PREPARED
 

@@ -19,8 +19,8 @@ from optuna.samplers import BaseSampler, QMCSampler, RandomSampler, TPESampler
 
 from benchmarks.curves.corpora import FULL, SHARES, STEPS
 from benchmarks.replay.simulation import Strategy, settings_for
-from search.settings import Settings
-from search.storage import make_pruner, make_sampler
+from search.settings.settings import Settings
+from search.study.storage import make_pruner, make_sampler
 from tests.stub import PREPARED
 
 TOP_3: dict[str, Any] = {"top": 3}  # confirmed after trials of full length

@@ -13,7 +13,7 @@ from benchmarks.curves.table import Table
 from benchmarks.replay.simulation import Ended, Strategy, best, confirm, search
 from benchmarks.replay.world import NullWorld, World
 from search.confirmation.candidates import lower_rates
-from search.settings import Settings
+from search.settings.settings import Settings
 from space.hyperparameters import Hyperparameters
 
 TRIALS = 40

@@ -1,6 +1,6 @@
 """Supervisors whose runs take the time of training and none of its work: what is left is the service, and is timed.
 
-Real supervisors (`search.supervisor`) with their slots, leases, ledger, sampler and pruners; in place of each child a
+Real supervisors (`search.workers.supervisor`) with their slots, leases, ledger, sampler and pruners; in place of each child a
 `Run` in the supervisor's own process, which says what a child says, at the times at which a child would. A hundred
 processes that sleep would cost this machine more than the service does. Left out with them: the start of a child (a
 fork, some 20 ms), the pipe and the decoding of its messages (some 0.1 ms each).
@@ -19,14 +19,14 @@ import optuna
 from sqlalchemy import event
 
 from benchmarks.slots.history import RECORD, evaluation
-from search import storage
-from search.launcher import Launcher
-from search.leases import Leases
-from search.settings import Settings
-from search.supervisor import Supervisor
+from search.settings.settings import Settings
+from search.study import storage
+from search.study.leases import Leases
 from search.trial import Evaluation, StopReason, TrialSpec
-from search.views.view import End, Extent, Start
-from search.work import SearchWork
+from search.workers.events import End, Extent, Start
+from search.workers.launcher import Launcher
+from search.workers.supervisor import Supervisor
+from search.workers.work import SearchWork
 from tests import stub
 
 

@@ -19,9 +19,9 @@ from optuna.storages import RDBStorage
 
 from benchmarks.slots import history, paced
 from benchmarks.slots.paced import Seen
-from search.settings import Settings
+from search.settings.settings import Settings
 from search.trial import evaluation_steps
-from search.work import SearchWork
+from search.workers.work import SearchWork
 from tests import stub
 from tests.postgres import Server
 

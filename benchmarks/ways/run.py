@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.ways.usage import Peak, bytes_in
-from search.knobs import coqui_fields
+from search.settings.knobs import coqui_fields
 from search.trial import Prepared, TrialSpec
 
 ROOT = Path(__file__).parent.parent.parent

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.show.plain import PlainView
 from search.trial import Evaluation
-from search.views.plain import PlainView
-from search.views.view import End, Extent, Start
+from search.workers.events import End, Extent, Start
 
 if TYPE_CHECKING:
-    from search.report import Row
+    from search.study.findings import Row
 
 PARTS = {
     "asking": "database, sampler, folder",
@@ -110,9 +110,9 @@ def of_row(row: "Row", times: Times) -> dict[str, Any]:
 
 def main() -> None:
     # Here, since every child runs this module again, as it does study.py, which imports these where it needs them.
-    from search import session
-    from search.launcher import Launcher
-    from search.settings import resolve
+    from search.settings.settings import resolve
+    from search.workers import session
+    from search.workers.launcher import Launcher
 
     given, out = sys.argv[1:3]
     entered = time.monotonic()

@@ -1,8 +1,8 @@
 """Whether the base fits the settings and the language."""
 
-from search.check.report import Finding
-from search.settings import Settings
-from search.survey import BaseFacts, Survey
+from search.check.judgement import Finding
+from search.check.survey import BaseFacts, Survey
+from search.settings.settings import Settings
 
 AREA = "base"
 

@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from search.check.report import Dropped, Finding, Part, Speaker, clips, plural
-from search.sections import MINIATURE
-from search.settings import Settings
-from search.survey import PARTS, Row, Survey
+from search.check.judgement import Dropped, Finding, Part, Speaker, clips, plural
+from search.check.survey import PARTS, Row, Survey
+from search.settings.sections import MINIATURE
+from search.settings.settings import Settings
 
 AREA = "data"
 _AUDIO_NAME = re.compile(r"\.(wav|flac|mp3|ogg|opus|m4a)\b", re.IGNORECASE)

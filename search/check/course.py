@@ -1,9 +1,9 @@
 """How many optimizer steps training takes, and whether that makes sense."""
 
-from search.check.report import Course, Finding
+from search.check.judgement import Course, Finding
+from search.check.survey import Survey
 from search.errors import UserError
-from search.settings import Settings, steps_an_epoch
-from search.survey import Survey
+from search.settings.settings import Settings, steps_an_epoch
 from search.trial import evaluation_steps
 
 AREA = "training"

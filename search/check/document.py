@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from search.check.report import LEVELS, Report
+from search.check.judgement import LEVELS, Report
 from search.errors import UserError
 
 VERSION = 1

@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 
 from search.check import base, clips, course, lengths, letters, resources, sound, split
+from search.check.judgement import Finding, Report, sorted_findings
 from search.check.machine import Machine
 from search.check.probe import Probe
-from search.check.report import Finding, Report, sorted_findings
+from search.check.survey import Survey
 from search.errors import UserError
-from search.sections import MINIATURE
-from search.settings import Settings
-from search.survey import Survey
+from search.settings.sections import MINIATURE
+from search.settings.settings import Settings
 
 
 def judge(

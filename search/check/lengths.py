@@ -2,9 +2,9 @@
 
 from bisect import bisect_right
 
-from search.check.report import Distribution, Finding, clips
-from search.settings import Settings
-from search.survey import PARTS, Survey
+from search.check.judgement import Distribution, Finding, clips
+from search.check.survey import PARTS, Survey
+from search.settings.settings import Settings
 
 AREA = "lengths"
 CLOSE = 0.9  # of the limit

@@ -3,9 +3,9 @@
 import unicodedata
 from collections import Counter
 
-from search.check.report import Finding, Letter, clips, plural
-from search.settings import Settings
-from search.survey import Survey
+from search.check.judgement import Finding, Letter, clips, plural
+from search.check.survey import Survey
+from search.settings.settings import Settings
 
 AREA = "letters"
 RARE = 5  # occurrences below which a new token is hardly trained: each is seen so often an epoch

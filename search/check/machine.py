@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search.devices import visible_gpus
-from search.settings import Settings
+from search.settings.settings import Settings
 
 
 @dataclass(frozen=True)

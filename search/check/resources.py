@@ -2,12 +2,12 @@
 
 from math import ceil
 
+from search.check.judgement import Course, Finding
 from search.check.machine import Machine
 from search.check.memory import Batch, Kind, Memory, Model, batch_of, needed
 from search.check.probe import Probe
-from search.check.report import Course, Finding
-from search.settings import Settings
-from search.survey import Survey
+from search.check.survey import Survey
+from search.settings.settings import Settings
 
 GB = 10**9
 TIGHT = 0.92  # of a device's memory; the allocator's gaps take some of the rest

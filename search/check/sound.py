@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Callable
 
-from search.check.report import Finding, Sound, clips
-from search.survey import Recording, Survey
+from search.check.judgement import Finding, Sound, clips
+from search.check.survey import Recording, Survey
 
 AREA = "sound"
 LOW_RATE = 16_000  # Hz; below it the upper half of the model's range is empty

@@ -5,9 +5,9 @@ import unicodedata
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from search.check.report import Finding, clips, plural
-from search.settings import Settings
-from search.survey import Row, Survey
+from search.check.judgement import Finding, clips, plural
+from search.check.survey import Row, Survey
+from search.settings.settings import Settings
 
 AREA = "split"
 HEALTHY = (0.10, 0.15)  # eval share that is usual

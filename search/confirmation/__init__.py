@@ -1,1 +1,1 @@
-"""The proof of a search: its best configs beside the stock recipe, in full runs with several seeds."""
+"""Which config wins: candidates in full runs with several seeds, what they prove, and what is exported."""

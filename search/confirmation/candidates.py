@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from search.report import Findings, Row
-from search.settings import Settings
+from search.settings.settings import Settings
+from search.study.findings import Findings, Row
 from search.trial import StopReason
 from space.hyperparameters import Hyperparameters
 

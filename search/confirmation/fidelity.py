@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from search.best_config import Fidelity
+from search.settings.best_config import Fidelity
 from search.ties import ranked, ranks
 
 GOOD = 0.8  # Kendall's tau: 90 of 100 pairs of configs in the same order

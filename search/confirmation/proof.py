@@ -9,15 +9,15 @@ from statistics import fmean
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.best_config import Audit, AuditedTrial, Confirmation, Difference, Fidelity, FullRun, Knobs
-from search.best_config import Candidate as Written
 from search.confirmation.candidates import Candidate
 from search.confirmation.fidelity import Curve, fidelity
 from search.confirmation.race import METHOD, Estimate, Fit, Race, race
 from search.confirmation.verdict import sentence, verdict
-from search.noise import seed_sd
-from search.report import Findings
-from search.settings import Settings
+from search.settings.best_config import Audit, AuditedTrial, Confirmation, Difference, Fidelity, FullRun, Knobs
+from search.settings.best_config import Candidate as Written
+from search.settings.settings import Settings
+from search.study.findings import Findings
+from search.study.noise import seed_sd
 from search.ties import lowest
 from search.trial import Evaluation
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.special import stdtrit
 
-from search.noise import seed_sd
+from search.study.noise import seed_sd
 from search.ties import RESOLUTION, ranked
 
 FALSE_WINS = 0.05

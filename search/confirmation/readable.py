@@ -5,13 +5,13 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search import recorded
-from search.best_config import AuditedTrial, FullRun, Knobs
-from search.best_config import Candidate as Written
 from search.confirmation.candidates import Candidate
-from search.report import row_of
-from search.sections import MOST_SEEDS
-from search.settings import Settings
+from search.settings.best_config import AuditedTrial, FullRun, Knobs
+from search.settings.best_config import Candidate as Written
+from search.settings.sections import MOST_SEEDS
+from search.settings.settings import Settings
+from search.study import recorded
+from search.study.findings import row_of
 
 
 def confirms(attributes: Mapping[str, Any], settings: Settings) -> bool:

@@ -2,8 +2,8 @@
 
 import math
 
-from search.best_config import Verdict
 from search.confirmation.race import Estimate, Fit
+from search.settings.best_config import Verdict
 
 
 def verdict(over_base: Estimate, over_stock: Estimate | None) -> Verdict:

@@ -1,1 +1,1 @@
-"""`study.py train`: the full run of a `best_config.json`, up to a folder that speaks."""
+"""`study.py train`: from a best_config.json to a folder that speaks."""

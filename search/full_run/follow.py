@@ -4,15 +4,14 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from search.errors import UserError
+from search.full_run.display import FullRunView
 from search.full_run.order import Order
 from search.full_run.result import FullResult
-from search.full_run.view import FullRunView
-from search.launcher import Child
 from search.trial import Evaluation, Prepared, StopReason
+from search.workers.launcher import Child
 
 POLL = 0.2  # seconds between looks at the stop flag
 STOP_SECONDS = 600.0  # for an optimizer step and saving a state of 5 GB
@@ -45,28 +44,6 @@ class Interruption:
             finally:
                 os._exit(128 + number)
         self.asked = True
-
-
-def await_end(child: Child, interruption: Interruption, directory: Path, view: FullRunView) -> bool:
-    """Whether a child that writes files ended by itself; a stop kills it. Raises UserError for how it failed."""
-    interruption.child = child
-    try:
-        while not interruption.asked:
-            view.refresh()
-            match child.receive(POLL):
-                case {"kind": "refused", "message": text}:
-                    raise UserError(text)
-                case {"kind": "end", "error": text}:
-                    raise UserError(f"ready/ could not be made ({text}); see {directory / 'log.txt'}")
-                case {"kind": "end"}:
-                    return True
-        child.kill()
-        return False
-    except EOFError as error:
-        raise UserError(f"ready/ could not be made: {error}; see {directory / 'log.txt'}") from error
-    finally:
-        interruption.child = None
-        child.close()
 
 
 class Follower:
@@ -114,8 +91,6 @@ class Follower:
                 self._view.stepped(step)
             case {"kind": "step", "step": step}:
                 self._begin(step)
-            case {"kind": "refused", "message": text}:
-                raise UserError(text)
 
     def _begin(self, step: int) -> None:
         """Only now it is known whether the run goes on from a state: the evaluations before are that state's."""
@@ -140,20 +115,21 @@ class Follower:
             raise self._failure(f"no sign of life for {minutes:g} minutes")
 
     def _ended(self, message: dict[str, Any]) -> FullResult | None:
-        reason = StopReason(message["reason"])
+        if "details" in message:
+            raise UserError(message["error"], message["details"])
+        if "error" in message:
+            is_memory = message["reason"] == StopReason.OUT_OF_MEMORY
+            raise self._failure(f"{message['reason']}: {message['error']}" if is_memory else message["error"])
+        reason = StopReason(message["result"]["reason"])
         if reason == StopReason.STOPPED_BY_USER:
             return None
-        if reason == StopReason.OUT_OF_MEMORY:
-            raise self._failure(f"{reason}: {message['error']}")
-        if reason == StopReason.CRASHED:
-            raise self._failure(message["error"])
         return FullResult(
             reason,
             self._order.stopping,
             self._order.best.schedule.horizon,
             self._evaluations,
             Evaluation(**self._prepared.base_evaluation),
-            message["record"],
+            message["result"]["record"],
             self._order.seed,
         )
 

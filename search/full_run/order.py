@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from search.best_config import BestConfig, Stopping, read
 from search.errors import UserError
-from search.fingerprint import code_digest, differences
+from search.full_run.display import FullRunView
 from search.full_run.result import FullResult
-from search.full_run.view import FullRunView
-from search.knobs import refuse_point
-from search.settings import Settings, resolve
+from search.settings.best_config import BestConfig, Stopping, read
+from search.settings.knobs import refuse_point
+from search.settings.settings import Settings, resolve
+from search.study.fingerprint import code_digest, differences
 from search.trial import Prepared, TrialSpec
 
 OVERRIDABLE = (

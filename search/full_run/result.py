@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from search.atomic import write_text
-from search.best_config import Stopping
+from search.files import write_text
+from search.settings.best_config import Stopping
+from search.text import duration
 from search.ties import is_lower, lowest
 from search.trial import Evaluation, StopReason
-from search.views.view import duration
 
 READY = ("model.pth", "config.json", "vocab.json", "speak.py", "reference/1.wav", "training_report.html")
 

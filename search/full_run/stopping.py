@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from search.best_config import Stopping
-from search.pruners import TwoIncreasePruner
+from search.settings.best_config import Stopping
+from search.study.pruners import TwoIncreasePruner
 from search.trial import Evaluation, StopReason
 
 

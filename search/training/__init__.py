@@ -1,1 +1,1 @@
-"""One training run. With `search.miniature.base` the only code that imports torch, TTS or trainer."""
+"""One run: coqui's GPTTrainer and a corrected Trainer, from a spec to a record. Imports torch."""

@@ -12,7 +12,7 @@ from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTArgs, GPTTrainer, GPTTrai
 from TTS.tts.models.xtts import Xtts, _legacy_safe_globals
 
 from search.errors import UserError
-from search.settings import Settings
+from search.settings.settings import Settings
 from search.training.tokenizer import Tokenizer
 
 Weights = dict[str, torch.Tensor]

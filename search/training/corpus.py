@@ -1,33 +1,12 @@
-"""The clips of a study, prepared once for all trials: what no searched hyperparameter changes.
+"""The clips of a study as preparation wrote them: waveforms, tokens and audio codes, shared by all trials."""
 
-Prepared are waveforms, tokens, and the DVAE's codes of each clip. Codes are made clip by clip: coqui makes them of the
-padded batch, whose padding leaks into the last few codes of the shorter clips, and an evaluation of those would depend
-on the batch size (docs/parity.md).
-"""
-
-import hashlib
 import json
-import os
 import random
-import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainer
-
-from search.errors import UserError
-from search.sections import Data
-from search.survey import PARTS
-from search.training import recordings
-from search.training.numerics import without_tf32
-from search.training.parallel import on_all_cores
-from search.training.recordings import Recordings
-from search.training.survey import encoded
-from search.training.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -74,112 +53,8 @@ class Corpus:
         return random.Random(seed).sample(self.train, min(count, len(self.train)))
 
 
-def prepare(
-    data: Data,
-    parts: tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]],
-    model: GPTTrainer,
-    tokenizer: Tokenizer,
-    target: Path,
-    progress: Callable[[int, int], None],
-    decoded: Recordings | None = None,
-) -> list[list[str]]:
-    """Writes the corpus of (training, evaluation) rows into the folder `target`; returns [file, reason] of each clip
-    left out. Without `decoded` the audio is decoded first, into the same folder.
-
-    Raises UserError when no clip is left for training or evaluation.
-    """
-    rate = model.config.audio.sample_rate
-    if decoded is None:
-        known = recordings.digests([row["audio_file"] for part in parts for row in part])
-        recordings.write(known, rate, data.max_audio_seconds, target, lambda _done, _total: None)
-        decoded = recordings.read(known, target)
-    else:
-        link(decoded.waveforms, target / decoded.waveforms.name)
-    kept: dict[str, list[tuple[Mapping[str, Any], list[int]]]] = {part: [] for part in PARTS}
-    dropped: list[list[str]] = []
-    for part, rows in zip(PARTS, parts, strict=True):
-        made = on_all_cores(lambda row: encoded(row, data, tokenizer), rows)
-        for row, (tokens, reason) in zip(rows, made, strict=True):
-            file = row["audio_file"]
-            reason = reason or recordings.usable(decoded.found[file], data.max_audio_seconds)
-            if reason is not None:
-                dropped.append([file, reason])
-            else:
-                kept[part].append((row, tokens))
-    for part, clips in kept.items():
-        if not clips:
-            count = len(parts[PARTS.index(part)])
-            reason = f"; the first: {dropped[0][0]}: {dropped[0][1]}" if dropped else ""
-            raise UserError(f"data: no clip of {count} is left for the {part} set{reason}")
-    _write(kept, decoded, model, target, progress)
-    return dropped
-
-
-def _write(
-    kept: Mapping[str, Sequence[tuple[Mapping[str, Any], list[int]]]],
-    decoded: Recordings,
-    model: GPTTrainer,
-    target: Path,
-    progress: Callable[[int, int], None],
-) -> None:
-    """clips.json and the arrays. A recording of several rows is encoded once."""
-    waveforms = np.memmap(decoded.waveforms, np.float32, mode="r")
-
-    def make(file: str) -> np.ndarray:
-        first = decoded.first_sample[file]
-        wav = np.array(waveforms[first : first + decoded.found[file].samples])
-        return clip_codes(model, torch.from_numpy(wav)[None]).to(torch.int32).numpy()
-
-    files = list(dict.fromkeys(row["audio_file"] for rows in kept.values() for row, _ in rows))
-    on_cpu = next(model.dvae.parameters()).device.type == "cpu"
-    place: dict[str, tuple[int, int]] = {}
-    first_code = first_token = 0
-    with open(target / "codes.i32", "wb") as codes, open(target / "tokens.i32", "wb") as tokens:
-        made = on_all_cores(make, files) if on_cpu else map(make, files)
-        for done, (file, values) in enumerate(zip(files, made, strict=True), 1):
-            codes.write(np.ascontiguousarray(values).data)
-            place[file] = first_code, len(values)
-            first_code += len(values)
-            progress(done, len(files))
-        clips: dict[str, list[dict[str, Any]]] = {}
-        for part, rows in kept.items():
-            clips[part] = []
-            for row, ids in rows:
-                tokens.write(np.array(ids, np.int32).data)
-                file = row["audio_file"]
-                clip = Clip(
-                    file, str(row["text"]), str(row["speaker_name"]), row["language"], first_token, len(ids),
-                    decoded.first_sample[file], decoded.found[file].samples, *place[file],
-                )  # fmt: skip
-                first_token += len(ids)
-                clips[part].append(asdict(clip))
-    (target / "clips.json").write_text(json.dumps(clips, ensure_ascii=False), encoding="utf-8")
-
-
-def link(source: Path, target: Path) -> None:
-    """`target` is `source`'s file under a second name, so that its gigabytes lie on the disk once; or a copy of it."""
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without links
-        shutil.copyfile(source, target)
-
-
-@torch.no_grad()
-def clip_codes(model: GPTTrainer, wav: torch.Tensor) -> torch.Tensor:
-    """DVAE codes (codes,) of one clip (1, samples): stock's computation on a batch of one, that is, without padding."""
-    device = next(model.dvae.parameters()).device
-    batch = {
-        "text_lengths": None, "wav_lengths": None, "padded_text": None, "cond_idxs": None,
-        "conditioning": torch.zeros(1, 1, 1, model.args.min_conditioning_length), "wav": wav[None],
-    }  # fmt: skip
-    batch = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
-    with without_tf32():  # or the codes would depend on the kind of GPU
-        codes: torch.Tensor = GPTTrainer.format_batch_on_device(model, batch)["audio_codes"][0]
-    return codes.cpu()
-
-
 def load(directory: Path) -> Corpus:
-    """The corpus that `prepare` wrote."""
+    """The corpus that `search.preparation.encoding` wrote."""
     clips = json.loads((directory / "clips.json").read_text(encoding="utf-8"))
     return Corpus(
         [Clip(**clip) for clip in clips["train"]],
@@ -188,16 +63,3 @@ def load(directory: Path) -> Corpus:
         np.memmap(directory / "waveforms.f32", np.float32, mode="r"),
         np.memmap(directory / "codes.i32", np.int32, mode="r"),
     )
-
-
-def fingerprint(
-    parts: tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]], data: Data, digests: Mapping[str, str]
-) -> str:
-    """SHA-256 over texts, speakers, audio bytes and limits, in order; the same files elsewhere agree."""
-    digest = hashlib.sha256()
-    digest.update(f"{data.language} {data.max_audio_seconds} {data.max_text_tokens} {data.probe_clips}".encode())
-    for part in parts:
-        digest.update(b"\0part")
-        for row in part:
-            digest.update(f"\0{row['text']}\0{row['speaker_name']}\0{digests[row['audio_file']]}".encode())
-    return digest.hexdigest()[:16]

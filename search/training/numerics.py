@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from search.errors import UserError
-from search.sections import Training
+from search.settings.sections import Training
 
 
 def refuse_unavailable(training: Training) -> None:

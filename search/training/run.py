@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainerConfig
 
-from search.atomic import write_text
-from search.knobs import coqui_fields, fused_field, precision_fields, refuse_point
+from search.files import write_text
+from search.settings.knobs import coqui_fields, fused_field, precision_fields, refuse_point
 from search.training import base, corpus
 from search.training.batches import PreparedDataset, training_batches
 from search.training.evaluation import Evaluator, evaluation_sets, read_sets

@@ -16,7 +16,7 @@ import numpy as np
 import soundfile
 import torch
 
-from search.speech import FOLDER, Sentence, Speech
+from search.study.spoken import FOLDER, Sentence, Speech
 from search.ties import is_lower
 from search.training import base
 from search.training.corpus import Clip, Corpus

@@ -1,0 +1,102 @@
+"""What a study's data and base are, as found: the facts that a check judges. Plain data; no torch."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from search.files import write_text
+
+PARTS = ("train", "eval")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What one audio file holds, found by decoding it. Numbers are 0 where it cannot be decoded."""
+
+    path: str
+    digest: str  # SHA-256 of its bytes in hex; "" where it cannot be read
+    error: str | None  # why it cannot be decoded
+    bytes: int = 0
+    sample_rate: int = 0  # Hz, as stored
+    channels: int = 0  # as stored
+    seconds: float = 0.0
+    samples: int = 0  # of one channel at the model's rate
+    finite: bool = True  # no NaN and no infinite sample
+    peak: float = 0.0  # largest absolute sample; 1 is full scale
+    rms: float = 0.0
+    clipped: float = 0.0  # share of samples at full scale
+    silent: float = 0.0  # share of 20 ms frames below -50 dB of full scale
+    offset: float = 0.0  # mean of the samples
+    remark: str | None = None  # what its header or name says and its bytes do not (search.check.header.remark)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the metadata: a clip, and whether training would use it."""
+
+    part: str  # of PARTS
+    audio_file: str
+    text: str
+    speaker: str
+    language: str
+    tokens: int  # of the text, by the vocabulary that training would use; 0 where it was not tokenised
+    unknown: list[str]  # letters and tags that the base's own vocabulary lacks
+    dropped: str | None  # why this project leaves the clip out
+    stock: str | None  # why coqui's dataset drops it, with the base as it is
+
+
+@dataclass(frozen=True)
+class BaseFacts:
+    """The base model as it is on the disk."""
+
+    directory: str
+    error: str | None  # why it cannot be used; what follows may then be 0
+    tokens: int = 0  # of vocab.json
+    rows: int = 0  # of the text embedding
+    start: int | None = None  # id of [START]
+    stop: int | None = None  # id of [STOP]
+    languages: tuple[str, ...] = ()  # of config.json
+    language_listed: bool = True  # coqui's tokenizer has rules for the language; else stock drops every clip
+    language_tag: bool = True  # the vocabulary has a token for it, like [en]
+    max_audio_seconds: float = 0.0  # that the model has positions for
+    max_text_tokens: int = 0
+    parameters: int = 0  # of the GPT, which is what training changes
+    total_parameters: int = 0  # of model.pth
+    layers: int = 0
+    width: int = 0
+    heads: int = 0
+    audio_tokens: int = 0
+    code_samples: int = 1024  # audio samples a code stands for
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Everything that was found about data and base."""
+
+    sample_rate: int  # Hz, of the model
+    rows: list[Row]
+    recordings: dict[str, Recording]  # by path
+    absent: list[list[str]]  # [audio file, table] of each row whose file is not there
+    table_remarks: list[str]  # what coqui's formatter warned of
+    missing: list[str]  # what the vocabulary lacks: the language's tag, then letters
+    base: BaseFacts
+
+    def part(self, name: str, *, used: bool = True) -> list[Row]:
+        """The rows of a part; with `used` only those that training takes."""
+        return [row for row in self.rows if row.part == name and not (used and row.dropped)]
+
+    def seconds(self, row: Row) -> float:
+        return self.recordings[row.audio_file].seconds
+
+    def write(self, path: Path) -> None:
+        write_text(path, json.dumps(asdict(self)))  # ASCII: a file's name need not be text
+
+
+def read_survey(path: Path) -> Survey:
+    """What `Survey.write` wrote."""
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    values["rows"] = [Row(**row) for row in values["rows"]]
+    values["recordings"] = {name: Recording(**found) for name, found in values["recordings"].items()}
+    values["base"] = BaseFacts(**{**values["base"], "languages": tuple(values["base"]["languages"])})
+    return Survey(**values)

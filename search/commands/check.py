@@ -1,0 +1,145 @@
+"""A check from settings to report: the survey is made in a child, which has torch; this process has not."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+from search.check import document
+from search.check.judgement import Finding, Report
+from search.check.judging import judge
+from search.check.machine import look
+from search.check.probe import Probe
+from search.check.survey import Survey, read_survey
+from search.commands.options import common, load_settings, make_console
+from search.devices import reserved, visible_gpus
+from search.errors import UserError
+from search.pages.check_page import to_html
+from search.preparation.cache import make_cache_directory
+from search.settings.settings import Settings, safe_url
+from search.show.check_tables import show
+from search.show.progress import with_bar
+from search.study import storage
+from search.text import printable, shown
+from search.workers.launcher import Failed, Launcher
+from search.workers.session import told
+
+Progress = Callable[[str], None]
+
+
+def check(settings: Settings, stream: TextIO, measure: bool = True) -> Report:
+    """What is to be said of data, base and machine. With `measure` and a free GPU two training steps are made on it.
+
+    Tells `stream` how far it is. Raises UserError for what cannot be read at all, such as a table without a clip.
+    """
+    progress = Told(stream)
+    cache = make_cache_directory()
+    machine = look(settings, cache)
+    further = storage_findings(settings)
+    with ExitStack() as stack:
+        device = None
+        if measure and machine.gpus:
+            try:
+                device = stack.enter_context(reserved(visible_gpus(), 1, cache / "gpus"))[0]
+            except UserError:
+                further.append(Finding("info", "memory", "all GPUs are in use by searches: nothing was measured"))
+        try:
+            survey, probe, failure = _survey(settings, cache, device, progress)
+        finally:
+            progress.clear()
+    if failure:
+        further.append(Finding("warning", "memory", f"the measurement on the GPU failed: {failure}", "look at the GPU"))
+    return judge(settings, survey, machine, probe, further)
+
+
+def _survey(
+    settings: Settings, cache: Path, device: str | None, progress: Progress
+) -> tuple[Survey, Probe | None, str | None]:
+    """(survey, what was measured, why it was not) by a child. Raises UserError, also when the child dies."""
+    with tempfile.TemporaryDirectory(prefix="check-", dir=cache) as folder:
+        found = Path(folder) / "survey.json"
+        progress("loading torch and TTS")
+        request = {
+            "settings": settings.model_dump_json(), "cache": str(cache), "survey": str(found),
+            "measure": device is not None,
+        }  # fmt: skip
+        try:
+            measured = Launcher().call("search.preparation.check_child:run", request, told(progress), device=device)
+        except Failed as error:
+            if not found.exists():
+                raise UserError(f"the check failed: {error}") from error
+            return read_survey(found), None, str(error)
+        return read_survey(found), Probe(**measured) if measured else None, None
+
+
+def storage_findings(settings: Settings) -> list[Finding]:
+    """Whether the storage answers and the study's folder can be written to. Creates nothing; shows no password."""
+    findings = []
+    try:
+        there = storage.exists(settings)
+    except UserError as error:
+        findings.append(Finding("error", "storage", str(error), "see docs/operations.md"))
+    else:
+        if there:
+            message = f"study {settings.study.name!r} is there already, in {safe_url(settings.storage_url)}"
+            findings.append(Finding("info", "storage", message, "a search with these settings continues it"))
+    folder = settings.directory.absolute()
+    above = next(place for place in (folder, *folder.parents) if place.exists())
+    if not os.access(above, os.W_OK):
+        message = f"study.directory {settings.study.directory} cannot be written to"
+        findings.append(Finding("error", "storage", message, f"name another, or give this user the right to {above}"))
+    return findings
+
+
+class Told:
+    """Writes progress to a stream: each over the one before in a terminal, as lines elsewhere."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._live = stream, stream.isatty()
+
+    def __call__(self, text: str) -> None:
+        line = f"\r\x1b[K{with_bar(printable(text))[:78]}" if self._live else f"{printable(text)}\n"
+        print(line, end="", file=self._stream, flush=True)
+
+    def clear(self) -> None:
+        if self._live:
+            print("\r\x1b[K", end="", file=self._stream, flush=True)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON document, for scripts.")
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Also write a page with pictures.")
+@click.option("--csv", "table", type=click.Path(path_type=Path), metavar="FILE", help="The clips that are named.")
+@click.option("--fast", is_flag=True, help="Measure nothing on a GPU.")
+@common
+@click.pass_context
+def command(
+    context: click.Context, as_json: bool, html: Path | None, table: Path | None, fast: bool, **given: Any
+) -> None:
+    """Say what is wrong with data, base and machine before any GPU time is spent.
+
+    Exit code 2 for what would stop a search, 0 for warnings. Without --csv the list of clips is written beside the
+    study's folder.
+    """
+    settings = load_settings(given)
+    report = check(settings, sys.stderr, measure=not fast)
+    if html:
+        document.write(html, to_html(report), "--html")
+    if table is None and not as_json and any(finding.files for finding in report.findings):
+        table = settings.study.directory / f"{settings.study.name}.check.csv"
+    if table:
+        document.write(table, document.to_csv(report), "--csv")
+    if as_json:
+        print(document.to_json(report))
+    else:
+        console = make_console()
+        show(report, console)
+        for what, path in (("clips", table), ("page", html)):
+            if path:
+                console.print(f"{what}: {shown(path)}")
+    context.exit(2 if report.of("error") else 0)

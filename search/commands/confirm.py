@@ -1,0 +1,50 @@
+"""`study.py confirm`: the winner proven in full runs, and exported."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from search.commands import export, outcome
+from search.commands.options import common, load_settings, make_console, output_of, telling
+from search.confirmation import confirm
+from search.settings.settings import Settings
+from search.show import confirmation_tables
+from search.text import shown
+
+
+@click.command()
+@click.option("--workers", type=int, help="Slots, as in the search.")
+@click.option("--top", type=int, help="Best trials that race the stock recipe (default 1).")
+@click.option("--seeds", type=int, help="Full runs of each config that can still win (default 3).")
+@click.option("--audit", type=int, help="Pruned trials that are finished, to see what pruning lost (default 2).")
+@telling
+@common
+@click.pass_context
+def command(
+    context: click.Context, workers: int | None, top: int | None, seeds: int | None, audit: int | None, **given: Any
+) -> None:
+    """Run the best trials and the stock recipe at full length with several seeds, and export the winner.
+
+    The same command resumes, and may run on several machines at once.
+    """
+    flags = {"study.workers": workers, "confirm.top": top, "confirm.seeds": seeds, "confirm.audit": audit}
+    prove(load_settings(given, flags), context, given["notify"])
+
+
+def prove(settings: Settings, context: click.Context, urls: Sequence[str], is_described: bool = False) -> None:
+    """Confirms, shows the result, and exports what it recommends."""
+    output = output_of(context)
+    output.open(settings.study.name, urls)
+    with output.watching(settings.study.name) as view:
+        result = confirm.confirm(settings, view, is_described)
+    console = make_console()
+    if result.confirmation is None:
+        output.stopped()
+        console.print("Stopped; study.py confirm with the same settings continues the confirmation.")
+        context.exit(130)
+    confirmation_tables.show(result.confirmation, result.findings.base, console)
+    best = export.choose(settings, None)
+    path = export.save(best, "json", settings, None)
+    output.confirmed(outcome.of_confirmation(best, result.findings, path))
+    console.print(f"Exported ({'confirmed' if best.confirmed else 'not confirmed'}): {shown(path)}")

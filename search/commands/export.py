@@ -1,0 +1,161 @@
+"""The `export` command: which config of a study is handed over, and as which file."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from search.commands.options import common, load_settings
+from search.confirmation import export
+from search.confirmation.confirm import load as load_confirmation
+from search.confirmation.export import content_of, to_json, write, write_file
+from search.errors import UserError
+from search.settings.best_config import BestConfig
+from search.settings.knobs import beyond_coqui
+from search.settings.settings import Settings
+from search.study import findings as report
+from search.study import storage
+from search.study.findings import Findings, Row
+from search.study.fingerprint import differences, fingerprint
+from search.text import shown
+from search.trial import Prepared
+from space.hyperparameters import Hyperparameters
+
+FILES = {"json": "best_config.json", "coqui": "coqui_config.json"}  # in the study's folder, by format
+SHOWN = 5  # best trials named in a refusal
+
+
+def choose(settings: Settings, number: int | None) -> BestConfig:
+    """The config of trial `number`; None is what the confirmation recommends, or without one the best trial.
+
+    Raises UserError for a trial that has not completed, and for a study that was made with other settings.
+    """
+    study = storage.load_study(settings)
+    findings = report.read(study)
+    attributes = study.user_attrs
+    _refuse_other_settings(settings, attributes)
+    confirmation = load_confirmation(settings, findings)
+    if number is not None or confirmation is None:
+        row = _completed(findings, number)
+        return export.build(findings, settings, attributes, trial=row, confirmation=confirmation)
+    chosen = export.recommended(confirmation)
+    point = Hyperparameters.from_dict(chosen.hyperparameters.model_dump())
+    ran = next((row for row in findings.rows if row.trial.number == chosen.trial), None)
+    return export.build(findings, settings, attributes, trial=ran, point=point, confirmation=confirmation)
+
+
+def _completed(findings: Findings, number: int | None) -> Row:
+    completed = findings.completed
+    if not completed:
+        raise UserError(f"study {findings.study!r} has no completed trial yet; run study.py until one is")
+    if number is None:
+        return completed[0]
+    found = next((row for row in findings.rows if row.trial.number == number), None)
+    if found in completed:
+        assert found is not None
+        return found
+    what = f"ended as {found.reason}" if found and found.trial.state.is_finished() else "has not ended"
+    best = ", ".join(str(row.trial.number) for row in completed[:SHOWN])
+    raise UserError(
+        f"--trial is {number}, {f'which {what}' if found else f'which study {findings.study!r} does not have'}; only a"
+        f" completed trial can be exported; the best are {best}"
+    )
+
+
+def _refuse_other_settings(settings: Settings, attributes: Mapping[str, Any]) -> None:
+    """Raises UserError with a line for each setting that the study's trials did not run under.
+
+    The sources are not compared: a later commit may export an earlier one's study.
+    """
+    name = settings.study.name
+    try:
+        prepared = Prepared(**attributes["prepared"])
+    except TypeError as error:
+        raise UserError(
+            f"study {name!r} was made by another release of xtts-study ({error}); export with that"
+        ) from error
+    there, here = ({**values, "code": None} for values in (attributes["fingerprint"], fingerprint(settings, prepared)))
+    differing = differences(there, here)
+    if differing:
+        kept = settings.directory / "study.toml"
+        remedy = f"give --settings {kept}" if kept.exists() else "give its own with --settings"
+        raise UserError(f"study {name!r} was made with other settings than these; {remedy}:", differing)
+
+
+def save(best: BestConfig, form: str, settings: Settings, output: Path | None) -> Path:
+    """Writes `best` as `form` ("json" or "coqui") to `output`, or to its place in the study's folder; returns the path.
+
+    Raises UserError rather than replace a file that is not this study's, or unasked a confirmed one by one that is not.
+    """
+    path = output or settings.directory / FILES[form]
+    if output is None:
+        _refuse_to_replace_a_confirmed(settings.directory / FILES["json"], best)
+    if form == "json":
+        write(best, path)
+    else:
+        _refuse_strange_config(path, best.study)
+        write_file(path, text(best, form))
+    return path
+
+
+def text(best: BestConfig, form: str) -> str:
+    """The file's content. Raises UserError for a config that coqui's cannot hold."""
+    if form == "json":
+        return to_json(best)
+    if unsaid := beyond_coqui(best.point):
+        raise UserError(
+            f"coqui's own trainer cannot do {' and '.join(unsaid)}, and would train something else; export with"
+            " --format json, and train that with study.py train"
+        )
+    return json.dumps(best.coqui_config, ensure_ascii=False, indent=2) + "\n"
+
+
+def _refuse_to_replace_a_confirmed(path: Path, best: BestConfig) -> None:
+    if not best.confirmed and export.confirmation_at(path, best.study):
+        raise UserError(f"{path} is confirmed, and this export is not; name another file with --output")
+
+
+def _refuse_strange_config(path: Path, study: str) -> None:
+    """Raises UserError where `path` is anything but a coqui config that was exported from `study`."""
+    if not path.exists():
+        return
+    content = content_of(path)
+    if "optimizer_params" not in content or content.get("run_name") != study:
+        raise UserError(f"{path} is no coqui config of study {study!r}, and is left alone; name another with --output")
+
+
+def advice(best: BestConfig, form: str, path: str) -> list[str]:
+    """What a user has to know about the file, in lines."""
+    lines = [best.status, *(f"Warning: {text}." for text in best.warnings)]
+    if form == "coqui":
+        steps = best.grad_accum_steps
+        lines += [
+            f"coqui's config has no field for accumulation: its trainer needs TrainerArgs(grad_accum_steps={steps}).",
+            f"It counts epochs: {best.coqui_config['epochs']} hold the {best.schedule.horizon} optimizer steps of the"
+            " full run, the last one perhaps in part. It neither stops early nor evaluates as the search does.",
+            f"Train with coqui alone: python docs/train_with_coqui.py {path} --grad-accum-steps {steps}",
+        ]
+    return lines
+
+
+@click.command()
+@click.option("--trial", type=int, metavar="N", help="A completed trial; default: the confirmed config, or the best.")
+@click.option(
+    "--format", "form", type=click.Choice(["json", "coqui"]), default="json", help="coqui: for its own trainer."
+)
+@click.option("--output", help="A file, or - for the terminal; default: in the study's folder.")
+@common
+def command(trial: int | None, form: str, output: str | None, **given: Any) -> None:
+    """Write the config for the full run: best_config.json, or a config that coqui's own trainer reads."""
+    settings = load_settings(given, shows=True)
+    best = choose(settings, trial)
+    if output == "-":
+        sys.stdout.write(text(best, form))
+        path = "FILE"
+    else:
+        path = shown(save(best, form, settings, Path(output) if output else None))
+        print(f"Exported ({'confirmed' if best.confirmed else 'not confirmed'}): {path}")
+    print(*advice(best, form, path), sep="\n", file=sys.stderr if output == "-" else sys.stdout)

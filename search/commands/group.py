@@ -1,0 +1,91 @@
+"""The command line: which commands there are, and how the process ends. A command is loaded when it is called."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from search import __version__
+from search.commands.output import Output, said
+from search.errors import UserError
+
+COMMANDS = {  # by name, in the order of use; each is `command` of the module of its name
+    "search": "Search and export the best configuration. What study.py does without a command.",
+    "fetch-base": "Download XTTS-v2, the base to fine-tune.",
+    "check": "Check data, base and machine before a search.",
+    "extend-vocab": "Make a base with tokens for a new language.",
+    "confirm": "Prove the winner: full runs with several seeds.",
+    "export": "Write the configuration for the full run.",
+    "train": "Train in full with an exported configuration.",
+    "status": "Show what a study has found so far.",
+    "report": "Write a study as one page.",
+    "dashboard": "Show the study in a browser.",
+    "tensorboard": "Show the curves of a study's runs in TensorBoard.",
+    "replay": "Run a trial again in the foreground.",
+    "checkpoints": "Measure the checkpoints of any run, and correct its logs.",
+    "cache": "Show or clear what searches keep on this machine.",
+}
+
+
+class Commands(click.Group):
+    """Loads a command when it is called: some import Optuna, which takes a second."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"search.commands.{name.replace('-', '_')}").command
+        return command
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Options without a command are those of `search`."""
+        if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help", "--version")):
+            if args and args[-1] in COMMANDS:
+                raise click.UsageError(f"options go after the command: study.py {args[-1]} …", context)
+            args = ["search", *args]
+        return super().parse_args(context, args)
+
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Those of `search`, then the commands."""
+        search = self.get_command(context, "search")
+        assert search is not None
+        own = [p.get_help_record(context) for p in (*search.params, *self.get_params(context))]
+        with formatter.section("Options"):
+            formatter.write_dl([record for record in own if record])
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="xtts-study")
+def study() -> None:
+    """Search learning rate, weight decay, milestones and gradient clipping for an XTTS-v2 fine-tune.
+
+    Without settings it searches the miniature: a small base and generated Amharic speech, on any machine.
+    """
+
+
+def main() -> None:
+    """One clear line for what is not a fault of this program; the exit codes are in docs/operations.md."""
+    try:
+        with Output() as output:
+            code = study(standalone_mode=False, obj=output)
+    except click.ClickException as error:
+        sys.exit(refuse(said(error)))
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output has gone, as in `study.py | head`
+        sys.stderr.close()
+        sys.exit(141)
+    except UserError as error:
+        refuse(str(error), error.details)
+        sys.exit(error.exit_code)
+    sys.exit(code or 0)
+
+
+def refuse(message: str, details: Sequence[str] = ()) -> int:
+    print(f"study.py: {' '.join(message.split())}", *(f"  {line}" for line in details), sep="\n", file=sys.stderr)
+    return 2

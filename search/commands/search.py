@@ -1,0 +1,64 @@
+"""`study.py search`, and study.py without a command: truncated trials, and the export of the best."""
+
+from typing import Any
+
+import click
+
+from search.commands.options import common, load_settings, make_console, output_of, telling
+from search.text import shown
+
+
+@click.command()
+@click.option("--trials", type=int, help="Finished trials in all (default 40); the same command resumes.")
+@click.option("--workers", type=int, help="Slots; default: one a visible GPU, one on a CPU (the miniature: two).")
+@click.option("--seed", type=int, help="Of the sampler and of every run.")
+@click.option("--repeats", type=int, help="More runs of the stock recipe with other seeds, to measure the noise.")
+@click.option("--confirm", "then_confirm", is_flag=True, help="Prove the winner in full runs once the search is done.")
+@telling
+@common
+@click.pass_context
+def command(
+    context: click.Context,
+    trials: int | None,
+    workers: int | None,
+    seed: int | None,
+    repeats: int | None,
+    then_confirm: bool,
+    **given: Any,
+) -> None:
+    """Search learning rate, weight decay, milestones and gradient clip for an XTTS-v2 fine-tune, and export the best.
+
+    Without settings it searches the miniature: a small base and generated Amharic speech, on any machine.
+    """
+    flags = {"study.trials": trials, "study.workers": workers, "study.seed": seed, "study.repeats": repeats}
+    settings = load_settings(given, flags)
+    output = output_of(context)
+    output.open(settings.study.name, given["notify"])
+    # Only now: `study.py --help` shows the options above, and need not wait for Optuna.
+    from search.commands import outcome
+    from search.commands.confirm import prove
+    from search.confirmation import export
+    from search.show import tables
+    from search.workers import session
+
+    console = make_console()
+    if settings.is_miniature:
+        console.print(
+            "Searching the miniature: a small base, generated Amharic speech. For your own data see study.example.toml."
+        )
+    with output.watching(settings.study.name) as view:
+        result = session.search(settings, view)
+        path = export.write_best_config(result.findings, settings, result.attributes, view.note)
+    found = outcome.of_search(result.findings, settings.study.trials, path)
+    output.searched(found, result.stopped)
+    tables.show(result.findings, settings.search_space(), console)
+    if any(result.spent.values()):
+        console.print(tables.time_share(result.spent, result.seconds, result.slots))
+    if path:
+        confirmed = "confirmed" if found["confirmed"] else "not confirmed at full length"
+        console.print(f"Exported ({confirmed}): {shown(path)}")
+    if result.stopped:
+        console.print("Stopped; the same command continues the study.")
+        context.exit(130)
+    if then_confirm:
+        prove(settings, context, given["notify"], is_described=True)

@@ -1,0 +1,34 @@
+"""`study.py status`: what a study has found so far."""
+
+from typing import Any
+
+import click
+
+from search.commands.options import common, load_settings, make_console
+from search.confirmation import confirm
+from search.errors import UserError
+from search.show import confirmation_tables, tables
+from search.study import findings, storage
+
+
+@click.command()
+@common
+def command(**given: Any) -> None:
+    """Show what a study has found so far, from any terminal."""
+    settings = load_settings(given, shows=True)
+    found = findings.read(storage.load_study(settings))
+    console = make_console()
+    runs = proof = unread = None
+    try:
+        runs = confirm.read(settings)
+        proof = confirm.result(runs, found, settings) if runs else None
+    except UserError as error:
+        unread = error  # of the confirmation: the search can be shown
+    tables.show_running(found, settings.search_space(), console)
+    tables.show(found, settings.search_space(), console, confirmed=proof is not None)
+    if proof:
+        confirmation_tables.show(proof, found.base, console)
+    elif runs:
+        confirmation_tables.show_progress(runs, console)
+    if unread:
+        raise unread

@@ -1,0 +1,50 @@
+"""`study.py train`: the full run."""
+
+from pathlib import Path
+
+import click
+
+from search.commands.options import notifying, output_of, parsed
+from search.full_run import train
+from search.full_run.display import make_full_run_view
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
+@click.option("--seed", type=int, help="Of the run; default: the search's.")
+@click.option("--max-gap", type=float, help="Eval / train probe above which the run stops; default: the config's.")
+@click.option(
+    "--min-delta", metavar="NATS", help="A smaller rise is none; seed_noise: as the confirmation measured it."
+)
+@click.option("--healthy-gap", type=float, help="Below which the report calls it healthy; default: the config's.")
+@click.option("--set", "set_", metavar="SECTION.KEY=VALUE", multiple=True, help="Like data.path, where it lies here.")
+@notifying
+@click.pass_context
+def command(
+    context: click.Context,
+    config: Path,
+    output: Path,
+    seed: int | None,
+    max_gap: float | None,
+    healthy_gap: float | None,
+    min_delta: str | None,
+    set_: tuple[str, ...],
+    notify: tuple[str, ...],
+) -> None:
+    """Train in full with CONFIG, a best_config.json; at the end OUTPUT/ready speaks. The same command resumes."""
+    flags = {"train.max_gap": max_gap, "train.healthy_gap": healthy_gap}
+    overrides = {**parsed(set_), **{k: v for k, v in flags.items() if v is not None}}
+    told = output_of(context)
+    told.open(output.absolute().name, notify)
+    view = make_full_run_view()
+    try:
+        result = train.train(config, output, seed, overrides, view, min_delta)
+    finally:
+        view.close()
+    if result is None:
+        print("Stopped; the same command continues.")
+        context.exit(130)
+    told.trained(result)
+    print(*result.lines(), *train.next_steps(output), sep="\n")
+    context.exit(1 if result.reason == "diverged" else 0)

@@ -1,0 +1,239 @@
+"""The confirmation of a search: its best configs beside the stock recipe, in full runs with several seeds.
+
+Its runs are trials of a second study in the same storage, so that slots and machines share them as they share a
+search. Which runs are next follows from those that have ended: nothing but the trials is kept.
+"""
+
+import statistics
+from dataclasses import dataclass
+
+import optuna
+
+from search.confirmation import proof
+from search.confirmation.candidates import audited, candidates, same
+from search.confirmation.proof import TRUNCATED, Runs, key
+from search.confirmation.readable import confirms, is_readable, seeds_of
+from search.confirmation.rounds import ConfirmWork, Plan
+from search.devices import reserved, visible_gpus
+from search.errors import UserError
+from search.preparation.cache import cache_directory
+from search.settings.best_config import Confirmation
+from search.settings.knobs import refuse_space
+from search.settings.sections import CONFIRMATION
+from search.settings.settings import Settings
+from search.study import findings as report
+from search.study import noise, storage
+from search.study.findings import Findings
+from search.study.fingerprint import differences, fingerprint
+from search.study.folder import make_folder, study_lock
+from search.study.leases import Leases
+from search.study.ledger import FINISHED_STATES, Ledger
+from search.study.pruners import FirstToFire, TwoIncreasePruner
+from search.text import duration
+from search.trial import Prepared, StopReason
+from search.workers.events import Extent, View
+from search.workers.launcher import Launcher
+from search.workers.session import describe, hold, prepare, slots, with_rule
+from search.workers.supervisor import Supervisor
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a confirmation leaves: its result, None when the user stopped it before it was over."""
+
+    confirmation: Confirmation | None
+    findings: Findings
+
+
+def confirm(settings: Settings, view: View, is_described: bool = False) -> Result:
+    """Runs the confirmation of the study to its end. Raises UserError, then nothing was created.
+
+    `is_described` after a search in the same command, which has told what it works on.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    findings = report.read(storage.load_study(settings))
+    if not findings.completed:
+        raise UserError(
+            f"study {settings.study.name!r} has no completed trial to confirm; run study.py until some have completed"
+        )
+    two_increases(settings, findings)  # refuses at once, not after the preparation
+    if settings.directory.exists():
+        with study_lock(settings):
+            pass  # likewise, when a search holds it
+    with reserved(visible_gpus(), settings.study.workers, cache_directory() / "gpus") as gpus:
+        return _confirm(settings, findings, slots(settings, gpus), view, is_described)
+
+
+def _confirm(
+    settings: Settings, findings: Findings, devices: list[str | None], view: View, is_described: bool
+) -> Result:
+    launcher = Launcher()
+    prepared = prepare(settings, launcher, view)
+    refuse_space(settings, prepared)
+    if not is_described:
+        describe(settings, prepared, devices, view)
+    make_folder(settings)
+    with hold(prepared), study_lock(settings):
+        return run(settings, findings, prepared, devices, launcher, view)
+
+
+def run(
+    settings: Settings,
+    findings: Findings,
+    prepared: Prepared,
+    devices: list[str | None],
+    launcher: Launcher,
+    view: View,
+    target: str = "search.training.child:run",
+) -> Result:
+    """The confirmation of what is prepared; each run is `target` in a process of its own."""
+    _refuse_another(settings, prepared)
+    database = storage.open_storage(settings.storage_url, settings.service.connections)
+    database.on_outage = view.note
+    study, ledger = _open(settings, findings, prepared, database)
+    plan = _plan(settings, findings, study, prepared)
+    work = ConfirmWork(study, ledger, settings, prepared, plan, view)
+    _show_budget(plan, work.runs, findings, settings, prepared, len(devices), view)
+    finished = sum(trial.state in FINISHED_STATES for trial in work.runs.trials)
+    extent = Extent(len(plan.keys), finished, len(devices), findings.base.mel_ce, None, "run")
+    view.begin(with_rule(extent, settings))
+    database.patience = 60 * settings.service.outage_minutes
+    leases = Leases(ledger, settings.service, settings.study.max_retries, view.note)
+    supervisor = Supervisor(work, leases, settings, prepared, launcher, view, devices, target)
+    supervisor.run(database.hurry)
+    found = result(work.runs, findings, settings)
+    if found is None and not supervisor.stopped:
+        raise UserError(_why_open(work.runs, settings))
+    return Result(found, findings)
+
+
+def _why_open(runs: Runs, settings: Settings) -> str:
+    """Why there is no result, although there is nothing left to do here."""
+    if not runs.are_over:
+        return "another machine goes on with the confirmation; run the same command again to join it"
+    stock = settings.stock_recipe().name
+    return (
+        f"no full run of the stock recipe ({stock}) came to an end, so there is nothing to compare with; see the logs"
+        f" in {settings.directory / 'confirm'}, then run the same command again"
+    )
+
+
+def _open(
+    settings: Settings, findings: Findings, prepared: Prepared, database: storage.StudyStorage
+) -> tuple[optuna.Study, Ledger]:
+    attributes = storage.attributes_of(settings, prepared)
+    attributes["fingerprint"]["confirms"] = settings.study.name
+    attributes["fingerprint"]["full_evaluations"] = settings.training.full_evaluations
+    pruner = two_increases(settings, findings)
+    study, ledger, _ = storage.open_ours(settings.study.name + CONFIRMATION, settings, database, attributes, [], pruner)
+    study.sampler = optuna.samplers.RandomSampler()  # never asked: every parameter of a run is fixed
+    return study, ledger
+
+
+def two_increases(settings: Settings, findings: Findings) -> optuna.pruners.BasePruner:
+    """The only rule of a full run besides the gap rule of the last one.
+
+    Raises UserError while its `min_delta` is still being measured: all full runs must have the same.
+    """
+    if not settings.pruning.two_increases:
+        return optuna.pruners.NopPruner()
+    min_delta = noise.min_delta(settings, [row.trial for row in findings.rows])
+    if min_delta is None:
+        raise UserError(
+            "pruning.min_delta is 'seed_noise', and the repeats of the stock recipe that measure it have not all ended;"
+            f" run study.py until they have, with study.trials of {settings.study.repeats + 1} or more"
+        )
+    return FirstToFire({StopReason.TWO_INCREASES: TwoIncreasePruner(settings.pruning.n_increases, min_delta)})
+
+
+def _refuse_another(settings: Settings, prepared: Prepared) -> None:
+    """Raises UserError when the search was made with other settings than these."""
+    there = storage.load_study(settings).user_attrs["fingerprint"]
+    differing = differences(there, fingerprint(settings, prepared))
+    if differing:
+        raise UserError(
+            f"study {settings.study.name!r} was searched with other settings; make these the same:", differing
+        )
+
+
+def _plan(settings: Settings, findings: Findings, study: optuna.Study, prepared: Prepared) -> Plan:
+    """By the settings, and by what was planned before: seeds and audits may be added, and none is taken back."""
+    count = max(settings.confirm.seeds, study.user_attrs.get("seeds", 0))
+    study.set_user_attr("seeds", count)
+    first = settings.study.seed
+    seeds = [(first + i) % 2**31 for i in range(count)]
+    runs = Runs(study.get_trials(deepcopy=False), seeds, settings.full_horizon(prepared.train_clips))
+    found = candidates(findings, settings)
+    known = {c.name: c for c in runs.candidates}
+    for config in found:
+        if config.name in known and not same(config.point, known[config.name].point):
+            raise UserError(
+                f"{config.name} was {known[config.name].point.describe()} when its full runs were made, and is"
+                f" {config.point.describe()} here; give the space its old baselines, or the recipe another name"
+            )
+    racing = {**known, **{c.name: c for c in found}}
+    old = runs.audited
+    new = audited(findings, settings, [*racing.values(), *old])[: max(0, settings.confirm.audit - len(old))]
+    return Plan(list(racing.values()), [*old, *new], seeds)
+
+
+def _show_budget(
+    plan: Plan, runs: Runs, findings: Findings, settings: Settings, prepared: Prepared, slots: int, view: View
+) -> None:
+    """What is about to be run, at most, and how long it takes at the search's pace."""
+    full, truncated = settings.full_horizon(prepared.train_clips), settings.trial_horizon(prepared.train_clips)
+    view.note(
+        f"confirmation: {len(plan.racing)} configs ({', '.join(c.name for c in plan.racing)}) x {len(plan.seeds)} seeds"
+        f" in full runs of {full} optimizer steps; a config that can no longer win gets no further seed"
+    )
+    if plan.audited:
+        names = ", ".join(c.name for c in plan.audited)
+        view.note(f"audit of pruning: {names}, chosen at random, are run to the trials' end and in full")
+    done = {key(trial) for trial in runs.trials if trial.state in FINISHED_STATES} & plan.keys
+    short = sum(length == TRUNCATED for _, _, length in plan.keys - done)
+    whole = len(plan.keys - done) - short
+    steps = short * truncated + whole * full
+    evaluations = short * settings.training.evaluations + whole * settings.training.full_evaluations
+    known = [
+        (row.record, len(row.evaluations))
+        for row in findings.rows
+        if row.record and row.record["steps"] and row.evaluations
+    ]
+    time_left = ""
+    if known:
+        # Apart, since a full run is longer and has no more evaluations.
+        a_step = statistics.median(record["train_seconds"] / record["steps"] for record, _ in known)
+        an_evaluation = statistics.median(record["evaluation_seconds"] / count for record, count in known)
+        seconds = (a_step * steps + an_evaluation * evaluations) / slots
+        time_left = f", about {duration(seconds)} at the search's pace"
+    before = f"; {len(done)} more were finished before" if done else ""
+    view.note(f"at most {len(plan.keys - done)} runs, {steps:,} optimizer steps{time_left}{before}")
+
+
+def load(settings: Settings, findings: Findings) -> Confirmation | None:
+    """The confirmation of the study, from its storage; None when there is none or it is not over."""
+    runs = read(settings)
+    return result(runs, findings, settings) if runs else None
+
+
+def read(settings: Settings) -> Runs | None:
+    """The confirmation's runs so far; None when it was never started. Raises UserError for one that it cannot read."""
+    if not storage.exists(settings, CONFIRMATION):
+        return None
+    study = storage.load_study(settings, CONFIRMATION)
+    if not confirms(study.user_attrs, settings):
+        return None  # a study of that name, of another tool or of a search
+    trials, seeds = study.get_trials(deepcopy=False), seeds_of(study.user_attrs, settings)
+    horizon = study.user_attrs.get("full_horizon")
+    odd = [str(trial.number) for trial in trials if not is_readable(trial)]
+    if seeds is None or odd or not isinstance(horizon, int):
+        what = f"run {', '.join(odd)} of {study.study_name}" if odd else study.study_name
+        raise UserError(
+            f"{what} cannot be read by this release of xtts-study; use the release that made it, or another --study"
+        )
+    return Runs(trials, seeds, horizon)
+
+
+def result(runs: Runs, findings: Findings, settings: Settings) -> Confirmation | None:
+    """What the runs prove; None while they are not over."""
+    return proof.confirmation(runs, findings, settings, settings.study.name + CONFIRMATION)

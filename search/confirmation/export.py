@@ -1,0 +1,290 @@
+"""`best_config.json`: the config for the full run, with the evidence for it and where it came from."""
+
+import json
+import os
+import subprocess
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from math import ceil, isfinite
+from pathlib import Path
+from typing import Any
+
+from search.errors import UserError
+from search.files import write_text
+from search.settings import best_config
+from search.settings.best_config import (
+    BestConfig,
+    Candidate,
+    Confirmation,
+    Evidence,
+    Knobs,
+    Provenance,
+    Schedule,
+    Stopping,
+)
+from search.settings.knobs import beyond_coqui, coqui_fields, fused_field, precision_fields
+from search.settings.settings import Settings, steps_an_epoch
+from search.study import noise
+from search.study.findings import Findings, Row
+from space.hyperparameters import Hyperparameters
+from space.schedule import to_steps
+from space.search_space import SearchSpace
+
+OBJECTIVE = "mean mel cross-entropy over the eval set, nats per audio token"
+_LOCAL = ("storage", "directory", "workers")  # of [study]: a machine's own; the first may hold a password
+
+
+def write_best_config(
+    findings: Findings, settings: Settings, attributes: Mapping[str, Any], say: Callable[[str], None]
+) -> Path | None:
+    """Writes the study's `best_config.json` at the end of a search and returns its path; None where none was written.
+
+    A confirmed one is kept while its confirmation covers the best trial, and otherwise replaced by an unconfirmed one.
+    `say` gets a line for people where a confirmed one is at stake, or where the file may not be written.
+    """
+    if not findings.completed:
+        return None
+    path = settings.directory / "best_config.json"
+    best = findings.completed[0].trial.number
+    confirmed = confirmation_at(path, findings.study)
+    if confirmed and any(candidate.trial == best for candidate in confirmed.candidates):
+        say(f"{path.name} is kept: its confirmation covers trial {best}, the best of the search")
+        return path
+    try:
+        write(build(findings, settings, attributes), path)
+    except UserError as error:  # the trials of hours are in the database; only the file cannot be written
+        say(str(error))
+        return None
+    if confirmed:
+        say(f"{path.name} is replaced: trial {best}, now the best of the search, was not in its confirmation")
+    return path
+
+
+def confirmation_at(path: Path, study: str) -> Confirmation | None:
+    """The confirmation of the file at `path`; None unless it is this study's, readable and confirmed."""
+    if not path.exists():
+        return None
+    try:
+        found = best_config.read(path)
+    except UserError:
+        return None  # `write` decides what may be replaced
+    return found.confirmation if found.confirmed and found.study == study else None
+
+
+def write(best: BestConfig, path: Path) -> None:
+    """Writes the document whole or not at all. Raises UserError rather than replace anything but its study's own."""
+    _refuse_strange_file(path, best.study)
+    write_file(path, to_json(best))
+
+
+def write_file(path: Path, text: str) -> None:
+    """Raises UserError in one line where the folder is missing or may not be written to."""
+    try:
+        write_text(path, text)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}); name another with --output") from error
+
+
+def to_json(best: BestConfig) -> str:
+    return json.dumps(best.model_dump(mode="json"), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+
+
+def content_of(path: Path) -> dict[str, Any]:
+    """The JSON object in the file at `path`; empty for a file that holds anything else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _refuse_strange_file(path: Path, study: str) -> None:
+    if not path.exists():
+        return
+    content = content_of(path)
+    if not {"version", "study", "hyperparameters"} <= content.keys():
+        raise UserError(
+            f"{path} is no best_config.json, and is left alone; move it away, or name another with --output"
+        )
+    if content["study"] != study:
+        raise UserError(
+            f"{path} belongs to study {content['study']!r}, not to {study!r}, and is left alone; move it away, or name"
+            " another with --output"
+        )
+
+
+def build(
+    findings: Findings,
+    settings: Settings,
+    attributes: Mapping[str, Any],
+    *,
+    trial: Row | None = None,
+    point: Hyperparameters | None = None,
+    confirmation: Confirmation | None = None,
+) -> BestConfig:
+    """The document for the best completed trial, for `trial`, or for `point`, whose evidence is `trial` or none.
+
+    `attributes` are the study's: the horizon and fingerprint that its trials ran under.
+    """
+    space = settings.search_space()
+    if point is None:
+        trial = trial or findings.completed[0]
+        point = space.from_params(trial.trial.params)
+    horizon = attributes["full_horizon"]
+    confirmed = _recommends(confirmation, point)
+    status = _status(findings, trial, horizon, confirmation, confirmed)
+    return BestConfig(
+        version=best_config.VERSION,
+        study=findings.study,
+        confirmed=confirmed,
+        status=status,
+        hyperparameters=Knobs(**point.to_dict()),
+        schedule=_schedule(point, horizon, findings, settings),
+        stopping=_stopping(findings, settings),
+        settings=portable(settings),
+        coqui_config=_coqui_config(point, horizon, findings, settings, status),
+        grad_accum_steps=settings.training.accumulation,
+        confirmation=confirmation,
+        evidence=_evidence(findings, trial) if trial else None,
+        base_model=asdict(findings.base),
+        warnings=_warnings(space, point),
+        provenance=_provenance(findings, settings, attributes),
+    )
+
+
+def _recommends(confirmation: Confirmation | None, point: Hyperparameters) -> bool:
+    """Whether `point` is what a confirmation says to use, should one fine-tune at all."""
+    if confirmation is None:
+        return False
+    return Hyperparameters.from_dict(recommended(confirmation).hyperparameters.model_dump()) == point
+
+
+def recommended(confirmation: Confirmation) -> Candidate:
+    """The candidate that a confirmation exports."""
+    return next(c for c in confirmation.candidates if c.name == confirmation.exported)
+
+
+def _status(
+    findings: Findings, trial: Row | None, horizon: int, confirmation: Confirmation | None, confirmed: bool
+) -> str:
+    """How far to trust the config, in a sentence."""
+    if confirmation and confirmed:
+        return confirmation.text
+    name = f"trial {trial.trial.number}" if trial else "these hyperparameters"
+    if confirmation:
+        return f"Not confirmed: the study's confirmation recommends {confirmation.exported}, not {name}."
+    if trial is None or trial.trial.value is None:
+        return f"Not confirmed: {name} come from outside the search, and no run of it speaks for them."
+    evidence = f"{name} is one run with one seed, of {findings.horizon} of the {horizon} optimizer steps"
+    if trial.trial.value >= findings.base.mel_ce:
+        return f"Not confirmed: {evidence}, and does not beat the untouched base model ({findings.base.mel_ce:.4f})."
+    return f"Not confirmed: {evidence}."
+
+
+def _schedule(point: Hyperparameters, horizon: int, findings: Findings, settings: Settings) -> Schedule:
+    return Schedule(
+        horizon=horizon,
+        evaluation_steps=settings.full_evaluation_steps(findings.prepared["train_clips"]),
+        milestones=list(to_steps(point.milestones, horizon)),
+        gamma=point.gamma,
+        accumulation=settings.training.accumulation,
+        batch_size=settings.training.batch_size,
+    )
+
+
+def _stopping(findings: Findings, settings: Settings) -> Stopping:
+    pruning = settings.pruning
+    return Stopping(
+        n_increases=pruning.n_increases if pruning.two_increases else None,
+        min_delta=noise.min_delta(settings, [row.trial for row in findings.rows]) or 0.0,
+        max_gap=settings.train.max_gap,
+        healthy_gap=settings.train.healthy_gap,
+    )
+
+
+def portable(settings: Settings) -> dict[str, dict[str, Any]]:
+    """The settings as `study.toml` has them, without what is one machine's or secret."""
+    values = tomllib.loads(settings.to_toml())
+    values["study"] = {name: value for name, value in values["study"].items() if name not in _LOCAL}
+    return values
+
+
+def _coqui_config(
+    point: Hyperparameters, horizon: int, findings: Findings, settings: Settings, status: str
+) -> dict[str, Any]:
+    """A complete `GPTTrainerConfig`, without fields that are infinite: JSON cannot hold them, and they are defaults."""
+    prepared = findings.prepared["coqui_config"]
+    training = settings.training
+    optimizer = {k: v for k, v in prepared["optimizer_params"].items() if k != "weight_decay"}
+    optimizer |= fused_field(training.fused_adamw)
+    config = {
+        **prepared,
+        **coqui_fields(point, horizon, optimizer),
+        "run_name": findings.study,
+        "run_description": status,
+        "batch_size": training.batch_size,
+        "eval_batch_size": training.eval_batch_size,
+        "eval_split_size": settings.data.eval_share,  # read only where the dataset names no eval table
+        "training_seed": settings.study.seed,
+        **precision_fields(training.precision),
+        # coqui counts epochs: as many as the horizon needs, the last one perhaps in part.
+        "epochs": ceil(horizon / steps_an_epoch(settings, findings.prepared["train_clips"])),
+        "save_checkpoints": True,
+    }
+    return {k: v for k, v in config.items() if not (isinstance(v, float) and not isfinite(v))}
+
+
+def _evidence(findings: Findings, row: Row) -> Evidence | None:
+    """None for a run that had no evaluation before it was given up."""
+    evaluation = row.best
+    if evaluation is None:
+        return None
+    return Evidence(
+        trial=row.trial.number,
+        stop_reason=row.reason,
+        objective=OBJECTIVE,
+        value=evaluation.mel_ce,
+        best_step=evaluation.step,
+        trial_horizon=findings.horizon,
+        evaluations=[{**asdict(e), "gap": e.gap} for e in row.evaluations],
+        record=row.record,
+        finished_trials=findings.finished,
+    )
+
+
+def _warnings(space: SearchSpace, point: Hyperparameters) -> list[str]:
+    params, clipped = space.to_params(point)
+    outside = {text.split()[0] for text in clipped}
+    edges = space.at_edge({name: value for name, value in params.items() if name not in outside})
+    unsaid = [f"coqui_config does not hold {text}, which only study.py train can do" for text in beyond_coqui(point)]
+    outside_space = [f"outside the search space: {text}" for text in clipped]
+    return [f"{text}; widen the range" for text in edges] + outside_space + unsaid
+
+
+def _provenance(findings: Findings, settings: Settings, attributes: Mapping[str, Any]) -> Provenance:
+    prepared = findings.prepared
+    return Provenance(
+        fingerprint=attributes["fingerprint"],
+        versions=prepared["versions"],
+        commit=commit(),
+        seed=settings.study.seed,
+        train_clips=prepared["train_clips"],
+        eval_clips=prepared["eval_clips"],
+        added_tokens=prepared["added_tokens"],
+    )
+
+
+def commit() -> str | None:
+    """The commit of this checkout, with "-dirty" after it for uncommitted changes; None outside a checkout.
+
+    A container image has no checkout; its build may name the commit in XTTS_STUDY_COMMIT.
+    """
+    if os.environ.get("XTTS_STUDY_COMMIT"):
+        return os.environ["XTTS_STUDY_COMMIT"]
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return found.stdout.strip() or None if found.returncode == 0 else None

@@ -1,1 +1,0 @@
-"""Optuna's dashboard on our studies: served, guarded, cached, and told what our trials mean."""

@@ -1,1 +1,0 @@
-"""`study.py fetch-base`: a base from a model hub, every file checked."""

@@ -1,0 +1,88 @@
+"""Which searched dimensions part the best trials from the rest, and how far that can be told from chance.
+
+PED-ANOVA (Watanabe et al. 2023; for conditional dimensions Kawai et al. 2026) compares where the best trials lie in a
+dimension with where all of them lie. It asks only which trials are among the best, so that pruned trials, which have no
+final value, count as what they are: not among the best. fANOVA would need their values, sees the survivors alone, and
+leaves out every dimension that exists in some trials only, which here are most of them.
+"""
+
+import random
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from search.pages.material import completed
+from search.study.findings import Row
+
+FEWEST_JUDGED, FEWEST_COMPLETED = 12, 6
+SHUFFLES = 40
+MOST = 400  # trials, of which the importances are computed: more change no bar that one can see
+_BEST = 10  # trials make up the best where a tenth is less, yet at most a quarter; the authors advise 5 or more
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Of the dimensions, the most important first; shares of their sum."""
+
+    shares: dict[str, float]
+    chance: dict[str, float]  # what 95 of 100 shuffled studies stay below, on the same scale
+    best: int  # trials that count as the best
+    judged: int  # trials that were looked at
+
+    @property
+    def told(self) -> list[str]:
+        """The dimensions that are told from chance."""
+        return [name for name, share in self.shares.items() if share > self.chance[name]]
+
+
+def importance(rows: Sequence[Row], names: Sequence[str]) -> Importance | None:
+    """Of the dimensions `names`; None with too few trials to say anything."""
+    done = sorted((row for row in rows if completed(row.trial)), key=lambda row: row.trial.value or 0.0)
+    if len(rows) < FEWEST_JUDGED or len(done) < FEWEST_COMPLETED or not names:
+        return None
+    rest = [row for row in rows if not completed(row.trial)]
+    if len(rows) > MOST:  # the same shares of both
+        done, rest = done[:: -(-len(rows) // MOST)], rest[:: -(-len(rows) // MOST)]
+    ordered = [*done, *rest]
+    best = min(max(round(0.1 * len(ordered)), min(_BEST, len(ordered) // 4)), len(done) - 1)
+    from optuna.importance import PedAnovaImportanceEvaluator  # a second: it imports scikit-learn
+
+    # By rank: the pruned come last.
+    study = optuna.create_study(storage=optuna.storages.InMemoryStorage(), study_name="ranks")
+    study.add_trials([_ranked(row.trial, rank) for rank, row in enumerate(ordered)])
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=best / len(ordered))
+    ranks = list(range(len(ordered)))
+    known = [name for name in names if any(name in row.trial.params for row in ordered)]
+    found = _evaluate(study, evaluator, known, ranks)
+    total = sum(found.values()) or 1.0
+    draw = random.Random(1)
+    shuffled = []
+    for _ in range(SHUFFLES):
+        draw.shuffle(ranks)
+        shuffled.append(_evaluate(study, evaluator, known, ranks))
+    chance = {n: sorted(each[n] for each in shuffled)[round(0.95 * SHUFFLES) - 1] / total for n in known}
+    return Importance({n: value / total for n, value in found.items()}, chance, best, len(ordered))
+
+
+def _ranked(trial: FrozenTrial, rank: int) -> FrozenTrial:
+    return create_trial(
+        state=TrialState.COMPLETE, value=float(rank), params=trial.params, distributions=trial.distributions
+    )
+
+
+def _evaluate(study: optuna.Study, evaluator: Any, names: Sequence[str], ranks: Sequence[int]) -> dict[str, float]:
+    from optuna.importance import get_param_importances
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of `target`, which says that low ones are the best: so they are
+        return get_param_importances(
+            study,
+            evaluator=evaluator,
+            params=list(names),
+            target=lambda trial: float(ranks[trial.number]),
+            normalize=False,
+        )

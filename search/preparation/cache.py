@@ -1,0 +1,235 @@
+"""The cache of a machine: folders that are made once, for all trials, slots and searches on it.
+
+A folder is named by what it holds and appears whole or not at all. Beside it, in `locks/`, lies a file whose lock says
+that the folder is being made (exclusive) or used (shared); the kernel frees it whatever ends the process.
+"""
+
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from search.errors import UserError
+from search.files import whole_folder
+
+KINDS = {
+    "recordings": "decoded audio",
+    "prepared": "audio codes, tokens and evaluation batches of a study",
+    "miniature-speech": "the generated speech",
+    "miniature-base": "the miniature base model",
+}
+_LEFT_OVER_SECONDS = 86_400
+
+
+def cache_directory() -> Path:
+    """Where prepared corpora and the miniature lie; XTTS_STUDY_CACHE overrides the user's cache directory."""
+    return Path(os.environ.get("XTTS_STUDY_CACHE") or platformdirs.user_cache_path("xtts-study")).absolute()
+
+
+def make_cache_directory() -> Path:
+    """`cache_directory`, made if it is not there. Raises UserError, also where this user may not write."""
+    cache = cache_directory()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=cache).close()
+    except OSError as error:
+        raise UserError(
+            f"cache folder {cache} cannot be made or written to ({error.strerror}); set XTTS_STUDY_CACHE to another"
+        ) from error
+    return cache
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A folder of the cache."""
+
+    path: Path
+    kind: str  # of KINDS
+    bytes: int  # on the disk; what two folders share is counted with the first that is listed
+    used: float  # seconds since the epoch at which it was last asked for
+    in_use: bool  # a search, or the making of it, is under way
+    about: str  # what it was made from
+
+
+def entries(cache: Path) -> list[Entry]:
+    """What lies in the cache, the most recently used first."""
+    folders = [f for f in cache.glob("*-*") if f.is_dir() and not f.name.startswith(".") and kind_of(f)]
+    found, seen = [], set[tuple[int, int]]()
+    for folder in sorted(folders, key=_used, reverse=True):
+        size = 0
+        try:
+            for file in folder.rglob("*"):
+                stat = file.lstat()
+                if (stat.st_dev, stat.st_ino) not in seen:
+                    seen.add((stat.st_dev, stat.st_ino))
+                    size += 512 * stat.st_blocks
+            about = folder / "about.txt"
+            text = about.read_text(encoding="utf-8").strip() if about.is_file() else ""
+        except FileNotFoundError:  # another process removes it at this moment
+            continue
+        found.append(Entry(folder, kind_of(folder) or "", size, _used(folder), _is_locked(cache, folder.name), text))
+    return found
+
+
+def kind_of(folder: Path) -> str | None:
+    """Of KINDS, or None for a folder that is not the cache's."""
+    return next((kind for kind in KINDS if folder.name.startswith(f"{kind}-")), None)
+
+
+def _used(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except OSError:  # removed meanwhile
+        return 0.0
+
+
+def make_once(target: Path, build: Callable[[Path], None], wait: Callable[[], None]) -> None:
+    """Has `build` fill a folder that takes the name `target` on success; does nothing where it exists.
+
+    Of several processes one builds; the others call `wait` once and wait for it.
+    """
+    while True:
+        if not target.exists():
+            with _lock(target.parent, target.name, fcntl.LOCK_EX, wait):
+                if not target.exists():
+                    _build(target, build)
+        try:
+            os.utime(target)  # the oldest are removed first
+        except FileNotFoundError:  # removed since: nothing holds it before its maker does
+            continue
+        return
+
+
+@contextmanager
+def in_use(*folders: Path) -> Iterator[None]:
+    """Until the block ends nothing removes these folders of a cache. Raises UserError where one is gone already."""
+    if not folders:
+        yield
+        return
+    with _lock(folders[0].parent, folders[0].name, fcntl.LOCK_SH, lambda: None), in_use(*folders[1:]):
+        if not folders[0].exists():  # between the making of it and this lock anybody may have removed it
+            raise UserError(f"{folders[0]} was removed by another process meanwhile; run the same command again")
+        yield
+        with suppress(FileNotFoundError):
+            os.utime(folders[0])  # used until now, not since it was asked for
+
+
+def make_room(cache: Path, limit_bytes: float, needed_bytes: float, what: str) -> None:
+    """Removes what was not used for longest until `needed_bytes` more fit under the limit.
+
+    Raises UserError when they cannot: for the limit, or for the disk.
+    """
+    if needed_bytes > limit_bytes:
+        raise UserError(
+            f"service.cache_gb is {limit_bytes / 1e9:g}, and {what} needs about {needed_bytes / 1e9:.2g} GB: raise it"
+        )
+    for entry in reversed(entries(cache)):
+        total = sum(e.bytes for e in entries(cache))  # counted anew: what folders share is freed with the last of them
+        if total + needed_bytes <= limit_bytes:
+            break
+        if not entry.kind.startswith("miniature"):
+            remove(entry)
+    held = sum(entry.bytes for entry in entries(cache))
+    if held + needed_bytes > limit_bytes:
+        raise UserError(
+            f"service.cache_gb is {limit_bytes / 1e9:g}: {held / 1e9:.2g} GB are in use, and {what} needs about"
+            f" {needed_bytes / 1e9:.2g} GB more; raise it, or wait for the other searches"
+        )
+    free = shutil.disk_usage(cache).free
+    if needed_bytes > free:
+        raise UserError(
+            f"the cache's disk has {free / 1e9:.2g} GB free in {cache}, and {what} needs about"
+            f" {needed_bytes / 1e9:.2g} GB; free some (study.py cache shows what lies there), or set XTTS_STUDY_CACHE"
+            " to another folder"
+        )
+
+
+def remove(entry: Entry) -> bool:
+    """Whether the folder is gone: False where it is in use. Whole at once for those who look at the cache."""
+    try:
+        with _lock(entry.path.parent, entry.path.name, fcntl.LOCK_EX | fcntl.LOCK_NB, lambda: None):
+            if not entry.path.exists():
+                return True  # another process was faster
+            doomed = Path(tempfile.mkdtemp(dir=entry.path.parent, prefix=f".{entry.path.name}."))
+            os.rename(entry.path, doomed / "removed")
+            shutil.rmtree(doomed)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _build(target: Path, build: Callable[[Path], None]) -> None:
+    _remove_left_over(target)
+    try:
+        with whole_folder(target) as folder:
+            build(folder)
+            for file in folder.rglob("*"):  # or a power loss could leave a whole folder of empty files
+                if file.is_file() and not file.is_symlink():
+                    with open(file, "rb") as content:
+                        os.fsync(content.fileno())
+    except Exception as error:  # torch ends a file on a full disk with an error of its own, and the disk's behind it
+        if (reason := _full_disk(error)) is None:
+            raise
+        raise UserError(
+            f"the cache {target.parent} is full ({reason}); free some room (study.py cache shows what lies"
+            " there), or set XTTS_STUDY_CACHE to another folder"
+        ) from error
+
+
+def _remove_left_over(target: Path) -> None:
+    """What killed processes had begun: of `target`, whose lock the caller holds, at once; of others after a day."""
+    for left in target.parent.glob(".*-*.*"):
+        name = left.name[1:].rpartition(".")[0]
+        if name != target.name:
+            try:
+                old = time.time() - left.stat().st_mtime > _LEFT_OVER_SECONDS
+            except FileNotFoundError:  # its maker has just finished
+                continue
+            # A maker that needs more than a day holds the lock.
+            if not old or _is_locked(target.parent, name):
+                continue
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _full_disk(error: BaseException | None) -> str | None:
+    """What the system said where a full disk or quota is behind `error`; None for anything else."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return error.strerror
+        error = error.__cause__ or error.__context__
+    return None
+
+
+@contextmanager
+def _lock(cache: Path, name: str, how: int, wait: Callable[[], None]) -> Iterator[None]:
+    """Raises BlockingIOError for LOCK_NB where another process holds it."""
+    (cache / "locks").mkdir(parents=True, exist_ok=True)
+    with open(cache / "locks" / name, "a", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if how & fcntl.LOCK_NB:
+                raise
+            wait()
+            fcntl.flock(file, how)
+        yield
+
+
+def _is_locked(cache: Path, name: str) -> bool:
+    try:
+        with open(cache / "locks" / name, encoding="utf-8") as file:  # for reading: the cache may not be writable
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:  # nobody ever locked it
+        return False
+    except BlockingIOError:
+        return True
+    return False

@@ -1,0 +1,147 @@
+"""Two training steps on the longest batch there can be: what they take of a GPU, and which batches fit."""
+
+import gc
+import tempfile
+from collections.abc import Callable
+from itertools import repeat
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from search.check import memory, resources
+from search.check.probe import Probe
+from search.check.survey import Survey
+from search.settings.knobs import coqui_fields, fused_field, precision_fields
+from search.settings.settings import Settings
+from search.training import base
+from search.training.run import seed_everything
+from search.training.trainee import Trainee
+from search.training.trainer import StudyTrainer
+from space.hyperparameters import Hyperparameters
+
+SMALLEST = 2  # clips a batch that training takes
+LARGEST = 64  # that is tried
+STEPS = 2  # the first makes AdamW's averages, the second has them beside its activations
+
+
+class Meter(Protocol):
+    """Reads a device's allocator."""
+
+    name: str
+    total: int  # bytes
+
+    def reset(self) -> None:
+        """Frees what is not in use, and forgets the peak."""
+
+    def peak(self) -> int:
+        """Bytes taken at most since `reset`."""
+
+
+class CudaMeter:
+    """The first visible GPU, by torch's allocator: what it took from the device, its gaps included."""
+
+    def __init__(self) -> None:
+        device = torch.cuda.get_device_properties(0)
+        self.name, self.total = str(device.name), int(device.total_memory)
+
+    def reset(self) -> None:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+    def peak(self) -> int:
+        torch.cuda.synchronize()
+        return int(torch.cuda.max_memory_reserved())
+
+
+def probe(settings: Settings, survey: Survey, meter: Meter, progress: Callable[[str], None]) -> Probe:
+    """Measures with the base of `survey` and the training code of a trial. The weights are thrown away."""
+    worst = resources.batch(settings, survey)
+    assert worst is not None, "a probe needs clips"
+    more = _appended(settings, survey, worst)
+
+    with tempfile.TemporaryDirectory(prefix="probe-") as folder:
+        trainer = _trainer(settings, survey, Path(folder))
+
+        def measure(clips: int) -> int | None:
+            progress(f"measuring memory on {meter.name}: two steps with a batch of {clips}")
+            meter.reset()
+            try:
+                # A new one each time: the model takes a batch apart.
+                batches = (longest_batch(trainer, worst, clips, survey) for _ in repeat(None))
+                trainer.train(batches, trainer.recorder.steps + STEPS, [], lambda _: None, lambda: False)
+            except torch.OutOfMemoryError:
+                return None
+            else:
+                return meter.peak() + more
+            finally:
+                trainer.optimizer[0].zero_grad(set_to_none=True)
+                gc.collect()  # what the exception's traceback held
+
+        return find_largest(measure, settings.training.batch_size, meter)
+
+
+def find_largest(measure: Callable[[int], int | None], wanted: int, meter: Meter) -> Probe:
+    """Measures `wanted` and then others, doubling or halving, then between: some ten measurements at most."""
+    peak = measure(wanted)
+    fits, fails = (wanted, 0) if peak is not None else (0, wanted)
+    while not fails and fits < LARGEST:
+        tried = min(2 * fits, LARGEST)
+        if measure(tried) is not None:
+            fits = tried
+        else:
+            fails = tried
+    while fails and fails - max(fits, SMALLEST - 1) > 1:
+        tried = (max(fits, SMALLEST - 1) + fails) // 2
+        if measure(tried) is not None:
+            fits = tried
+        else:
+            fails = tried
+    return Probe(meter.name, meter.total, wanted, peak, fits, not fails)
+
+
+def longest_batch(trainer: StudyTrainer, worst: memory.Batch, clips: int, survey: Survey) -> dict[str, Any]:
+    """A batch of the longest text and clip, as `PreparedDataset` makes it; its content is chance."""
+    args = trainer.config.model_args
+    samples = worst.codes * survey.base.code_samples
+    codes = args.gpt_num_audio_tokens - 2  # START and STOP are no codes
+    text = torch.full((clips, worst.text_tokens), 2, dtype=torch.int32)
+    return {
+        "padded_text": text,
+        "text_lengths": torch.full((clips,), worst.text_tokens),
+        "wav": torch.zeros(clips, 1, samples),
+        "wav_lengths": torch.full((clips,), samples),
+        "audio_codes": torch.randint(codes, (clips, worst.codes)),
+        "conditioning": torch.randn(clips, 1, 1, args.max_conditioning_length),
+        "cond_lens": None,
+        # Beyond the last code: nothing is masked, and the loss has all its terms.
+        "cond_idxs": torch.tensor([[256 * 10_000, 256 * 10_000 + 256]] * clips),
+        "filenames": ["probe"] * clips,
+    }
+
+
+def _trainer(settings: Settings, survey: Survey, folder: Path) -> StudyTrainer:
+    """A trial's trainer on the base as it is, without the rows to be appended."""
+    data = settings.data
+    seed_everything(settings.study.seed)
+    config = base.training_config(
+        Path(survey.base.directory), settings.conditioning_seconds, data.max_audio_seconds, data.max_text_tokens
+    )
+    fields = coqui_fields(
+        Hyperparameters(1e-9, 0.01), STEPS, {**base.ADAMW, **fused_field(settings.training.fused_adamw)}
+    )
+    for name, value in {**fields, **precision_fields(settings.training.precision)}.items():
+        config[name] = value
+    config.run_name = "probe"
+    config.print_step = config.plot_step = config.save_step = config.log_model_step = 2**62
+    return StudyTrainer(config, Trainee(config), folder / "coqui", 1)
+
+
+def _appended(settings: Settings, survey: Survey, worst: memory.Batch) -> int:
+    """Bytes that the rows appended to the vocabulary will take, by the law: the base is measured without them."""
+    without = Survey(**{**vars(survey), "missing": []})
+    sizes = (resources.model(survey), resources.model(without))
+    with_rows, base_alone = (
+        memory.needed(size, worst, settings.training.precision, "cuda", settings.training.fused_adamw) for size in sizes
+    )
+    return with_rows.peak - base_alone.peak

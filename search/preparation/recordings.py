@@ -1,0 +1,172 @@
+"""Audio files, decoded once a machine: their waveforms at the model's rate, and what they hold."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+import torchaudio
+
+from search import sources
+from search.check import header
+from search.check.survey import Recording
+from search.preparation.parallel import on_all_cores
+
+NOT_FINITE = "audio holds NaN or infinite samples"
+SHORTEST_SECONDS = 0.5  # XTTSDataset.load_item drops shorter clips
+SILENCE = 10 ** (-50 / 20)  # of full scale
+_FRAME_SECONDS = 0.02
+_FULL_SCALE = 0.999
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """Decoded files. The waveforms that training can use lie one after the other in a file."""
+
+    found: dict[str, Recording]  # by path
+    first_sample: dict[str, int]  # by path, of those whose waveform is kept
+    waveforms: Path
+
+
+def digests(paths: Sequence[str]) -> dict[str, str]:
+    """SHA-256 in hex of each file's bytes; "" where it cannot be read, which decoding reports."""
+    unique = list(dict.fromkeys(paths))
+    return dict(zip(unique, on_all_cores(_digest, unique), strict=True))
+
+
+def _digest(path: str) -> str:
+    return file_digest(Path(path)).hex()
+
+
+def file_digest(path: Path) -> bytes:
+    """SHA-256 of a file's bytes; of nothing where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError:
+        return b""
+
+
+def decode(path: str, rate: int) -> tuple[Recording, torch.Tensor]:
+    """What a file holds, and its waveform: float32 (1, samples) at `rate`, as coqui's `load_audio` gives it.
+
+    A file that cannot be decoded gives a Recording with the error, and no sample.
+    """
+    try:
+        stored, stored_rate = torchaudio.load(path)
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise their own kinds
+        lines = (str(error).strip() or type(error).__name__).splitlines()
+        return Recording(path, "", lines[0].replace(path, Path(path).name)), torch.zeros(1, 0)
+    # As in `load_audio`, which decodes each file for itself and does not tell its rate or channels.
+    mono = stored if stored.size(0) == 1 else torch.mean(stored, dim=0, keepdim=True)
+    wav = mono if stored_rate == rate else torchaudio.functional.resample(mono, stored_rate, rate)
+    wav = wav.clip(-1, 1)
+    return _describe(path, stored, stored_rate, wav, rate), wav
+
+
+def _describe(path: str, stored: torch.Tensor, stored_rate: int, wav: torch.Tensor, rate: int) -> Recording:
+    recording = Recording(
+        path,
+        "",
+        None,
+        bytes=Path(path).stat().st_size,
+        sample_rate=stored_rate,
+        channels=stored.size(0),
+        seconds=wav.shape[-1] / rate,
+        samples=wav.shape[-1],
+        finite=bool(torch.isfinite(stored).all()),
+        remark=header.remark(Path(path), stored.shape[-1]),
+    )
+    if not recording.finite or stored.numel() == 0 or wav.shape[-1] == 0:
+        return recording
+    frames = wav[0].unfold(0, min(int(_FRAME_SECONDS * rate), wav.shape[-1]), int(_FRAME_SECONDS * rate))
+    return replace(
+        recording,
+        peak=float(stored.abs().max()),
+        offset=float(wav.mean()),
+        rms=float(wav.square().mean().sqrt()),
+        clipped=float((stored.abs() >= _FULL_SCALE).float().mean()),
+        silent=float((frames.square().mean(1).sqrt() < SILENCE).float().mean()),
+    )
+
+
+def expected_seconds(paths: Iterable[str], longest_seconds: float) -> float:
+    """About how many seconds of audio would be kept, by the files' headers."""
+
+    def look(path: str) -> float:
+        try:
+            seconds = float(soundfile.info(path).duration)
+        except Exception:  # as in `decode`, which says why
+            return 0.0
+        return seconds if seconds <= longest_seconds else 0.0
+
+    return sum(on_all_cores(look, list(paths)))
+
+
+def usable(recording: Recording, longest_seconds: float) -> str | None:
+    """Why training cannot use the audio, or None: the stock dataset's rules, and finite samples."""
+    if recording.error is not None:
+        return f"audio cannot be read: {recording.error}"
+    if not recording.finite:
+        return NOT_FINITE
+    if recording.seconds < SHORTEST_SECONDS:
+        return f"{recording.seconds:.2f} s, shorter than {SHORTEST_SECONDS} s"
+    if recording.seconds > longest_seconds:
+        return f"{recording.seconds:.2f} s, longer than data.max_audio_seconds {longest_seconds}"
+    return None
+
+
+def write(known: Mapping[str, str], rate: int, longest_seconds: float, target: Path, progress: Progress) -> None:
+    """Decodes the files of `known` (path to digest) into the folder `target`, each content once."""
+    by_content = {_content(path, digest): path for path, digest in known.items()}
+    found: dict[str, dict[str, object]] = {}
+    first = 0
+
+    def make(path: str) -> tuple[Recording, np.ndarray | None]:
+        recording, wav = decode(path, rate)
+        return recording, wav[0].numpy() if usable(recording, longest_seconds) is None else None
+
+    with open(target / "waveforms.f32", "wb") as file:
+        made = on_all_cores(make, list(by_content.values()))
+        for done, (key, (recording, wav)) in enumerate(zip(by_content, made, strict=True), 1):
+            entry = asdict(recording)
+            if wav is not None:
+                file.write(np.ascontiguousarray(wav, np.float32).data)
+                entry["first_sample"] = first
+                first += len(wav)
+            found[key] = entry
+            progress(done, len(by_content))
+    (target / "recordings.json").write_text(json.dumps(found), encoding="utf-8")
+
+
+def read(known: Mapping[str, str], directory: Path) -> Recordings:
+    """What `write` wrote for the same contents, under the paths that `known` has for them now."""
+    stored = json.loads((directory / "recordings.json").read_text(encoding="utf-8"))
+    found, first_sample = {}, {}
+    for path, digest in known.items():
+        entry = dict(stored[_content(path, digest)])
+        if (first := entry.pop("first_sample", None)) is not None:
+            first_sample[path] = first
+        found[path] = Recording(**{**entry, "path": path, "digest": digest})
+    return Recordings(found, first_sample, directory / "waveforms.f32")
+
+
+def _content(path: str, digest: str) -> str:
+    """What is found depends on the bytes, and on the kind that the name promises (`search.check.header`)."""
+    return digest + Path(path).suffix.lower() if digest else path
+
+
+def store_key(known: Mapping[str, str], rate: int, longest_seconds: float) -> str:
+    """Names the folder of `write` by what it holds."""
+    contents = sorted({_content(path, digest) for path, digest in known.items()})
+    return hashlib.sha256(
+        repr((contents, rate, longest_seconds, torchaudio.__version__, sources.digest(__name__))).encode()
+    ).hexdigest()[:16]

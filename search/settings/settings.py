@@ -1,0 +1,345 @@
+"""Settings: `study.toml` and flags, validated before anything is created."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import ValidationError, model_validator
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from search.errors import UserError
+from search.settings.bucket import parse_s3
+from search.settings.sections import (
+    MINIATURE,
+    STOCK,
+    Base,
+    Confirm,
+    Data,
+    Pruning,
+    Section,
+    Service,
+    Space,
+    Speech,
+    Study,
+    Train,
+    Training,
+)
+from search.text import without_urls
+from search.trial import evaluation_steps
+from space.reader import load_file, load_preset
+from space.schedule import to_steps
+from space.search_space import Baseline, SearchSpace
+
+DEFAULT_FILE = Path("study.toml")
+
+
+class Settings(Section):
+    """All settings of a study, checked. Paths from a file are absolute."""
+
+    study: Study = Study()
+    data: Data = Data()
+    base: Base = Base()
+    training: Training = Training()
+    space: Space = Space()
+    pruning: Pruning = Pruning()
+    confirm: Confirm = Confirm()
+    train: Train = Train()
+    speech: Speech = Speech()
+    service: Service = Service()
+
+    @model_validator(mode="after")
+    def _measurable_noise(self) -> "Settings":
+        if self.pruning.min_delta == "seed_noise" and self.study.repeats < 1:
+            raise ValueError(
+                "pruning.min_delta is 'seed_noise', and study.repeats is 0: there would be nothing to measure it by;"
+                " set study.repeats to 2 or more, or give min_delta as a number"
+            )
+        return self
+
+    @property
+    def is_miniature(self) -> bool:
+        return self.data.path == MINIATURE and self.base.path == MINIATURE
+
+    @property
+    def directory(self) -> Path:
+        return self.study.directory / self.study.name
+
+    @property
+    def storage_url(self) -> str:
+        if self.study.storage:
+            return self.study.storage
+        path = str((self.directory / "study.db").absolute())
+        # SQLAlchemy reads a URL's signs in it, and Optuna puts its version in place of a name in braces.
+        return "sqlite:///" + re.sub(r"[%?#{}]", lambda sign: f"%{ord(sign[0]):02X}", path)
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.storage_url.startswith("sqlite")
+
+    @property
+    def conditioning_seconds(self) -> tuple[float, float]:
+        """Shortest and longest slice of a clip that conditions the model on its voice."""
+        low, high = (0.5, 1.0) if self.base.path == MINIATURE else (3.0, 6.0)  # 3-6 s: the stock recipe's
+        return self.data.min_conditioning_seconds or low, self.data.max_conditioning_seconds or high
+
+    def full_horizon(self, train_clips: int) -> int:
+        """Optimizer steps of the full run."""
+        if self.training.steps is not None:
+            return self.training.steps
+        return max(1, round((self.training.epochs or 10) * steps_an_epoch(self, train_clips)))
+
+    def trial_horizon(self, train_clips: int) -> int:
+        """Optimizer steps of a trial. Raises UserError when too few for the evaluations or milestones."""
+        full = self.full_horizon(train_clips)
+        horizon = max(1, round(full * self.training.truncation))
+        if horizon < self.training.evaluations:
+            raise UserError(
+                f"training.truncation is {self.training.truncation}: {horizon} of {full} optimizer steps a trial, fewer"
+                f" than training.evaluations = {self.training.evaluations}; lengthen the run (training.epochs), raise"
+                " the truncation, or lower the evaluations or the accumulation"
+            )
+        try:
+            to_steps([0.5] * self.search_space().max_milestones, horizon)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        return horizon
+
+    def full_evaluation_steps(self, train_clips: int) -> list[int]:
+        """The optimizer steps at which a full run is evaluated."""
+        return evaluation_steps(self.full_horizon(train_clips), self.training.full_evaluations)
+
+    def search_space(self) -> SearchSpace:
+        try:
+            if self.space.file is not None:
+                return load_file(self.space.file)
+            return load_preset(self.space.preset or (MINIATURE if self.base.path == MINIATURE else "xtts-v2"))
+        except FileNotFoundError as error:
+            raise UserError(f"space.file is {self.space.file}, which does not exist") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"space.file is {self.space.file}, which cannot be read: {error}") from error
+        except ValueError as error:
+            raise UserError(str(error)) from error
+
+    def stock_recipe(self) -> Baseline:
+        """coqui's recipe, V0, as it stands; a space of the user's own may lack it, or not contain it."""
+        preset = load_preset(MINIATURE if self.base.path == MINIATURE else "xtts-v2")
+        return next(b for b in (*self.search_space().baselines, *preset.baselines) if b.name == STOCK)
+
+    def to_toml(self) -> str:
+        """The settings as resolved, for the study's folder. No password."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        # Absolute, so that the file means the same from its place in the study's folder.
+        values["study"]["directory"] = str(self.study.directory.absolute())
+        for section, key in (("data", "path"), ("base", "path"), ("space", "file"), ("speech", "recogniser")):
+            if values[section].get(key, MINIATURE) != MINIATURE:
+                values[section][key] = str(Path(values[section][key]).absolute())
+        if "://" not in values["study"].get("artifacts", "://"):
+            values["study"]["artifacts"] = str(Path(values["study"]["artifacts"]).absolute())
+        if "storage" in values["study"]:
+            values["study"]["storage"] = safe_url(values["study"]["storage"])
+        return "# The settings of this study as resolved; written by study.py.\n" + tomli_w.dumps(values)
+
+
+def steps_an_epoch(settings: Settings, train_clips: int) -> int:
+    """Optimizer steps that coqui's trainer makes of one epoch; the last may have fewer micro-batches."""
+    return ceil(ceil(train_clips / settings.training.batch_size) / settings.training.accumulation)
+
+
+# The embedded default: small enough that 40 trials take minutes on two cores.
+MINIATURE_SETTINGS: dict[str, dict[str, Any]] = {
+    "study": {"name": MINIATURE},
+    "data": {"language": "am", "eval": "eval.csv", "probe_clips": 20},
+    "training": {"batch_size": 4, "accumulation": 1, "epochs": 40, "eval_batch_size": 20},
+    "speech": {"sentences": 1},
+}
+
+
+_EXCLUSIVE = {
+    "training.epochs": "training.steps",
+    "training.steps": "training.epochs",
+    "space.preset": "space.file",
+    "space.file": "space.preset",
+}
+
+
+def load(path: Path | None, overrides: Mapping[str, Any], shows: bool = False) -> Settings:
+    """Settings from `path` (None: `study.toml` of the working folder, or else the miniature) under `overrides`.
+
+    `overrides` maps "section.key" to a value and wins over the file. Relative paths of the file are relative to its
+    folder. What only `shows` a study needs neither its data nor its base. Raises UserError in one line.
+    """
+    if path is None and DEFAULT_FILE.exists():
+        path = DEFAULT_FILE
+    return resolve(_read(path) if path is not None else {}, overrides, path, shows)
+
+
+def resolve(
+    given: Mapping[str, Mapping[str, Any]], overrides: Mapping[str, Any], path: Path | None, shows: bool = False
+) -> Settings:
+    """Settings from `given` values by section under `overrides`; errors name `path` as their source."""
+    values = {section: dict(entries) for section, entries in given.items()}
+    for key, value in overrides.items():
+        section, _, field = key.partition(".")
+        if not field:
+            raise UserError(f"setting {key!r} is not of the form section.key=value")
+        values.setdefault(section, {})[field] = value
+        if key in _EXCLUSIVE:  # a flag wins over the other form in the file
+            other_section, _, other = _EXCLUSIVE[key].partition(".")
+            if _EXCLUSIVE[key] not in overrides:
+                values.get(other_section, {}).pop(other, None)
+    if values.get("data", {}).get("path", MINIATURE) == values.get("base", {}).get("path", MINIATURE) == MINIATURE:
+        values = _merged(MINIATURE_SETTINGS, values)
+    elif "name" not in values.get("study", {}):
+        folder = (path.absolute().parent if path else Path.cwd()).name
+        values.setdefault("study", {})["name"] = re.sub(r"[^A-Za-z0-9]+", "-", folder).strip("-")[:64] or "study"
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        raise UserError(_explain(error, path)) from error
+    if not shows:
+        _check_inputs(settings)
+    _check_folder(settings)
+    _check_storage(settings)
+    _check_artifacts(settings)
+    settings.search_space()
+    return settings
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError as error:
+        raise UserError(f"settings file {path} does not exist; see study.example.toml for one to start from") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"settings file {path} cannot be read: {error}") from error
+    for section, entries in values.items():
+        if not isinstance(entries, dict):
+            allowed = ", ".join(Settings.model_fields)
+            raise UserError(f"{path}: unknown key {section!r} outside a section; sections are {allowed}")
+    for section, key in (
+        ("data", "path"),
+        ("base", "path"),
+        ("space", "file"),
+        ("study", "directory"),
+        ("study", "artifacts"),
+        ("speech", "recogniser"),
+    ):
+        value = values.get(section, {}).get(key)
+        if (
+            isinstance(value, str)
+            and (value != MINIATURE or section in ("space", "study", "speech"))
+            and "://" not in value
+        ):
+            values[section][key] = str((path.absolute().parent / Path(value).expanduser()).resolve())
+    return values
+
+
+def _merged(defaults: dict[str, dict[str, Any]], values: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    sections = {**defaults, **values}
+    merged = {name: {**defaults.get(name, {}), **values.get(name, {})} for name in sections}
+    given = values.get("training", {})
+    if "steps" in given and "epochs" not in given:
+        merged["training"].pop("epochs", None)
+    return merged
+
+
+def _explain(error: ValidationError, path: Path | None) -> str:
+    """The first complaint of pydantic as `field: value; what is allowed`."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"][:2])  # what follows are the branches of a union
+    source = f"{path}: " if path else ""
+    section: Any = Settings
+    for part in first["loc"][:-1]:
+        section = getattr(section, "model_fields", {}).get(str(part), section)
+        section = getattr(section, "annotation", section)
+    if first["type"] == "extra_forbidden":
+        return f"{source}unknown key {place}; allowed are {', '.join(section.model_fields)}"
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    if first["type"] == "string_pattern_mismatch":
+        message = f"it must be {section.model_fields[str(first['loc'][-1])].description}"
+    if isinstance(first["input"], dict):
+        return f"{source}{place}: {message}"
+    return f"{source}{place} is {without_urls(repr(first['input']))}: {message}"
+
+
+def _check_inputs(settings: Settings) -> None:
+    data, base = settings.data, settings.base
+    if data.path != MINIATURE:
+        if not Path(data.path).is_dir():
+            raise UserError(f"data.path is {data.path}, which is not a folder")
+        for key, name in (("train", data.train), ("eval", data.eval)):
+            if name and data.formatter == "coqui" and not (Path(data.path) / name).is_file():
+                raise UserError(f"data.{key} is {name!r}, but {Path(data.path) / name} does not exist")
+    if base.path != MINIATURE:
+        if not Path(base.path).is_dir():
+            raise UserError(f'base.path is {base.path}, which is not a folder; give one in XTTS layout, or "miniature"')
+        wanted = ("config.json", "model.pth", "dvae.pth", "mel_stats.pth", "vocab.json")
+        missing = [name for name in wanted if not (Path(base.path) / name).is_file()]
+        if missing:
+            raise UserError(f"base.path {base.path} lacks {', '.join(missing)}; an XTTS base has {', '.join(wanted)}")
+    recogniser = settings.speech.recogniser
+    if recogniser is not None and not (recogniser / "config.json").is_file():
+        raise UserError(
+            f"speech.recogniser is {recogniser}, which is no folder with a config.json; name one that holds a speech"
+            " recogniser of transformers (it is not downloaded), or leave it out"
+        )
+    low, high = settings.conditioning_seconds
+    if low > high:
+        raise UserError(f"data.min_conditioning_seconds is {low}, above data.max_conditioning_seconds {high}")
+
+
+def _check_folder(settings: Settings) -> None:
+    for folder in (settings.directory, *settings.directory.parents):
+        if folder.exists() and not folder.is_dir():
+            raise UserError(
+                f"study.directory is {settings.study.directory}, but {folder} is a file; name another folder"
+            )
+
+
+def _check_artifacts(settings: Settings) -> None:
+    given = settings.study.artifacts
+    if given is not None and "://" in given:
+        parse_s3(given)
+
+
+def _check_storage(settings: Settings) -> None:
+    if settings.study.storage is None:
+        return
+    try:
+        url = make_url(settings.study.storage)
+        if url.drivername != "postgres":  # an old name, which the storage translates
+            url.get_dialect()
+    except (ArgumentError, ImportError, ValueError) as error:
+        raise UserError(
+            f"study.storage is {safe_url(settings.study.storage)!r}, no database URL of SQLAlchemy's; give one like"
+            " sqlite:///study.db or postgresql+psycopg://user@host/database"
+        ) from error
+    if url.drivername.partition("+")[0] not in ("sqlite", "postgresql", "postgres"):
+        raise UserError(f"study.storage is {safe_url(settings.study.storage)!r}; it must be of sqlite or postgresql")
+    if url.drivername.startswith("sqlite") and url.database in (None, "", ":memory:"):
+        raise UserError(
+            "study.storage is a database in memory, which slots cannot share; name a file: sqlite:///study.db"
+        )
+    folder = Path(url.database or "").parent
+    if url.drivername.startswith("sqlite") and not folder.is_dir():
+        raise UserError(
+            f"study.storage is {safe_url(settings.study.storage)}, but {folder} is not a folder; make it first"
+        )
+
+
+def safe_url(url: str) -> str:
+    """`url` fit for a screen or a file: its password, also one among the query parameters, is ***."""
+    hidden = url
+    if not url.startswith("sqlite") and "@" in url:
+        # From the first colon to the last @: a password may hold any sign, escaped or not.
+        hidden = re.sub(r"(://[^:]*):.*@", r"\1:***@", url)
+    elif not url.startswith("sqlite"):
+        # Where the @ was forgotten, what stands in place of a port is a password.
+        hidden = re.sub(r"(://[^:/?\[]*):(?!\d*(?:[/?]|$)).*", r"\1:***", url)
+    return re.sub(r"([?&][^=&]*(?:password|passwd|pwd|secret)[^=&]*=)[^&]*", r"\1***", hidden, flags=re.IGNORECASE)

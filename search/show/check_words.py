@@ -1,0 +1,107 @@
+"""The facts of a report in words and numbers, as the terminal and the page show them."""
+
+from search.check.judgement import Report
+from search.check.resources import gb
+from search.text import duration
+
+
+def parts(report: Report) -> list[tuple[str, str]]:
+    """(part, its clips and time)."""
+    total = sum(part.clips for part in report.parts) or 1
+    return [
+        (
+            part.name,
+            f"{part.clips:,} clips, {duration(part.seconds)} ({part.clips / total:.0%} of the clips)"
+            + (f"; {part.dropped:,} left out" if part.dropped else ""),
+        )
+        for part in report.parts
+    ]
+
+
+def training(report: Report) -> list[tuple[str, str]]:
+    course = report.course
+    if not course.steps_an_epoch:
+        return []
+    drawn = f"batches of {course.batch_size} clips, {course.accumulation} of them an optimizer step"
+    return [
+        ("epoch", f"{course.steps_an_epoch:,} optimizer steps ({drawn})"),
+        (
+            "trial",
+            f"{course.trial_steps:,} steps, {course.trial_epochs:.1f} epochs, {course.evaluations} evaluations"
+            if course.trial_steps
+            else "too short",
+        ),
+        ("full run", f"{course.full_steps:,} steps, {course.full_epochs:.1f} epochs"),
+    ]
+
+
+def memory(report: Report) -> list[tuple[str, str]]:
+    """(what, how much) of a training process, the sum last."""
+    found = report.memory
+    if found is None:
+        return []
+    batch = found.batch
+    rows = [
+        ("weights", gb(found.weights)),
+        ("gradients", gb(found.gradients)),
+        ("AdamW", gb(found.optimizer)),
+        (
+            "activations",
+            f"{gb(found.activations)} ({batch.clips} clips, {batch.text_tokens} text tokens, {batch.codes} codes,"
+            f" {found.precision})",
+        ),
+        ("transient", gb(found.transient)),
+    ]
+    if found.context:
+        rows.append(("CUDA context", gb(found.context)))
+    return [*rows, ("in all", f"{gb(found.peak)}, computed")]
+
+
+def machine(report: Report) -> list[tuple[str, str]]:
+    found = report.machine
+    gpus = ", ".join(f"{gpu.name} ({gb(gpu.memory)})" if gpu.memory else gpu.name for gpu in found.gpus) or "none"
+    return [
+        ("processors", str(found.cpus)),
+        ("memory", gb(found.memory)),
+        ("GPUs", gpus),
+        ("cache", f"{gb(found.cache_free)} free at {found.cache}"),
+        ("study", f"{gb(found.study_free)} free at {found.study}"),
+    ]
+
+
+def lengths(report: Report) -> list[tuple[str, ...]]:
+    """(part and what, shortest, 5 %, median, 95 %, longest, limit, close to it, above it)."""
+    rows = []
+    for found in report.lengths:
+        if not found.clips:
+            continue
+        digits = 1 if found.what == "audio" else 0
+        numbers = tuple(f"{value:.{digits}f}" for value in found.quantiles.values())
+        name = f"{found.part}, {'s' if found.what == 'audio' else 'tokens'}"
+        rows.append((name, *numbers, f"{found.limit:g}", f"{found.close:,}", f"{found.above:,}"))
+    return rows
+
+
+LENGTHS = ("", "min", "5 %", "median", "95 %", "max", "limit", "close", "above")
+
+
+def sound(report: Report) -> str:
+    """The kinds of files, the commonest first."""
+    channels = {1: "mono", 2: "stereo"}
+    kinds = [f"{n:,} at {rate:,} Hz {channels.get(c, f'{c} channels')}" for rate, c, n in report.sound.kinds[:6]]
+    more = len(report.sound.kinds) - 6
+    return ", ".join(kinds) + (f" and {more} other kinds" if more > 0 else "")
+
+
+def short(line: str, root: str) -> str:
+    """A line with the names of files as they stand in the table, without the folder of the data."""
+    return line.replace(f"{root}/", "") if root else line
+
+
+def verdict(report: Report) -> str:
+    """What the report comes to, in a sentence."""
+    counts = {level: len(report.of(level)) for level in ("error", "warning")}
+    said = ", ".join(f"{n} {level}{'' if n == 1 else 's'}" for level, n in counts.items() if n) or "nothing to mend"
+    if counts["error"]:
+        return f"{said}: a search would stop here"
+    return f"{said}: a search would start" if counts["warning"] else f"{said}; a search would start"

@@ -1,0 +1,1 @@
+"""The Optuna study that machines share: opening it, its ledger and leases, its rules, and what it has found."""

@@ -1,0 +1,95 @@
+"""Where the files of trials are kept that people look at and listen to: a folder, or storage that speaks S3."""
+
+import hashlib
+import io
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from optuna.artifacts import FileSystemArtifactStore
+from optuna.artifacts.exceptions import ArtifactNotFound
+
+from search.errors import UserError
+from search.settings.bucket import parse_s3
+from search.settings.settings import Settings
+
+MISSING = "not in the artifact store that this machine reads"
+META = "artifacts:"  # Optuna's prefix of the system attributes that describe artifacts
+
+
+def open_store(settings: Settings, make: bool = True) -> Any:
+    """The study's artifact store, an Optuna one. A folder is made if `make`. Raises UserError."""
+    given = settings.study.artifacts
+    if given is not None and "://" in given:
+        bucket, endpoint = parse_s3(given)
+        from search.study.s3 import open_bucket  # half a second, which folders need not spend
+
+        return open_bucket(bucket, endpoint)
+    folder = Path(given) if given else settings.directory / "artifacts"
+    if make:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"study.artifacts {folder} cannot be made ({error.strerror}); name another folder, or s3://BUCKET"
+            ) from error
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise UserError(f"study.artifacts {folder} cannot be written to; name another folder, or s3://BUCKET")
+    return Folder(folder)
+
+
+def artifact_id(content: bytes) -> str:
+    """By the content, so that a clip that many trials refer to is stored once; of the form of a UUID."""
+    digest = hashlib.sha256(content).hexdigest()
+    return "-".join((digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:32]))
+
+
+def identified(files: Sequence[Path]) -> dict[str, str]:
+    """The artifact id of each file, by its name."""
+    return {file.name: artifact_id(file.read_bytes()) for file in files}
+
+
+def upload(store: Any, files: Sequence[Path]) -> dict[str, str]:
+    """Stores the files; the artifact id of each, by its name. Raises what the store raises."""
+    ids = identified(files)
+    for file in files:
+        store.write(ids[file.name], io.BytesIO(file.read_bytes()))
+    return ids
+
+
+def described(ids: dict[str, str], mimetype: str) -> dict[str, dict[str, Any]]:
+    """System attributes by which Optuna and its dashboard know the artifacts of a trial."""
+    return {
+        META + known: {"artifact_id": known, "filename": name, "mimetype": mimetype, "encoding": None}
+        for name, known in reversed(ids.items())
+    }
+
+
+def read(store: Any, known: str) -> bytes | str:
+    """The artifact, or in words why it cannot be had."""
+    try:
+        reader: BinaryIO
+        with store.open_reader(known) as reader:
+            return reader.read()
+    except (ArtifactNotFound, ValueError):  # ValueError: a name that could lead out of the store
+        return MISSING
+    except OSError as error:
+        return f"not read from the artifact store: {error.strerror or error}"
+
+
+class Folder(FileSystemArtifactStore):
+    """Optuna's, but that a file is there whole or not at all; ids are by content, so what is there stays."""
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        path: Path = self._get_filepath(artifact_id)
+        if path.exists():
+            return
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as private:
+            whole = Path(private) / path.name
+            with whole.open("wb") as file:
+                file.write(content_body.read())
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(whole, path)

@@ -1,0 +1,54 @@
+"""A study's folder: made, not another's, and searched by one process at a time where the database is a file in it."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from search.errors import UserError
+from search.settings.settings import Settings, safe_url
+from search.study import storage
+
+
+def make_folder(settings: Settings) -> None:
+    """The study's folder. Raises UserError."""
+    try:
+        settings.directory.mkdir(parents=True, exist_ok=True)
+        probe = settings.directory / f".write-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"study.directory {settings.study.directory} cannot be written to ({error.strerror}); name another, or give"
+            " this user the right to write there"
+        ) from error
+
+
+def refuse_strange_folder(settings: Settings) -> None:
+    """Raises UserError when the study is new and its folder holds trials, of a database that is gone or elsewhere."""
+    trials = settings.directory / "trials"
+    if trials.exists() and any(trials.iterdir()) and not storage.exists(settings):
+        raise UserError(
+            f"{trials} holds trials, but {safe_url(settings.storage_url)} has no study {settings.study.name!r}; move"
+            " the folder away, name the study's own --storage, or start another with --study"
+        )
+
+
+@contextmanager
+def study_lock(settings: Settings) -> Iterator[None]:
+    """One search at a time on an SQLite study; the kernel frees the lock whatever ends the process.
+
+    On a server searches share the study, and may share its folder: each trial has one of its own.
+    """
+    if not settings.is_sqlite:
+        yield
+        return
+    with open(settings.directory / ".lock", "a", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"study {settings.study.name!r} is being searched by another process on this machine; watch it with"
+                " study.py status, start another study with --study, or share one through PostgreSQL (--storage)"
+            ) from error
+        yield

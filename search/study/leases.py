@@ -1,0 +1,202 @@
+"""Who runs which trial: its owner's signs of life, and the reaper that takes trials from owners that fell silent."""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import TrialState
+
+from search.settings.sections import Service
+from search.study.database import DatabaseLost
+from search.study.ledger import Claim, Lease, Ledger
+
+
+def owner(grace_seconds: float) -> dict[str, Any]:
+    """Who runs a trial: this process of this machine, and for how long its silence is to be borne."""
+    status = _status(os.getpid())
+    return {
+        "host": socket.gethostname(),
+        "machine": machine(),
+        "pid": os.getpid(),
+        "started": status and status[1],
+        "grace_seconds": grace_seconds,
+    }
+
+
+def machine() -> str:
+    """Names the kernel that runs, since its start, and the space of process ids: where a pid means the same process.
+
+    Not the host's name: two machines may share one, and containers of one machine do not see each other's processes.
+    """
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+
+
+def is_dead(owned_by: Mapping[str, Any] | None) -> bool:
+    """Whether the owner was a process of this machine that is gone. Of an owner elsewhere only its silence tells."""
+    if not owned_by or owned_by.get("machine") != machine():
+        return False
+    status = _status(owned_by["pid"])
+    if status is None:
+        return not _exists(owned_by["pid"])
+    return status[0] == "Z" or status[1] != owned_by["started"]
+
+
+def _status(pid: int) -> tuple[str, int] | None:
+    """A process's state and start, in clock ticks since the boot; None when there is none of this id to be seen.
+
+    The start tells a process from a later one of its id. Not as a date: that moves when the machine's clock is set.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+    return fields[0], int(fields[19])  # the 3rd and 22nd of proc(5)
+
+
+def _exists(pid: int) -> bool:
+    """Also of a process that /proc hides from other users (hidepid)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+class Watch:
+    """How long each lease has been silent, by the clock of the one who watches.
+
+    No machine's clock is compared with another's: a heartbeat counts as new when it is another than at the look before.
+    A lease ages only while somebody looks; the time of an outage of the database, in which nobody could write a
+    heartbeat, or in which this process was stopped, counts as one look's at most.
+
+    Args:
+        grace: Seconds of silence at which a lease ends, where its owner named none.
+        longest_look: Seconds that the time between two looks counts at most.
+    """
+
+    def __init__(self, grace: float, longest_look: float) -> None:
+        self._grace = grace
+        self._longest_look = longest_look
+        self._last_look: float | None = None
+        self._silences: dict[int, tuple[datetime | None, float]] = {}  # trial id: (heartbeat, seconds)
+
+    def expired(self, leases: list[Lease], now: float) -> list[Lease]:
+        """Those of `leases`, all that there are at `now` in seconds, that have ended."""
+        passed = 0.0 if self._last_look is None else min(now - self._last_look, self._longest_look)
+        self._last_look = now
+        silences = {}
+        for lease in leases:
+            before = self._silences.get(lease.trial_id)
+            silent = before[1] + passed if before and before[0] == lease.heartbeat else 0.0
+            silences[lease.trial_id] = (lease.heartbeat, silent)
+        self._silences = silences
+        return [x for x in leases if self._silences[x.trial_id][1] > self._grace_of(x) or is_dead(x.owner)]
+
+    def _grace_of(self, lease: Lease) -> float:
+        return float((lease.owner or {}).get("grace_seconds", self._grace))
+
+
+class Leases:
+    """The trials that this supervisor holds. As a context it keeps them alive, and reaps those of others.
+
+    Args:
+        note: Called with a line for the user, from any thread.
+    """
+
+    def __init__(self, ledger: Ledger, service: Service, max_retries: int, note: Callable[[str], None]) -> None:
+        self._ledger = ledger
+        self._owner = owner(service.grace_seconds)
+        self._interval = service.heartbeat_seconds
+        self._max_retries = max_retries
+        self._note = note
+        self._watch = Watch(service.grace_seconds, longest_look=service.heartbeat_seconds)
+        self._lock = threading.Lock()
+        self._held: set[int] = set()
+        self._lost: set[int] = set()
+        self._closing = threading.Event()
+        self.error: BaseException | None = None  # what ended one of the threads, for the supervisor to raise
+
+    def __enter__(self) -> "Leases":
+        self._reap()  # what died on this machine is queued before the first slot asks
+        for work, interval in ((self._beat, self._interval), (self._reap, self._interval / 2)):
+            threading.Thread(target=self._repeat, args=(work, interval), name=work.__name__, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+
+    def claim(self, total: int | None) -> Claim:
+        """A trial to run, held from now on; see `Ledger.claim`."""
+        claim = self._ledger.claim(total, self._owner)
+        if claim.trial_id is not None:
+            with self._lock:
+                self._held.add(claim.trial_id)
+        return claim
+
+    def end(
+        self,
+        trial_id: int,
+        state: TrialState,
+        value: float | None,
+        attributes: Mapping[str, Any],
+        artifacts: Mapping[str, Any] | None = None,
+    ) -> int | None:
+        """Ends a held trial; see `Ledger.end`."""
+        try:
+            return self._ledger.end(trial_id, state, value, attributes, self._max_retries, artifacts)
+        finally:
+            self.drop(trial_id)
+
+    def drop(self, trial_id: int) -> None:
+        """Holds the trial no longer."""
+        with self._lock:
+            self._held.discard(trial_id)
+            self._lost.discard(trial_id)
+
+    def is_lost(self, trial_id: int) -> bool:
+        """Whether a peer took the trial, as the last heartbeat saw."""
+        with self._lock:
+            return trial_id in self._lost
+
+    def _repeat(self, work: Callable[[], None], interval: float) -> None:
+        while not self._closing.wait(interval):
+            try:
+                work()
+            except DatabaseLost:
+                continue  # the slots wait for it, too, and say so
+            except Exception as error:
+                self.error = error
+                return
+
+    def _beat(self) -> None:
+        with self._lock:
+            held = set(self._held)
+        if held:
+            alive = self._ledger.renew(sorted(held))
+            with self._lock:
+                self._lost |= (held - alive) & self._held
+
+    def _reap(self) -> None:
+        for lease in self._watch.expired(self._ledger.leases(), time.monotonic()):
+            with self._lock:
+                own = lease.trial_id in self._held
+            queued = None if own else self._ledger.expire(lease, self._max_retries)
+            if queued is not None:
+                self._note(
+                    f"trial {lease.number} of {_described(lease)}; it is {'queued' if queued else 'not run'} again"
+                )
+
+
+def _described(lease: Lease) -> str:
+    if lease.owner is None:
+        return "nobody, started by a process that died before it signed"
+    who = f"process {lease.owner['pid']} on {lease.owner['host']}"
+    return f"{who}, which is gone" if is_dead(lease.owner) else f"{who}, which fell silent"

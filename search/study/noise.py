@@ -1,0 +1,45 @@
+"""The noise of seeds: how far runs of one config differ by chance."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+from optuna.trial import FrozenTrial, TrialState
+
+from search.settings.settings import Settings
+
+
+def seed_sd(groups: Iterable[Sequence[float]]) -> tuple[float | None, int]:
+    """(standard deviation between runs of one config, its degrees of freedom), pooled over `groups` of such runs.
+
+    None with 0 degrees of freedom: no config has two runs. Values that are not finite are left out.
+    """
+    total, freedom = 0.0, 0
+    for group in groups:
+        values = [value for value in group if math.isfinite(value)]
+        if len(values) < 2:
+            continue
+        mean = math.fsum(values) / len(values)
+        total += math.fsum((value - mean) ** 2 for value in values)
+        freedom += len(values) - 1
+    return (math.sqrt(total / freedom), freedom) if freedom else (None, 0)
+
+
+def min_delta(settings: Settings, trials: Sequence[FrozenTrial]) -> float | None:
+    """The rise that counts for the two-increase rule; None while the repeats that it is measured by still run.
+
+    `trials` are those of the search. A repeat that had to be given up is done without, as long as two values are left;
+    with fewer the rule falls back to 0.
+    """
+    given = settings.pruning.min_delta
+    if given != "seed_noise":
+        return float(given)
+    if any(not trial.state.is_finished() for trial in trials if "repeat" in trial.user_attrs):
+        return None
+    deviation, _ = repeats_sd(trials)
+    return deviation or 0.0
+
+
+def repeats_sd(trials: Sequence[FrozenTrial]) -> tuple[float | None, int]:
+    """`seed_sd` of the repeats of the stock recipe among `trials`; one that diverged has no lowest evaluation."""
+    repeats = [t for t in trials if "repeat" in t.user_attrs and t.state == TrialState.COMPLETE]
+    return seed_sd([[t.value for t in repeats if t.value is not None]])

@@ -1,0 +1,65 @@
+"""What studies and trials say of themselves in their attributes, as far as this release can read it, to be shown.
+
+A newer release may have written them, or somebody by hand: what is unknown is left out, and what is of another form is
+as if it were not there. Which trials and runs count, and what they came to, is Optuna's: their states, values and
+parameters. A fingerprint is compared as it is.
+"""
+
+import json
+import math
+import re
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from search.study.spoken import Speech
+from search.trial import Evaluation, Prepared, RunRecord
+
+T = TypeVar("T")
+
+_LONE = re.compile("[\ud800-\udfff]")  # of names that are no UTF-8, which JSON is not read with
+
+_EVALUATIONS, _RECORD = TypeAdapter(list[Evaluation]), TypeAdapter(RunRecord)
+_SPEECH, _PREPARED = TypeAdapter(Speech), TypeAdapter(Prepared)
+
+
+def part(document: object, name: str) -> Any:
+    """What a document has under a name; None for anything else than a document."""
+    return document.get(name) if isinstance(document, dict) else None
+
+
+def evaluations(values: object) -> list[Evaluation]:
+    """All of a run, or none."""
+    found = _read(_EVALUATIONS, values) or []
+    return found if all(e.step >= 0 and e.probe_mel_ce for e in found) else []  # the gap is divided by the probe's
+
+
+def record(values: object) -> dict[str, Any] | None:
+    """A RunRecord's fields."""
+    found = _read(_RECORD, values)
+    if found is None or not all(len(change) == 2 and math.isfinite(change[0]) for change in found.lr_changes):
+        return None
+    return vars(found) if math.isfinite(found.setup_seconds + found.train_seconds + found.evaluation_seconds) else None
+
+
+def speech(values: object) -> Speech | None:
+    found = _read(_SPEECH, values)
+    return found if found and math.isfinite(found.took) else None
+
+
+def prepared(values: object) -> Prepared | None:
+    found = _read(_PREPARED, values)
+    if found is None or not evaluations([found.base_evaluation]):
+        return None
+    return found if math.isfinite(found.train_seconds + found.eval_seconds) else None
+
+
+def _code(lone: re.Match[str]) -> str:
+    return f"\\\\x{ord(lone[0]):04x}"
+
+
+def _read(adapter: TypeAdapter[T], values: object) -> T | None:
+    try:
+        return adapter.validate_json(_LONE.sub(_code, json.dumps(values, ensure_ascii=False)), strict=True)
+    except ValidationError:
+        return None

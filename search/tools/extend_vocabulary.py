@@ -1,0 +1,215 @@
+"""The work of `study.py extend-vocab`: letters and merges of the corpus, or a given vocabulary, and a base of them."""
+
+import errno
+import hashlib
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from search.errors import UserError
+from search.preparation import extension, tables, vocabulary
+from search.preparation.parentage import NAME, Learning, Parent, Parentage
+from search.preparation.places import locate
+from search.preparation.recordings import file_digest
+from search.preparation.vocabulary import Vocabulary
+from search.settings.settings import Settings
+from search.tools import merges
+from search.tools.extension_request import Made, Request
+from search.training import base
+from search.training.tensor_file import causes
+from search.training.tokenizer import Tokenizer, extended_vocabulary, language_tag, missing_tokens, preprocessed
+from search.trial import Caller
+
+FIELD = "--vocabulary"
+SMALL = 100_000_000  # bytes; larger files beside a base are other checkpoints
+MADE_ANEW = {"config.json", "model.pth", "vocab.json", NAME}
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+CHECKSUMS = (".md5", ".sha256")  # of files that have changed
+
+NO_LETTER = (
+    "data: the base has a token for every letter of the texts, and each merge needs a letter that it lacks, so nothing"
+    " would be added; --any-letters joins letters that it has, at the price that texts in its other languages"
+    " may be cut otherwise"
+)
+NO_PAIR = "data: the texts hold no letter that the base lacks and no pair of tokens twice; nothing would be added"
+
+Progress = Callable[[str], None]
+
+
+def run(caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
+    """`work` in a process of its own, which says "progress"."""
+    return asdict(work(Request(**request), lambda text: caller.say("progress", text=text)))
+
+
+def work(request: Request, progress: Progress) -> Made:
+    """Writes the extended base into the empty folder `request.folder`. Raises UserError."""
+    settings = Settings.model_validate_json(request.settings)
+    root, directory = locate(settings, Path(request.cache), progress)
+    base.check(directory)
+    old = vocabulary.read(directory / "vocab.json", "base.path")
+    progress("reading the texts")
+    rows = tables.read_rows(settings.data, root, settings.study.seed)
+    try:
+        return _write(request, settings, directory, old, _texts(rows.train), _texts(rows.eval), progress)
+    except Exception as error:
+        # torch ends a file that could not be written with an error of its own, and the disk's behind it.
+        for cause in causes(error):
+            if isinstance(cause, OSError) and cause.errno in NO_ROOM:
+                raise UserError(
+                    f"--output {request.output} cannot be written: {cause.strerror or cause}; nothing is left of it:"
+                    " make room, then run the same command again"
+                ) from error
+        raise
+
+
+def _texts(rows: list[dict[str, Any]]) -> list[str]:
+    return [str(row["text"]) for row in rows if row["text"] is not None]
+
+
+def _write(
+    request: Request,
+    settings: Settings,
+    directory: Path,
+    old: Vocabulary,
+    training: list[str],
+    held_out: list[str],
+    progress: Progress,
+) -> Made:
+    folder, language = Path(request.folder), settings.data.language
+    lacking = missing_tokens(old.tokenizer, [*training, *held_out], language)
+    words = merges.count_words(filter(None, (preprocessed(old.tokenizer, text, language) for text in training)))
+    asked = None
+    if request.vocabulary is None:
+        letters = _with_letters(folder, old, lacking)
+        new = _learned(request, folder, old, lacking, letters, words, progress)
+        asked = Learning(asked=request.tokens, any_letters=request.any_letters)
+    else:
+        new = _given(request, folder, old)
+        letters = _with_letters(folder, old, sorted(new.letters - old.letters))
+    progress("writing model.pth")
+    rows = extension.layout(old, new, _parts(old, new, letters))
+    extension.write_model(directory, folder, rows, language, request.init, request.seed)
+    _copy_others(directory, folder)
+    note = _note(request, directory, language, old, new, rows, training, asked)
+    (folder / NAME).write_text(note.to_json(), encoding="utf-8")
+    base.check(folder)
+    _sync(folder)
+    tag = language_tag(language)
+    return Made(
+        tokens_before=old.rows,
+        tokens_after=new.rows,
+        tag=tag if tag in note.added else None,
+        letters="".join(token for token in note.added if len(token) == 1),
+        others=sum(len(token) > 1 and token != tag for token in note.added),
+        words=words.total(),
+        tokens_per_word_before=merges.tokens_per_word(letters.tokenizer, words),
+        tokens_per_word_after=merges.tokens_per_word(new.tokenizer.tokenizer, words),
+        still_lacking=missing_tokens(new.tokenizer, [*training, *held_out], language),
+        changes=vocabulary.changes(old, new),
+    )
+
+
+def _note(
+    request: Request,
+    directory: Path,
+    language: str,
+    old: Vocabulary,
+    new: Vocabulary,
+    rows: extension.Layout,
+    training: list[str],
+    asked: Learning | None,
+) -> Parentage:
+    by_id = sorted(new.ids, key=new.ids.__getitem__)
+    return Parentage(
+        version=1,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        made_by=request.commit,
+        parent=Parent(files={name: _digest(directory / name) for name in base.FILES}, tokens=old.rows),
+        language=language,
+        tokens=new.rows,
+        added={token: new.ids[token] for token in by_id if token not in old.ids},
+        new_rows=extension.untrained(directory, rows),
+        init=request.init,
+        seed=request.seed,
+        learned=asked,
+        vocabulary=_digest(Path(request.vocabulary)) if request.vocabulary else None,
+        texts=len(training),
+        corpus=hashlib.sha256("".join(f"{text}\n" for text in training).encode()).hexdigest(),
+    )
+
+
+def _learned(
+    request: Request,
+    folder: Path,
+    old: Vocabulary,
+    lacking: list[str],
+    letters: Tokenizer,
+    words: Counter[str],
+    progress: Progress,
+) -> Vocabulary:
+    """The base's vocabulary with what it lacks and the merges of `words`, as `letters` cuts them."""
+    progress(f"learning {request.tokens} merges of {len(words)} different words")
+    found = merges.learn(letters.tokenizer, words, request.tokens, () if request.any_letters else old.ids)
+    if not lacking and not found.tokens:
+        raise UserError(NO_PAIR if request.any_letters else NO_LETTER)
+    text = extended_vocabulary(old.path, lacking, found.pairs)
+    (folder / "vocab.json").write_text(text, encoding="utf-8")
+    return vocabulary.read(folder / "vocab.json", FIELD)
+
+
+def _given(request: Request, folder: Path, old: Vocabulary) -> Vocabulary:
+    """The vocabulary of `--vocabulary`, checked against the base's and copied as it is."""
+    assert request.vocabulary
+    new = vocabulary.read(Path(request.vocabulary), FIELD)
+    vocabulary.refuse_lost(old, new, FIELD)
+    vocabulary.refuse_odd_ids(old, new, FIELD)
+    if new.ids.keys() == old.ids.keys():
+        raise UserError(f"{FIELD} {new.path} has the tokens of base.path and no others; nothing would be added")
+    shutil.copyfile(new.path, folder / "vocab.json")
+    return new
+
+
+def _with_letters(folder: Path, old: Vocabulary, letters: list[str]) -> Tokenizer:
+    """The base's tokenizer with further letters: what new tokens are made of, in its terms."""
+    path = folder / "vocab.json.letters"
+    path.write_text(extended_vocabulary(old.path, letters), encoding="utf-8")
+    tokenizer = Tokenizer(path)
+    path.unlink()
+    return tokenizer
+
+
+def _parts(old: Vocabulary, new: Vocabulary, letters: Tokenizer) -> dict[str, list[str]]:
+    """What each new token is made of, in tokens that `letters` has; letters and tags are made of nothing."""
+    special = merges.special_tokens(new.tokenizer.tokenizer)
+    made = {}
+    for token in new.ids.keys() - old.ids.keys() - special:
+        known = [part for part in merges.leaves(letters.tokenizer, token) if part != "[UNK]" and part in new.ids]
+        if known != [token]:
+            made[token] = known
+    return made
+
+
+def _copy_others(directory: Path, folder: Path) -> None:
+    """Copies dvae.pth, mel_stats.pth and what else is small: speakers, licence, notes."""
+    for path in sorted(directory.iterdir()):
+        if not path.is_file() or path.name in MADE_ANEW:
+            continue
+        small = path.stat().st_size <= SMALL and not path.name.startswith(".") and path.suffix not in CHECKSUMS
+        if path.name in base.FILES or small:
+            shutil.copyfile(path, folder / path.name)
+
+
+def _digest(path: Path) -> str:
+    return str(file_digest(path).hex())
+
+
+def _sync(folder: Path) -> None:
+    """Brings the files to the disk, so that a power loss after the folder has its name leaves it whole."""
+    for path in folder.iterdir():
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())

@@ -1,0 +1,64 @@
+"""The scalars that coqui's trainer writes for TensorBoard, as a `Log`: for a run whose text log is gone."""
+
+import logging
+from pathlib import Path
+
+from search.errors import UserError
+from search.text import printable
+from search.tools.run_log import COMPONENTS, Epoch, Log, allowed_accumulation
+
+# trainer/logging/base_dash_logger.py: the scopes of train_step_stats, train_epoch_stats and eval_stats
+STEP, TRAIN, EVAL = "TrainIterStats/", "TrainEpochStats/avg_", "EvalStats/avg_"
+
+Scalars = dict[str, dict[int, float]]  # tag -> micro-steps of the run -> value
+
+
+def read_events(path: Path) -> Log:
+    """The log of the event files in the folder `path`, or of the one file. Raises UserError where they hold none."""
+    scalars = _scalars(path)
+    log = Log(path.name)
+    _read_steps(scalars, log)
+    _read_epochs(scalars, log)
+    if not log.epochs:
+        raise UserError(f"{printable(str(path))}: its TensorBoard events hold no epoch of coqui's trainer")
+    return log
+
+
+def _scalars(path: Path) -> Scalars:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # a quarter of a second
+
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)
+    only_scalars = {"scalars": 0, "images": 1, "audio": 1, "histograms": 1, "compressedHistograms": 1, "tensors": 1}
+    try:
+        events = EventAccumulator(str(path), size_guidance=only_scalars)
+        events.Reload()
+        tags = events.Tags()["scalars"]
+        return {tag: {event.step: event.value for event in events.Scalars(tag)} for tag in tags}
+    except Exception as error:  # of whatever kind a damaged record raises
+        raise UserError(f"{printable(str(path))}: its TensorBoard events cannot be read: {error}") from error
+
+
+def _read_steps(scalars: Scalars, log: Log) -> None:
+    losses, parts = scalars.get(STEP + "loss", {}), [scalars.get(STEP + name, {}) for name in COMPONENTS]
+    for step, loss in losses.items():
+        if all(step in part for part in parts):
+            found = allowed_accumulation(repr(loss), [repr(part[step]) for part in parts])
+            log.accumulations += [found] if found else []
+    log.rates += scalars.get(STEP + "current_lr", {}).items()
+    log.grad_norms += scalars.get(STEP + "grad_norm", {}).values()
+
+
+def _read_epochs(scalars: Scalars, log: Log) -> None:
+    """An epoch ends where its training averages were written; an evaluation before the first step is epoch 0 alone.
+
+    Evaluations within an epoch are left out: the one at its end has the same average with its own batches added.
+    """
+    ends = set(scalars.get(TRAIN + "loss", {}))
+    begins = {step for step in scalars.get(EVAL + "loss", {}) if step == 0}
+    for index, step in enumerate(sorted(ends | begins or set(scalars.get(EVAL + "loss", {})))):
+        epoch = Epoch(index, step or None)
+        for tag, values in scalars.items():
+            for scope, block in ((TRAIN, epoch.train), (EVAL, epoch.eval)):
+                if tag.startswith(scope) and step in values:
+                    block[tag.removeprefix(scope)] = values[step]
+        log.epochs.append(epoch)

@@ -1,0 +1,175 @@
+"""A search from settings to the last trial."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from search.devices import reserved, visible_gpus
+from search.errors import UserError
+from search.files import write_text
+from search.preparation.cache import cache_directory, in_use, make_cache_directory
+from search.settings.knobs import refuse_space
+from search.settings.settings import Settings, safe_url
+from search.study import findings, storage
+from search.study.folder import make_folder, refuse_strange_folder, study_lock
+from search.study.leases import Leases
+from search.text import duration, printable
+from search.trial import Prepared, evaluation_steps
+from search.workers.events import Extent, View
+from search.workers.launcher import Failed, Launcher
+from search.workers.supervisor import Supervisor
+from search.workers.work import SearchWork
+
+WARNINGS = 5  # of the check, shown by a search
+
+
+def search(settings: Settings, view: View) -> "Result":
+    """Runs the study to its number of trials and returns what it found. Raises UserError, then nothing was created."""
+    started = time.monotonic()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if settings.directory.exists():
+        with study_lock(settings):
+            pass  # fails at once, not after the preparation, when another search holds it
+    storage.exists(settings)  # refuses a database that is away, of another schema or without rights, before the work
+    with reserved(visible_gpus(), settings.study.workers, cache_directory() / "gpus") as gpus:
+        return _search(settings, view, slots(settings, gpus), started)
+
+
+def _search(settings: Settings, view: View, devices: list[str | None], started: float) -> "Result":
+    launcher = Launcher()
+    prepared = prepare(settings, launcher, view)
+    with hold(prepared):
+        return _search_prepared(settings, prepared, launcher, view, devices, started)
+
+
+def _search_prepared(
+    settings: Settings,
+    prepared: Prepared,
+    launcher: Launcher,
+    view: View,
+    devices: list[str | None],
+    started: float,
+) -> "Result":
+    refuse_space(settings, prepared)
+    describe(settings, prepared, devices, view)
+    refuse_strange_folder(settings)
+    make_folder(settings)
+    with study_lock(settings):
+        database = storage.open_storage(settings.storage_url, settings.service.connections)
+        database.on_outage = view.note
+        study, ledger = storage.open_study(settings, prepared, database)
+        write_text(settings.directory / "study.toml", settings.to_toml())
+        before = findings.read(study)
+        best = before.completed[0] if before.completed else None
+        leader = (best.trial.number, best.trial.value) if best and best.trial.value is not None else None
+        extent = Extent(settings.study.trials, before.finished, len(devices), before.base.mel_ce, leader)
+        view.begin(with_rule(extent, settings))
+        database.patience = 60 * settings.service.outage_minutes
+        leases = Leases(ledger, settings.service, settings.study.max_retries, view.note)
+        work = SearchWork(study, settings, prepared)
+        supervisor = Supervisor(work, leases, settings, prepared, launcher, view, devices)
+        supervisor.run(database.hurry)
+        found = findings.read(study)
+    seconds = time.monotonic() - started
+    return Result(found, study.user_attrs, supervisor.stopped, supervisor.seconds, seconds, len(devices))
+
+
+@contextmanager
+def hold(prepared: Prepared) -> Iterator[None]:
+    """Until the block ends `study.py cache` and other searches leave alone what the runs read."""
+    cache = cache_directory()
+    files = prepared.coqui_config.get("model_args", {})
+    # An extended base has links to the files of the base that it was made of.
+    bases = (Path(files[name]) for name in ("xtts_checkpoint", "dvae_checkpoint", "mel_norm_file") if name in files)
+    read = {Path(prepared.directory), *(path for file in bases for path in (file.parent, file.resolve().parent))}
+    with in_use(*sorted({folder.resolve() for folder in read if folder.parent.resolve() == cache.resolve()})):
+        yield
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a search leaves."""
+
+    findings: findings.Findings
+    attributes: dict[str, Any]  # of the study
+    stopped: bool  # by the user
+    spent: dict[str, float]  # seconds of all slots, by what was done in them
+    seconds: float  # from start to end
+    slots: int
+
+
+def prepare(settings: Settings, launcher: Launcher, view: View) -> Prepared:
+    """Prepares data and base in a child. Raises UserError for what is the user's to mend."""
+    request = {"settings": settings.model_dump_json(), "cache": str(make_cache_directory())}
+    view.status("loading torch and TTS")
+    try:
+        found = launcher.call("search.preparation.prepare:run", request, told(view.status), waiting=view.refresh)
+    except Failed as error:
+        raise UserError(f"preparation failed: {error}") from error
+    return Prepared(**found)
+
+
+def told(status: Callable[[str], None]) -> Callable[[dict[str, Any]], None]:
+    """What a child says of its progress, as a status."""
+    return lambda message: status(message["text"]) if message["kind"] == "progress" else None
+
+
+def slots(settings: Settings, gpus: Sequence[str]) -> list[str | None]:
+    """The device of each slot: one a GPU, one on a CPU, or `study.workers` of them over the GPUs in turn.
+
+    The miniature, whose runs use one core each, has two on a CPU.
+    """
+    on_cpu = min(2, os.cpu_count() or 1) if settings.is_miniature else 1
+    count = settings.study.workers or len(gpus) or on_cpu
+    return [gpus[i % len(gpus)] if gpus else None for i in range(count)]
+
+
+def describe(settings: Settings, prepared: Prepared, devices: list[str | None], view: View) -> None:
+    """What is about to be searched, in a few lines."""
+    horizon = settings.trial_horizon(prepared.train_clips)
+    data = "the generated Amharic speech" if settings.data.path == "miniature" else settings.data.path
+    view.note(
+        f"data: {prepared.train_clips} training clips ({duration(prepared.train_seconds)}) and {prepared.eval_clips}"
+        f" for evaluation ({duration(prepared.eval_seconds)}) of {data}"
+    )
+    if prepared.dropped:
+        view.note(f"dropped {len(prepared.dropped)} clips that cannot be trained on:")
+        for file, reason in prepared.dropped[:10]:
+            view.note(f"  {printable(file)}: {printable(reason)}")
+        if len(prepared.dropped) > 10:
+            view.note(f"  and {len(prepared.dropped) - 10} more; study.py check lists them")
+    for warning in prepared.warnings[:WARNINGS]:
+        view.note(f"warning: {printable(warning)}")
+    if len(prepared.warnings) > WARNINGS:
+        view.note(f"and {len(prepared.warnings) - WARNINGS} warnings more: study.py check")
+    if prepared.added_tokens:
+        view.note(
+            f"vocabulary: {len(prepared.added_tokens)} tokens that the base lacked were appended"
+            f" ({printable(' '.join(prepared.added_tokens[:12]))}{' …' if len(prepared.added_tokens) > 12 else ''})"
+        )
+    full = settings.full_horizon(prepared.train_clips)
+    count = len(evaluation_steps(horizon, settings.training.evaluations))
+    where = f"{len(devices)} slot{'s' if len(devices) > 1 else ''} on " + ("GPUs" if devices[0] else "the CPU")
+    view.note(f"trials of {horizon} optimizer steps ({full} in the full run), {count} evaluations each, {where}")
+    view.note(f"storage: {safe_url(settings.storage_url)}")
+    space = settings.search_space()
+    for baseline in space.baselines:
+        _, clipped = space.to_params(baseline.hyperparameters)
+        if clipped:
+            view.note(f"baseline {baseline.name} lies outside the space and is clipped: {', '.join(clipped)}")
+    base = prepared.base_evaluation
+    view.note(f"base model, untouched: eval {base['mel_ce']:.4f} nats per audio token, text {base['text_ce']:.3f}")
+
+
+def with_rule(extent: Extent, settings: Settings) -> Extent:
+    """With the rule that ends a trial; not while what counts as a rise is still to be measured."""
+    pruning = settings.pruning
+    if not pruning.two_increases or pruning.min_delta == "seed_noise":
+        return extent
+    return replace(extent, n_increases=pruning.n_increases, min_delta=pruning.min_delta)

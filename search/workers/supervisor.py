@@ -1,0 +1,359 @@
+"""The slots of one machine: each takes a trial, starts a child, reports, prunes and tells."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import TrialState
+
+from search.errors import UserError
+from search.settings.settings import Settings
+from search.study import artifacts
+from search.study import spoken as speech
+from search.study.leases import Leases
+from search.study.spoken import Speech
+from search.text import printable
+from search.ties import lowest
+from search.trial import INTERRUPTIONS, Evaluation, Prepared, StopReason, TrialSpec
+from search.workers.events import End, Start, View
+from search.workers.launcher import KILL_AFTER, Child, Launcher
+from search.workers.work import Job, Taken, Work, judge, told
+
+POLL = 0.5  # seconds between looks at the stop flag while a child is silent
+LEAVE_AFTER = KILL_AFTER + 15.0  # seconds after a stop in which every slot can end its run and tell the database
+ASK_AGAIN = 1.0  # seconds between looks at the study while the running trials may make up its number
+MAX_FAILURES = 6  # runs that fail in a row, with none finished between, end the search: the fault is not the trials'
+
+
+@dataclass
+class Outcome:
+    """How a run ended, as far as this supervisor knows."""
+
+    reason: StopReason
+    record: dict[str, Any] | None
+    error: str | None
+    evaluations: list[Evaluation]
+    speech: dict[str, Any] | None = None
+
+    @property
+    def best(self) -> Evaluation | None:
+        return lowest(self.evaluations)
+
+
+class Supervisor:
+    """Does all of `work` with one slot for each of `devices`."""
+
+    def __init__(
+        self,
+        work: Work,
+        leases: Leases,
+        settings: Settings,
+        prepared: Prepared,
+        launcher: Launcher,
+        view: View,
+        devices: list[str | None],
+        target: str = "search.training.child:run",
+    ) -> None:
+        self.work = work
+        self.settings = settings
+        self.prepared = prepared
+        self.view = view
+        self.devices = devices
+        self._leases = leases
+        self._launcher = launcher
+        self._target = target
+        self._asking = threading.Lock()
+        self._changed = threading.Condition()
+        self._failures = 0  # in a row
+        self._children: dict[int, Child] = {}
+        self._ending = threading.Event()
+        self._error: BaseException | None = None
+        self._store = artifacts.open_store(settings) if settings.speech.sentences else None
+        self.seconds = {"training": 0.0, "evaluation": 0.0, "speech": 0.0}  # of this search's runs, over all slots
+
+    def run(self, hurry: Callable[[], None]) -> None:
+        """Returns when the work is done, or after a stop by the user (`stopped`). Raises what a slot raised.
+
+        `hurry` is called once when the user wants to leave.
+        """
+        threads = [
+            threading.Thread(target=self._slot, args=(index, device), name=f"slot-{index}", daemon=True)
+            for index, device in enumerate(self.devices)
+        ]
+        with self._stop_on_signals(), self._leases:
+            for thread in threads:
+                thread.start()
+            told = 0.0
+            while any(thread.is_alive() for thread in threads):
+                if self._leases.error and not self._error:
+                    self._error = self._leases.error
+                    self.stop()
+                if self.stopped and not told:
+                    hurry()
+                    self.view.note("stopping; the runs end at their next batch (Ctrl-C again to leave at once)")
+                    told = time.monotonic()
+                if told and time.monotonic() - told > LEAVE_AFTER:
+                    self._leave()
+                self.view.refresh()
+                time.sleep(0.2)
+        if self._error:
+            raise self._error
+
+    @property
+    def stopped(self) -> bool:
+        return self._ending.is_set()
+
+    # Slots
+
+    def _slot(self, index: int, device: str | None) -> None:
+        try:
+            while (job := self._claim()) is not None:
+                self._run_trial(index, device, job)
+                with self._changed:
+                    self._changed.notify_all()
+        except BaseException as error:
+            # The main thread raises it; the other slots end their trials.
+            self._error = self._error or error
+            self.stop()
+
+    def _claim(self) -> Job | None:
+        """Waits for a trial; None once no further one is needed, or the user wants to leave.
+
+        While the running trials, here and elsewhere, may make up the number, it waits: one of them may fail. One slot
+        asks at a time, for all that wait here.
+        """
+        with self._asking:
+            while not self._ending.is_set():
+                claim = self.work.claim(self._leases)
+                self.view.counted(claim.finished, claim.best)
+                if claim.trial_id is not None:
+                    try:
+                        return self.work.begin(claim.trial_id)
+                    except Taken:  # if the whole study was deleted, the next claim says so
+                        self._leases.drop(claim.trial_id)
+                        continue
+                if self.work.is_done(claim):
+                    return None
+                with self._changed:
+                    self._changed.wait(ASK_AGAIN)
+        return None
+
+    def _run_trial(self, index: int, device: str | None, job: Job) -> None:
+        """One trial from its start to its end in the storage."""
+        spec = self._spec(job, device)
+        self.view.started(Start(index, job.number, job.point, job.horizon, job.label))
+        log = Path(spec.directory) / "log.txt"
+        child = self._launcher.start(self._target, {"spec": spec.to_json()}, log, device)
+        self._children[index] = child
+        with closing(child):  # only then, so that its process goes while the database is told
+            try:
+                outcome = self._follow(index, child, job)
+            finally:
+                del self._children[index]
+            finished = self._end(job, outcome, Path(spec.directory))
+        if finished is None:
+            self.view.ended(End(index, job.number, StopReason.PREEMPTED, None, "taken by another search meanwhile"))
+            return
+        self.view.counted(finished, None)
+        self._count_time(outcome)
+        self.view.ended(End(index, job.number, outcome.reason, outcome.best, outcome.error, job.competes))
+        if outcome.reason in INTERRUPTIONS:
+            self._count_failure(outcome, Path(spec.directory) / "log.txt")
+        else:
+            self._failures = 0
+
+    def _spec(self, job: Job, device: str | None) -> TrialSpec:
+        recogniser = self.settings.speech.recogniser
+        directory = (self.work.directory / str(job.number)).absolute()
+        try:
+            directory.mkdir(parents=True)
+        except FileExistsError as error:
+            raise UserError(
+                f"{directory} exists, but {self.work.noun} {job.number} starts only now: the database was restored"
+                f" or replaced since; move {self.settings.directory} away and run the same command again"
+            ) from error
+        spec = TrialSpec.under(
+            self.settings.training,
+            study=self.settings.study.name,
+            number=job.number,
+            hyperparameters=job.point,
+            seed=job.seed,
+            label=job.label,
+            horizon=job.horizon,
+            evaluation_steps=job.evaluation_steps,
+            prepared=self.prepared.directory,
+            directory=str(directory),
+            device=device,
+            sentences=job.sentences,
+            speak_below=job.speak_below,
+            recogniser=None if recogniser is None else str(recogniser.absolute()),
+        )
+        (directory / "spec.json").write_text(spec.to_json(), encoding="utf-8")
+        return spec
+
+    def _follow(self, index: int, child: Child, job: Job) -> Outcome:
+        """Reports what the child says until it ends, and stops it when a rule fires or the user wants to.
+
+        Once it has said "trained" the outcome is settled: what follows, speech, may fail or be cut short.
+        """
+        evaluations: list[Evaluation] = []
+        decided: StopReason | None = None
+        outcome: Outcome | None = None
+        stop_sent = 0.0
+        while True:
+            unwanted = self._unwanted(job)
+            decided = decided or unwanted
+            if not stop_sent and (unwanted or (decided and outcome is None)):
+                # A full result may be worth hearing, what was abandoned is not.
+                child.finish() if decided == StopReason.TWO_INCREASES and not unwanted else child.stop()
+                stop_sent = time.monotonic()
+            if stop_sent and time.monotonic() - stop_sent > KILL_AFTER:
+                child.kill()
+            try:
+                message = child.receive(POLL)
+            except EOFError as gone:
+                return outcome or Outcome(
+                    decided or StopReason.CRASHED, None, None if decided else str(gone), evaluations
+                )
+            if message is None:
+                # Only now: while an outage of the database kept this thread, the child's words waited in the pipe.
+                if child.silent_seconds > 60 * self.settings.study.stall_minutes and not stop_sent:
+                    decided = decided or StopReason.TIMEOUT
+                    child.kill()
+                continue
+            match message["kind"]:
+                case "evaluation" if decided is None:
+                    evaluation = Evaluation(**{k: v for k, v in message.items() if k != "kind"})
+                    decided = judge(self.work, job, evaluation, evaluations)
+                    self.view.evaluated(index, job.number, evaluation)
+                case "trained":
+                    outcome = Outcome(decided or StopReason(message["reason"]), message["record"], None, evaluations)
+                    stop_sent = 0.0
+                case "end" if outcome is not None:
+                    if message.get("error"):
+                        error = printable(message["error"])
+                        self.view.note(f"{self.work.noun} {job.number} could not speak: {error}; see its log.txt")
+                    outcome.speech = message.get("result", {}).get("speech")
+                    if outcome.speech and self.settings.speech.recogniser and not outcome.speech["recogniser"]:
+                        self.view.note(
+                            f"{self.work.noun} {job.number}: speech.recogniser could not be used; see its log.txt"
+                        )
+                    return outcome
+                case "end":
+                    result = message.get("result", message)
+                    reason = decided or StopReason(result["reason"])
+                    return Outcome(reason, result.get("record"), message.get("error"), evaluations)
+
+    def _unwanted(self, job: Job) -> StopReason | None:
+        """Why nobody waits for the run any more."""
+        if self._ending.is_set():
+            return StopReason.STOPPED_BY_USER
+        return StopReason.PREEMPTED if self._leases.is_lost(job.trial._trial_id) else None
+
+    def _end(self, job: Job, outcome: Outcome, directory: Path) -> int | None:
+        """How many trials of the study have finished with this one; None when a peer had taken it."""
+        state, value = told(outcome.reason, outcome.evaluations)
+        run = {
+            "evaluations": [vars(e) for e in outcome.evaluations],
+            "record": outcome.record,
+            "error": outcome.error,
+        }
+        attributes = {"stop_reason": str(outcome.reason), "run": run}
+        known: dict[str, str] = {}
+        # A run obeys late. Had it evaluated once more, and lower, it would have spoken with weights of no trial's.
+        spoke = outcome.speech and outcome.best and outcome.speech["step"] == outcome.best.step
+        if outcome.speech and spoke and state == TrialState.COMPLETE:
+            known = artifacts.identified(_files(outcome.speech, directory))
+            attributes[speech.ATTRIBUTE] = {**outcome.speech, "artifacts": known}
+        described = artifacts.described(known, "audio/wav")
+        finished = self._leases.end(job.trial._trial_id, state, value, attributes, described)
+        if known and finished is not None:  # only now: a store that is slow shall not keep a result from its peers
+            self._store_speech(job, outcome.speech or {}, directory)
+        return finished
+
+    def _store_speech(self, job: Job, spoken: dict[str, Any], directory: Path) -> None:
+        """Nothing is stored once the user wants to leave."""
+        name = "stopped"
+        if not self.stopped:
+            try:
+                artifacts.upload(self._store, _files(spoken, directory))
+                return
+            except Exception as error:  # each kind of store raises its own, and sound is not worth a trial
+                name = type(error).__name__
+        self.view.note(f"{self.work.noun} {job.number}: what it spoke was not stored ({name}); it lies in {directory}")
+
+    def _count_time(self, outcome: Outcome) -> None:
+        with self._changed:
+            if outcome.record:
+                self.seconds["training"] += outcome.record["train_seconds"]
+                self.seconds["evaluation"] += outcome.record["evaluation_seconds"]
+            if outcome.speech:
+                self.seconds["speech"] += outcome.speech["took"]
+
+    def _count_failure(self, outcome: Outcome, log: Path) -> None:
+        if outcome.reason == StopReason.STOPPED_BY_USER:
+            return
+        self._failures += 1
+        if self._failures >= MAX_FAILURES:
+            hint = (
+                "lower training.batch_size and raise training.accumulation"
+                if outcome.reason == StopReason.OUT_OF_MEMORY
+                else f"see {log}"
+            )
+            raise UserError(
+                f"{self._failures} runs in a row ended as {outcome.reason} ({outcome.error}); {hint}, then run the same"
+                " command again"
+            )
+
+    # Stopping
+
+    def stop(self) -> None:
+        """Ends every run at its next batch. The same command continues the study."""
+        with self._changed:
+            self._ending.set()
+            self._changed.notify_all()
+
+    def _leave(self) -> None:
+        """When a database keeps its connections and says nothing, no call to it returns: leaves without the slots."""
+        for child in list(self._children.values()):
+            child.kill()
+        raise self._error or UserError(
+            f"not all slots ended within {LEAVE_AFTER:.0f} s of the stop, most likely since study.storage does not"
+            " answer; what was measured last may be missing there; see that the server runs, then run the same command"
+            " again"
+        )
+
+    @contextmanager
+    def _stop_on_signals(self) -> Iterator[None]:
+        """The first Ctrl-C or SIGTERM stops in order; the second kills the children and leaves at once."""
+
+        def handle(number: int, _frame: object) -> None:
+            # In the main thread, between any two of its instructions: nothing here may wait for a lock.
+            if not self._ending.is_set():
+                self._ending.set()
+                return
+            for child in list(self._children.values()):
+                child.kill()
+            try:
+                self.view.leave()
+            finally:  # whatever the terminal or the reader of the lines has become
+                os._exit(128 + number)
+
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _files(spoken: dict[str, Any], directory: Path) -> list[Path]:
+    """What a run in `directory` spoke, each file once."""
+    names = {name for sentence in Speech.from_dict(spoken).sentences for name in sentence.files}
+    return [directory / speech.FOLDER / name for name in sorted(names)]

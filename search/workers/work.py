@@ -1,0 +1,161 @@
+"""What the slots of a supervisor work on: the trials of a search. `search.confirmation.rounds` has the other kind."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import TrialState, create_trial
+
+from search.settings.settings import Settings
+from search.study import noise
+from search.study.leases import Leases
+from search.study.ledger import Claim
+from search.study.pruners import FirstToFire
+from search.study.storage import make_pruner, suggest
+from search.ties import lowest
+from search.trial import INTERRUPTIONS, Evaluation, Prepared, StopReason, evaluation_steps
+from space.hyperparameters import Hyperparameters
+
+
+class Taken(Exception):
+    """A trial that a peer took, or that was deleted, while this process was stopped."""
+
+
+@contextmanager
+def taken_if_gone() -> Iterator[None]:
+    """Raises Taken for what Optuna raises when a trial is not running any more, or not there."""
+    try:
+        yield
+    except (UpdateFinishedTrialError, KeyError) as error:
+        raise Taken from error
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one trial is to run."""
+
+    trial: optuna.Trial
+    point: Hyperparameters
+    seed: int
+    horizon: int  # optimizer steps
+    evaluation_steps: list[int]
+    label: str | None  # what it is, besides its number
+    competes: bool  # whether its value alone may be the best
+    sentences: int = 0  # that it speaks after its training
+    speak_below: float | None = None  # nats; only if its best evaluation is below. None: whatever it is
+
+    @property
+    def number(self) -> int:
+        return self.trial.number
+
+
+class Work(Protocol):
+    """Which trials there are to run, and when one ends early."""
+
+    directory: Path  # a folder a trial, by number
+    noun: str  # what one of them is called
+
+    def claim(self, leases: Leases) -> Claim: ...
+    def is_done(self, claim: Claim) -> bool: ...
+    def begin(self, trial_id: int) -> Job: ...
+    def fired(self, job: Job, evaluations: Sequence[Evaluation]) -> StopReason | None: ...
+
+
+def judge(work: Work, job: Job, evaluation: Evaluation, evaluations: list[Evaluation]) -> StopReason | None:
+    """Reports an evaluation, and adds it to those before; why the trial ends here, or None.
+
+    A value that is not finite is never reported.
+    """
+    if not evaluation.is_finite:
+        return StopReason.DIVERGED
+    evaluations.append(evaluation)
+    try:
+        job.trial.report(evaluation.mel_ce, evaluation.step)
+    except (UpdateFinishedTrialError, KeyError):  # a peer took it, or it was deleted
+        return StopReason.PREEMPTED
+    return work.fired(job, evaluations)
+
+
+def told(reason: StopReason, evaluations: Sequence[Evaluation]) -> tuple[TrialState, float | None]:
+    """A trial's state and value once its run ended so.
+
+    The state says what the value means (docs/design.md): only a full result is COMPLETE. A diverged trial is PRUNED,
+    not FAIL, which TPE would ignore: divergence is a result, and TPE ranks it behind every COMPLETE one.
+    """
+    if reason in (StopReason.FINISHED, StopReason.TWO_INCREASES):
+        best = lowest(evaluations)
+        return TrialState.COMPLETE, best.mel_ce if best else None
+    if reason in INTERRUPTIONS:
+        return TrialState.FAIL, None
+    return TrialState.PRUNED, evaluations[-1].mel_ce if evaluations else None
+
+
+class SearchWork:
+    """The truncated runs of a search, up to its number of trials, under the rules of its pruners."""
+
+    def __init__(self, study: optuna.Study, settings: Settings, prepared: Prepared) -> None:
+        self.directory, self.noun = settings.directory / "trials", "trial"
+        self._study = study
+        self._settings = settings
+        self._prepared = prepared
+        self._space = settings.search_space()
+        self._horizon = settings.trial_horizon(prepared.train_clips)
+        self._knows_min_delta = settings.pruning.min_delta != "seed_noise"
+
+    def claim(self, leases: Leases) -> Claim:
+        return leases.claim(self._settings.study.trials)
+
+    def is_done(self, claim: Claim) -> bool:
+        return claim.finished >= self._settings.study.trials
+
+    def begin(self, trial_id: int) -> Job:
+        """Asks the sampler. Raises Taken."""
+        with taken_if_gone():
+            return self.job(*suggest(self._study, trial_id, self._space))
+
+    def job(self, trial: optuna.Trial, point: Hyperparameters) -> Job:
+        """What `trial`, which was given `point`, is to run."""
+        attributes = trial.user_attrs
+        label = f"baseline {attributes['baseline']}" if "baseline" in attributes else None
+        if attributes.get("repeat"):
+            label = f"repeat {attributes['repeat']} of the stock recipe"
+        seed = attributes.get("seed", self._settings.study.seed)
+        steps = evaluation_steps(self._horizon, self._settings.training.evaluations)
+        sentences, below = (0, None) if attributes.get("repeat") else self._speech()
+        return Job(trial, point, seed, self._horizon, steps, label, not attributes.get("repeat"), sentences, below)
+
+    def _speech(self) -> tuple[int, float | None]:
+        """(sentences, below which value they are spoken): only by trials that end among so many best ones."""
+        speech = self._settings.speech
+        if not speech.trials:
+            return 0, None
+        done = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        values = sorted(t.value for t in done if t.value is not None and not t.user_attrs.get("repeat"))
+        return speech.sentences, values[speech.trials - 1] if len(values) >= speech.trials else None
+
+    def fired(self, job: Job, evaluations: Sequence[Evaluation]) -> StopReason | None:
+        """The rule that ends the trial after the last of `evaluations`; a repeat, which measures noise, runs on."""
+        if evaluations[-1].step == job.horizon or "repeat" in job.trial.user_attrs:
+            return None
+        return fired(self._study, self._pruner(), {e.step: e.mel_ce for e in evaluations})
+
+    def _pruner(self) -> optuna.pruners.BasePruner:
+        """The study's, with the two-increase rule from when the repeats have told its `min_delta`."""
+        if not self._knows_min_delta:
+            trials = self._study.get_trials(deepcopy=False)
+            min_delta = noise.min_delta(self._settings, trials)
+            self._study.pruner = make_pruner(self._settings, self._prepared, min_delta)
+            self._knows_min_delta = min_delta is not None
+        return self._study.pruner
+
+
+def fired(study: optuna.Study, pruner: optuna.pruners.BasePruner, values: Mapping[int, float]) -> StopReason | None:
+    """The rule that ends a running trial with these `values` by step. They are all that the rules need of it."""
+    if not isinstance(pruner, FirstToFire):
+        return None
+    name = pruner.fired(study, create_trial(state=TrialState.RUNNING, intermediate_values=dict(values)))
+    return StopReason(name) if name else None
