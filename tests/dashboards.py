@@ -67,7 +67,7 @@ def figures_of(document: dict[str, Any]) -> dict[str, Any]:
 
 
 class OneNote:
-    """In place of search.pages.dashboard_content: one note, one file, and a count of the documents that it was given."""
+    """In place of dashboard_content: one note, one file, and a count of the documents that it was given."""
 
     def __init__(self) -> None:
         self.asked = 0

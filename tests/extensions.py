@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from search.tools.extend_child import Made, Request
 
 from search.preparation.places import locate
 from search.settings.settings import Settings, load
 from search.tools.extend_vocabulary import work
+from search.tools.extension_request import Made, Request
 from search.training.tokenizer import extended_vocabulary
 
 TRAINING = ["ሰላም ለዓለም፡፡", "ሰላም ልጅ፣ ሰላም ቤት።", "ልጅ ፲፪ ቤት ፲፪", "ቤት ለዓለም abbaሰ abbaሰ"]

@@ -14,9 +14,9 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-NAMES = "ties race pruners fidelity noise candidates hyperparameters schedule evaluation knobs new_rows batches"
+NAMES = "ties race pruners fidelity noise candidates schedule evaluation knobs"
 QUICK = [f"tests/test_{name}.py" for name in NAMES.split()]
-COMPUTING = [*QUICK, *(f"tests/test_{name}.py" for name in "numerics parity replay recordings state confirm".split())]
+COMPUTING = [*QUICK, *(f"tests/test_{name}.py" for name in "numerics parity replay recordings confirm".split())]
 ATEN = ["default", "avx2", "avx512"]  # ATEN_CPU_CAPABILITY
 OPENBLAS = ["", "Haswell", "Zen", "Prescott"]  # OPENBLAS_CORETYPE; SkylakeX crashes where AVX-512 is missing
 PLAINEST = {

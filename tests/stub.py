@@ -11,15 +11,13 @@ import argparse
 import math
 import os
 import random
-import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.trial import Prepared, StopReason, TrialSpec
-from search.workers.child import Line
+from search.trial import Caller, Prepared, StopReason, TrialSpec
 
 if TYPE_CHECKING:
     from search.settings.settings import Settings
@@ -53,29 +51,25 @@ def values(number: int, lr: float, count: int) -> list[float]:
     return [floor + 2 * math.exp(-4 * i / count) + draw.gauss(0, 0.02) for i in range(1, count + 1)]
 
 
-def run_stub(spec_json: str, connection: Any) -> None:
-    """In place of `search.workers.child.run_child`; an evaluation lasts SECONDS on average."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    spec = TrialSpec.from_json(spec_json)
-    line = Line(connection)
-    line.say("started", preloaded=True)
+def run_stub(line: Caller, spec: str) -> dict[str, Any]:
+    """In place of `search.training.child.run`; an evaluation lasts SECONDS on average."""
+    order = TrialSpec.from_json(spec)
     draw = random.Random(os.getpid())
     seconds = float(os.environ["STUB_SECONDS"])
     reason = StopReason.FINISHED
     folder = Path(os.environ["STUB_FOLDER"])
     began = time.monotonic()
-    found = values(spec.number, spec.hyperparameters.lr, len(spec.evaluation_steps))
-    for count, (step, value) in enumerate(zip(spec.evaluation_steps, found, strict=True)):
+    found = values(order.number, order.hyperparameters.lr, len(order.evaluation_steps))
+    for count, (step, value) in enumerate(zip(order.evaluation_steps, found, strict=True)):
         until = time.monotonic() + draw.uniform(0, 2 * seconds)
-        while (time.monotonic() < until or is_held(folder, spec.number, count)) and not line.should_stop():
+        while (time.monotonic() < until or is_held(folder, order.number, count)) and not line.should_stop():
             time.sleep(min(0.05, seconds))
         if line.should_stop():
             reason = StopReason.STOPPED_BY_USER
             break
         losses = {"mel_ce": value, "text_ce": 2.0, "probe_mel_ce": value / 1.1, "probe_text_ce": 2.0}
         line.say("evaluation", step=step, **losses, seconds=time.monotonic() - began)
-    line.say("end", reason=reason, record=None)
-    line.close()
+    return {"reason": reason, "record": None}
 
 
 def is_held(folder: Path, number: int, count: int) -> bool:
@@ -134,7 +128,9 @@ def main() -> None:
     launcher = Launcher(["search.workers.child"])
     slots: list[str | None] = [None] * given.slots
     todo = work.SearchWork(study, settings, PREPARED)
-    supervisor.Supervisor(todo, mine, settings, PREPARED, launcher, view, slots, run_stub).run(opened.hurry)
+    supervisor.Supervisor(todo, mine, settings, PREPARED, launcher, view, slots, "tests.stub:run_stub").run(
+        opened.hurry
+    )
 
 
 def held(function: Callable[..., Any], file: Path) -> Callable[..., Any]:
@@ -157,8 +153,8 @@ def slow(function: Callable[..., Any], seconds: float) -> Callable[..., Any]:
 
 
 if __name__ == "__main__":
+    from search.commands.group import refuse
     from search.errors import UserError
-    from study import refuse
 
     try:
         main()

@@ -12,7 +12,6 @@ import json
 import math
 import os
 import random
-import signal
 import sys
 import time
 from collections import Counter
@@ -21,6 +20,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from search.commands.group import refuse
 from search.confirmation import confirm as session
 from search.errors import UserError
 from search.settings.best_config import Confirmation
@@ -29,10 +29,8 @@ from search.settings.settings import Settings, load
 from search.show.plain import PlainView
 from search.study import findings as report
 from search.study import leases, storage
-from search.trial import StopReason, TrialSpec
-from search.workers.child import Line
+from search.trial import Caller, StopReason, TrialSpec
 from search.workers.launcher import Launcher
-from study import refuse
 from tests.studies import CONFIRMED, FLAT, PREPARED, STEPPED, new_study, run
 
 PRELOAD = ["search.confirmation.confirm"]
@@ -57,16 +55,13 @@ def evaluations(spec: TrialSpec) -> list[float]:
     return [floor + noise + 2 * math.exp(-6 * i / count) for i in range(1, count + 1)]
 
 
-def run_full(spec_json: str, connection: Any) -> None:
-    """In place of `search.workers.child.run_child`."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    spec = TrialSpec.from_json(spec_json)
-    line = Line(connection)
-    line.say("started", preloaded=True)
+def run_full(line: Caller, spec: str) -> dict[str, Any]:
+    """In place of `search.training.child.run`."""
+    order = TrialSpec.from_json(spec)
     reason = StopReason.FINISHED
-    if spec.hyperparameters.lr > truth_of(spec)["crashes"]:
+    if order.hyperparameters.lr > truth_of(order)["crashes"]:
         os._exit(9)
-    for step, value in zip(spec.evaluation_steps, evaluations(spec), strict=False):
+    for step, value in zip(order.evaluation_steps, evaluations(order), strict=False):
         time.sleep(float(os.environ.get("STUB_SECONDS", "0")))
         if line.should_stop():
             reason = StopReason.STOPPED_BY_USER
@@ -76,8 +71,7 @@ def run_full(spec_json: str, connection: Any) -> None:
             reason = StopReason.DIVERGED
             break
         line.say("evaluation", step=step, **losses, seconds=1.0)
-    line.say("end", reason=reason, record=None)
-    line.close()
+    return {"reason": reason, "record": None}
 
 
 # For tests
@@ -122,7 +116,9 @@ def confirmed(settings: Settings, slots: int = 2) -> session.Result:
     """The confirmation of a search that is in the storage."""
     findings = report.read(storage.load_study(settings))
     devices: list[str | None] = [None] * slots
-    return session.run(settings, findings, PREPARED, devices, Launcher(PRELOAD), PlainView(), run_full)
+    return session.run(
+        settings, findings, PREPARED, devices, Launcher(PRELOAD), PlainView(), "tests.stub_confirm:run_full"
+    )
 
 
 def main() -> None:

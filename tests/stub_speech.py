@@ -2,34 +2,30 @@
 
 import json
 import os
-import signal
 import time
 from pathlib import Path
 from typing import Any
 
-from search.trial import StopReason, TrialSpec
-from search.workers.child import Line
+from search.trial import Caller, StopReason, TrialSpec
 from tests.shown import tone
 
 PRELOAD = ["search.study.storage", "search.workers.supervisor", "tests.shown"]
 
 
-def run_script(spec_json: str, connection: Any) -> None:
-    """In place of `search.workers.child.run_child`.
+def run_script(line: Caller, spec: str) -> dict[str, Any]:
+    """In place of `search.training.child.run`.
 
     A script is {"losses": [...], "waits": true to run on until it is stopped, "late": [...] evaluated before it obeys,
     "sentences": how many are spoken, "seconds": of each, "fails": error, "dies": true}.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    spec = TrialSpec.from_json(spec_json)
-    folder = Path(spec.directory)
-    script = json.loads((folder.parent.parent / "script.json").read_text())[str(spec.number)]
-    line = Line(connection)
+    order = TrialSpec.from_json(spec)
+    folder = Path(order.directory)
+    script = json.loads((folder.parent.parent / "script.json").read_text())[str(order.number)]
     reason = StopReason.FINISHED
     evaluated: dict[int, float] = {}
 
     def evaluate(value: float) -> None:
-        step = spec.evaluation_steps[len(evaluated)]
+        step = order.evaluation_steps[len(evaluated)]
         evaluated[step] = value
         losses = {"mel_ce": value, "text_ce": 2.0, "probe_mel_ce": value / 1.1, "probe_text_ce": 2.0}
         line.say("evaluation", step=step, **losses)
@@ -54,7 +50,7 @@ def run_script(spec_json: str, connection: Any) -> None:
         if not line.is_wanted():
             break
         if script.get("dies"):
-            line.close()
+            time.sleep(1)  # what was said is sent by then
             os._exit(9)
         names = [f"{number}-{kind}.wav" for kind in ("spoken", "recorded", "reference")]
         for pitch, name in enumerate(names):
@@ -64,8 +60,9 @@ def run_script(spec_json: str, connection: Any) -> None:
     best = min(evaluated, key=lambda step: evaluated[step])
     speech = {"step": best, "sentences": spoken, "recogniser": None, "artifacts": {}, "took": 0.5} if spoken else None
     (folder / "ended").touch()
-    line.say("end", reason=reason, speech=speech, error=script.get("fails"))
-    line.close()
+    if "fails" in script:
+        raise RuntimeError(script["fails"])
+    return {"reason": reason, "speech": speech}
 
 
 FILES = ("spoken", "recorded", "reference")

@@ -3,11 +3,11 @@
 from functools import partial
 from typing import Any
 
-import study
+from search.commands.group import main
 from search.confirmation import confirm as confirmation
 from search.workers import session
 from search.workers.launcher import Launcher
-from tests.stub_confirm import PRELOAD, run_full
+from tests.stub_confirm import PRELOAD
 from tests.studies import PREPARED
 
 
@@ -16,10 +16,10 @@ def stub(put: Any = setattr) -> None:
     for module in (session, confirmation):
         put(module, "prepare", lambda *_: PREPARED)
         put(module, "Launcher", partial(Launcher, PRELOAD))
-    put(session, "Supervisor", partial(session.Supervisor, target=run_full))
-    put(confirmation, "run", partial(confirmation.run, target=run_full))
+    put(session, "Supervisor", partial(session.Supervisor, target="tests.stub_confirm:run_full"))
+    put(confirmation, "run", partial(confirmation.run, target="tests.stub_confirm:run_full"))
 
 
 if __name__ == "__main__":
     stub()
-    study.main()
+    main()

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from search.check import Finding, refuse
 from search.check.clips import split_reason
-from search.check.judging import judge
+from search.check.judgement import Finding
+from search.check.judging import judge, refuse
 from search.check.split import plain, source
 from search.check.survey import BaseFacts, Recording, Row, read_survey
 from search.errors import UserError

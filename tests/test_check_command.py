@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-import study
 from search.check.probe import Probe
 from search.commands import check as session
+from search.commands import group
 from search.errors import UserError
 from search.settings.settings import load
 from tests import bad_data
@@ -28,7 +28,7 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(*arguments: str) -> Result:
     """The command in this process; its child is a process of its own."""
-    return CliRunner().invoke(study.search, ["check", *arguments], standalone_mode=True)
+    return CliRunner().invoke(group.study, ["check", *arguments], standalone_mode=True)
 
 
 def test_errors_end_with_code_2_and_leave_the_list_beside_the_study(

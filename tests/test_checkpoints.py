@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-from search.tools.checkpoint_child import Request
 from trainer import Trainer, TrainerArgs
 from TTS.config.shared_configs import BaseDatasetConfig
 from TTS.tts.datasets import load_tts_samples
@@ -26,6 +25,7 @@ from search.preparation.tables import read_rows
 from search.settings.settings import load
 from search.tools import checkpoint
 from search.tools.advice import advice
+from search.tools.checkpoint_request import Request
 from search.tools.measure import NotFound, find_source
 from search.tools.run_folder import read
 from search.training import base, corpus

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from search.tools.extend_child import Made
 from TTS.tts.configs.xtts_config import XttsConfig
 from TTS.tts.models.xtts import Xtts
 
 from search.errors import UserError
 from search.preparation import extension, parentage, tables
+from search.tools.extension_request import Made
 from search.training import base
 from search.training.tokenizer import UNKNOWN_ID, Tokenizer, extended_vocabulary
 from tests.conftest import ROOT

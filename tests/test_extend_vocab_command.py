@@ -1,6 +1,5 @@
 """`study.py extend-vocab` from outside: the command, what it refuses, and that nothing is left where it fails."""
 
-import json
 import os
 import resource
 import shutil
@@ -9,18 +8,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
-from search.tools.extend_child import Made
 
-import study
+from search.commands.group import main
 from search.errors import UserError
 from search.preparation import parentage
 from search.settings.settings import Settings
 from search.tools import extend
-from search.workers.child import Line
+from search.tools.extension_request import Made
+from search.trial import Caller
 from tests.extensions import make, settings_of, write_sources
 
 
@@ -66,41 +65,33 @@ def test_nothing_is_overwritten(sources: Path, tmp_path: Path, prepare: Callable
 
 
 @contextmanager
-def process(monkeypatch: pytest.MonkeyPatch, target: Callable[..., None]) -> Iterator[None]:
-    """`target` in place of the process that extends."""
-    monkeypatch.setattr(extend, "extend_child", target)
+def process(monkeypatch: pytest.MonkeyPatch, target: Callable[..., Any]) -> Iterator[None]:
+    """`target` in place of what the process does."""
+    monkeypatch.setattr(extend, "TARGET", f"{__name__}:{target.__name__}")
     yield
 
 
-def slow_child(request_json: str, _log: str, connection: Connection) -> None:
+def slow_child(caller: Caller, request: dict[str, Any]) -> None:
     """Writes half a base, and waits."""
-    folder = Path(json.loads(request_json)["folder"])
+    folder = Path(request["folder"])
     (folder / "model.pth").write_text("half")
-    Line(connection).say("progress", text="half")
+    caller.say("progress", text="half")
     time.sleep(60)
 
 
-def dying_child(request_json: str, _log: str, _connection: Connection) -> None:
-    (Path(json.loads(request_json)["folder"]) / "model.pth").write_text("half")
+def dying_child(_caller: Caller, request: dict[str, Any]) -> None:
+    (Path(request["folder"]) / "model.pth").write_text("half")
     os._exit(9)
 
 
-def late_child(request_json: str, _log: str, connection: Connection) -> None:
+def late_child(_caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
     """Someone else takes the name meanwhile."""
-    request = json.loads(request_json)
     (Path(request["folder"]) / "model.pth").write_text("whole")
     Path(request["output"]).mkdir()
     (Path(request["output"]) / "theirs").touch()
-    line = Line(connection)
-    line.say("extended", made=json.loads(MADE))
-    line.say("end", reason="finished")
-    line.close()
-
-
-MADE = json.dumps(
-    {"tokens_before": 9, "tokens_after": 12, "tag": "[am]", "letters": "ሰ", "others": 1, "words": 5}
-    | {"tokens_per_word_before": 2.0, "tokens_per_word_after": 1.5}
-)
+    return {"tokens_before": 9, "tokens_after": 12, "tag": "[am]", "letters": "ሰ", "others": 1, "words": 5} | {
+        "tokens_per_word_before": 2.0, "tokens_per_word_after": 1.5
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("by", ["Ctrl-C", "SIGTERM"])
@@ -119,7 +110,7 @@ def test_a_stop_leaves_nothing(
         run(settings_of(sources), tmp_path / "new" / "deep" / "out", stop)
     assert list(tmp_path.iterdir()) == []
     assert signal.getsignal(signal.SIGTERM) == before
-    assert not list(cache.glob(f"extend-{os.getpid()}*"))
+    assert not list(cache.glob(f"extend*-{os.getpid()}*"))
 
 
 def test_a_process_that_dies_leaves_nothing(sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +129,7 @@ def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     """The exit code of `study.py extend-vocab`, in this process."""
     monkeypatch.setattr(sys, "argv", ["study.py", "extend-vocab", *arguments])
     with pytest.raises(SystemExit) as ended:
-        study.main()
+        main()
     return int(ended.value.code or 0)
 
 

@@ -189,9 +189,9 @@ class Killer:
         self.how: tuple[str, int] | None = None
         start = Launcher.start
 
-        def started(launcher: Launcher, target: Any, *arguments: Any) -> Child:
+        def started(launcher: Launcher, target: str, *arguments: Any) -> Child:
             child = start(launcher, target, *arguments)
-            if target is full_run.full_run_child and self.how:
+            if target == "search.full_run.child:run" and self.how:
                 self._watch(child, *self.how)
             return child
 

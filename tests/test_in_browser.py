@@ -12,11 +12,11 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from search.pages.study_report import write
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from search.commands.report import write
 from search.pages.dashboard_content import Content
 from search.settings.settings import Settings
 from search.study import artifacts, storage

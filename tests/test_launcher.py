@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from search.errors import UserError
 from search.show.plain import PlainView
 from search.study import leases, storage
+from search.trial import Caller
 from search.workers import supervisor, work
-from search.workers.child import Line
-from search.workers.launcher import MAIN_NEEDS, Launcher
+from search.workers.launcher import MAIN_NEEDS, Failed, Launcher
 from tests import stub
 from tests.conftest import ROOT
 
@@ -22,24 +23,42 @@ def test_children_need_not_import_what_study_py_does() -> None:
     tree = ast.parse((ROOT / "study.py").read_text(encoding="utf-8"))
     names = [alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)]
-    assert "search.commands.output" in names
+    assert "search.commands.group" in names
     loaded = f"import sys, {', '.join(MAIN_NEEDS)}; print(set({names}) - set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "set()"
 
 
-def tell_of_an_odd_name(connection: Any) -> None:
-    line = Line(connection)
-    line.say("progress", text="wavs/\udcff.wav")
-    line.say("end", reason="finished")
-    line.close()
+def tell_of_an_odd_name(caller: Caller) -> str:
+    caller.say("progress", text="wavs/\udcff.wav")
+    return "told"
 
 
-def test_a_name_that_is_no_text_silences_no_child() -> None:
-    child = Launcher().start(tell_of_an_odd_name)
-    assert child.receive(240) == {"kind": "progress", "text": "wavs/\udcff.wav"}
-    assert child.receive(240) == {"kind": "end", "reason": "finished"}
-    child.close()
+def refuse(_caller: Caller) -> None:
+    raise UserError("refused", ["a detail"])
+
+
+def fail(_caller: Caller) -> None:
+    raise ValueError("a fault\nof two lines")
+
+
+def test_a_call_returns_and_a_name_that_is_no_text_silences_no_child(cache: Path) -> None:
+    heard: list[dict[str, Any]] = []
+    assert Launcher().call("tests.test_launcher:tell_of_an_odd_name", {}, heard.append) == "told"
+    assert [m for m in heard if m["kind"] != "started"] == [{"kind": "progress", "text": "wavs/\udcff.wav"}]
+    assert not list(cache.glob("test_launcher-*"))
+
+
+def test_how_a_call_fails(cache: Path) -> None:
+    launcher = Launcher()
+    with pytest.raises(UserError, match=r"^refused$") as refused:
+        launcher.call("tests.test_launcher:refuse", {})
+    assert refused.value.details == ("a detail",)
+    with pytest.raises(Failed, match=r"^ValueError: a fault; see .*\.log$"):
+        launcher.call("tests.test_launcher:fail", {})
+    [log] = cache.glob("test_launcher-fail-*.log")
+    assert "of two lines" in log.read_text()
+    log.unlink()
 
 
 class Lingering:
@@ -56,7 +75,7 @@ class Lingering:
                 "probe_mel_ce": 2.0,
                 "probe_text_ce": 2.0,
             },
-            {"kind": "end", "reason": "finished", "record": None},
+            {"kind": "end", "result": {"reason": "finished", "record": None}},
         ]
 
     def start(self, *_: Any) -> "Lingering":

@@ -17,8 +17,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from search.trial import TrialSpec
-from search.workers.child import run_child
-from search.workers.launcher import Launcher
+from search.workers.launcher import Child, Launcher
 from tests.conftest import ROOT
 
 # Silent trials of 20 optimizer steps, some 3 s each; gentle enough that most of them finish.
@@ -197,11 +196,15 @@ def test_a_second_search_of_a_running_study_is_refused(search: Search) -> None:
 
 
 @pytest.mark.timeout(300)
+def start(launcher: Launcher, spec: TrialSpec) -> Child:
+    return launcher.start("search.training.child:run", {"spec": spec.to_json()}, Path(spec.directory) / "log.txt")
+
+
 def test_the_same_spec_gives_the_same_evaluations_side_by_side(make_spec: Callable[..., TrialSpec]) -> None:
     """Three children at once on two cores, one of them on another seed: the other two agree bit by bit."""
     launcher = Launcher()
     specs = [make_spec(12, evaluations=4), make_spec(12, evaluations=4), make_spec(12, evaluations=4, seed=2)]
-    children = [launcher.start(run_child, spec.to_json()) for spec in specs]
+    children = [start(launcher, spec) for spec in specs]
     results: list[list[float]] = []
     for child in children:
         values = []
@@ -222,8 +225,8 @@ def test_children_start_with_torch_loaded_wherever_the_search_runs(
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from search.workers.launcher import Launcher\n"
-        "from search.workers.child import run_child\n"
-        "child = Launcher().start(run_child, open(sys.argv[2]).read())\n"
+        "from pathlib import Path\n"
+        "child = Launcher().start('search.training.child:run', {'spec': open(sys.argv[2]).read()}, Path('log.txt'))\n"
         "print(child.receive(120))\n"
     )
     spec = tmp_path / "spec.json"
@@ -236,7 +239,7 @@ def test_children_start_with_torch_loaded_wherever_the_search_runs(
 def test_a_child_whose_supervisor_is_gone_ends_itself(make_spec: Callable[..., TrialSpec]) -> None:
     """Not through the supervisor's tests above, where the fork server dies with it: the pipe alone."""
     launcher = Launcher()
-    child = launcher.start(run_child, make_spec(10_000, evaluations=50).to_json())
+    child = start(launcher, make_spec(10_000, evaluations=50))
     assert (child.receive(120) or {})["kind"] == "started"
     process = psutil.Process(child.pid)
     child._connection.close()

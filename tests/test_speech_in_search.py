@@ -19,7 +19,7 @@ from search.trial import StopReason, TrialSpec
 from search.workers import supervisor, work
 from search.workers.launcher import Child, Launcher
 from tests import studies
-from tests.stub_speech import PRELOAD, run_script
+from tests.stub_speech import PRELOAD
 
 
 class Notes:
@@ -55,7 +55,9 @@ def searched(
     held = leases.Leases(ledger, settings.service, 0, view.note)
     todo = work.SearchWork(study, settings, studies.PREPARED)
     prepared = studies.PREPARED
-    made = supervisor.Supervisor(todo, held, settings, prepared, Launcher(PRELOAD), view, [None], run_script)
+    made = supervisor.Supervisor(
+        todo, held, settings, prepared, Launcher(PRELOAD), view, [None], "tests.stub_speech:run_script"
+    )
     threading.Thread(target=during, args=(made,), daemon=True).start()
     made.run(lambda: None)
     ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]

@@ -15,8 +15,9 @@ from typing import Any
 import optuna
 import pytest
 
+from search.commands import report as study_report
 from search.errors import UserError
-from search.pages import canvas, confirmation_figures, dimensions, material, study_report
+from search.pages import canvas, confirmation_figures, dimensions, material
 from search.settings.settings import Settings
 from tests import shown
 from tests.conftest import ROOT

@@ -1,6 +1,6 @@
 """Supervisors whose runs take the time of training and none of its work: what is left is the service, and is timed.
 
-Real supervisors (`search.workers.supervisor`) with their slots, leases, ledger, sampler and pruners; in place of each child a
+Real supervisors with their slots, leases, ledger, sampler and pruners; in place of each child a
 `Run` in the supervisor's own process, which says what a child says, at the times at which a child would. A hundred
 processes that sleep would cost this machine more than the service does. Left out with them: the start of a child (a
 fork, some 20 ms), the pipe and the decoding of its messages (some 0.1 ms each).
@@ -67,8 +67,8 @@ class Pace:
         self._slot = threading.local()
         self._since = time.monotonic()
 
-    def start(self, _target: Callable[..., None], spec_json: str) -> "Run":
-        spec = TrialSpec.from_json(spec_json)
+    def start(self, _target: str, request: dict[str, Any], _log: Path, _device: str | None = None) -> "Run":
+        spec = TrialSpec.from_json(request["spec"])
         first = not hasattr(self._slot, "wait")
         if first:
             self.wait("start", self._since)
@@ -121,7 +121,7 @@ class Run:
             return {"kind": "evaluation", **evaluation(step, value, self._due - self._began)}
         reason = StopReason.STOPPED_BY_USER if self._stopped.is_set() else StopReason.FINISHED
         self._pace.wait("turnover", time.monotonic())
-        return {"kind": "end", "reason": reason, "record": RECORD}
+        return {"kind": "end", "result": {"reason": reason, "record": RECORD}}
 
     silent_seconds = 0.0
 

@@ -19,7 +19,7 @@ STEP_LINE = 60.0  # seconds between lines of a plain view while there is no eval
 
 
 class FullRunView(Protocol):
-    """What a full run tells. A note stays, a status gives way to the next; `leave` as in `search.workers.events.View`."""
+    """What a full run tells. A note stays, a status gives way to the next; `leave` as in `workers.events.View`."""
 
     def note(self, text: str) -> None: ...
     def status(self, text: str) -> None: ...

@@ -15,7 +15,7 @@ from search.workers import child
 
 ROOT = Path(__file__).parents[2]
 KILL_AFTER = 30.0  # seconds that a child has to obey "stop"
-MAIN_NEEDS = ["search.commands.commands"]  # what study.py imports at once; tests/test_launcher.py compares
+MAIN_NEEDS = ["search.commands.group"]  # what study.py imports at once; tests/test_launcher.py compares
 
 
 class Failed(Exception):
