@@ -37,6 +37,7 @@ experiments: .venv/.runtime
 # Short forms of all benchmarks, some ten minutes; without --short they make the figures of docs/experiments.md and
 # operations.md. `search`, `scale` and `throughput` print their ratios to the committed figures (benchmarks/figures.json).
 bench: .venv/.development
+	$(BIN)/python -m pytest benchmarks
 	$(BIN)/python -m benchmarks.facts
 	$(BIN)/python -m benchmarks.search --short
 	$(BIN)/python -m benchmarks.throughput --short
