@@ -56,7 +56,7 @@ screenshots: .venv/.development
 schema: .venv/.runtime
 	$(BIN)/python -m search.settings.best_config > docs/best_config.schema.json
 
-# Trains the weights of the miniature base again and writes search/miniature/weights.npz.
+# Trains the weights of the miniature base again and writes search/preparation/miniature_weights.npz.
 miniature-weights: .venv/.runtime
 	$(BIN)/python -m search.preparation.miniature_pretrain
 
