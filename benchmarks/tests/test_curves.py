@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from benchmarks.curves import record
-from search.settings import load
+from search.settings.settings import load
 from search.training.run import run_trial
 from search.trial import Prepared
 from space.hyperparameters import Hyperparameters
