@@ -1,1 +1,1 @@
-"""The judgement of data, base and machine before any GPU time is spent. Plain data in, findings out; no torch."""
+"""Judges data, base and machine before any GPU time is spent: plain data in, findings out. Never imports torch."""

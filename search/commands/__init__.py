@@ -1,1 +1,1 @@
-"""The commands of study.py: options, wiring, and what each tells. One file per command."""
+"""The commands of study.py: options, wiring, and what each one prints. One file per command."""

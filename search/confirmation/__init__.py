@@ -1,1 +1,1 @@
-"""Which config wins: candidates in full runs with several seeds, what they prove, and what is exported."""
+"""Decides which config wins: candidates race in full runs with several seeds, and the proven one is exported."""

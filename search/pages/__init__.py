@@ -1,1 +1,1 @@
-"""What a browser shows: the report, the page of a check, and what Optuna's dashboard adds of ours."""
+"""What a browser shows: the report, the page of a check, and notes and figures for Optuna's dashboard."""

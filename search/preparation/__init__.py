@@ -1,1 +1,1 @@
-"""All that is the same in every trial: tables, recordings, vocabulary, codes, the miniature, and their cache."""
+"""Makes everything that is the same in every trial (recordings, vocabulary, codes, the miniature), and caches it."""

@@ -1,1 +1,1 @@
-"""What a study is configured by, and what it ends in: study.toml with flags, and best_config.json."""
+"""How a study is configured (study.toml and flags), and what it results in (best_config.json)."""

@@ -1,1 +1,1 @@
-"""What a terminal shows: progress while it runs, and tables of what was found."""
+"""What a terminal shows: progress while a search runs, and tables of its results."""

@@ -1,1 +1,1 @@
-"""The Optuna study that machines share: opening it, its ledger and leases, its rules, and what it has found."""
+"""The Optuna study that machines share: opening it, its ledger and leases, its pruners, and its findings."""

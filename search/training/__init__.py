@@ -1,1 +1,1 @@
-"""One run: coqui's GPTTrainer and a corrected Trainer, from a spec to a record. Imports torch."""
+"""One run, from a spec to a record: coqui's GPTTrainer and a corrected Trainer. Imports torch."""

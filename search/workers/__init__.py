@@ -1,1 +1,1 @@
-"""The slots of one machine: supervisor, children and their pipes, and the events that they tell."""
+"""The slots of one machine: the supervisor, its child processes and their pipes, and the events that they report."""
