@@ -54,8 +54,8 @@ def run(settings: Settings, output: Path, progress: Callable[[str], None] = lamb
     ("prepare", "message"),
     [
         (lambda p: p.mkdir() or (p / "file").touch(), "is a folder with files in it; nothing is overwritten"),
-        (lambda p: p.touch(), "exists and is no folder; nothing is overwritten"),
-        (lambda p: p.symlink_to(p.parent / "nowhere"), "exists and is no folder"),
+        (lambda p: p.touch(), "exists and is not a folder; nothing is overwritten"),
+        (lambda p: p.symlink_to(p.parent / "nowhere"), "exists and is not a folder"),
     ],
 )
 def test_nothing_is_overwritten(sources: Path, tmp_path: Path, prepare: Callable[[Path], object], message: str) -> None:

@@ -82,8 +82,8 @@ def swap(one: str, other: str) -> Callable[[Content], None]:
         (swap("[STOP]", "ሰ"), r"has \[STOP\] at 99 and \[UNK\] at 1; coqui's training counts on 0 and 1"),
         (lambda c: c["model"].update(type="WordPiece"), "is a WordPiece model; XTTS has a plain BPE vocabulary"),
         (lambda c: c["model"].update(end_of_word_suffix="</w>"), "is a BPE model with end_of_word_suffix"),
-        (lambda c: c.pop("model"), "is no vocabulary of tokenizers"),
-        (lambda c: c["model"]["merges"].append(["q", "nowhere"]), "is no vocabulary of tokenizers"),
+        (lambda c: c.pop("model"), "is not a vocabulary of tokenizers"),
+        (lambda c: c["model"]["merges"].append(["q", "nowhere"]), "is not a vocabulary of tokenizers"),
     ],
 )
 def test_given_vocabularies_that_are_refused(
@@ -98,7 +98,7 @@ def test_given_vocabularies_that_are_refused(
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"model": 3}'])
 def test_files_that_are_no_vocabulary(tmp_path: Path, text: str) -> None:
     (tmp_path / "vocab.json").write_text(text)
-    with pytest.raises(UserError, match=r"--vocabulary .* is no vocabulary of tokenizers"):
+    with pytest.raises(UserError, match=r"--vocabulary .* is not a vocabulary of tokenizers"):
         vocabulary.read(tmp_path / "vocab.json", "--vocabulary")
 
 
