@@ -100,20 +100,23 @@ def resized_by_stock(folder: Path, vocab: Path, scratch: Path) -> base.StudyMode
 
 
 def extended(
-    folder: Path, scratch: Path, texts: Sequence[str], count: int
-) -> tuple[vocabulary.Vocabulary, extension.Layout]:
-    """The vocabulary of `folder` extended for Amharic `texts` by `count` merges, in `scratch`, and its rows."""
+    folder: Path, scratch: Path, texts: Sequence[str], count: int, language: str = "am", any_letters: bool = False
+) -> tuple[vocabulary.Vocabulary, extension.Layout, tuple[float, float]]:
+    """The vocabulary of `folder` extended for `texts` by `count` merges, in `scratch`; its rows; tokens per word of
+    the texts with the letters alone and with the merges.
+    """
     old = vocabulary.read(folder / "vocab.json", "base.path")
-    lacking = missing_tokens(old.tokenizer, texts, "am")
+    lacking = missing_tokens(old.tokenizer, texts, language)
     path = scratch / "vocab.json"
     path.write_text(extended_vocabulary(old.path, lacking), encoding="utf-8")
     letters = Tokenizer(path)
-    words = merges.count_words(filter(None, (preprocessed(letters, text, "am") for text in texts)))
-    found = merges.learn(letters.tokenizer, words, count, old.ids)
+    words = merges.count_words(filter(None, (preprocessed(letters, text, language) for text in texts)))
+    found = merges.learn(letters.tokenizer, words, count, () if any_letters else old.ids)
     path.write_text(extended_vocabulary(old.path, lacking, found.pairs), encoding="utf-8")
     new = vocabulary.read(path, "base.path")
     parts = {token: merges.leaves(letters.tokenizer, token) for token in found.tokens}
-    return new, extension.layout(old, new, parts)
+    means = (merges.tokens_per_word(t, words) for t in (letters.tokenizer, new.tokenizer.tokenizer))
+    return new, extension.layout(old, new, parts), (next(means), next(means))
 
 
 def table(folder: Path, clips: Corpus, count: int = 1000, clips_each: int = CLIPS) -> dict[str, Figures]:
@@ -125,7 +128,7 @@ def table(folder: Path, clips: Corpus, count: int = 1000, clips_each: int = CLIP
         model = load_base(folder)
         old_rows = model.xtts.gpt.text_embedding.num_embeddings
         made["before"] = figures(model, clips, old_rows, clips_each)
-        new, rows = extended(folder, scratch, texts, count)
+        new, rows, _ = extended(folder, scratch, texts, count)
         for name in ("dvae.pth", "mel_stats.pth"):
             (scratch / name).symlink_to((folder / name).resolve())
         for init in get_args(Init):
@@ -149,27 +152,15 @@ def show(made: dict[str, Figures]) -> None:
 
 
 def mboshi(folder: Path, root: Path) -> None:
-    """Tokens a word of a corpus in Latin script with further letters, by numbers of merges."""
+    """Tokens per word of a corpus in Latin script with further letters, by numbers of merges."""
     data: Any = load(None, {"data.path": str(root), "data.language": "mdw", "data.eval": "eval.csv"}).data
     texts = [str(row["text"]) for row in tables.read_rows(data, root, 1).train]
-    old = vocabulary.read(folder / "vocab.json", "base.path")
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "vocab.json"
-        path.write_text(extended_vocabulary(old.path, missing_tokens(old.tokenizer, texts, "mdw")), encoding="utf-8")
-        letters = Tokenizer(path).tokenizer
-    words = merges.count_words(filter(None, (preprocessed(old.tokenizer, text, "mdw") for text in texts)))
-    print(
-        f"Mboshi: {words.total()} words, {merges.tokens_per_word(letters, words):.2f} tokens a word with letters alone"
-    )
-    for kind, apart in (("with a new letter", old.ids), ("any letters", ())):
+    for any_letters in (False, True):
         for count in (100, 300, 1000):
-            found = merges.learn(letters, words, count, apart)
             with tempfile.TemporaryDirectory() as name:
-                path = Path(name) / "vocab.json"
-                lacking = missing_tokens(old.tokenizer, texts, "mdw")
-                path.write_text(extended_vocabulary(old.path, lacking, found.pairs), encoding="utf-8")
-                after = merges.tokens_per_word(Tokenizer(path).tokenizer, words)
-            print(f"  {count} merges {kind}: {len(found.tokens)} found, {after:.2f} tokens a word")
+                _, rows, (before, after) = extended(folder, Path(name), texts, count, "mdw", any_letters)
+            found = f"{len(rows.parts)} of {count} merges, --any-letters {'on' if any_letters else 'off'}"
+            print(f"Mboshi: {found}: {before:.2f} tokens per word with the letters alone, {after:.2f} with them")
 
 
 if __name__ == "__main__":
