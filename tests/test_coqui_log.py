@@ -173,7 +173,7 @@ UNDIVIDED = NEW.replace("0.369)", "2.952)").replace("loss: 0.32 ", "loss: 2.56 "
     ("text", "given", "train", "said"),
     [
         (WITHOUT_COMPONENTS, None, None, "The accumulation is unknown: no training step has"),
-        (WITHOUT_COMPONENTS, 8, 2.952, "accumulation 8, as given by --accumulation"),
+        (WITHOUT_COMPONENTS, 8, 2.952, "Accumulation 8, as given by --accumulation"),
         (CHANGING, None, None, "not the same whole number throughout the log"),
         (NEW, 4, 1.476, "the log's own components say 8"),
         (UNDIVIDED, None, 2.952, "The training loss is logged undivided: the gap of epoch 1 is as logged"),

@@ -21,14 +21,6 @@ Config = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Accumulation:
-    """What the logged training loss was divided by; `steps` is None where nothing tells."""
-
-    steps: int | None
-    reason: str
-
-
-@dataclass(frozen=True)
 class EpochLosses:
     """One epoch. `train` and `eval` are `loss`: mel CE plus the weighted text CE. Nats; None: not in the log."""
 
@@ -46,35 +38,33 @@ class EpochLosses:
     best_model: str | None  # the file that was written after it
 
 
-def accumulation(log: TrainerLog, given: int | None) -> Accumulation:
-    """`given`, or the accumulation that the log's components tell: loss = (text + mel) / accumulation."""
-    found = _inferred(log.accumulations)
+def accumulation(log: TrainerLog, given: int | None) -> tuple[int | None, str]:
+    """What the logged training loss was divided by, None where nothing tells; and how that is known.
+
+    It is `given`, or what the log's components tell: loss = (text + mel) / accumulation.
+    """
+    found, how = _inferred(log.accumulations)
     if given is None:
-        return found
-    against = f"; the log's own components say {found.steps}" if found.steps not in (None, given) else ""
-    return Accumulation(given, f"accumulation {given}, as given by --accumulation{against}")
+        return found, how
+    against = f"; the log's own components say {found}" if found not in (None, given) else ""
+    return given, f"Accumulation {given}, as given by --accumulation{against}."
 
 
-def _inferred(ranges: Sequence[tuple[float, float]]) -> Accumulation:
+def _inferred(ranges: Sequence[tuple[float, float]]) -> tuple[int | None, str]:
     if not ranges:
-        return Accumulation(
-            None,
-            "The accumulation is unknown: no training step has loss_text_ce and loss_mel_ce beside its loss; " + GIVE,
-        )
+        why = "no training step has loss_text_ce and loss_mel_ce beside its loss"
+        return None, f"The accumulation is unknown: {why}; {GIVE}"
     steps = max(1, round(median((low + high) / 2 for low, high in ranges)))
     agreeing = sum(low <= steps <= high for low, high in ranges)
     if agreeing < AGREEMENT * len(ranges):
         least, most = min(low for low, _ in ranges), max(low for low, _ in ranges)
-        return Accumulation(
-            None,
-            f"The accumulation is unknown: (text + mel) / loss is not the same whole number throughout the log"
-            f" ({least:.3g} to {most:.3g}); {GIVE}",
-        )
+        why = f"(text + mel) / loss is not the same whole number throughout the log ({least:.3g} to {most:.3g})"
+        return None, f"The accumulation is unknown: {why}; {GIVE}"
     of = f"{agreeing} of {len(ranges)} logged losses"
-    return Accumulation(steps, f"Accumulation {steps}: loss_text_ce + loss_mel_ce is {steps} times loss in {of}.")
+    return steps, f"Accumulation {steps}: loss_text_ce + loss_mel_ce is {steps} times loss in {of}."
 
 
-def text_weight(config: Config | None) -> float:
+def text_weight(config: Config) -> float:
     """What the trainer multiplied the text loss by before it logged it."""
     value = _arguments(config).get("gpt_loss_text_ce_weight", TEXT_WEIGHT)
     return float(value) if isinstance(value, int | float) and value > 0 else TEXT_WEIGHT
@@ -105,12 +95,9 @@ def corrected(epoch: Epoch, steps: int | None, weight: float) -> EpochLosses:
     )
 
 
-def sentences(
-    log: TrainerLog, losses: Sequence[EpochLosses], found: Accumulation, config: Config | None
-) -> Iterator[str]:
-    """What the numbers mean and what they do not, the gap first."""
-    yield found.reason
-    yield from _gap(losses, found)
+def sentences(log: TrainerLog, losses: Sequence[EpochLosses], steps: int | None, config: Config) -> Iterator[str]:
+    """What the numbers mean and what they do not, the gap first. `steps` is the accumulation."""
+    yield from _gap(losses, steps)
     yield from _text(losses, config)
     if any(e.train_logged is not None and e.eval is not None for e in losses):
         yield (
@@ -119,35 +106,35 @@ def sentences(
             " training clips, both in eval mode."
         )
     yield from _partial(log)
-    yield from _averages(log, config or {})
-    yield from _schedule(log, config or {})
-    if "grad_clip" in (config or {}) and (config or {})["grad_clip"] in (0, None):
+    yield from _averages(log, config)
+    yield from _schedule(log, config)
+    if "grad_clip" in config and config["grad_clip"] in (0, None):
         norms = " The grad_norm of 0 in the log is not a measurement."
         yield (
-            f"The trainer clipped no gradient: grad_clip is {(config or {})['grad_clip']} in config.json."
+            f"The trainer clipped no gradient: grad_clip is {config['grad_clip']} in config.json."
             f"{norms if log.grad_norms and not any(log.grad_norms) else ''}"
         )
     yield from _course([e for e in losses if e.eval is not None and math.isfinite(e.eval)])
 
 
-def _gap(losses: Sequence[EpochLosses], found: Accumulation) -> Iterator[str]:
+def _gap(losses: Sequence[EpochLosses], steps: int | None) -> Iterator[str]:
     """On the last epoch's gap: the one that people quote."""
     last = next((e for e in reversed(losses) if e.gap is not None and math.isfinite(e.gap)), None)
     if last is None or last.gap_logged is None:
         return
     times = f"{last.gap_logged:.{2 if last.gap_logged < 10 else 1}f}x"
     logged = f"eval {nats(last.eval)} / train {nats(last.train_logged)} = {times}"
-    if found.steps == 1:
+    if steps == 1:
         yield f"The training loss is logged undivided: the gap of epoch {last.epoch} is as logged, {logged}."
     else:
         yield (
             f"The gap of epoch {last.epoch} as logged, {logged}, is an artefact of the accumulation: coqui's trainer"
-            f" divides the training loss by its {found.steps} accumulation steps before it logs it, and does not divide"
+            f" divides the training loss by its {steps} accumulation steps before it logs it, and does not divide"
             f" the eval loss. Undivided, the training loss is {nats(last.train)}, and the gap {last.gap:.2f}x."
         )
 
 
-def _text(losses: Sequence[EpochLosses], config: Config | None) -> Iterator[str]:
+def _text(losses: Sequence[EpochLosses], config: Config) -> Iterator[str]:
     weight, tokens = text_weight(config), _arguments(config).get("gpt_number_text_tokens")
     values = [e.train_text_ce if e.eval_text_ce is None else e.eval_text_ce for e in losses]
     last = next((value for value in reversed(values) if value is not None), None)
@@ -229,8 +216,8 @@ def lowest_eval(rows: Sequence[EpochLosses]) -> EpochLosses:
     return ranked(rows, lambda e: math.nan if e.eval is None else e.eval)[0]
 
 
-def _arguments(config: Config | None) -> Mapping[str, Any]:
-    found = (config or {}).get("model_args")
+def _arguments(config: Config) -> Mapping[str, Any]:
+    found = config.get("model_args")
     return found if isinstance(found, dict) else {}
 
 

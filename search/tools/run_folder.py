@@ -153,10 +153,10 @@ def _read(run: LoggedRun, source: Path | None, given: int | None) -> LoggedRun:
         log = read_events(source)
     else:
         log = read_log(source)
-    divisor = accumulation(log, given)
-    run.accumulation = divisor.steps
-    run.epochs = [corrected(epoch, divisor.steps, text_weight(run.config)) for epoch in log.epochs]
-    run.notes += sentences(log, run.epochs, divisor, run.config)
+    config = run.config or {}
+    run.accumulation, how = accumulation(log, given)
+    run.epochs = [corrected(epoch, run.accumulation, text_weight(config)) for epoch in log.epochs]
+    run.notes += [how, *sentences(log, run.epochs, run.accumulation, config)]
     for checkpoint in run.checkpoints:
         checkpoint.epoch = next((e.epoch for e in run.epochs if e.best_model == checkpoint.name), None)
     return run
