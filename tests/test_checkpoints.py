@@ -280,17 +280,13 @@ def test_every_layout_of_the_weights_and_of_the_claims(
 
 def test_a_checkpoint_stands_in_for_a_base_that_does_not_fit(stock: SimpleNamespace, tmp_path: Path) -> None:
     """As where the vocabulary was extended, and the original weights are what config.json names."""
-    folder = tmp_path / "base"
-    folder.mkdir()
-    for name in base.FILES:
-        if name != "model.pth":
-            (folder / name).symlink_to(stock.base / name)
-    found, reason = bench._whole_base(folder, [stock.folder / "best_model.pth"], tmp_path)
-    assert found == tmp_path / "base-0"
-    assert reason is not None
-    assert "model.pth" in reason
+    (tmp_path / "base").mkdir()
+    for name in {*base.FILES} - {"model.pth"}:
+        (tmp_path / "base" / name).symlink_to(stock.base / name)
+    found, reason = bench._whole_base(tmp_path / "base", [stock.folder / "best_model.pth"], tmp_path)
+    assert (found, reason) == (tmp_path / "base-0", "its model.pth is not on this machine")
     with pytest.raises(UserError, match=r"model\.pth"):
-        bench._whole_base(folder, [], tmp_path)
+        bench._whole_base(tmp_path / "base", [], tmp_path)
 
 
 @pytest.fixture
@@ -309,38 +305,28 @@ def our_run(make_spec: Callable[..., TrialSpec], gpt: dict[str, torch.Tensor]) -
 
 def test_a_run_of_ours(our_run: Path, prepared: Prepared) -> None:
     found = inspect_runs(our_run, None)
-    assert [(c.name, c.kind) for c in found.checkpoints] == [
-        ("state/best.pth", "our best"),
-        ("state/last.pth", "our last"),
-    ]
+    kinds = [(c.name, c.kind) for c in found.checkpoints]
+    assert kinds == [("state/best.pth", "our best"), ("state/last.pth", "our last")]
     assert find_material(found, load(None, {})).prepared == prepared.directory
     assert advice(found)[0] == "Take state/best.pth, of step 3, the lowest of 2 evaluations (4.1000)."
+    given = load(None, {"data.path": "miniature"})  # settings that name data win
+    material = find_material(found, given)
+    assert (material.settings, material.prepared, material.extended) == (given, None, True)
 
 
-def test_runs_of_different_data_are_not_compared(tmp_path: Path, our_run: Path) -> None:
-    put(tmp_path, "runs/a/best_model.pth", {})
-    (tmp_path / "runs" / "b").symlink_to(our_run)
-    report = inspect_runs(tmp_path / "runs", None)
-    assert [run.path.name for run in report.runs] == ["a"]  # no link is followed into other folders
-    report.runs.append(inspect_runs(our_run, None).runs[0])
-    with pytest.raises(NotFound):
-        find_material(report, load(None, {}))
-
-
-def test_runs_of_the_same_data_are_measured_together(stock: SimpleNamespace, tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        put(tmp_path, f"{name}/best_model.pth", {})
-        (tmp_path / name / "config.json").symlink_to(stock.folder / "config.json")
-    source = find_material(inspect_runs(tmp_path, None), load(None, {}))
-    assert dict(source.base_files).keys() == {"model.pth", "dvae.pth", "mel_stats.pth", "vocab.json"}
+def test_only_runs_of_the_same_data_are_measured_together(
+    stock: SimpleNamespace, our_run: Path, tmp_path: Path
+) -> None:
     text = (stock.folder / "config.json").read_text(encoding="utf-8")
-    (tmp_path / "b" / "config.json").unlink()
-    (tmp_path / "b" / "config.json").write_text(text.replace('"eval.csv"', '"train.csv"'), encoding="utf-8")
+    folder = tmp_path / "runs"
+    for name in ("a", "b"):
+        put(folder, f"{name}/best_model.pth", {})
+        (folder / name / "config.json").write_text(text, encoding="utf-8")
+    (folder / "link").symlink_to(our_run)
+    found = inspect_runs(folder, None)
+    assert [run.path.name for run in found.runs] == ["a", "b"]  # no link is followed into other folders
+    material = find_material(found, load(None, {}))
+    assert dict(material.base_files).keys() == {"model.pth", "dvae.pth", "mel_stats.pth", "vocab.json"}
+    (folder / "b" / "config.json").write_text(text.replace('"eval.csv"', '"train.csv"'), encoding="utf-8")
     with pytest.raises(NotFound, match="different data"):
-        find_material(inspect_runs(tmp_path, None), load(None, {}))
-
-
-def test_settings_that_name_data_win(our_run: Path) -> None:
-    given = load(None, {"data.path": "miniature"})
-    source = find_material(inspect_runs(our_run, None), given)
-    assert (source.settings, source.prepared, source.extended) == (given, None, True)
+        find_material(inspect_runs(folder, None), load(None, {}))

@@ -143,7 +143,7 @@ def test_a_vocabulary_that_was_extended_elsewhere(sources: Path, tmp_path: Path)
 
 
 def test_a_vocabulary_without_new_tokens_is_refused(sources: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="has the tokens of .* and no others; nothing would be added"):
+    with pytest.raises(UserError, match=r"has the tokens of .* and no others; nothing would be added"):
         make(settings_of(sources), tmp_path / "base", vocabulary=str(sources / "base" / "vocab.json"))
 
 

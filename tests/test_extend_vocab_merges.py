@@ -124,11 +124,3 @@ def test_a_known_product_counts_for_none(lengthen: Callable[..., Tokenizer]) -> 
     known = merges.tokenizers.Tokenizer.from_str(json.dumps(content))
     found = learn(known, Counter({"ሰላ": 9, "ሰላም": 3}), 1, ())
     assert (found.pairs, found.tokens) == ([("ሰ", "ላ"), ("ሰላ", "ም")], ["ሰላም"])
-
-
-def test_more_tokens_than_a_plane_has_characters() -> None:
-    """Tokens on both sides of the end of plane 15 keep their names, its last two code points included."""
-    tokens = [f"<{i:06}>" for i in range(65_600)]
-    segments = Counter(dict.fromkeys(zip(tokens[::2], tokens[1::2], strict=True), 2))
-    pairs = merges._trained(segments, 40_000)
-    assert sorted(pairs) == sorted(segments)
