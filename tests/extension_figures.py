@@ -9,12 +9,12 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import torch
 
-from search.preparation import extension, tables, vocabulary
+from search.preparation import extension, vocabulary
 from search.preparation.miniature_texts import ENGLISH, sentences
 from search.preparation.parentage import Init
 from search.preparation.places import locate
@@ -100,23 +100,20 @@ def resized_by_stock(folder: Path, vocab: Path, scratch: Path) -> base.StudyMode
 
 
 def extended(
-    folder: Path, scratch: Path, texts: Sequence[str], count: int, language: str = "am", any_letters: bool = False
-) -> tuple[vocabulary.Vocabulary, extension.Layout, tuple[float, float]]:
-    """The vocabulary of `folder` extended for `texts` by `count` merges, in `scratch`; its rows; tokens per word of
-    the texts with the letters alone and with the merges.
-    """
+    folder: Path, scratch: Path, texts: Sequence[str], count: int
+) -> tuple[vocabulary.Vocabulary, extension.Layout]:
+    """The vocabulary of `folder` extended for Amharic `texts` by `count` merges, in `scratch`, and its rows."""
     old = vocabulary.read(folder / "vocab.json", "base.path")
-    lacking = missing_tokens(old.tokenizer, texts, language)
+    lacking = missing_tokens(old.tokenizer, texts, "am")
     path = scratch / "vocab.json"
     path.write_text(extended_vocabulary(old.path, lacking), encoding="utf-8")
     letters = Tokenizer(path)
-    words = merges.count_words(filter(None, (preprocessed(letters, text, language) for text in texts)))
-    found = merges.learn(letters.tokenizer, words, count, () if any_letters else old.ids)
+    words = merges.count_words(filter(None, (preprocessed(letters, text, "am") for text in texts)))
+    found = merges.learn(letters.tokenizer, words, count, old.ids)
     path.write_text(extended_vocabulary(old.path, lacking, found.pairs), encoding="utf-8")
     new = vocabulary.read(path, "base.path")
     parts = {token: merges.leaves(letters.tokenizer, token) for token in found.tokens}
-    means = (merges.tokens_per_word(t, words) for t in (letters.tokenizer, new.tokenizer.tokenizer))
-    return new, extension.layout(old, new, parts), (next(means), next(means))
+    return new, extension.layout(old, new, parts)
 
 
 def table(folder: Path, clips: Corpus, count: int = 1000, clips_each: int = CLIPS) -> dict[str, Figures]:
@@ -128,7 +125,7 @@ def table(folder: Path, clips: Corpus, count: int = 1000, clips_each: int = CLIP
         model = load_base(folder)
         old_rows = model.xtts.gpt.text_embedding.num_embeddings
         made["before"] = figures(model, clips, old_rows, clips_each)
-        new, rows, _ = extended(folder, scratch, texts, count)
+        new, rows = extended(folder, scratch, texts, count)
         for name in ("dvae.pth", "mel_stats.pth"):
             (scratch / name).symlink_to((folder / name).resolve())
         for init in get_args(Init):
@@ -151,18 +148,6 @@ def show(made: dict[str, Figures]) -> None:
         )
 
 
-def mboshi(folder: Path, root: Path) -> None:
-    """Tokens per word of a corpus in Latin script with further letters, by numbers of merges."""
-    data: Any = load(None, {"data.path": str(root), "data.language": "mdw", "data.eval": "eval.csv"}).data
-    texts = [str(row["text"]) for row in tables.read_rows(data, root, 1).train]
-    for any_letters in (False, True):
-        for count in (100, 300, 1000):
-            with tempfile.TemporaryDirectory() as name:
-                _, rows, (before, after) = extended(folder, Path(name), texts, count, "mdw", any_letters)
-            found = f"{len(rows.parts)} of {count} merges, --any-letters {'on' if any_letters else 'off'}"
-            print(f"Mboshi: {found}: {before:.2f} tokens per word with the letters alone, {after:.2f} with them")
-
-
 if __name__ == "__main__":
     from search.preparation.cache import cache_directory
     from search.preparation.prepare import prepare
@@ -171,5 +156,3 @@ if __name__ == "__main__":
     prepared = prepare(miniature, cache_directory(), lambda _: None)
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else locate(miniature, cache_directory(), print)[1]
     show(table(folder, corpus.load(Path(prepared.directory) / "corpus")))
-    if (shared := Path(__file__).parents[2] / "shared" / "data" / "mboshi").is_dir():
-        mboshi(folder, shared)

@@ -146,25 +146,6 @@ def test_what_changes_old_texts(
         assert re.search(reason, found[0])
 
 
-def test_rows_follow_their_tokens(old: Vocabulary, variant: Callable[..., Path]) -> None:
-    """START and a letter moved, as `tokenizers` does to those that only added_tokens names."""
-
-    def move(content: Content) -> None:
-        swap("[START]", "ሰላ")(content)
-        swap("a", "ላ")(content)
-
-    new = accept(old, variant(move))
-    rows = layout(old, new)
-    assert new.ids["[START]"] == 101
-    assert rows.sources[101] == old.ids["[START]"]
-    assert rows.sources[new.ids["a"]] == old.ids["a"]
-    assert sorted(rows.new) == sorted(new.ids[token] for token in ("[am]", "ሰ", "ላ", "ሰላ"))
-    weights = torch.randn(98, 5)
-    made = extended_rows(weights, rows, "matched", torch.Generator().manual_seed(1))
-    for token, index in old.ids.items():
-        assert torch.equal(made[new.ids[token]], weights[index]), token
-
-
 def test_ids_are_those_that_tokenizers_gives(old: Vocabulary, variant: Callable[..., Path]) -> None:
     """A START that only added_tokens names is numbered by the library after the model's last id."""
     path = variant(lambda c: words(c).pop("[START]") and words(c).update({"ሰላ": 96}))
