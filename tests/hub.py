@@ -1,6 +1,6 @@
 """A hub of one small repository on loopback: as much of Hugging Face's protocol as a download uses.
 
-Large files lie on a second server, as on the real hub: `/resolve/` redirects there. Both record what was asked.
+Large files are on a second host, as on the real hub: `/resolve/` redirects there. It records what it was asked for.
 """
 
 import hashlib
@@ -95,16 +95,14 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving() -> Iterator[Hub]:
-    """A hub and its storage, on two ports of loopback."""
+    """A hub, and its storage under another host name."""
     hub = Hub()
     handler = type("OneHub", (Handler,), {"hub": hub})
-    servers = [ThreadingHTTPServer(("127.0.0.1", 0), handler) for _ in range(2)]
-    hub.url, hub.storage_url = (f"http://127.0.0.1:{server.server_port}" for server in servers)
-    for server in servers:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    hub.url, hub.storage_url = (f"http://{host}:{server.server_port}" for host in ("127.0.0.1", "localhost"))
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     try:
         yield hub
     finally:
-        for server in servers:
-            server.shutdown()
-            server.server_close()
+        server.shutdown()
+        server.server_close()
