@@ -46,6 +46,8 @@ def extended(old: Vocabulary, lengthen: Callable[..., Tokenizer]) -> Tokenizer:
     words = [*AMHARIC, *MIXED, *ENGLISH]
     found = learn(lengthen(words).tokenizer, Counter(words * 3), 400, old.ids)
     assert len(found.tokens) > 100
+    assert all(set(left + right) - old.letters for left, right in found.pairs)  # each has a new letter
+    assert any(set(token) & old.letters for token in found.tokens)  # old and new letters are joined
     return lengthen(words, found.pairs)
 
 
@@ -61,15 +63,6 @@ def test_texts_without_a_new_letter_keep_their_tokens(old: Vocabulary, extended:
     if "é" in text or "0" in text:  # known to neither
         assert UNKNOWN_ID in extended.tokenizer.encode(text).ids
     assert extended.tokenizer.encode(text).ids == old.tokenizer.tokenizer.encode(text).ids
-
-
-def test_each_product_holds_a_new_letter(old: Vocabulary, lengthen: Callable[..., Tokenizer]) -> None:
-    """Words of mixed letters, whose old tokens stand side by side."""
-    found = learn(lengthen(MIXED).tokenizer, Counter(MIXED * 5), 1000, old.ids)
-    assert found.tokens
-    for left, right in found.pairs:
-        assert set(left + right) - old.letters, (left, right)
-    assert any(set(token) & old.letters for token in found.tokens)  # old and new letters are joined
 
 
 def test_frequent_words_become_one_token(old: Vocabulary, lengthen: Callable[..., Tokenizer]) -> None:
