@@ -9,12 +9,12 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import torch
 
-from search.preparation import extension, tables, vocabulary
+from search.preparation import extension, vocabulary
 from search.preparation.miniature_texts import ENGLISH, sentences
 from search.preparation.parentage import Init
 from search.preparation.places import locate
@@ -148,30 +148,6 @@ def show(made: dict[str, Figures]) -> None:
         )
 
 
-def mboshi(folder: Path, root: Path) -> None:
-    """Tokens a word of a corpus in Latin script with further letters, by numbers of merges."""
-    data: Any = load(None, {"data.path": str(root), "data.language": "mdw", "data.eval": "eval.csv"}).data
-    texts = [str(row["text"]) for row in tables.read_rows(data, root, 1).train]
-    old = vocabulary.read(folder / "vocab.json", "base.path")
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "vocab.json"
-        path.write_text(extended_vocabulary(old.path, missing_tokens(old.tokenizer, texts, "mdw")), encoding="utf-8")
-        letters = Tokenizer(path).tokenizer
-    words = merges.count_words(filter(None, (preprocessed(old.tokenizer, text, "mdw") for text in texts)))
-    print(
-        f"Mboshi: {words.total()} words, {merges.tokens_per_word(letters, words):.2f} tokens a word with letters alone"
-    )
-    for kind, apart in (("with a new letter", old.ids), ("any letters", ())):
-        for count in (100, 300, 1000):
-            found = merges.learn(letters, words, count, apart)
-            with tempfile.TemporaryDirectory() as name:
-                path = Path(name) / "vocab.json"
-                lacking = missing_tokens(old.tokenizer, texts, "mdw")
-                path.write_text(extended_vocabulary(old.path, lacking, found.pairs), encoding="utf-8")
-                after = merges.tokens_per_word(Tokenizer(path).tokenizer, words)
-            print(f"  {count} merges {kind}: {len(found.tokens)} found, {after:.2f} tokens a word")
-
-
 if __name__ == "__main__":
     from search.preparation.cache import cache_directory
     from search.preparation.prepare import prepare
@@ -180,5 +156,3 @@ if __name__ == "__main__":
     prepared = prepare(miniature, cache_directory(), lambda _: None)
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else locate(miniature, cache_directory(), print)[1]
     show(table(folder, corpus.load(Path(prepared.directory) / "corpus")))
-    if (shared := Path(__file__).parents[2] / "shared" / "data" / "mboshi").is_dir():
-        mboshi(folder, shared)

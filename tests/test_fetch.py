@@ -1,45 +1,55 @@
-import fcntl
-import hashlib
+"""`fetch-base` against a hub on loopback: downloads that break, folders that exist, and refusals in one line."""
+
 import json
 import os
+import pty
 import re
-import socket
+import resource
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import termios
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from huggingface_hub import HfApi, hf_hub_download
+from filelock import FileLock
+from huggingface_hub import close_session, constants
 
 from search.errors import UserError
-from search.tools.base_files import XTTS_V2, BaseFile
-from search.tools.download import Fetched, fetch
-from search.tools.download_display import PlainFetchView, amount
-from tests.conftest import ROOT
-from tests.hub import (
-    COMMIT,
-    FILES,
-    NEXT,
-    OTHERS,
-    REPOSITORY,
-    TOKEN,
-    Hub,
-    assert_complete,
-    git_blob,
-    is_large,
-    manifest,
-    serving,
-    some_bytes,
-)
+from search.tools.base_files import XTTS_V2
+from search.tools.fetch import fetch
+from tests.conftest import ROOT, wait_until
+from tests.hub import BASE, COMMIT, FILES, Hub, serving
 
-PARTS = ".base.download"
+TOKEN = "hf_averysecrettoken"
+BLOCK = 10_000  # bytes that the client writes at once; its own are as much larger as the real files
 
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    with serving(monkeypatch) as hub:
+    """Asked by the client of this process, and of those that it starts."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    for name in ("COQUI_TOS_AGREED", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    with serving() as hub:
+        point_to(hub.url, monkeypatch)
         yield hub
+    close_session()  # the next hub has other ports
+
+
+def point_to(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What HF_ENDPOINT does, which the client reads when it is imported."""
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    template = "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", endpoint + template)
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", BLOCK)
+    monkeypatch.setattr("huggingface_hub.file_download.time", SimpleNamespace(sleep=lambda _: None, time=time.time))
 
 
 @pytest.fixture
@@ -47,209 +57,85 @@ def target(tmp_path: Path) -> Path:
     return tmp_path / "base"
 
 
-def get(hub: Hub, target: Path, revision: str | None = None, **options: Any) -> Fetched:
-    """A download of what is pinned for the test, without waiting between attempts."""
-    options = {"waits": (0, 0), "endpoint": hub.url, "manifest": manifest(), **options}
-    return fetch(target, revision, options.pop("accept", lambda: "by the test"), PlainFetchView(), **options)
+def get(target: Path) -> list[str]:
+    return fetch(target, lambda: "by the test", BASE)
 
 
-def refused(hub: Hub, target: Path, *parts: str, **options: Any) -> str:
-    """The one line of a refusal, which holds `parts`."""
+def refused(target: Path, *parts: str) -> None:
+    """One line that contains `parts`."""
     with pytest.raises(UserError) as info:
-        get(hub, target, **options)
+        get(target)
     message = str(info.value)
-    assert "\n" not in message and all(part in message for part in parts), message
-    return message
+    assert "\n" not in message and TOKEN not in message and all(part in message for part in parts), message
 
 
-def never_asked() -> str:
-    raise AssertionError("asked for the licence again")
+def assert_complete(target: Path) -> dict[str, Any]:
+    """The note of a folder that holds the files and nothing else, with nothing beside it."""
+    note: dict[str, Any] = json.loads((target / "source.json").read_text(encoding="utf-8"))
+    assert {p.name: p.read_bytes() for p in target.iterdir() if p.name != "source.json"} == FILES
+    assert not [*target.parent.glob(f".{target.name}*")]
+    return note
 
 
-def test_every_figure_that_is_pinned_stands_in_the_docs() -> None:
+def test_every_pinned_figure_is_in_the_docs() -> None:
     text = (ROOT / "docs" / "base_models.md").read_text(encoding="utf-8")
     assert re.fullmatch("[0-9a-f]{40}", XTTS_V2.revision) and XTTS_V2.revision in text
     for file in XTTS_V2.files:
-        assert re.fullmatch("[0-9a-f]{64}", file.digest)
-        assert f"| `{file.name}` | {file.size:,} | `{file.digest}` |" in text
-    assert {f.name for f in XTTS_V2.files} == {*FILES}
+        assert re.fullmatch("[0-9a-f]{64}", file.sha256)
+        assert f"| `{file.name}` | {file.size:,} | `{file.sha256}` |" in text
 
 
-def test_the_stock_client_downloads_from_this_hub(hub: Hub, tmp_path: Path) -> None:
-    info = HfApi(endpoint=hub.url).model_info(REPOSITORY, revision="main", files_metadata=True)
-    assert (info.sha, {s.rfilename for s in info.siblings or []}) == (COMMIT, {*FILES, *OTHERS})
-    for name in ("config.json", "model.pth"):
-        path = hf_hub_download(REPOSITORY, name, revision="main", endpoint=hub.url, cache_dir=tmp_path)
-        assert Path(path).read_bytes() == FILES[name]
-
-
-def test_a_download_is_whole_and_says_where_it_comes_from(
-    hub: Hub, target: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    done = get(hub, target)
+def test_a_download_is_whole_and_a_second_call_asks_for_nothing(hub: Hub, target: Path) -> None:
+    target.mkdir()  # an empty folder is filled
+    assert get(target) == [*FILES]
     note = assert_complete(target)
-    assert (done.downloaded, done.size) == ((*FILES,), sum(map(len, FILES.values())))
-    del note["files"]
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", note.pop("date"))
-    assert note == {
-        "version": 1,
-        "repository": REPOSITORY,
-        "revision": COMMIT,
-        "asked": COMMIT,
-        "licence": "Licence of the Test",
-        "accepted": "by the test",
-    }
-    assert {done.source.files[name].check for name in FILES} == {"sha256, pinned"}
-    assert "model.pth  300.0 kB  matches: sha256, pinned" in capsys.readouterr().out
-    assert {name: sum(sent for _, sent in hub.sent(name)) for name in FILES} == {n: len(d) for n, d in FILES.items()}
-
-
-def test_a_second_call_asks_for_nothing(hub: Hub, target: Path) -> None:
-    get(hub, target)
+    assert (note["revision"], note["accepted"]) == (COMMIT, "by the test")
     hub.log.clear()
-    assert get(hub, target, accept=never_asked).downloaded == ()
-    assert hub.log == []
-    assert get(hub, target, endpoint="http://127.0.0.1:1").downloaded == ()
+    assert get(target) == hub.log == []
+
+
+@pytest.mark.parametrize("knows_ranges", [True, False])
+def test_a_broken_transfer_continues(hub: Hub, target: Path, knows_ranges: bool) -> None:
+    hub.cuts, hub.knows_ranges = {"model.pth": [101, 203_000, 60_000], "config.json": [100]}, knows_ranges
+    get(target)
     assert_complete(target)
+    assert {asked.headers["accept-encoding"] for asked in hub.log} == {"identity"}
+    if knows_ranges:
+        assert hub.sent("model.pth") == [(0, 101), (0, 203_000), (200_000, 60_000), (260_000, 40_000)]
 
 
-def test_an_empty_folder_is_filled(hub: Hub, target: Path) -> None:
-    target.mkdir()
-    get(hub, target)
-    assert_complete(target)
-
-
-# Broken transfers
-
-
-def test_a_broken_transfer_goes_on_where_it_stopped(hub: Hub, target: Path) -> None:
-    hub.cuts = {"model.pth": [101, 5_000, 60_000], "vocab.json": [1_000]}
-    get(hub, target)
-    assert_complete(target)
-    assert hub.sent("model.pth") == [(0, 101), (101, 5_000), (5_101, 60_000), (65_101, 234_899)]
-    assert hub.sent("vocab.json") == [(0, 1_000), (1_000, 2_612)]
-    assert {r.headers["accept-encoding"] for r in hub.log} == {"identity"}  # positions are those in the file
-
-
-def test_what_arrived_is_kept_for_the_next_call(hub: Hub, target: Path) -> None:
-    hub.cuts = {"dvae.pth": [50_000, 0, 0, 0]}
-    refused(hub, target, "dvae.pth could not be downloaded", "broken off, 3 times in a row", PARTS, "same command")
+def test_the_next_call_continues_within_a_file(hub: Hub, target: Path) -> None:
+    hub.cuts = {"dvae.pth": [50_000, *[0] * 9]}
+    refused(target, "cannot be reached", "run the same command again")
     assert not target.exists()
-    assert len(hub.sent("model.pth")) == 0
     hub.cuts = {}
-    get(hub, target)
+    get(target)
     assert_complete(target)
     assert hub.sent("dvae.pth") == [(0, 50_000), (50_000, 20_000)]
-    assert {name: len(hub.sent(name)) for name in ("vocab.json", "speakers_xtts.pth")} == {
-        "vocab.json": 1,
-        "speakers_xtts.pth": 1,
-    }
+    assert len(hub.sent("mel_stats.pth")) == 1
 
 
-def test_a_hub_without_ranges_sends_the_file_from_its_beginning(
-    hub: Hub, target: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    hub.cuts, hub.knows_ranges = {"model.pth": [200_000, 100_000]}, False
-    get(hub, target)
-    assert_complete(target)
-    output = capsys.readouterr().out
-    assert output.index("trying again from 200.0 kB on") < output.index("trying again from 100.0 kB on")
-
-
-def test_a_busy_hub_is_asked_again(hub: Hub, target: Path) -> None:
-    hub.statuses = [("model.pth", 503, "")]
-    refused(hub, target, "model.pth could not be downloaded", "answered 503, 3 times in a row")
-    hub.statuses = []
-    get(hub, target)
-    assert_complete(target)
-
-
-def test_the_beginning_of_an_earlier_call_is_not_trusted(hub: Hub, target: Path) -> None:
-    hub.cuts = {"model.pth": [200_000, 0, 0, 0]}
-    refused(hub, target, "model.pth")
-    [part] = (target.parent / PARTS).glob("model.pth.*.part")
-    part.write_bytes(some_bytes("a page lost with the power", 200_000))
-    hub.cuts = {}
-    get(hub, target)
+@pytest.mark.parametrize("change", [lambda d: d[:-1] + b"?", lambda d: d + b"?", lambda d: d[:-1], lambda _: b""])
+def test_a_file_that_differs_never_appears(hub: Hub, target: Path, change: Callable[[bytes], bytes]) -> None:
+    hub.files["model.pth"] = change(FILES["model.pth"])
+    refused(target, "model.pth", BASE.files[-1].sha256, "was removed", "HF_ENDPOINT")
+    assert not target.exists()
+    hub.files = FILES
+    get(target)
     assert_complete(target)
     assert hub.sent("model.pth")[-1] == (0, 300_000)
 
 
-@pytest.mark.parametrize(
-    ("sends", "message"),
-    [
-        (some_bytes("another", 300_000), "has the digest"),
-        (some_bytes("another", 300_001), "is not of 300000 bytes"),
-        (some_bytes("model.pth", 299_999), "is not of 300000 bytes"),
-        (b"", "is not of 300000 bytes"),
-    ],
-    ids=["content", "too long", "too short", "empty"],
-)
-def test_a_file_that_does_not_match_is_never_there(hub: Hub, target: Path, sends: bytes, message: str) -> None:
-    hub.sends = {"model.pth": sends}
-    if not sends:  # no range of an empty file is asked for
-        message = "the file ended early"
-    refused(hub, target, "model.pth", message, "127.0.0.1")
-    assert not target.exists()
-    assert not [*(target.parent / PARTS).glob("model.pth*")]
-    hub.sends = {}
-    get(hub, target)
-    assert_complete(target)
-
-
-def test_leftovers_of_another_download_do_not_get_into_the_folder(hub: Hub, target: Path) -> None:
-    staging = target.parent / PARTS
-    (staging / "folder").mkdir(parents=True)
-    (staging / "model.pth.0123.part").write_bytes(b"of another revision")
-    (staging / "config.json").write_bytes(b"half a power loss")
-    get(hub, target)
-    assert_complete(target)
-
-
-def test_one_process_downloads_at_a_time(hub: Hub, target: Path) -> None:
-    staging = target.parent / PARTS
-    staging.mkdir()
-    descriptor = os.open(staging, os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    refused(hub, target, "another process is downloading")
-    os.close(descriptor)
-    get(hub, target)
-    assert_complete(target)
-
-
-# What is there before
-
-
-@pytest.mark.parametrize("harm", ["a byte", "shorter", "gone"])
-def test_a_damaged_file_alone_is_fetched_again(hub: Hub, target: Path, harm: str) -> None:
-    get(hub, target)
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_bytes(bytes(70_000))])
+def test_only_a_damaged_file_is_downloaded_again(hub: Hub, target: Path, harm: Callable[[Path], Any]) -> None:
+    get(target)
     hub.log.clear()
-    path = target / "dvae.pth"
-    if harm == "gone":
-        path.unlink()
-    else:
-        path.write_bytes(path.read_bytes()[:-1] + (b"" if harm == "shorter" else b"\0"))
+    harm(target / "dvae.pth")
     (target / "mine.txt").write_text("kept")
-    assert get(hub, target, accept=lambda: "again").downloaded == ("dvae.pth",)
-    assert (target / "mine.txt").read_text() == "kept"
+    assert get(target) == ["dvae.pth"]
     (target / "mine.txt").unlink()
-    assert assert_complete(target)["accepted"] == "again"
-    assert {r.path.rpartition("/")[2] for r in hub.log} == {"dvae.pth"}
-
-
-def test_the_pinned_digest_decides_not_the_note(hub: Hub, target: Path) -> None:
-    get(hub, target)
-    other = some_bytes("planted", 437)
-    (target / "config.json").write_bytes(other)
-    text = (target / "source.json").read_text(encoding="utf-8")
-    text = text.replace(hashlib.sha256(FILES["config.json"]).hexdigest(), hashlib.sha256(other).hexdigest())
-    (target / "source.json").write_text(text, encoding="utf-8")
-    assert get(hub, target).downloaded == ("config.json",)
     assert_complete(target)
-
-
-def make_file(target: Path) -> None:
-    target.write_text("mine")
+    assert {asked.path.rpartition("/")[2] for asked in hub.log} == {"dvae.pth"}
 
 
 def make_folder(target: Path) -> None:
@@ -257,130 +143,180 @@ def make_folder(target: Path) -> None:
     (target / "model.pth").write_text("mine")
 
 
-def make_note(**changes: Any) -> Callable[[Path], None]:
-    def make(target: Path) -> None:
-        target.mkdir()
-        files = {name: {"size": 1, "sha256": "0" * 64, "check": "sha256, pinned"} for name in FILES}
-        names = ("repository", "revision", "asked", "date", "licence", "accepted")
-        note = {"version": 1, **dict.fromkeys(names, "x"), "repository": REPOSITORY, "files": files, **changes}
-        (target / "source.json").write_text(json.dumps(note), encoding="utf-8")
+def test_other_content_is_left_alone(hub: Hub, target: Path) -> None:
+    target.mkdir()
+    file = target / "model.pth"
+    file.write_text("mine")
+    for path, part in ((target, "was not made by"), (file, "was not made by"), (file / "x", "Not a directory")):
+        refused(path, str(target), part, "--output")
+    assert [*target.parent.rglob("*")] == [target, file] and file.read_text() == "mine" and hub.log == []
 
-    return make
+
+def test_a_disk_that_is_too_small_is_said_first(hub: Hub, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage("/")._replace(free=250_000)
+    monkeypatch.setattr("search.tools.fetch.shutil.disk_usage", lambda _: usage)
+    refused(target, "has 0.2 MB free, and 0.4 MB are still to be downloaded; make room")
+    assert hub.log == [*target.parent.iterdir()] == []
+
+
+@pytest.mark.usefixtures("hub")
+def test_one_process_downloads_at_a_time(target: Path) -> None:
+    with FileLock(target.parent / ".base.download.lock"):
+        refused(target, "another process is downloading")
+    get(target)
+    assert_complete(target)
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("status", "parts"),
     [
-        (make_file, "holds no download of this command"),
-        (make_folder, "holds no download of this command"),
-        (make_note(version=2), "source.json cannot be read (it is no note of this version)"),
-        (make_note(repository="somebody/else"), "of somebody/else"),
-        (make_note(revision=NEXT), f"holds {REPOSITORY} at {NEXT}, not at {COMMIT}"),
-        (make_note(files={}), "holds "),
+        (401, ["refuses LICENSE.txt (401)", "HF_TOKEN"]),
+        (403, ["refuses LICENSE.txt (403)", "HF_TOKEN"]),
+        (404, ["answered 404 for LICENSE.txt", "HF_ENDPOINT"]),
+        (503, ["answered 503 for LICENSE.txt", "run the same command again"]),
+        ("http://user:{token}@127.0.0.1:9", ["cannot be reached", "HF_ENDPOINT"]),  # port 9, "discard", is closed
+        ("127.0.0.1", ["no request can be made", "HF_ENDPOINT"]),
+        ("http://127.0.0.1:port", ["no request can be made", "HF_ENDPOINT"]),
     ],
 )
-def test_other_content_is_left_alone(hub: Hub, target: Path, make: Callable[[Path], None], message: str) -> None:
-    make(target)
-    before = {path: path.read_bytes() for path in target.parent.rglob("*") if path.is_file()}
-    refused(hub, target, message, "--output", accept=never_asked)
-    assert {path: path.read_bytes() for path in target.parent.rglob("*") if path.is_file()} == before
-    assert hub.log == []
-
-
-def test_a_place_that_cannot_be_written_is_named(hub: Hub, target: Path) -> None:
-    target.write_text("a file")
-    refused(hub, target / "base", str(target), "cannot be written (Not a directory)", "--output")
-
-
-# Other revisions
-
-
-def test_another_revision_is_checked_against_what_the_hub_states(hub: Hub, target: Path) -> None:
-    done = get(hub, target, "next")
-    note = assert_complete(target)
-    assert (note["revision"], note["asked"]) == (NEXT, "next")
-    assert {name: file.check for name, file in done.source.files.items()} == {
-        name: "sha256, stated by the hub" if is_large(name) else "git blob, stated by the hub" for name in FILES
-    }
-    for revision in (NEXT, "next"):
-        assert get(hub, target, revision, accept=never_asked).downloaded == ()
-    hub.revisions["next"] = COMMIT
-    refused(hub, target, f"at {NEXT}, not at {COMMIT}", revision="next")
-
-
-@pytest.mark.parametrize("name", ["config.json", "model.pth"])
-def test_a_file_of_another_revision_that_does_not_match_is_refused(hub: Hub, target: Path, name: str) -> None:
-    hub.sends = {name: some_bytes("another", len(FILES[name]))}
-    digest = hashlib.sha256(FILES[name]).hexdigest() if is_large(name) else git_blob(FILES[name])
-    refused(hub, target, f"not {digest} (", "stated by the hub)", revision="next")
-    assert not target.exists()
-
-
-def test_a_branch_at_the_pinned_commit_is_checked_by_what_is_pinned(hub: Hub, target: Path) -> None:
-    pins = manifest()
-    wrong = (*pins.files[:-1], BaseFile("model.pth", 300_000, "0" * 64))
-    refused(hub, target, "(sha256, pinned)", revision="main", manifest=replace(pins, files=wrong))
-
-
-@pytest.mark.parametrize(
-    "change", [{}, {"sha": None}, {"siblings": []}, {"siblings": [{"rfilename": n} for n in FILES]}]
-)
-def test_a_hub_that_does_not_say_enough_is_refused(
-    hub: Hub, target: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+def test_what_the_network_refuses_is_one_line(
+    hub: Hub, target: Path, monkeypatch: pytest.MonkeyPatch, status: int | str, parts: Sequence[str]
 ) -> None:
-    """Of mirrors that answer in part."""
-    real = json.dumps
-    monkeypatch.setattr("tests.hub.json.dumps", lambda info: real({**info, **change}) if change else "<html>")
-    message = refused(hub, target, revision="next")
-    assert any(part in message for part in ("as a hub does", "which commit", "lacks LICENSE.txt", "no digest")), message
-
-
-# What a hub refuses
-
-
-@pytest.mark.parametrize(
-    ("path", "status", "code", "parts"),
-    [
-        ("/resolve/", 401, "", ["refuses coqui/XTTS-v2 (401)", "HF_TOKEN"]),
-        ("/resolve/", 403, "GatedRepo", ["refuses coqui/XTTS-v2 (403)", "HF_TOKEN"]),
-        ("/api/", 401, "RepoNotFound", ["refuses coqui/XTTS-v2 (401)", "HF_TOKEN"]),
-        ("/resolve/", 404, "RevisionNotFound", ["has no revision", "--revision"]),
-        ("/api/", 404, "RevisionNotFound", ["has no revision 'next'", "--revision"]),
-        ("dvae.pth", 404, "EntryNotFound", ["has no dvae.pth"]),
-        ("/api/", 500, "", ["answered 500", "try later"]),
-        ("/resolve/", 418, "", ["answered 418"]),
-    ],
-)
-def test_refusals_of_the_hub_are_one_line(
-    hub: Hub, target: Path, path: str, status: int, code: str, parts: Sequence[str]
-) -> None:
-    hub.statuses = [(path, status, code)]
-    refused(hub, target, *parts, "127.0.0.1", revision="next" if path == "/api/" else None)
-    assert not target.exists()
-    assert path == "dvae.pth" or not (target.parent / PARTS).exists()
-
-
-@pytest.mark.parametrize(
-    ("endpoint", "part"),
-    [
-        ("http://127.0.0.1:9", "cannot be reached"),
-        ("127.0.0.1", "must be a URL"),
-        ("http://127.0.0.1:port", "HF_ENDPOINT"),
-    ],
-)
-@pytest.mark.parametrize("revision", [None, "main"])
-def test_a_hub_that_is_not_there_is_said_at_once(
-    hub: Hub, target: Path, endpoint: str, part: str, revision: str | None
-) -> None:
-    if endpoint.endswith(":9"):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            endpoint = f"http://user:{TOKEN}@127.0.0.1:{probe.getsockname()[1]}"
-    message = refused(hub, target, part, "HF_ENDPOINT", endpoint=endpoint, waits=(99,), revision=revision)
-    assert TOKEN not in message
+    if isinstance(status, int):
+        hub.status = status
+    else:
+        point_to(status.format(token=TOKEN), monkeypatch)
+    refused(target, *parts, "127.0.0.1")
     assert not [*target.parent.iterdir()]
 
 
-def test_amounts_are_read_as_the_hub_shows_them() -> None:
-    shown = {107: "107 B", 4_014: "4.0 kB", 7_754_818: "7.8 MB", 1_867_929_118: "1.87 GB"}
-    assert {size: amount(size) for size in shown} == shown
+# The command
+
+
+class FetchBase:
+    """`study.py fetch-base` in a folder of its own, asking the test's hub for its files."""
+
+    def __init__(self, hub: Hub, folder: Path) -> None:
+        self.cwd = folder / "cwd"
+        self.cwd.mkdir()
+        # The real files are too large for a test: `main` of study.py, with those of the hub pinned.
+        script = "import sys; import search.commands.fetch_base as c; import search.tools.fetch as f; import tests.hub;"
+        script += f"f.constants.DOWNLOAD_CHUNK_SIZE = {BLOCK}; f.fetch.__defaults__ = (tests.hub.BASE,);"
+        script += "import study; sys.argv[0] = 'study.py'; study.main()"
+        self.command = [sys.executable, "-c", script, "fetch-base"]
+        variables = {"HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "hf"), "HF_TOKEN": TOKEN, "PYTHONPATH": str(ROOT)}
+        self.environment = {**os.environ, **variables}
+
+    def start(self, *arguments: str, **options: Any) -> "subprocess.Popen[str]":
+        pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        command, options = [*self.command, *arguments], {"env": self.environment, **options}
+        return subprocess.Popen(command, cwd=self.cwd, text=True, **pipes, **options)
+
+    def __call__(self, *arguments: str, **options: Any) -> tuple[int, str, str]:
+        """Exit code, stdout and stderr."""
+        process = self.start(*arguments, **options)
+        output, errors = process.communicate(timeout=60)
+        assert "hf_" not in output + errors
+        return process.returncode, output, errors
+
+    def refused(self, *arguments: str, **variables: str) -> str:
+        """The one line that is printed; nothing is left."""
+        code, _, errors = self(*arguments, env={**self.environment, **variables})
+        assert (code, errors.count("\n"), [*self.cwd.iterdir()]) == (2, 1, []), errors
+        return errors
+
+
+@pytest.fixture
+def fetch_base(hub: Hub, tmp_path: Path) -> FetchBase:
+    return FetchBase(hub, tmp_path)
+
+
+def test_the_command_downloads_and_says_what_to_do_next(fetch_base: FetchBase, hub: Hub) -> None:
+    hub.cuts = {"model.pth": [100_000]}
+    code, output, errors = fetch_base("--accept-licence")
+    assert (code, errors) == (0, "")
+    assert assert_complete(fetch_base.cwd / "xtts-v2")["accepted"] == "--accept-licence"
+    assert XTTS_V2.licence_url in output and "Non-commercial" in output
+    assert "Downloading model.pth, 300,000 bytes" in output
+    assert output.endswith('Next, in study.toml:\n[base]\npath = "xtts-v2"\n')
+    # Nothing but the files was asked for, and nothing but them was written.
+    assert {asked.path.rpartition("/")[2] for asked in hub.log} == {*FILES}
+    assert not [asked for asked in hub.log if "torch" in asked.headers["user-agent"]]
+    assert not (fetch_base.cwd.parent / "hf").exists()
+    # The token goes to the hub, and not to where the hub redirects.
+    tokens = {("/storage/" in asked.path, asked.headers.get("authorization")) for asked in hub.log}
+    assert tokens == {(False, f"Bearer {TOKEN}"), (True, None)}
+    code, output, errors = fetch_base(env={**fetch_base.environment, "HF_HUB_OFFLINE": "1"})
+    assert (code, errors) == (0, "")
+    assert "Complete and checked; nothing was downloaded: xtts-v2" in output
+
+
+def test_refusals_before_anything_is_downloaded(fetch_base: FetchBase, hub: Hub) -> None:
+    line = fetch_base.refused(COQUI_TOS_AGREED="0")
+    assert all(p in line for p in ("non-commercial", XTTS_V2.licence_url, "--accept-licence", "COQUI_TOS_AGREED=1"))
+    assert "HF_HUB_OFFLINE" in fetch_base.refused(COQUI_TOS_AGREED="1", HF_HUB_OFFLINE="1")
+    for token in ("hf_form\x0cfeed", "hf_ü"):
+        assert "HF_TOKEN" in fetch_base.refused("--accept-licence", HF_TOKEN=token)
+    assert hub.log == []
+
+
+def hear_interrupts() -> None:
+    """Of a new process: one that runs in the background ignores them, the tests included."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def limit_files() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))  # bytes that a file of a new process may have
+
+
+@pytest.mark.parametrize("by", [hear_interrupts, limit_files], ids=["Ctrl-C", "a disk that fills up"])
+def test_an_interrupted_download_continues(fetch_base: FetchBase, hub: Hub, by: Callable[[], None]) -> None:
+    part = fetch_base.cwd / ".xtts-v2.download" / "model.pth"
+
+    def stop() -> None:
+        wait_until(lambda: part.exists() and part.stat().st_size > 0)
+        process.send_signal(signal.SIGINT)
+
+    if by is hear_interrupts:
+        hub.cuts, hub.on_cut = {"model.pth": [200_000]}, stop
+    process = fetch_base.start("--accept-licence", preexec_fn=by)
+    output, errors = process.communicate(timeout=60)
+    if by is hear_interrupts:
+        assert (process.returncode, errors) == (130, "")
+        assert output.endswith("Stopped; run the same command again to continue.\n")
+    else:
+        assert (process.returncode, errors.count("\n")) == (2, 1)
+        assert "File too large" in errors and "make room" in errors
+    kept = part.stat().st_size
+    assert kept > 0 and not (fetch_base.cwd / "xtts-v2").exists()
+    assert fetch_base("--accept-licence")[0] == 0
+    assert_complete(fetch_base.cwd / "xtts-v2")
+    assert hub.sent("model.pth")[-1] == (kept, 300_000 - kept)
+
+
+@pytest.mark.parametrize(("typed", "code"), [("yes\n", 0), ("y\n", 2), ("\x03", 130)])
+def test_at_a_terminal_only_yes_accepts(fetch_base: FetchBase, hub: Hub, typed: str, code: int) -> None:
+    process_id, terminal = pty.fork()
+    if process_id == 0:
+        hear_interrupts()
+        os.chdir(fetch_base.cwd)
+        os.execvpe(fetch_base.command[0], fetch_base.command, {**fetch_base.environment, "TERM": "xterm"})
+    termios.tcsetwinsize(terminal, (40, 120))
+    screen = ""
+    while True:
+        try:
+            if select.select([terminal], [], [], 1)[0]:
+                screen += os.read(terminal, 4096).decode(errors="replace")
+            elif screen.rstrip().endswith(("Type yes to accept it:", "^C")):  # a ^C that came too early is lost
+                os.write(terminal, typed.encode())
+        except OSError:  # closed by the other side
+            break
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(process_id, 0)[1]) == code, screen
+    assert all(line in screen for line in XTTS_V2.terms)
+    if code == 0:
+        assert "model.pth: 100%" in screen  # a bar
+        assert assert_complete(fetch_base.cwd / "xtts-v2")["accepted"] == "typed at a terminal"
+    else:
+        assert ("nothing was downloaded" in screen) == (code == 2)
+        assert hub.log == [] and not [*fetch_base.cwd.iterdir()]

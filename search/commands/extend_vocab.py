@@ -1,5 +1,6 @@
 """`study.py extend-vocab`: a base with tokens for a new language."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,13 @@ from search.tools import extend
 
 @click.command()
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder of the new base.")
-@click.option("--tokens", type=click.IntRange(0, 100_000), help="By merges, beside letters and tag (default 1000).")
+@click.option("--tokens", type=click.IntRange(0, 100_000), help="Tokens to add by merges (default 1000).")
 @click.option("--vocabulary", type=click.Path(path_type=Path), metavar="FILE", help="A vocab.json extended elsewhere.")
 @click.option(
-    "--init", type=click.Choice(["matched", "stock", "mean", "parts"]), default="matched", help="Of the new rows."
+    "--init", type=click.Choice(["matched", "stock", "mean", "parts"]), default="matched", help="How new rows start."
 )
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Of the new rows; default: study.seed.")
-@click.option("--any-letters", is_flag=True, help="Merge letters that the base has: for a language in Latin script.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Random seed for the new rows; default: study.seed.")
+@click.option("--any-letters", is_flag=True, help="Also merge letters that the base has, for a Latin script.")
 @common
 def command(
     output: Path,
@@ -30,13 +31,14 @@ def command(
     any_letters: bool,
     **given: Any,
 ) -> None:
-    """Write a new base that has tokens for the letters and frequent syllables of the training texts.
+    """Write a new base with tokens for the letters and frequent syllables of the training texts.
 
     Every old token keeps its id and its rows; texts without a new letter are cut into the same tokens as before.
     """
     if vocabulary is not None and (tokens is not None or any_letters):
-        raise click.UsageError("--vocabulary brings its own merges; --tokens and --any-letters are for learning them")
+        raise click.UsageError("--vocabulary has its own merges; --tokens and --any-letters are for learning them")
     settings = load_settings(given)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: nothing half-made is left behind
     asked = None if vocabulary else extend.TOKENS if tokens is None else tokens
     made = extend.extend(
         settings,

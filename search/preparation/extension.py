@@ -13,7 +13,7 @@ from search.preparation.vocabulary import Vocabulary
 from search.training import base
 from search.training.tokenizer import extended_vocabulary
 
-ROWS = ("text_embedding.weight", "text_head.weight", "text_head.bias")  # of the GPT, one row a token
+ROWS = ("text_embedding.weight", "text_head.weight", "text_head.bias")  # of the GPT, one row per token
 
 
 @dataclass(frozen=True)
@@ -95,17 +95,12 @@ def extended_rows(old: torch.Tensor, rows: Layout, init: Init, generator: torch.
     made[kept] = old[[source for source in rows.sources if source is not None]]
     known = old.double()
     mean, spread = known.mean(0), known.std(0)
+    if init == "stock":
+        mean, spread = torch.zeros_like(mean), torch.ones_like(spread)
+    if init == "mean" or old.ndim == 1:
+        spread = torch.zeros_like(spread)
     noise = torch.randn(len(rows.new), *old.shape[1:], generator=generator)
-    if old.ndim == 1:
-        fresh = torch.zeros_like(mean) if init == "stock" else mean
-        noise, spread = torch.zeros_like(noise), torch.ones_like(spread)
-    elif init == "stock":
-        fresh, spread = torch.zeros_like(mean), torch.ones_like(spread)
-    else:
-        fresh = mean
-        if init == "mean":
-            spread = torch.zeros_like(spread)
-    made[rows.new] = (fresh + spread * noise.double()).to(old.dtype)
+    made[rows.new] = (mean + spread * noise.double()).to(old.dtype)
     if init == "parts":
         for index, parts in rows.parts.items():
             made[index] = made[list(parts)].double().mean(0).to(old.dtype)

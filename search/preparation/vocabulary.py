@@ -1,8 +1,7 @@
 """Vocabularies: read and checked, and two of them compared."""
 
 import json
-import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,16 +57,17 @@ def read(path: Path, field: str) -> Vocabulary:
         kind = model.get("type", "BPE")
         affixes = [key for key in ("continuing_subword_prefix", "end_of_word_suffix", "dropout") if model.get(key)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{field} {path} is no vocabulary of tokenizers: {error!r}") from error
+        raise UserError(f"{field} {path} is not a vocabulary of tokenizers: {error!r}") from error
     if kind != "BPE" or affixes:
-        raise UserError(f"{field} {path} is a {kind} model{_with(affixes)}; XTTS has a plain BPE vocabulary")
+        extras = f" with {' and '.join(affixes)}" if affixes else ""
+        raise UserError(f"{field} {path} is a {kind} model{extras}; XTTS has a plain BPE vocabulary")
     if twins:
         raise UserError(f"{field} {path} lists {_some(twins)} twice; each token has one id")
     try:
         tokenizer = Tokenizer(path)
         ids = dict(tokenizer.tokenizer.get_vocab())
     except Exception as error:  # tokenizers raises plain Exception for a file that it cannot use
-        raise UserError(f"{field} {path} is no vocabulary of tokenizers: {error}") from error
+        raise UserError(f"{field} {path} is not a vocabulary of tokenizers: {error}") from error
     missing = [token for token in ("[STOP]", "[UNK]", "[SPACE]", "[START]") if token not in ids]
     if missing:
         raise UserError(f"{field} {path} has no {' '.join(missing)}; it is not an XTTS vocabulary")
@@ -108,47 +108,31 @@ def refuse_lost(base: Vocabulary, other: Vocabulary, field: str) -> None:
 
 
 def changes(base: Vocabulary, other: Vocabulary) -> list[str]:
-    """Why `other` may cut texts of the base's languages otherwise than `base`, in plain words; [] when it cannot.
+    """Why `other` may cut texts of the base's languages differently from `base`, in words; [] when it cannot.
 
     Without reasons a text of letters that `base` has is cut into the same tokens: `other` has the merges of `base`
     first, and each further one makes a token with a letter that `base` lacks.
     """
-    reasons = [f"its {key} is not the base's" for key in ("normalizer", "pre_tokenizer") if _differs(base, other, key)]
-    merges, old = other.merges, base.merges
+    parts = ("normalizer", "pre_tokenizer")
+    reasons = [f"its {key} is not the base's" for key in parts if base.content.get(key) != other.content.get(key)]
+    merges, old, letters = other.merges, base.merges, base.letters
     if merges[: len(old)] != old:
         missing = len(set(old) - set(merges))
         reasons.append(
             f"it lacks {missing} of the base's {len(old)} merges" if missing else "the base's merges do not come first"
         )
     further = set(merges) - set(old)
-    joining = sorted(pair for pair in merges if pair in further and only_old("".join(pair), base.letters))
+    joining = sorted(pair for pair in merges if pair in further and set("".join(pair)) <= letters)
     if joining:
         shown = _some("".join(pair) for pair in joining)
         reasons.append(f"{len(joining)} merges join letters that the base has ({shown})")
     added = {token["content"] for token in other.content["added_tokens"]} - base.ids.keys()
-    whole = sorted(t for t in added if only_old(t, base.letters) and not (t.startswith("[") and t.endswith("]")))
+    whole = sorted(t for t in added if set(t) <= letters and not (t.startswith("[") and t.endswith("]")))
     if whole:
         reasons.append(f"{len(whole)} added tokens are found in any text ({_some(whole)})")
     return reasons
 
 
-def only_old(token: str, letters: set[str]) -> bool:
-    return all(letter in letters for letter in token)
-
-
-def _differs(base: Vocabulary, other: Vocabulary, key: str) -> bool:
-    return bool(base.content.get(key) != other.content.get(key))
-
-
-def named(letter: str) -> str:
-    """A letter as a message shows it: `ሰ (ETHIOPIC SYLLABLE SA)`."""
-    return f"{letter} ({unicodedata.name(letter, f'U+{ord(letter):04X}')})"
-
-
 def _some(names: Iterable[Any]) -> str:
     found = [str(name) for name in names]
     return " ".join(found[:SHOWN]) + (" …" if len(found) > SHOWN else "")
-
-
-def _with(affixes: Sequence[str]) -> str:
-    return f" with {' and '.join(affixes)}" if affixes else ""

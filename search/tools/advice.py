@@ -1,93 +1,85 @@
-"""Which checkpoint to take: by its measured eval, or else by the log, and what the others occupy."""
+"""Which checkpoint to take: by its measured eval, or else by the log, and how much space the others use."""
 
 import math
 
 from search.ties import is_lower, lowest, ranked
-from search.tools.run_folder import Checkpoint, Report, Run
+from search.tools.corrections import lowest_eval
+from search.tools.run_folder import Checkpoint, Inspection, LoggedRun
 
 
-def advice(report: Report) -> list[str]:
-    """Which file to take, beside the base model, and what the others occupy."""
-    measured = [c for c in report.checkpoints if c.evaluation and c.evaluation.is_finite]
+def advice(found: Inspection) -> list[str]:
+    """Which file to take, compared with the base model, and how much space the others use."""
+    measured = [c for c in found.checkpoints if c.evaluation and c.evaluation.is_finite]
     if measured:
-        return _by_measurement(report, measured)
-    return [line for run in report.runs for line in _by_log(report, run)]
+        return _by_measurement(found, ranked(measured, _mel_ce)[0])
+    return [line for run in found.runs for line in (_by_evaluations if run.evaluations else _by_log)(found, run)]
 
 
-def _by_measurement(report: Report, measured: list[Checkpoint]) -> list[str]:
-    def mel_ce(checkpoint: Checkpoint) -> float:
-        assert checkpoint.evaluation is not None
-        return checkpoint.evaluation.mel_ce
+def _mel_ce(checkpoint: Checkpoint) -> float:
+    return checkpoint.evaluation.mel_ce if checkpoint.evaluation else math.nan
 
-    best = ranked(measured, mel_ce)[0]
-    base = report.base
-    if base and not is_lower(mel_ce(best), base.mel_ce):
+
+def _by_measurement(found: Inspection, best: Checkpoint) -> list[str]:
+    value, base = _mel_ce(best), found.base
+    if base and not is_lower(value, base.mel_ce):
         return [
-            f"Take none: the untouched base model has eval {base.mel_ce:.4f}, the best of them {mel_ce(best):.4f}"
-            f" ({shown(report, best)}).",
-            *_occupied(report, None),
+            f"Take none: the untouched base model has eval {base.mel_ce:.4f}, the best of them {value:.4f}"
+            f" ({shown(found, best)}).",
+            *_space(found, None),
         ]
-    against = f", {base.mel_ce - mel_ce(best):.4f} below the untouched base model ({base.mel_ce:.4f})" if base else ""
-    unknown = "" if base else f" The untouched base model is not measured: {report.base_reason}."
-    return [
-        f"Take {shown(report, best)}: eval {mel_ce(best):.4f} nats per audio token{against}.{unknown}",
-        *_occupied(report, best),
-    ]
+    if base:
+        against = f", {base.mel_ce - value:.4f} below the untouched base model ({base.mel_ce:.4f})."
+    else:
+        against = f". The untouched base model is not measured: {found.base_reason}."
+    return [f"Take {shown(found, best)}: eval {value:.4f} nats per audio token{against}", *_space(found, best)]
 
 
-def _by_log(report: Report, run: Run) -> list[str]:
-    """By the lowest logged eval, which one file was written after."""
-    if run.evaluations:
-        return _by_evaluations(report, run)
-    logged = [e for e in run.losses if e.eval is not None and math.isfinite(e.eval)]
+def _by_log(found: Inspection, run: LoggedRun) -> list[str]:
+    """By the lowest logged eval, and the file that was written after it."""
+    logged = [e for e in run.epochs if e.eval is not None and math.isfinite(e.eval)]
     if not logged:
         return []
-    best = ranked(logged, lambda e: e.eval or 0.0)[0]
+    best = lowest_eval(logged)
     which = f"epoch {best.epoch}, whose logged eval is the lowest ({best.eval:.4g})"
     if best.micro_steps is None:
-        return [f"By the log, take none: {which}, was evaluated before any training in it.", *_occupied(report, None)]
-    of_epoch = [c for c in run.checkpoints if c.name == best.best_model] or [
-        c for c in run.checkpoints if c.kind == "best" and c.epoch is not None and c.epoch == best.epoch
-    ]
-    if of_epoch:
-        return [f"By the log, take {shown(report, of_epoch[0])}, of {which}.", *_occupied(report, of_epoch[0])]
-    gone = " It is not on the disk any more." if run.checkpoints else ""
+        return [f"By the log, take none: {which}, was evaluated before any training in it.", *_space(found, None)]
+    files = [c for c in run.checkpoints if c.name == best.best_model]
+    files += [c for c in run.checkpoints if c.kind == "best" and c.epoch is not None and c.epoch == best.epoch]
+    if files:
+        return [f"By the log, take {shown(found, files[0])}, of {which}.", *_space(found, files[0])]
+    gone = " It is no longer on the disk." if run.checkpoints else ""
     name = f" ({best.best_model})" if best.best_model else ""
     return [f"By the log, the checkpoint to take is that of {which}{name}.{gone}"]
 
 
-def _by_evaluations(report: Report, run: Run) -> list[str]:
+def _by_evaluations(found: Inspection, run: LoggedRun) -> list[str]:
     best = lowest(run.evaluations)
     if best is None:
         return []
+    which = f"step {best.step}, the lowest of {sum(e.is_finite for e in run.evaluations)} evaluations"
+    which += f" ({best.mel_ce:.4f})"
     file = next((c for c in run.checkpoints if c.kind == "our best"), None)
-    which = (
-        f"step {best.step}, the lowest of {sum(e.is_finite for e in run.evaluations)} evaluations ({best.mel_ce:.4f})"
-    )
     if file:
-        return [f"Take {shown(report, file)}, of {which}.", *_occupied(report, file)]
+        return [f"Take {shown(found, file)}, of {which}.", *_space(found, file)]
     return [f"The weights to take are those of {which}; no file holds them."]
 
 
-def _occupied(report: Report, taken: Checkpoint | None) -> list[str]:
-    """Bytes that the other files hold; one with several names counts once, and not if it is the one taken."""
-    sizes: dict[tuple[int, int], int] = {}
-    for checkpoint in report.checkpoints:
-        if checkpoint.size:
-            status = checkpoint.path.stat()
-            sizes[status.st_dev, status.st_ino] = checkpoint.size
+def _space(found: Inspection, taken: Checkpoint | None) -> list[str]:
+    """Bytes of the other files; one with several names counts once, and not if it is the one taken."""
+    files = {(s.st_dev, s.st_ino): s.st_size for c in found.checkpoints if c.size for s in [c.path.stat()]}
     if taken:
         status = taken.path.stat()
-        sizes.pop((status.st_dev, status.st_ino), None)
-    if not sizes:
+        files.pop((status.st_dev, status.st_ino), None)
+    if not files:
         return []
-    files = "The other file holds" if len(sizes) == 1 else f"The other {len(sizes)} files hold"
-    return [f"{files if taken else files.replace('other ', '')} {gigabytes(sum(sizes.values()))}; nothing is deleted."]
+    other = "other " if taken else ""
+    subject = f"The {other}file uses" if len(files) == 1 else f"The {other}{len(files)} files use"
+    return [f"{subject} {gigabytes(sum(files.values()))}; nothing is deleted."]
 
 
-def shown(report: Report, checkpoint: Checkpoint) -> str:
+def shown(found: Inspection, checkpoint: Checkpoint) -> str:
     """The file's path below what was given."""
-    return checkpoint.path.relative_to(report.path).as_posix()
+    return checkpoint.path.relative_to(found.path).as_posix()
 
 
 def gigabytes(size: int) -> str:

@@ -1,10 +1,8 @@
-"""Which files XTTS-v2 consists of, pinned; what its licence says."""
+"""The files of XTTS-v2, pinned, and what its licence says."""
 
+import hashlib
 from dataclasses import dataclass
-from typing import Literal
-
-# Who states a digest, and of which kind. The hub states SHA-256 of large files, and git's own SHA-1 of small ones.
-Check = Literal["sha256, pinned", "sha256, stated by the hub", "git blob, stated by the hub"]
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -13,27 +11,33 @@ class BaseFile:
 
     name: str
     size: int  # bytes
-    digest: str  # in hexadecimal
-    check: Check = "sha256, pinned"
+    sha256: str
+
+    def is_at(self, path: Path) -> bool:
+        """Whether `path` is this file, by size and digest. False where there is none; raises OSError otherwise."""
+        if not path.exists() or path.stat().st_size != self.size:
+            return False
+        with open(path, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest() == self.sha256
 
 
 @dataclass(frozen=True)
-class Manifest:
+class PinnedBase:
     """A repository of the hub at one commit."""
 
     repository: str
     revision: str  # full commit hash
     files: tuple[BaseFile, ...]
     licence: str
-    terms: tuple[str, ...]  # the licence in short, a line each
+    terms: tuple[str, ...]  # the licence in short, one line each
 
     @property
     def licence_url(self) -> str:
         return f"https://huggingface.co/{self.repository}/blob/{self.revision}/LICENSE.txt"
 
 
-# docs/base_models.md says where each figure comes from. Small files first: what is wrong with a hub shows at once.
-XTTS_V2 = Manifest(
+# docs/base_models.md names the source of each figure. Small files come first, so that a hub problem shows at once.
+XTTS_V2 = PinnedBase(
     repository="coqui/XTTS-v2",
     revision="6c2b0d75eae4b7047358e3b6bd9325f857d43f77",  # 2023-12-11, release 2.0.3
     files=(
@@ -47,16 +51,11 @@ XTTS_V2 = Manifest(
     ),
     licence="Coqui Public Model License 1.0.0 (CPML)",
     terms=(
-        "Only non-commercial use, of the model, of models made from it, and of the speech they produce.",
+        "Non-commercial use only, of the model, of models made from it, and of the speech they produce.",
         "Allowed: personal research, study and hobby; testing, evaluation and non-commercial research by companies;",
-        "  a charity's own purposes. Not allowed: whatever brings a direct or indirect payment or other revenue, also",
-        "  projects funded by government grants directly, and training other models for commercial use.",
-        "Whoever gets the model, a change of it or its speech from you must get these terms or their URL too.",
-        "The company is gone, so no commercial licence can be bought. This is a summary; the text decides.",
+        "  a charity's own purposes. Not allowed: anything that brings direct or indirect payment or other revenue,",
+        "  work funded directly by government grants, and training other models for commercial use.",
+        "If you pass on the model, a changed model or its speech, pass on these terms or their URL too.",
+        "The company no longer exists, so no commercial licence can be bought. This is a summary; the text decides.",
     ),
 )
-
-
-def same_commit(text: str) -> bool:
-    """Whether `text` is a full commit hash, which means the same for ever; a branch or a tag may move."""
-    return len(text) == 40 and set(text) <= set("0123456789abcdef")

@@ -1,12 +1,12 @@
-"""The report on checkpoints, for people and for scripts."""
+"""What was found about checkpoints, for people and for scripts."""
 
 import json
 import math
 import time
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
-from typing import Any, Literal
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -15,38 +15,41 @@ from rich.text import Text
 from search.text import printable
 from search.ties import lowest
 from search.tools.advice import advice, gigabytes
-from search.tools.run_folder import Checkpoint, Report, Run
+from search.tools.corrections import nats
+from search.tools.run_folder import Checkpoint, Inspection, LoggedRun
 from search.trial import Evaluation
 
 SHOWN = 30  # epochs of a log; the first and the last ones
 
 
-def show(report: Report, console: Console) -> None:
-    """Tables and sentences. Nothing that a folder holds reaches the terminal but as printed signs."""
+def show(found: Inspection, console: Console) -> None:
+    """Tables and sentences. Whatever a folder contains reaches the terminal as printable characters only."""
     if not console.is_terminal:
         console.width = 1000  # in a pipe no line is cut
-    for run in report.runs:
+    for run in found.runs:
         _line(console, str(run.path), "bold")
-        if run.losses:
+        if run.epochs:
             _epochs(run, console)
         if run.evaluations:
-            _evaluations(run, console)
+            _line(console, f"* evaluations.csv: {len(run.evaluations)} evaluations of our own trainer, correct as is.")
+            if best := lowest(run.evaluations):
+                _line(console, f"* The lowest is that of step {best.step}, {best.mel_ce:.4f} (gap {best.gap:.2f}).")
         for note in run.notes:
             _line(console, f"* {note}")
         if run.checkpoints:
-            _checkpoints(report, run, console)
+            _checkpoints(found, run, console)
         console.print()
-    if report.measured_on:
-        _line(console, f"Measured on {report.measured_on}: nats per token, dropout off; gap = eval / training clips.")
-        if any(c.claimed_eval is not None and not c.kind.startswith("our") for c in report.checkpoints):
+    if found.measured_on:
+        _line(console, f"Measured on {found.measured_on}: nats per token, dropout off; gap = eval / training clips.")
+        if any(c.claimed_eval is not None and not c.is_ours for c in found.checkpoints):
             _line(
                 console,
-                "The eval that coqui's trainer claims is another number: the text loss is part of it, batches count"
-                " alike whatever their length, and the first one not at all.",
+                "The eval that coqui's trainer claims is another number: it includes the text loss, weighs all batches"
+                " alike whatever their length, and leaves out the first one.",
             )
-    if report.unmeasured:
-        _line(console, f"Not measured: {report.unmeasured}")
-    for sentence in advice(report):
+    if found.unmeasured:
+        _line(console, f"Not measured: {found.unmeasured}")
+    for sentence in advice(found):
         _line(console, sentence, "bold")
 
 
@@ -54,74 +57,80 @@ def _line(console: Console, text: str, style: str = "") -> None:
     console.print(Text(printable(text), style), soft_wrap=not console.is_terminal)
 
 
-def _table(console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> None:
+def _table(console: Console, title: str, columns: dict[str, list[str]], left: int) -> None:
     """`left` columns of words, then numbers; a column that is empty in every row is left out."""
     table = Table(title=title, title_justify="left", title_style="", box=None, pad_edge=False, header_style="")
-    used = [i for i in range(len(columns)) if any(row[i] for row in rows)]
-    for i in used:
-        words = [word for text in (columns[i], *(row[i] for row in rows)) for word in text.split()]
+    used = {heading: cells for heading, cells in columns.items() if any(cells)}
+    for i, (heading, cells) in enumerate(used.items()):
+        words = [word for text in (heading, *cells) for word in text.split()]
         # A narrow terminal folds the names, at both ends, and leaves the numbers whole.
-        width = max(map(len, words)) if 0 < i < len(columns) - 1 else None
-        justify: Literal["left", "right"] = "left" if i < left or not columns[i] else "right"
-        table.add_column(columns[i], justify=justify, overflow="fold", min_width=width)
-    for row in rows:
-        table.add_row(*(Text(printable(row[i])) for i in used))
+        width = max(map(len, words)) if 0 < i < len(used) - 1 else None
+        is_left = i < left or not heading
+        table.add_column(heading, justify="left" if is_left else "right", overflow="fold", min_width=width)
+    for row in zip(*used.values(), strict=True):
+        table.add_row(*(Text(printable(cell)) for cell in row))
     console.print(table)
 
 
-def _epochs(run: Run, console: Console) -> None:
-    losses = run.losses
-    shown = losses if len(losses) <= SHOWN else [*losses[: SHOWN // 2], *losses[-SHOWN // 2 :]]
-    rows = [
-        [
-            "?" if e.epoch is None else str(e.epoch), "" if e.micro_steps is None else f"{e.micro_steps}",
-            _n(e.train_logged), _n(e.eval), _times(e.gap_logged),
-            _n(e.train), _times(e.gap), _n(e.train_mel_ce), _n(e.eval_mel_ce), _n(e.train_text_ce), _n(e.eval_text_ce),
-            e.best_model or "",
-        ]
-        for e in shown
-    ]  # fmt: skip
-    columns = [
-        "epoch", "step", "train as logged", "eval", "gap as logged", "true train", "true gap",
-        "train mel", "eval mel", "train text", "eval text", "best model",
-    ]  # fmt: skip
-    title = f"{run.log.name if run.log else ''}: losses in nats"
-    if len(shown) < len(losses):
-        title += f" (the first and last {SHOWN // 2} of {len(losses)} epochs)"
-    _table(console, printable(title), columns, rows, 0)
+def _epochs(run: LoggedRun, console: Console) -> None:
+    epochs, title = run.epochs, "losses in nats"
+    if len(epochs) > SHOWN:
+        title += f" (the first and last {SHOWN // 2} of {len(epochs)} epochs)"
+        epochs = [*epochs[: SHOWN // 2], *epochs[-SHOWN // 2 :]]
+    columns = {
+        "epoch": ["?" if e.epoch is None else str(e.epoch) for e in epochs],
+        "step": [_count(e.micro_steps) for e in epochs],
+        "train as logged": [nats(e.train_logged) for e in epochs],
+        "eval": [nats(e.eval) for e in epochs],
+        "gap as logged": [_times(e.gap_logged) for e in epochs],
+        "true train": [nats(e.train) for e in epochs],
+        "true gap": [_times(e.gap) for e in epochs],
+        "train mel": [nats(e.train_mel_ce) for e in epochs],
+        "eval mel": [nats(e.eval_mel_ce) for e in epochs],
+        "train text": [nats(e.train_text_ce) for e in epochs],
+        "eval text": [nats(e.eval_text_ce) for e in epochs],
+        "best model": [e.best_model or "" for e in epochs],
+    }
+    _table(console, title, columns, 0)
 
 
-def _evaluations(run: Run, console: Console) -> None:
-    best = lowest(run.evaluations)
-    _line(console, f"* evaluations.csv: {len(run.evaluations)} evaluations, of our own trainer: nothing to correct.")
-    if best:
-        _line(console, f"* The lowest is that of step {best.step}, {best.mel_ce:.4f} (gap {best.gap:.2f}).")
+def _checkpoints(found: Inspection, run: LoggedRun, console: Console) -> None:
+    rows = list(run.checkpoints)
+    if found.base:
+        rows.append(Checkpoint(Path(), "untouched base model", "", evaluation=found.base))
+    measured = [c.evaluation for c in rows]
+    columns = {
+        "file": [c.name for c in rows],
+        "kind": [c.kind for c in rows],
+        "size": [gigabytes(c.size) if c.kind else "" for c in rows],
+        "written": [_date(c) if c.kind else "" for c in rows],
+        "step": [_count(c.step) for c in rows],
+        "epoch": [_count(c.epoch) for c in rows],
+        "claims train": [_claimed(c, run.accumulation) for c in rows],
+        "claims eval": [nats(c.claimed_eval) for c in rows],
+        "eval": [f"{e.mel_ce:.4f}" if e else "" for e in measured],
+        "text": [f"{e.text_ce:.3f}" if e else "" for e in measured],
+        "train clips": [f"{e.probe_mel_ce:.4f}" if e else "" for e in measured],
+        "gap": [f"{e.gap:.2f}" if e else "" for e in measured],
+        "": [
+            f"the weights of {c.same_as}" if c.same_as else f"not measured: {c.reason}" if c.reason else ""
+            for c in rows
+        ],
+    }
+    _table(console, "checkpoints", columns, 2)
 
 
-def _checkpoints(report: Report, run: Run, console: Console) -> None:
-    steps = run.accumulation.steps if run.accumulation else None
-    rows = [_row(c, steps) for c in run.checkpoints]
-    base = report.base
-    if base:
-        rows.append(["untouched base model", *[""] * 7, *_measured(base), ""])
-    columns = [
-        "file", "kind", "size", "written", "step", "epoch", "claims train", "claims eval",
-        "eval", "text", "train clips", "gap", "",
-    ]  # fmt: skip
-    _table(console, "checkpoints", columns, rows, 2)
+def _remark(checkpoint: Checkpoint) -> str:
+    if checkpoint.same_as:
+        return f"the weights of {checkpoint.same_as}"
+    return f"not measured: {checkpoint.reason}" if checkpoint.reason else ""
 
 
-def _row(checkpoint: Checkpoint, accumulation: int | None) -> list[str]:
-    c = checkpoint
-    claimed = _n(c.claimed_train)
-    if claimed and accumulation and accumulation > 1 and not c.kind.startswith("our"):
-        claimed += f" (x{accumulation}: {_n((c.claimed_train or 0) * accumulation)})"
-    remark = f"the weights of {c.same_as}" if c.same_as else f"not measured: {c.reason}" if c.reason else ""
-    return [
-        c.name, c.kind, gigabytes(c.size), _date(c),
-        "" if c.step is None else str(c.step), "" if c.epoch is None else str(c.epoch), claimed, _n(c.claimed_eval),
-        *_measured(c.evaluation), remark,
-    ]  # fmt: skip
+def _claimed(checkpoint: Checkpoint, accumulation: int | None) -> str:
+    logged = checkpoint.claimed_train
+    if logged is None or checkpoint.is_ours or accumulation in (None, 1):
+        return nats(logged)
+    return f"{nats(logged)} (x{accumulation}: {nats(logged * (accumulation or 1))})"
 
 
 def _date(checkpoint: Checkpoint) -> str:
@@ -131,56 +140,29 @@ def _date(checkpoint: Checkpoint) -> str:
     return checkpoint.date or time.strftime("%Y-%m-%d", time.localtime(checkpoint.modified))
 
 
-def _measured(evaluation: Evaluation | None) -> list[str]:
-    if evaluation is None:
-        return [""] * 4
-    e = evaluation
-    return [f"{e.mel_ce:.4f}", f"{e.text_ce:.3f}", f"{e.probe_mel_ce:.4f}", f"{e.gap:.2f}"]
-
-
-def _n(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}" if abs(value) >= 1 else f"{value:.3g}"
+def _count(value: int | None) -> str:
+    return "" if value is None else str(value)
 
 
 def _times(value: float | None) -> str:
     return "" if value is None else f"{value:.{2 if value < 10 else 1}f}x"
 
 
-def to_json(report: Report) -> str:
-    """One document in ASCII; what is not finite is null."""
-    document = {
-        "path": str(report.path),
-        "runs": [_run_document(run) for run in report.runs],
-        "measured_on": report.measured_on,
-        "unmeasured": report.unmeasured,
-        "base": _evaluation_document(report.base),
-        "base_reason": report.base_reason,
-        "advice": advice(report),
-    }
-    return json.dumps(_finite(document), indent=2, allow_nan=False)
+def to_json(found: Inspection) -> str:
+    """One document in ASCII; a value that is not finite is null."""
+    return json.dumps({**_plain(found), "advice": advice(found)}, indent=2, allow_nan=False)
 
 
-def _run_document(run: Run) -> dict[str, Any]:
-    return {
-        "path": str(run.path),
-        "accumulation": run.accumulation.steps if run.accumulation else None,
-        "epochs": [asdict(e) for e in run.losses],
-        "evaluations": [_evaluation_document(e) for e in run.evaluations],
-        "notes": run.notes,
-        "checkpoints": [
-            {**asdict(c), "path": str(c.path), "evaluation": _evaluation_document(c.evaluation)}
-            for c in run.checkpoints
-        ],
-    }
-
-
-def _evaluation_document(evaluation: Evaluation | None) -> dict[str, Any] | None:
-    return None if evaluation is None else {**asdict(evaluation), "gap": evaluation.gap}
-
-
-def _finite(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    """`value` in types of JSON; config.json, which is a file of the run already, is left out."""
+    if isinstance(value, Evaluation):
+        return _plain({**asdict(value), "gap": value.gap})
+    if is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name != "config"}
     if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return [_plain(item) for item in value]
+    return (
+        str(value) if isinstance(value, Path) else None if value != value or value in (math.inf, -math.inf) else value
+    )

@@ -1,16 +1,13 @@
 """`study.py extend-vocab`: a base with new tokens, made in a process of its own and placed whole or not at all."""
 
-import os
 import shutil
-import signal
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 from search.confirmation.export import commit
 from search.errors import UserError
+from search.files import whole_folder
 from search.preparation.cache import make_cache_directory
 from search.preparation.parentage import Init
 from search.settings.sections import MINIATURE
@@ -22,8 +19,6 @@ from search.workers.session import told
 TARGET = "search.tools.extend_vocabulary:run"
 TOKENS = 1000  # new tokens by merges
 
-Progress = Callable[[str], None]
-
 
 def extend(
     settings: Settings,
@@ -33,30 +28,37 @@ def extend(
     init: Init,
     seed: int | None,
     any_letters: bool,
-    progress: Progress,
-    launcher: Launcher | None = None,
+    progress: Callable[[str], None],
 ) -> Made:
     """Writes the base of `settings`, extended, to the new folder `output`, whole or not at all. Raises UserError."""
     refuse_output(output)
     if given is not None and not given.is_file():
         raise UserError(f"--vocabulary is {given}, which is not a file; give a vocab.json")
-    refuse_full(settings, output)
     cache = make_cache_directory()
-    with placed(output) as folder:
-        request = Request(
-            settings=settings.model_dump_json(),
-            folder=str(folder),
-            output=str(output),
-            tokens=tokens,
-            vocabulary=str(given.absolute()) if given else None,
-            init=init,
-            seed=settings.study.seed if seed is None else seed,
-            any_letters=any_letters,
-            cache=str(cache),
-            commit=commit() or "unknown",
-        )
-        progress("loading torch and TTS")
-        return _follow(launcher or Launcher(), request, progress)
+    try:
+        output.absolute().parent.mkdir(parents=True, exist_ok=True)
+        refuse_full(settings, output)
+        with whole_folder(output.absolute()) as folder:
+            request = Request(
+                settings=settings.model_dump_json(),
+                folder=str(folder),
+                output=str(output),
+                tokens=tokens,
+                vocabulary=str(given.absolute()) if given else None,
+                init=init,
+                seed=settings.study.seed if seed is None else seed,
+                any_letters=any_letters,
+                cache=str(cache),
+                commit=commit() or "unknown",
+            )
+            progress("loading torch and TTS")
+            return Made(**Launcher().call(TARGET, {"request": asdict(request)}, told(progress)))
+    except Failed as error:
+        raise UserError(f"extending the vocabulary failed: {error}") from error
+    except OSError as error:
+        raise UserError(
+            f"--output {output} cannot be written ({error.strerror or error}); name another folder"
+        ) from error
 
 
 def refuse_output(output: Path) -> None:
@@ -64,7 +66,7 @@ def refuse_output(output: Path) -> None:
     if output.is_dir() and not any(output.iterdir()):
         return
     if output.exists() or output.is_symlink():
-        what = "is a folder with files in it" if output.is_dir() else "exists and is no folder"
+        what = "is a folder with files in it" if output.is_dir() else "exists and is not a folder"
         raise UserError(f"--output {output} {what}; nothing is overwritten: name a new folder")
 
 
@@ -73,48 +75,9 @@ def refuse_full(settings: Settings, output: Path) -> None:
     if settings.base.path == MINIATURE:
         return
     needed = sum((Path(settings.base.path) / name).stat().st_size for name in ("model.pth", "dvae.pth"))
-    there = next(p for p in output.absolute().parents if p.exists())
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(output.absolute().parent).free
     if free < needed:
         raise UserError(
             f"--output {output} needs {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free; make room, or name a"
             " folder on another disk"
         )
-
-
-@contextmanager
-def placed(output: Path) -> Iterator[Path]:
-    """A temporary folder beside `output` that takes its name on success; nothing is left otherwise.
-
-    SIGTERM ends the work as Ctrl-C does.
-    """
-    absent = [p for p in output.absolute().parents if not p.exists()]
-    folder = None
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        output.absolute().parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=output.absolute().parent, prefix=f".{output.name}."))
-        yield folder
-        mask = os.umask(0)
-        os.umask(mask)
-        folder.chmod(0o777 & ~mask)  # mkdtemp made it private
-        os.rename(folder, output)
-        absent = []
-    except OSError as error:
-        raise UserError(
-            f"--output {output} cannot be written ({error.strerror or error}); name another folder"
-        ) from error
-    finally:
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-        for parent in absent:
-            with suppress(OSError):  # someone else's files are in it
-                parent.rmdir()
-        signal.signal(signal.SIGTERM, before)
-
-
-def _follow(launcher: Launcher, request: Request, progress: Progress) -> Made:
-    try:
-        return Made(**launcher.call(TARGET, {"request": asdict(request)}, told(progress)))
-    except Failed as error:
-        raise UserError(f"extending the vocabulary failed: {error}") from error

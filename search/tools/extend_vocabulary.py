@@ -5,7 +5,7 @@ import hashlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,10 +33,10 @@ CHECKSUMS = (".md5", ".sha256")  # of files that have changed
 
 NO_LETTER = (
     "data: the base has a token for every letter of the texts, and each merge needs a letter that it lacks, so nothing"
-    " would be added; --any-letters joins letters that it has, at the price that texts in its other languages"
-    " may be cut otherwise"
+    " would be added; --any-letters joins letters that it has, but then texts in its other languages may be cut"
+    " differently"
 )
-NO_PAIR = "data: the texts hold no letter that the base lacks and no pair of tokens twice; nothing would be added"
+NO_PAIR = "data: the texts contain no letter that the base lacks and no pair of tokens twice; nothing would be added"
 
 Progress = Callable[[str], None]
 
@@ -51,136 +51,117 @@ def work(request: Request, progress: Progress) -> Made:
     settings = Settings.model_validate_json(request.settings)
     root, directory = locate(settings, Path(request.cache), progress)
     base.check(directory)
-    old = vocabulary.read(directory / "vocab.json", "base.path")
     progress("reading the texts")
     rows = tables.read_rows(settings.data, root, settings.study.seed)
     try:
-        return _write(request, settings, directory, old, _texts(rows.train), _texts(rows.eval), progress)
+        return _Extension(request, settings.data.language, directory, progress).write(*map(_texts, rows.parts))
     except Exception as error:
-        # torch ends a file that could not be written with an error of its own, and the disk's behind it.
+        # torch reports a file that could not be written by an error of its own, with the disk's behind it.
         for cause in causes(error):
             if isinstance(cause, OSError) and cause.errno in NO_ROOM:
                 raise UserError(
-                    f"--output {request.output} cannot be written: {cause.strerror or cause}; nothing is left of it:"
+                    f"--output {request.output} cannot be written: {cause.strerror or cause}; nothing of it is left:"
                     " make room, then run the same command again"
                 ) from error
         raise
 
 
-def _texts(rows: list[dict[str, Any]]) -> list[str]:
+def _texts(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return [str(row["text"]) for row in rows if row["text"] is not None]
 
 
-def _write(
-    request: Request,
-    settings: Settings,
-    directory: Path,
-    old: Vocabulary,
-    training: list[str],
-    held_out: list[str],
-    progress: Progress,
-) -> Made:
-    folder, language = Path(request.folder), settings.data.language
-    lacking = missing_tokens(old.tokenizer, [*training, *held_out], language)
-    words = merges.count_words(filter(None, (preprocessed(old.tokenizer, text, language) for text in training)))
-    asked = None
-    if request.vocabulary is None:
-        letters = _with_letters(folder, old, lacking)
-        new = _learned(request, folder, old, lacking, letters, words, progress)
-        asked = Learning(asked=request.tokens, any_letters=request.any_letters)
-    else:
-        new = _given(request, folder, old)
-        letters = _with_letters(folder, old, sorted(new.letters - old.letters))
-    progress("writing model.pth")
-    rows = extension.layout(old, new, _parts(old, new, letters))
-    extension.write_model(directory, folder, rows, language, request.init, request.seed)
-    _copy_others(directory, folder)
-    note = _note(request, directory, language, old, new, rows, training, asked)
-    (folder / NAME).write_text(note.to_json(), encoding="utf-8")
-    base.check(folder)
-    _sync(folder)
-    tag = language_tag(language)
-    return Made(
-        tokens_before=old.rows,
-        tokens_after=new.rows,
-        tag=tag if tag in note.added else None,
-        letters="".join(token for token in note.added if len(token) == 1),
-        others=sum(len(token) > 1 and token != tag for token in note.added),
-        words=words.total(),
-        tokens_per_word_before=merges.tokens_per_word(letters.tokenizer, words),
-        tokens_per_word_after=merges.tokens_per_word(new.tokenizer.tokenizer, words),
-        still_lacking=missing_tokens(new.tokenizer, [*training, *held_out], language),
-        changes=vocabulary.changes(old, new),
-    )
+class _Extension:
+    """The extension of the base in `directory`, into the folder of the request."""
 
+    def __init__(self, request: Request, language: str, directory: Path, progress: Progress) -> None:
+        self._request, self._language, self._directory, self._progress = request, language, directory, progress
+        self._folder = Path(request.folder)
+        self._old = vocabulary.read(directory / "vocab.json", "base.path")
 
-def _note(
-    request: Request,
-    directory: Path,
-    language: str,
-    old: Vocabulary,
-    new: Vocabulary,
-    rows: extension.Layout,
-    training: list[str],
-    asked: Learning | None,
-) -> Parentage:
-    by_id = sorted(new.ids, key=new.ids.__getitem__)
-    return Parentage(
-        version=1,
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
-        made_by=request.commit,
-        parent=Parent(files={name: _digest(directory / name) for name in base.FILES}, tokens=old.rows),
-        language=language,
-        tokens=new.rows,
-        added={token: new.ids[token] for token in by_id if token not in old.ids},
-        new_rows=extension.untrained(directory, rows),
-        init=request.init,
-        seed=request.seed,
-        learned=asked,
-        vocabulary=_digest(Path(request.vocabulary)) if request.vocabulary else None,
-        texts=len(training),
-        corpus=hashlib.sha256("".join(f"{text}\n" for text in training).encode()).hexdigest(),
-    )
+    def write(self, training: list[str], held_out: list[str]) -> Made:
+        old, texts = self._old, [*training, *held_out]
+        lacking = missing_tokens(old.tokenizer, texts, self._language)
+        clean = (preprocessed(old.tokenizer, text, self._language) for text in training)
+        words = merges.count_words(filter(None, clean))
+        if self._request.vocabulary is None:
+            letters = self._with_letters(lacking)
+            new = self._learned(lacking, letters, words)
+        else:
+            new = self._given(Path(self._request.vocabulary))
+            letters = self._with_letters(sorted(new.letters - old.letters))
+        self._progress("writing model.pth")
+        rows = extension.layout(old, new, _parts(old, new, letters))
+        extension.write_model(
+            self._directory, self._folder, rows, self._language, self._request.init, self._request.seed
+        )
+        _copy_others(self._directory, self._folder)
+        note = self._note(new, rows, training)
+        (self._folder / NAME).write_text(note.to_json(), encoding="utf-8")
+        base.check(self._folder)
+        _sync(self._folder)
+        tag = language_tag(self._language)
+        return Made(
+            tokens_before=old.rows,
+            tokens_after=new.rows,
+            tag=tag if tag in note.added else None,
+            letters="".join(token for token in note.added if len(token) == 1),
+            others=sum(len(token) > 1 and token != tag for token in note.added),
+            words=words.total(),
+            tokens_per_word_before=merges.tokens_per_word(letters.tokenizer, words),
+            tokens_per_word_after=merges.tokens_per_word(new.tokenizer.tokenizer, words),
+            still_lacking=missing_tokens(new.tokenizer, texts, self._language),
+            changes=vocabulary.changes(old, new),
+        )
 
+    def _learned(self, lacking: list[str], letters: Tokenizer, words: Counter[str]) -> Vocabulary:
+        """The base's vocabulary with what it lacks and the merges of `words`, as `letters` cuts them."""
+        request = self._request
+        self._progress(f"learning {request.tokens} merges of {len(words)} different words")
+        apart = () if request.any_letters else self._old.ids
+        found = merges.learn(letters.tokenizer, words, request.tokens, apart)
+        if not lacking and not found.tokens:
+            raise UserError(NO_PAIR if request.any_letters else NO_LETTER)
+        text = extended_vocabulary(self._old.path, lacking, found.pairs)
+        (self._folder / "vocab.json").write_text(text, encoding="utf-8")
+        return vocabulary.read(self._folder / "vocab.json", FIELD)
 
-def _learned(
-    request: Request,
-    folder: Path,
-    old: Vocabulary,
-    lacking: list[str],
-    letters: Tokenizer,
-    words: Counter[str],
-    progress: Progress,
-) -> Vocabulary:
-    """The base's vocabulary with what it lacks and the merges of `words`, as `letters` cuts them."""
-    progress(f"learning {request.tokens} merges of {len(words)} different words")
-    found = merges.learn(letters.tokenizer, words, request.tokens, () if request.any_letters else old.ids)
-    if not lacking and not found.tokens:
-        raise UserError(NO_PAIR if request.any_letters else NO_LETTER)
-    text = extended_vocabulary(old.path, lacking, found.pairs)
-    (folder / "vocab.json").write_text(text, encoding="utf-8")
-    return vocabulary.read(folder / "vocab.json", FIELD)
+    def _given(self, path: Path) -> Vocabulary:
+        """The vocabulary of `--vocabulary`, checked against the base's and copied as it is."""
+        new = vocabulary.read(path, FIELD)
+        vocabulary.refuse_lost(self._old, new, FIELD)
+        vocabulary.refuse_odd_ids(self._old, new, FIELD)
+        if new.ids.keys() == self._old.ids.keys():
+            raise UserError(f"{FIELD} {path} has the tokens of base.path and no others; nothing would be added")
+        shutil.copyfile(path, self._folder / "vocab.json")
+        return new
 
+    def _with_letters(self, letters: list[str]) -> Tokenizer:
+        """The base's tokenizer with further letters: what new tokens are made of, in its terms."""
+        path = self._folder / "vocab.json.letters"
+        path.write_text(extended_vocabulary(self._old.path, letters), encoding="utf-8")
+        tokenizer = Tokenizer(path)
+        path.unlink()
+        return tokenizer
 
-def _given(request: Request, folder: Path, old: Vocabulary) -> Vocabulary:
-    """The vocabulary of `--vocabulary`, checked against the base's and copied as it is."""
-    assert request.vocabulary
-    new = vocabulary.read(Path(request.vocabulary), FIELD)
-    vocabulary.refuse_lost(old, new, FIELD)
-    vocabulary.refuse_odd_ids(old, new, FIELD)
-    if new.ids.keys() == old.ids.keys():
-        raise UserError(f"{FIELD} {new.path} has the tokens of base.path and no others; nothing would be added")
-    shutil.copyfile(new.path, folder / "vocab.json")
-    return new
-
-
-def _with_letters(folder: Path, old: Vocabulary, letters: list[str]) -> Tokenizer:
-    """The base's tokenizer with further letters: what new tokens are made of, in its terms."""
-    path = folder / "vocab.json.letters"
-    path.write_text(extended_vocabulary(old.path, letters), encoding="utf-8")
-    tokenizer = Tokenizer(path)
-    path.unlink()
-    return tokenizer
+    def _note(self, new: Vocabulary, rows: extension.Layout, training: list[str]) -> Parentage:
+        request, old = self._request, self._old
+        given = request.vocabulary
+        return Parentage(
+            version=1,
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+            made_by=request.commit,
+            parent=Parent(files={name: _digest(self._directory / name) for name in base.FILES}, tokens=old.rows),
+            language=self._language,
+            tokens=new.rows,
+            added={token: new.ids[token] for token in sorted(new.ids.keys() - old.ids.keys(), key=new.ids.__getitem__)},
+            new_rows=extension.untrained(self._directory, rows),
+            init=request.init,
+            seed=request.seed,
+            learned=None if given else Learning(asked=request.tokens, any_letters=request.any_letters),
+            vocabulary=_digest(Path(given)) if given else None,
+            texts=len(training),
+            corpus=hashlib.sha256("".join(f"{text}\n" for text in training).encode()).hexdigest(),
+        )
 
 
 def _parts(old: Vocabulary, new: Vocabulary, letters: Tokenizer) -> dict[str, list[str]]:

@@ -14,7 +14,7 @@ class Request:
     folder: str  # empty; takes the files
     output: str  # the folder's later name, for messages
     tokens: int  # new tokens by merges, beside letters and tag
-    vocabulary: str | None  # of someone else's, instead of merges learned here
+    vocabulary: str | None  # a file extended elsewhere, instead of merges learned here
     init: Init  # of new rows
     seed: int
     any_letters: bool  # merges may join letters that the base has
@@ -41,39 +41,34 @@ class Made:
         """For a terminal; `asked` merges, None where the vocabulary was given."""
         parts = [f"the tag {self.tag}"] if self.tag else []
         parts += [f"{len(self.letters)} letters"] if self.letters else []
-        parts += [f"{self.others} {'tokens by merges' if asked is not None else 'further tokens'}"]
-        lines = [f"vocabulary: {self.tokens_before} rows and {self.tokens_after - self.tokens_before} new ones:"]
-        lines[0] += f" {', '.join(parts)}; every old token keeps its rows"
+        parts += [f"{self.others} {'further tokens' if asked is None else 'tokens by merges'}"]
+        lines = [
+            f"vocabulary: {self.tokens_before} rows and {self.tokens_after - self.tokens_before} new ones:"
+            f" {', '.join(parts)}; every old token keeps its rows"
+        ]
         if asked is not None and self.others < asked:
-            # Without changes no merge joins two tokens that the base has.
-            kind, more = (
-                ("", "")
-                if self.changes
-                else (
-                    " with a new letter",
-                    "; --any-letters merges others, too, and changes how other languages are cut",
+            found = f"merges: {self.others} of the {asked} asked for; no further pair of tokens"
+            if self.changes:
+                lines.append(f"{found} occurs twice in the texts")
+            else:  # no merge joins two tokens that the base has
+                lines.append(
+                    f"{found} with a new letter occurs twice in the texts; --any-letters merges other pairs, too, and"
+                    " changes how other languages are cut"
                 )
-            )
-            lines.append(
-                f"merges: {self.others} of the {asked} asked for; no further pair of tokens{kind} occurs twice in the"
-                f" texts{more}"
-            )
         if not math.isnan(self.tokens_per_word_after):
             lines.append(
-                f"training texts: {self.words} words, {self.tokens_per_word_before:.2f} tokens a word with the letters"
-                f" alone, {self.tokens_per_word_after:.2f} now"
+                f"training texts: {self.words} words, {self.tokens_per_word_before:.2f} tokens per word with the"
+                f" letters alone, {self.tokens_per_word_after:.2f} now"
             )
         if self.still_lacking:
-            shown = " ".join(self.still_lacking[:12]) + (" …" if len(self.still_lacking) > 12 else "")
+            some = " ".join(self.still_lacking[:12]) + (" …" if len(self.still_lacking) > 12 else "")
             lines.append(
-                f"warning: {len(self.still_lacking)} tokens that the corpus needs are in neither vocabulary ({shown});"
-                " a search appends them"
+                f"warning: neither vocabulary has {len(self.still_lacking)} tokens that the corpus needs ({some}); a"
+                " search adds them"
             )
         if self.changes:
-            lines.append(
-                "warning: texts in the base's other languages may be cut otherwise than before:"
-                f" {'; '.join(self.changes)}"
-            )
+            reasons = "; ".join(self.changes)
+            lines.append(f"warning: texts in the base's other languages may be cut differently than before: {reasons}")
         else:
             lines.append("texts without a new letter are cut into the same tokens as before")
         return lines

@@ -1,9 +1,9 @@
-"""Finds what the checkpoints of a report can be measured on, and has them measured in a process of its own."""
+"""Finds what the checkpoints of runs can be measured on, and has them measured in a process of its own."""
 
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ from search.preparation.cache import cache_directory
 from search.settings.sections import Base, Data
 from search.settings.settings import Settings
 from search.text import printable
-from search.tools.checkpoint_request import Request
-from search.tools.run_folder import Checkpoint, Report, Run
+from search.tools.run_folder import Inspection, LoggedRun
 from search.trial import Evaluation, TrialSpec
 from search.workers.launcher import Failed, Launcher
+from search.workers.session import told
 
+TARGET = "search.tools.bench:run"
 GIVE = "give data.path, data.train, data.eval, data.language and base.path, by --settings or --set, to measure them"
 
 # The files of a base, and what a run's config.json calls them (GPTArgs); config.json is then the run's own.
@@ -28,93 +29,127 @@ BASE_FILES = {
     "vocab.json": "tokenizer_file",
 }
 
-TARGET = "search.tools.checkpoint:run"
-
 
 class NotFound(Exception):
     """Data or base are not on this machine; the message says what is missing."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """What to measure on."""
+class Material:
+    """What to measure on: a folder of prepared data, or settings that name data and base."""
 
     words: str
     settings: Settings | None = None
-    base_files: tuple[tuple[str, Path], ...] = ()  # of a base whose files lie apart; base.path is then made of them,
-    config: Path | None = field(default=None, compare=False)  # and of the run's config.json; each run has its own
+    extended: bool = False  # prepare data and base as a search does, with the letters that the base lacks
     prepared: str | None = None
-    extended: bool = False
+    base_files: tuple[tuple[str, Path], ...] = ()  # of a base whose files lie apart; base.path is then made of them
+    config: Path | None = field(default=None, compare=False)  # and of the run's config.json; each run has its own
 
 
-def measure(report: Report, settings: Settings, progress: Callable[[str], None]) -> None:
+def measure(found: Inspection, settings: Settings, progress: Callable[[str], None]) -> None:
     """Fills in what the files hold and, where data and base are found, what they are measured to be.
 
-    Raises UserError only for what has nothing to do with the runs; else `report.unmeasured` says why there is nothing.
+    Raises UserError only for what has nothing to do with the runs; else `found.unmeasured` says why there is nothing.
     """
-    files = [c for c in report.checkpoints if c.reason is None]
-    if not files:
+    if not any(c.reason is None for c in found.checkpoints):
         return
-    source = None
+    material = None
     try:
-        source = find_source(report, settings)
-        report.measured_on = source.words
+        material = find_material(found, settings)
+        found.measured_on = material.words
     except NotFound as error:
-        report.unmeasured = str(error)
+        found.unmeasured = str(error)
+    progress("loading torch and TTS")
     with tempfile.TemporaryDirectory(prefix="xtts-base-") as folder:
-        _run(report, files, _request(source, files, Path(folder)), progress)
-    for name in ("unmeasured", "base_reason"):
-        if reason := getattr(report, name):
-            setattr(report, name, reason.replace(folder, "the base of config.json"))
-    if report.unmeasured:
-        report.measured_on = None
+        try:
+            _measure(found, _request(material, Path(folder)), progress)
+        except Failed as error:
+            found.unmeasured = f"measuring failed: {error}"
+        for name in ("unmeasured", "base_reason"):
+            if reason := getattr(found, name):
+                setattr(found, name, reason.replace(folder, "the base of config.json"))
+    if found.unmeasured:
+        found.measured_on = None
 
 
-def find_source(report: Report, settings: Settings) -> Source:
+def _request(material: Material | None, folder: Path) -> dict[str, Any]:
+    """What the process is to measure on; `folder` takes the base of files that lie apart."""
+    settings = material.settings if material else None
+    if settings and material and material.config:
+        for name, path in (*material.base_files, ("config.json", material.config.absolute())):
+            (folder / name).symlink_to(path)
+        settings = settings.model_copy(update={"base": Base(path=folder, extend_vocabulary=False)})
+    return {
+        "settings": settings.model_dump_json() if settings else None,
+        "extended": material is not None and material.extended,
+        "prepared": material.prepared if material else None,
+        "cache": str(cache_directory()),
+    }
+
+
+def _measure(found: Inspection, request: dict[str, Any], progress: Callable[[str], None]) -> None:
+    """Takes what the process answers into the inspection. Raises Failed."""
+    files = [c for c in found.checkpoints if c.reason is None]
+    request["files"] = [str(c.path.absolute()) for c in files]
+    answer = Launcher().call(TARGET, request, told(progress))
+    found.unmeasured = answer["unmeasured"] or found.unmeasured
+    if bench := answer["bench"]:
+        found.base = Evaluation(**bench["base"]) if bench["base"] else None
+        found.base_reason = bench["base_reason"]
+        found.measured_on = (
+            f"{bench['eval_clips']} eval and {bench['probe_clips']} training clips of {found.measured_on}"
+        )
+    for checkpoint, said in zip(files, answer["files"], strict=True):
+        for name in ("step", "epoch", "date", "claimed_train", "claimed_eval", "reason"):
+            if said.get(name) is not None:
+                setattr(checkpoint, name, said[name])
+        if "evaluation" in said:
+            checkpoint.evaluation = Evaluation(**said["evaluation"])
+            checkpoint.same_as = None if said["same_as"] is None else files[said["same_as"]].name
+
+
+def find_material(found: Inspection, settings: Settings) -> Material:
     """The user's settings where they name data; else what the runs themselves name. Raises NotFound."""
-    holding = [run for run in report.runs if run.checkpoints]
+    runs = [run for run in found.runs if run.checkpoints]
     if "path" in settings.data.model_fields_set:
-        return _of_settings(holding, settings)
-    found = [_of_our_run(run) if run.is_ours else _of_config(run, settings) for run in holding]
-    if any(source != found[0] for source in found):
+        words = f"{settings.data.path} ({settings.data.eval or 'a share of ' + settings.data.train})"
+        if any(run.is_ours for run in runs):
+            return Material(words, settings, extended=True)  # as the search before them did
+        if "path" not in settings.base.model_fields_set and runs[0].config is not None:
+            return Material(words, settings, base_files=_base_files(runs[0]), config=runs[0].path / "config.json")
+        return Material(words, settings)
+    materials = [_of_our_run(run) if run.is_ours else _of_config(run, settings) for run in runs]
+    if any(material != materials[0] for material in materials):
         raise NotFound(f"the runs name different data or bases, and one eval set must judge all: {GIVE}")
-    return found[0]
+    return materials[0]
 
 
-def _of_settings(runs: list[Run], settings: Settings) -> Source:
-    words = f"{settings.data.path} ({settings.data.eval or 'a share of ' + settings.data.train})"
-    if any(run.is_ours for run in runs):
-        return Source(words, settings, extended=True)  # as the search before them did
-    if "path" not in settings.base.model_fields_set and runs[0].config is not None:
-        return Source(words, settings, _base_files(runs[0]), runs[0].path / "config.json")
-    return Source(words, settings)
-
-
-def _of_our_run(run: Run) -> Source:
+def _of_our_run(run: LoggedRun) -> Material:
     """The folder of the prepared data that the run's spec names."""
     for folder in (run.path, run.path.parent):
         with suppress(OSError, ValueError, TypeError, KeyError):
             spec = TrialSpec.from_json((folder / "spec.json").read_text(encoding="utf-8"))
             if (Path(spec.prepared) / "prepared.json").is_file():
-                return Source("the eval set of its study", prepared=spec.prepared)
-            raise NotFound(f"the prepared data of {_name(run)} is gone from {spec.prepared}: {GIVE}")
+                return Material("the eval set of its study", prepared=spec.prepared)
+            raise NotFound(f"the prepared data of {_name(run)} is no longer at {spec.prepared}: {GIVE}")
     raise NotFound(f"{_name(run)} has no spec.json, which names its data: {GIVE}")
 
 
-def _of_config(run: Run, settings: Settings) -> Source:
+def _of_config(run: LoggedRun, settings: Settings) -> Material:
     """Data, lengths and base as config.json has them. Raises NotFound."""
-    config = run.config
-    if config is None:
+    if run.config is None:
         raise NotFound(f"{_name(run)} has no config.json that names its data: {GIVE}")
-    listed = config.get("datasets")
-    dataset = listed[0] if isinstance(listed, list) and listed and isinstance(listed[0], dict) else None
-    if dataset is None or not dataset.get("path"):
-        raise NotFound(f"config.json of {_name(run)} names no data (datasets): {GIVE}")
-    root = Path(str(dataset["path"])).expanduser()
-    if not root.is_dir():
-        raise NotFound(f"config.json of {_name(run)} names the data {root}, which is not on this machine: {GIVE}")
-    if not dataset.get("meta_file_val"):
-        raise NotFound(f"config.json of {_name(run)} names no eval table (meta_file_val): {GIVE}")
+    listed = run.config.get("datasets")
+    dataset = listed[0] if isinstance(listed, list) and listed and isinstance(listed[0], dict) else {}
+    root, missing = Path(str(dataset.get("path"))).expanduser(), None
+    if not dataset.get("path"):
+        missing = "names no data (datasets)"
+    elif not root.is_dir():
+        missing = f"names the data {root}, which is not on this machine"
+    elif not dataset.get("meta_file_val"):
+        missing = "names no eval table (meta_file_val)"
+    if missing:
+        raise NotFound(f"config.json of {_name(run)} {missing}: {GIVE}")
     base_files = _base_files(run)
     try:
         data = Data.model_validate(
@@ -125,17 +160,17 @@ def _of_config(run: Run, settings: Settings) -> Source:
                 "eval": dataset.get("meta_file_val"),
                 "language": dataset.get("language"),
                 "probe_clips": settings.data.probe_clips,
-                **_lengths(config),
+                **_lengths(run.config),
             }
         )
     except (ValidationError, TypeError, ZeroDivisionError) as error:
         what = error.errors()[0]["loc"][0] if isinstance(error, ValidationError) else error
         raise NotFound(f"config.json of {_name(run)} has a value that cannot be used ({what}): {GIVE}") from error
     chosen = settings.model_copy(update={"data": data, "base": Base(extend_vocabulary=False)})
-    others = f", the first of {len(listed)} datasets" if isinstance(listed, list) and len(listed) > 1 else ""
-    return Source(
-        f"{root} ({data.eval}), as its config.json names it{others}", chosen, base_files, run.path / "config.json"
-    )
+    words = f"{root} ({data.eval}), as its config.json names it"
+    if isinstance(listed, list) and len(listed) > 1:
+        words += f", the first of {len(listed)} datasets"
+    return Material(words, chosen, base_files=base_files, config=run.path / "config.json")
 
 
 def _lengths(config: dict[str, Any]) -> dict[str, Any]:
@@ -143,18 +178,18 @@ def _lengths(config: dict[str, Any]) -> dict[str, Any]:
     arguments, audio = config.get("model_args"), config.get("audio")
     arguments = arguments if isinstance(arguments, dict) else {}
     rate = audio.get("sample_rate", 22_050) if isinstance(audio, dict) else 22_050
-    lengths = {
+    return {
         "max_audio_seconds": arguments.get("max_wav_length", 255_995) / rate,
         "min_conditioning_seconds": arguments.get("min_conditioning_length", 66_150) / rate,
         "max_conditioning_seconds": arguments.get("max_conditioning_length", 132_300) / rate,
+        "max_text_tokens": arguments.get("max_text_length", 200),
     }
-    return {**lengths, "max_text_tokens": arguments.get("max_text_length", 200)}
 
 
-def _base_files(run: Run) -> tuple[tuple[str, Path], ...]:
+def _base_files(run: LoggedRun) -> tuple[tuple[str, Path], ...]:
     """The files of the base that config.json names; one that is not there is looked for beside the others.
 
-    Raises NotFound. The model itself may be gone: a checkpoint can stand in for it.
+    Raises NotFound. Only the model itself may be missing: a checkpoint can stand in for it.
     """
     arguments = (run.config or {}).get("model_args")
     named = {name: str((arguments or {}).get(key) or "") for name, key in BASE_FILES.items()}
@@ -162,56 +197,12 @@ def _base_files(run: Run) -> tuple[tuple[str, Path], ...]:
     for name in BASE_FILES.keys() - there.keys():
         beside = [path.parent / name for path in there.values() if (path.parent / name).is_file()]
         there.update({name: beside[0]} if beside else {})
-    missing = [f"{name} ({named[name] or 'not named'})" for name in BASE_FILES if name not in there]
-    if missing and missing != [f"model.pth ({named['model.pth'] or 'not named'})"]:
-        raise NotFound(f"the base of {_name(run)} is not on this machine: no {', '.join(missing)}: {GIVE}")
+    missing = [name for name in BASE_FILES if name not in there]
+    if missing not in ([], ["model.pth"]):
+        names = ", ".join(f"{name} ({named[name] or 'not named'})" for name in missing)
+        raise NotFound(f"the base of {_name(run)} is not on this machine: no {names}: {GIVE}")
     return tuple(sorted((name, path.absolute()) for name, path in there.items()))
 
 
-def _name(run: Run) -> str:
+def _name(run: LoggedRun) -> str:
     return printable(run.path.name)
-
-
-def _request(source: Source | None, files: list[Checkpoint], folder: Path) -> Request:
-    paths, cache = [str(c.path.absolute()) for c in files], str(cache_directory())
-    if source is None:
-        return Request(paths, cache)
-    if source.prepared or source.settings is None:
-        return Request(paths, cache, prepared=source.prepared)
-    settings = source.settings
-    if source.config:
-        for name, path in (*source.base_files, ("config.json", source.config.absolute())):
-            (folder / name).symlink_to(path)
-        settings = settings.model_copy(update={"base": Base(path=folder, extend_vocabulary=False)})
-    return Request(paths, cache, settings.model_dump_json(), extended=source.extended)
-
-
-def _run(report: Report, files: list[Checkpoint], request: Request, progress: Callable[[str], None]) -> None:
-    progress("loading torch and TTS")
-    try:
-        Launcher().call(TARGET, {"request": asdict(request)}, lambda message: _take(report, files, message, progress))
-    except Failed as error:
-        report.unmeasured = f"measuring failed: {error}"
-
-
-def _take(report: Report, files: list[Checkpoint], message: dict[str, Any], progress: Callable[[str], None]) -> None:
-    """One message of the process into the report."""
-    match message:
-        case {"kind": "progress", "text": text}:
-            progress(text)
-        case {"kind": "unmeasured", "reason": reason}:
-            report.unmeasured = reason
-        case {"kind": "base", "evaluation": found, "eval_clips": held_out, "probe_clips": probe}:
-            report.base = Evaluation(**found) if found else None
-            report.base_reason = message["reason"]
-            report.measured_on = f"{held_out} eval and {probe} training clips of {report.measured_on}"
-        case {"kind": "opened" | "measured", "file": number, "reason": reason}:
-            files[number].reason = reason
-        case {"kind": "opened", "file": number}:
-            opened = files[number]
-            for name in ("step", "epoch", "date", "claimed_train", "claimed_eval"):
-                if message[name] is not None:
-                    setattr(opened, name, message[name])
-        case {"kind": "measured", "file": number, "evaluation": found, "same_as": first}:
-            files[number].evaluation = Evaluation(**found)
-            files[number].same_as = None if first is None else files[first].name

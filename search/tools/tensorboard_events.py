@@ -1,11 +1,11 @@
-"""The scalars that coqui's trainer writes for TensorBoard, as a `Log`: for a run whose text log is gone."""
+"""The scalars that coqui's trainer writes for TensorBoard, as a `TrainerLog`: for a run whose text log is gone."""
 
 import logging
 from pathlib import Path
 
 from search.errors import UserError
 from search.text import printable
-from search.tools.run_log import COMPONENTS, Epoch, Log, allowed_accumulation
+from search.tools.run_log import COMPONENTS, Epoch, TrainerLog
 
 # trainer/logging/base_dash_logger.py: the scopes of train_step_stats, train_epoch_stats and eval_stats
 STEP, TRAIN, EVAL = "TrainIterStats/", "TrainEpochStats/avg_", "EvalStats/avg_"
@@ -13,14 +13,18 @@ STEP, TRAIN, EVAL = "TrainIterStats/", "TrainEpochStats/avg_", "EvalStats/avg_"
 Scalars = dict[str, dict[int, float]]  # tag -> micro-steps of the run -> value
 
 
-def read_events(path: Path) -> Log:
+def read_events(path: Path) -> TrainerLog:
     """The log of the event files in the folder `path`, or of the one file. Raises UserError where they hold none."""
     scalars = _scalars(path)
-    log = Log(path.name)
-    _read_steps(scalars, log)
-    _read_epochs(scalars, log)
+    log = TrainerLog(path.name, _epochs(scalars))
     if not log.epochs:
         raise UserError(f"{printable(str(path))}: its TensorBoard events hold no epoch of coqui's trainer")
+    parts = [scalars.get(STEP + name, {}) for name in COMPONENTS]
+    for step, loss in scalars.get(STEP + "loss", {}).items():
+        if all(step in part for part in parts):
+            log.add_step(repr(loss), [repr(part[step]) for part in parts])
+    log.rates += scalars.get(STEP + "current_lr", {}).items()
+    log.grad_norms += scalars.get(STEP + "grad_norm", {}).values()
     return log
 
 
@@ -34,31 +38,22 @@ def _scalars(path: Path) -> Scalars:
         events.Reload()
         tags = events.Tags()["scalars"]
         return {tag: {event.step: event.value for event in events.Scalars(tag)} for tag in tags}
-    except Exception as error:  # of whatever kind a damaged record raises
+    except Exception as error:  # damaged records raise many kinds
         raise UserError(f"{printable(str(path))}: its TensorBoard events cannot be read: {error}") from error
 
 
-def _read_steps(scalars: Scalars, log: Log) -> None:
-    losses, parts = scalars.get(STEP + "loss", {}), [scalars.get(STEP + name, {}) for name in COMPONENTS]
-    for step, loss in losses.items():
-        if all(step in part for part in parts):
-            found = allowed_accumulation(repr(loss), [repr(part[step]) for part in parts])
-            log.accumulations += [found] if found else []
-    log.rates += scalars.get(STEP + "current_lr", {}).items()
-    log.grad_norms += scalars.get(STEP + "grad_norm", {}).values()
-
-
-def _read_epochs(scalars: Scalars, log: Log) -> None:
+def _epochs(scalars: Scalars) -> list[Epoch]:
     """An epoch ends where its training averages were written; an evaluation before the first step is epoch 0 alone.
 
     Evaluations within an epoch are left out: the one at its end has the same average with its own batches added.
     """
-    ends = set(scalars.get(TRAIN + "loss", {}))
-    begins = {step for step in scalars.get(EVAL + "loss", {}) if step == 0}
-    for index, step in enumerate(sorted(ends | begins or set(scalars.get(EVAL + "loss", {})))):
-        epoch = Epoch(index, step or None)
-        for tag, values in scalars.items():
-            for scope, block in ((TRAIN, epoch.train), (EVAL, epoch.eval)):
-                if tag.startswith(scope) and step in values:
-                    block[tag.removeprefix(scope)] = values[step]
-        log.epochs.append(epoch)
+    trained, evaluated = set(scalars.get(TRAIN + "loss", {})), set(scalars.get(EVAL + "loss", {}))
+    ends = trained | (evaluated & {0}) or evaluated
+
+    def values(scope: str, step: int) -> dict[str, float]:
+        return {tag.removeprefix(scope): v[step] for tag, v in scalars.items() if tag.startswith(scope) and step in v}
+
+    return [
+        Epoch(index, step or None, train=values(TRAIN, step), eval=values(EVAL, step))
+        for index, step in enumerate(sorted(ends))
+    ]
