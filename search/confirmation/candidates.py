@@ -43,7 +43,9 @@ class Candidate:
 def candidates(findings: Findings, settings: Settings) -> list[Candidate]:
     """The recipes, the `confirm.top` best trials, and the best one at lower rates. No two of them train alike."""
     recipes = list(_distinct(_recipes(findings, settings)))
-    trials = islice(_distinct(chain(recipes, _trials(findings, settings, recipes))), len(recipes) + settings.confirm.top)
+    trials = islice(
+        _distinct(chain(recipes, _trials(findings, settings, recipes))), len(recipes) + settings.confirm.top
+    )
     return list(_distinct(chain(trials, _at_lower_rates(findings, settings))))
 
 

@@ -122,26 +122,32 @@ class Searched:
 
 def searched(findings: Findings) -> Searched | None:
     """The answer of a search alone; None before a trial has completed."""
-    best = findings.completed[0] if findings.completed else None
-    if best is None or best.trial.value is None:
-        return None
-    stock = next((row for row in findings.judged if row.baseline == STOCK and not row.repeat and row.best), None)
+    return compared(findings, findings.completed[0]) if findings.completed else None
+
+
+def compared(findings: Findings, best: Row) -> Searched:
+    """The completed trial `best` beside the base and the stock recipe."""
+    assert best.trial.value is not None
+    stock = stock_trial(findings)
     over_stock = Estimate(stock.best.mel_ce - best.trial.value) if stock and stock.best else None
     base = findings.base.mel_ce
     return Searched(best, best.trial.value, base, stock, Estimate(base - best.trial.value), over_stock)
+
+
+def stock_trial(findings: Findings) -> Row | None:
+    """The search's own run of the stock recipe; None where it has no evaluation."""
+    return next((row for row in findings.judged if row.baseline == STOCK and not row.repeat and row.best), None)
 
 
 def sentences(found: Searched) -> list[str]:
     """The answer of a search alone: a sentence on the base, and one on the stock recipe where it was evaluated."""
     number, base, stock = found.best.trial.number, found.base, found.stock
     if found.verdict == "do not fine-tune":
-        lines, subject = (
-            [f"Do not fine-tune: no trial beats the untouched base model ({base:.4f})."],
-            f"Trial {number}, the best,",
-        )
+        subject = f"Trial {number}, the best,"
+        lines = [f"Do not fine-tune: no trial beats the untouched base model ({base:.4f})."]
     else:
-        gain = f"{found.over_base.value:.4f} nats per audio token below the untouched base model"
-        lines, subject = [f"Trial {number} is {gain} ({found.lowest:.4f} against {base:.4f})."], "It"
+        subject, gain = "It", f"{found.over_base.value:.4f} nats per audio token below the untouched base model"
+        lines = [f"Trial {number} is {gain} ({found.lowest:.4f} against {base:.4f})."]
     if stock is None or stock.best is None or found.over_stock is None:
         return lines
     loss = stock.best.mel_ce
