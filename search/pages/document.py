@@ -116,7 +116,8 @@ def _confirmation(material: Material) -> Section:
 
 def _sound(heard: Sound) -> Section:
     names = ["similarity", "recorded_similarity", *(["cer", "recorded_cer"] if heard.recognisers else [])]
-    header = ["means over the sentences of", *(name.replace("recorded_", "recording's ") for name in names)]
+    words = [name.replace("cer", "CER").replace("recorded_", "recording's ") for name in names]
+    header = ["means over the sentences of", *words, "did not stop by themselves"]
     rows = []
     for each in heard.quality[:BEST]:
         means = [each.mean(name) for name in names]
@@ -132,7 +133,7 @@ def _sound(heard: Sound) -> Section:
         "Similarity is the cosine of XTTS's own speaker embeddings to the reference clip, 1 is the same voice."
         f" {errors} The figures of the real recording are the best that a model can reach.",
     ]
-    table = Table("Quality", rows, [*header, "did not stop by themselves"], range(1, len(header) + 1))
+    table = Table("Quality", rows, header, range(1, len(header)))
     return Section("sound", "Sound and quality", lines, tables=[table], sound=heard)
 
 

@@ -1,6 +1,5 @@
 """Figures of pages: one palette, one set-up, and SVG whose text is text and whose colours are the page's."""
 
-import hashlib
 import io
 import re
 from dataclasses import dataclass
@@ -20,9 +19,9 @@ DASHED, DOTTED = (0, (5, 3)), (0, (1, 1.5))  # of lines that are no data: the ba
 
 _SHAPES = re.compile(r'(?:<use [^>]*>| d="[^"]*")')  # coordinates, in points
 _DIGITS = re.compile(r"(\.\d\d)\d+")  # a hundredth of a point is enough, and halves a page of many trials
-_NEEDLESS = re.compile(r"\s*<metadata>.*?</metadata>|font-family: [^;\"]*; |(?<=\n) +", re.DOTALL)
-_ID = re.compile(r' id="([^"]*)"')
-_REFERENCE = re.compile(r'(href="#|url\(#)([^")]*)')
+# Groups have numbered ids, which nothing refers to. The ids that remain are hashes of what they name: two pictures that
+# have one in common draw the same there.
+_NEEDLESS = re.compile(r"\s*<metadata>.*?</metadata>|font-family: [^;\"]*; |(?<=\n) +| id=\"\w+_\d+\"", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -68,8 +67,7 @@ def legend(made: Any, columns: int) -> None:
 def to_svg(made: Any) -> Markup:
     """The figure as an SVG element in which each of COLOURS is the page's CSS variable of its name.
 
-    Its text has the page's font, and no $ in it is mathematics. A page may hold any number of them: no two have an id
-    in common.
+    Its text has the page's font, and no $ in it is mathematics.
     """
     import matplotlib
     from matplotlib.text import Text
@@ -84,13 +82,4 @@ def to_svg(made: Any) -> Markup:
     for name, colour in COLOURS.items():
         text = text.replace(colour, f"var(--{name})")
     text = _SHAPES.sub(lambda found: _DIGITS.sub(r"\1", found.group()), text)
-    return Markup(_with_own_ids(_NEEDLESS.sub("", text)))  # matplotlib has escaped its texts
-
-
-def _with_own_ids(text: str) -> str:
-    """Only ids that something refers to, in names that come from the whole picture."""
-    stem = "f" + hashlib.sha256(text.encode()).hexdigest()[:8]
-    referred = sorted({name for _, name in _REFERENCE.findall(text)})
-    names = {name: f"{stem}-{place}" for place, name in enumerate(referred)}
-    text = _ID.sub(lambda found: f' id="{names[found[1]]}"' if found[1] in names else "", text)
-    return _REFERENCE.sub(lambda found: found[1] + names[found[2]], text)
+    return Markup(_NEEDLESS.sub("", text))  # matplotlib has escaped its texts

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import fmean
 
 from search.confirmation.proof import FULL
@@ -23,29 +23,17 @@ LARGEST = 40_000_000  # bytes of sound in a page
 class Clip:
     """A file to be heard; `uri` None: it is gone, or left out."""
 
-    name: str
+    label: str
     uri: str | None
     why: str = ""
 
 
 @dataclass(frozen=True)
-class Take:
-    """A sentence as one run spoke it."""
-
-    who: str
-    clip: Clip
-    sentence: Sentence
-
-
-@dataclass(frozen=True)
 class Heard:
-    """A sentence with the real recording, the voice it was spoken with, and what runs made of it."""
+    """A sentence: the real recording, the voice it was spoken with, and what runs made of it."""
 
     text: str
-    speaker: str
-    recorded: Clip
-    reference: Clip
-    takes: list[Take] = field(default_factory=list)
+    clips: list[Clip]
 
 
 @dataclass(frozen=True)
@@ -83,7 +71,7 @@ def sound(material: Material) -> Sound:
     if not quality:
         return Sound([], [])
     try:
-        clips = _Clips(artifacts.open_store(material.settings, make=False))
+        files = _Files(artifacts.open_store(material.settings, make=False))
     except UserError as error:
         return Sound([], quality, str(error))
     heard: dict[tuple[str, str, str], Heard] = {}
@@ -92,9 +80,11 @@ def sound(material: Material) -> Sound:
         for sentence in said.sentences if each.heard_as else []:
             key = (sentence.text, sentence.speaker, said.artifacts.get(sentence.recorded, sentence.recorded))
             if key not in heard:
-                recorded, reference = clips.clip(said, sentence.recorded), clips.clip(said, sentence.reference)
-                heard[key] = Heard(sentence.text, sentence.speaker, recorded, reference)
-            heard[key].takes.append(Take(str(each.heard_as), clips.clip(said, sentence.spoken), sentence))
+                recorded = files.clip(f"recorded, {sentence.speaker}", said, sentence.recorded)
+                reference = files.clip("reference of the voice", said, sentence.reference)
+                heard[key] = Heard(sentence.text, [recorded, reference])
+            label = f"{each.heard_as}{' (did not stop by itself)' if sentence.cut else ''}"
+            heard[key].clips.append(files.clip(label, said, sentence.spoken))
     return Sound(list(heard.values()), quality)
 
 
@@ -120,27 +110,28 @@ def _trials(material: Material) -> Iterator[Quality]:
         yield Quality(who, [said], who if place < TRIALS else None)
 
 
-class _Clips:
+class _Files:
     """Files of the store as data URIs, each read once, and no more than a page can hold."""
 
     def __init__(self, store: object) -> None:
         self._store = store
-        self._read: dict[str, Clip] = {}
+        self._read: dict[str, bytes | str] = {}  # content, or why there is none
         self._bytes = 0
 
-    def clip(self, said: Speech, name: str) -> Clip:
+    def clip(self, label: str, said: Speech, name: str) -> Clip:
         known = said.artifacts.get(name)
-        if known is None:
-            return Clip(name, None, "not stored")
-        if known not in self._read:
-            self._read[known] = self._load(known, name)
-        return self._read[known]
+        if known is not None and known not in self._read:
+            self._read[known] = self._load(known)
+        content = "not stored" if known is None else self._read[known]
+        if isinstance(content, str):
+            return Clip(label, None, f"{name}: {content}")
+        return Clip(label, "data:audio/wav;base64," + base64.b64encode(content).decode())
 
-    def _load(self, known: str, name: str) -> Clip:
+    def _load(self, known: str) -> bytes | str:
         content = artifacts.read(self._store, known)
         if isinstance(content, str):
-            return Clip(name, None, content)
+            return content
         if self._bytes + len(content) > LARGEST:
-            return Clip(name, None, f"left out: the page has {LARGEST // 10**6} MB of sound already")
+            return f"left out: the page has {LARGEST // 10**6} MB of sound already"
         self._bytes += len(content)
-        return Clip(name, "data:audio/wav;base64," + base64.b64encode(content).decode())
+        return content
