@@ -21,13 +21,13 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from search.commands.group import refuse
-from search.confirmation import confirm as session
+from search.confirmation import confirm
 from search.errors import UserError
 from search.settings.best_config import Confirmation
 from search.settings.sections import CONFIRMATION
 from search.settings.settings import Settings, load
 from search.show.plain import PlainView
-from search.study import findings as report
+from search.study import findings as search_findings
 from search.study import leases, storage
 from search.trial import Caller, StopReason, TrialSpec
 from search.workers.launcher import Launcher
@@ -112,11 +112,11 @@ def proven(settings: Settings) -> Confirmation:
     return found
 
 
-def confirmed(settings: Settings, slots: int = 2) -> session.Result:
+def confirmed(settings: Settings, slots: int = 2) -> confirm.Result:
     """The confirmation of a search that is in the storage."""
-    findings = report.read(storage.load_study(settings))
+    findings = search_findings.read(storage.load_study(settings))
     devices: list[str | None] = [None] * slots
-    return session.run(
+    return confirm.run(
         settings, findings, PREPARED, devices, Launcher(PRELOAD), PlainView(), "tests.stub_confirm:run_full"
     )
 
