@@ -16,9 +16,6 @@ from space.hyperparameters import Hyperparameters
 from tests.reported import founded
 from tests.studies import FLAT, STEPPED, miniature, run
 
-V0 = Hyperparameters(1e-3, 0.01)
-RANGES = "version = 1\n[lr]\nlow = {low}\nhigh = {high}\n[weight_decay]\nlow = 1e-3\nhigh = 1.0\n"
-BASELINE = '[[baselines]]\nname = "{}"\nlr = {}\nweight_decay = 0.01\n'
 Trials = list[tuple[float, float, str | None]]  # learning rate, lowest evaluation, name of a baseline
 
 
@@ -38,8 +35,9 @@ class Search:
         return candidates(self.findings, self.settings)
 
     @property
-    def table(self) -> list[tuple[str, float, int | None, float | None]]:
-        return [(c.name, pytest.approx(c.point.lr), c.trial, c.truncated) for c in self.candidates]
+    def table(self) -> list[str]:
+        """Name, learning rate, trial and its value, of each config."""
+        return [f"{c.name}: {c.point.lr:g} {c.trial} {c.truncated}" for c in self.candidates]
 
 
 def searched(folder: Path, trials: Trials, **overrides: Any) -> Search:
@@ -51,40 +49,26 @@ def searched(folder: Path, trials: Trials, **overrides: Any) -> Search:
     return Search(settings, study)
 
 
-def space_file(folder: Path, low: float, high: float, *baselines: tuple[str, float]) -> str:
-    file = folder / "space.toml"
-    file.write_text(RANGES.format(low=low, high=high) + "".join(BASELINE.format(*b) for b in baselines))
-    return str(file)
-
-
 TRIALS: Trials = [(1e-3, 3.6, "V0"), (4e-4, 3.3, None), (2e-4, 3.4, None), (5e-4, 3.5, None), (6e-4, 4.1, None)]
 
 
 @pytest.mark.parametrize(
     ("trials", "top", "expected"),
     [
-        (TRIALS, 1, [("V0", 1e-3, 0, 3.6), ("trial 1", 4e-4, 1, 3.3)]),
-        (
-            TRIALS,
-            3,
-            [("V0", 1e-3, 0, 3.6), ("trial 1", 4e-4, 1, 3.3), ("trial 2", 2e-4, 2, 3.4), ("trial 3", 5e-4, 3, 3.5)],
-        ),
+        (TRIALS, 1, ["V0: 0.001 0 3.6", "trial 1: 0.0004 1 3.3"]),
+        (TRIALS, 3, ["V0: 0.001 0 3.6", "trial 1: 0.0004 1 3.3", "trial 2: 0.0002 2 3.4", "trial 3: 0.0005 3 3.5"]),
         # A trial at the stock recipe's point takes no place among the best.
-        ([*TRIALS, (1e-3, 3.0, None)], 1, [("V0", 1e-3, 5, 3.0), ("trial 1", 4e-4, 1, 3.3)]),
+        ([*TRIALS, (1e-3, 3.0, None)], 1, ["V0: 0.001 5 3.0", "trial 1: 0.0004 1 3.3"]),
         # Two trials of one point are one config.
-        (
-            [(4e-4, 3.3, None), (4e-4, 3.2, None), (1e-3, 3.6, "V0")],
-            2,
-            [("V0", 1e-3, 2, 3.6), ("trial 1", 4e-4, 1, 3.2)],
-        ),
+        ([(4e-4, 3.3, None), (4e-4, 3.2, None)], 2, ["V0: 0.001 None None", "trial 1: 0.0004 1 3.2"]),
         # Baselines keep their names.
-        ([(1e-3, 3.6, "V0"), (4e-4, 3.3, "V1")], 2, [("V0", 1e-3, 0, 3.6), ("V1", 4e-4, 1, 3.3)]),
+        ([(1e-3, 3.6, "V0"), (4e-4, 3.3, "V1")], 2, ["V0: 0.001 0 3.6", "V1: 0.0004 1 3.3"]),
         # The stock recipe races without a completed trial of its own.
-        ([(4e-4, 3.3, None)], 2, [("V0", 1e-3, None, None), ("trial 0", 4e-4, 0, 3.3)]),
+        ([(4e-4, 3.3, None)], 2, ["V0: 0.001 None None", "trial 0: 0.0004 0 3.3"]),
     ],
 )
 def test_the_stock_recipe_and_the_best_trials_race(
-    tmp_path: Path, trials: Trials, top: int, expected: list[tuple[str, float, int | None, float | None]]
+    tmp_path: Path, trials: Trials, top: int, expected: list[str]
 ) -> None:
     assert searched(tmp_path, trials, confirm__top=top).table == expected
 
@@ -94,41 +78,38 @@ def test_repeats_of_the_stock_recipe_do_not_stand_for_it(tmp_path: Path) -> None
     run(search.study, FLAT, [3.6], baseline="V0", attributes={"repeat": 0})
     run(search.study, FLAT, [3.1], attributes={"repeat": 1, "seed": 2})
     run(search.study, {**FLAT, "lr": 4e-4}, [3.3])
-    assert search.table == [("V0", 1e-3, 0, 3.6), ("trial 2", 4e-4, 2, 3.3)]
+    assert search.table == ["V0: 0.001 0 3.6", "trial 2: 0.0004 2 3.3"]
 
 
 @pytest.mark.parametrize(
-    ("low", "baselines", "expected"),
+    ("low", "baselines", "trials", "expected"),
     [
         # Without baselines the preset's stock recipe races; within the space it is the default, too.
-        (1e-4, [], [("V0", 1e-3)]),
+        (1e-4, [], [], ["V0: 0.001 None None"]),
         # It does not contain the stock recipe, which runs as it stands, and fitted into it.
-        (2e-3, [], [("V0", 1e-3), ("V0 within the space", 2e-3)]),
-        (2e-3, [("V0", 1e-3)], [("V0", 1e-3), ("V0 within the space", 2e-3)]),
+        (2e-3, [("V0", 1e-3)], [], ["V0: 0.001 None None", "V0 within the space: 0.002 None None"]),
         # Its first baseline is its default.
-        (1e-4, [("mine", 5e-3), ("V0", 1e-3)], [("V0", 1e-3), ("mine", 5e-3)]),
-        (2e-3, [("mine", 1e-3), ("V0", 1e-3)], [("V0", 1e-3), ("mine within the space", 2e-3)]),
+        (1e-4, [("mine", 5e-3), ("V0", 1e-3)], [], ["V0: 0.001 None None", "mine: 0.005 None None"]),
+        (2e-3, [("mine", 1e-3)], [], ["V0: 0.001 None None", "mine within the space: 0.002 None None"]),
         # Its own V0 is its stock recipe.
-        (1e-4, [("V0", 7e-3)], [("V0", 7e-3)]),
+        (1e-4, [("V0", 7e-3)], [], ["V0: 0.007 None None"]),
+        # The search clipped V0 at 1e-3 to 2e-3, and called it by its name, which is the recipe's.
+        (
+            2e-3,
+            [("mine", 5e-3), ("V0", 1e-3)],
+            [(5e-3, 3.6, "mine"), (2e-3, 3.5, "V0")],
+            ["V0: 0.001 None None", "mine: 0.005 0 3.6", "trial 1: 0.002 1 3.5"],
+        ),
     ],
 )
 def test_the_default_of_a_space_of_the_user_s_own(
-    tmp_path: Path, low: float, baselines: list[tuple[str, float]], expected: list[tuple[str, float]]
+    tmp_path: Path, low: float, baselines: list[tuple[str, float]], trials: Trials, expected: list[str]
 ) -> None:
-    file = space_file(tmp_path, low, 1e-2, *baselines)
-    configs = searched(tmp_path, [(8e-3, 3.3, None)], space__file=file).candidates
-    assert [(c.name, c.point.lr) for c in configs] == [*expected, ("trial 0", 8e-3)]
-
-
-def test_a_recipe_that_the_search_clipped_does_not_take_the_recipe_s_name(tmp_path: Path) -> None:
-    """V0 at 1e-3 lies outside; the search ran it at 2e-3, and called it by its name."""
-    file = space_file(tmp_path, 2e-3, 1e-2, ("mine", 5e-3), ("V0", 1e-3))
-    trials: Trials = [(5e-3, 3.6, "mine"), (2e-3, 3.3, "V0")]
-    assert searched(tmp_path, trials, space__file=file).table == [
-        ("V0", 1e-3, None, None),
-        ("mine", 5e-3, 0, 3.6),
-        ("trial 1", 2e-3, 1, 3.3),
-    ]
+    text = f"version = 1\n[lr]\nlow = {low}\nhigh = 1e-2\n[weight_decay]\nlow = 1e-3\nhigh = 1.0\n"
+    text += "".join(f'[[baselines]]\nname = "{n}"\nlr = {lr}\nweight_decay = 0.01\n' for n, lr in baselines)
+    (tmp_path / "space.toml").write_text(text)
+    search = searched(tmp_path, trials or [(8e-3, 3.3, None)], space__file=str(tmp_path / "space.toml"))
+    assert search.table == [*expected, *([] if trials else ["trial 0: 0.008 0 3.3"])]
 
 
 # Lower rates
@@ -137,21 +118,20 @@ def test_a_recipe_that_the_search_clipped_does_not_take_the_recipe_s_name(tmp_pa
 @pytest.mark.parametrize(
     ("trials", "rates", "lower"),
     [
-        (TRIALS, [0.3, 0.1], [("trial 1 at 0.3 x lr", 1.2e-4), ("trial 1 at 0.1 x lr", 4e-5)]),
+        (TRIALS, [0.3, 0.1], ["trial 1 at 0.3 x lr: 0.00012", "trial 1 at 0.1 x lr: 4e-05"]),
         # Half of trial 1's rate is trial 2's, which races anyway; a factor may be given twice.
-        (TRIALS, [0.5, 0.5, 0.25], [("trial 1 at 0.25 x lr", 1e-4)]),
+        (TRIALS, [0.5, 0.5, 0.25], ["trial 1 at 0.25 x lr: 0.0001"]),
         # Half of it is the stock recipe's.
-        ([(1e-3, 3.6, "V0"), (2e-3, 3.3, None)], [0.5, 0.25], [("trial 1 at 0.25 x lr", 5e-4)]),
+        ([(1e-3, 3.6, "V0"), (2e-3, 3.3, None)], [0.5, 0.25], ["trial 1 at 0.25 x lr: 0.0005"]),
         # The stock recipe itself is the best trial.
-        ([(1e-3, 3.0, "V0")], [0.5], [("trial 0 at 0.5 x lr", 5e-4)]),
+        ([(1e-3, 3.0, "V0")], [0.5], ["trial 0 at 0.5 x lr: 0.0005"]),
     ],
 )
 def test_the_best_trial_of_short_runs_races_at_lower_rates_too(
-    tmp_path: Path, trials: Trials, rates: list[float], lower: list[tuple[str, float]]
+    tmp_path: Path, trials: Trials, rates: list[float], lower: list[str]
 ) -> None:
     search = searched(tmp_path, trials, confirm__top=2, confirm__lower_rates=rates)
-    assert search.table[-len(lower) :] == [(*each, None, None) for each in lower]
-    assert len([name for name, *_ in search.table if "x lr" in name]) == len(lower)
+    assert [line for line in search.table if "x lr" in line] == [f"{line} None None" for line in lower]
 
 
 def test_at_a_lower_rate_all_else_is_the_trial_s(tmp_path: Path) -> None:
@@ -209,21 +189,23 @@ def test_the_study_s_seed_draws_the_audits(search: Search) -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "alike"),
+    ("change", "alike"),
     [
-        (V0, V0, True),
-        (V0, replace(V0, lr=1e-3 * (1 + 1e-15)), True),
-        (V0, replace(V0, lr=1.001e-3), False),
-        (V0, replace(V0, weight_decay=0.02), False),
-        (V0, replace(V0, clip_norm=1.0), False),
-        (V0, replace(V0, new_rows_lr_factor=0.5), False),
-        (V0, replace(V0, frozen_layers=1), False),
-        (V0, Hyperparameters(1e-3, 0.01, (0.5,), 0.5), False),
-        (Hyperparameters(1e-3, 0.01, (0.5,), 0.5), Hyperparameters(1e-3, 0.01, (0.5,), 0.6), False),
-        (Hyperparameters(1e-3, 0.01, (0.4,), 0.5), Hyperparameters(1e-3, 0.01, (0.5,), 0.5), False),
+        ({}, True),
+        ({"lr": 1e-3 * (1 + 1e-15)}, True),
+        ({"lr": 1.001e-3}, False),
+        ({"weight_decay": 0.02}, False),
+        ({"clip_norm": 1.0}, False),
+        ({"new_rows_lr_factor": 0.5}, False),
+        ({"frozen_layers": 1}, False),
+        ({"milestones": (), "gamma": None}, False),
+        ({"milestones": (0.4,)}, False),
+        ({"gamma": 0.6}, False),
     ],
 )
-def test_points_that_train_alike(one: Hyperparameters, other: Hyperparameters, alike: bool) -> None:
+def test_points_that_train_alike(change: dict[str, Any], alike: bool) -> None:
+    one = Hyperparameters(1e-3, 0.01, (0.5,), 0.5)
+    other = replace(one, **change)
     assert same(one, other) == same(other, one) == alike
 
 

@@ -241,15 +241,14 @@ def test_the_last_evaluation_ends_no_run_early(settings: Settings) -> None:
 
 
 def start(database: str, folder: Path, machine: str, seconds: float) -> Machine:
-    command = ["-m", "tests.stub_confirm", database, str(folder), "--machine", machine]
+    command = ["-m", "tests.stub_confirm", database, str(folder), machine]
     return Machine(command, folder, PYTHONPATH=str(ROOT), STUB_SECONDS=str(seconds))
 
 
 def test_machines_share_a_confirmation_and_deaths_cost_no_run(database: str, tmp_path: Path) -> None:
     """One is killed, one stopped by Ctrl-C; the third ends it: each run counts once, and all agree on the result."""
-    for name in "abc":
-        (tmp_path / name).mkdir()
-    shared = searched(miniature(tmp_path / "a", {"study.storage": database}))
+    (tmp_path / "shared").mkdir()
+    shared = searched(miniature(tmp_path / "shared", {"study.storage": database}))
     machines = [start(database, tmp_path / name, name, 0.05) for name in "ab"]
     study = storage.load_study(shared)
     wait_until(lambda: storage.exists(shared, CONFIRMATION), PATIENCE, "a confirmation")

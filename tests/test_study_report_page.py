@@ -3,6 +3,7 @@
 import json
 import re
 import sqlite3
+import statistics
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,7 +18,7 @@ import pytest
 
 from search.commands import report
 from search.errors import UserError
-from search.pages import confirmation_figures, marks, material
+from search.pages import marks, material
 from search.settings.settings import Settings
 from tests import shown
 from tests.conftest import ROOT
@@ -75,11 +76,9 @@ def test_the_page_acts_on_nothing_and_leads_nowhere(large: tuple[Settings, str])
     ids = {given["id"] for _, given in page.tags if "id" in given}
     assert {*referred, *re.findall(r"url\(#([^)]*)\)", text)} <= ids
     assert re.findall(r"url\((?!#)[^)]*\)|@import", text) == []
-    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
-    assert f'<meta http-equiv="Content-Security-Policy" content="{policy}">' in text
 
 
-def test_the_page_can_be_read_by_those_who_do_not_see_it(large: tuple[Settings, str]) -> None:
+def test_every_page_can_be_read_by_those_who_do_not_see_it(large: tuple[Settings, str]) -> None:
     page = Page(large[1])
     headings = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
     assert headings.count(1) == 1 and all(later <= earlier + 1 for earlier, later in pairwise(headings))
@@ -87,8 +86,10 @@ def test_the_page_can_be_read_by_those_who_do_not_see_it(large: tuple[Settings, 
     pictures = [given for _, given in page.tags if given.get("role") == "img"]
     assert len(pictures) == 9  # history, curves, importance, five slices, two together
     assert all(each["aria-label"] for each in [*pictures, *page.all("section")])
-    assert all(each.get("scope") in ("col", "row") for each in page.all("th"))
-    assert "lang" in page.all("html")[0]
+    for template in (ROOT / "search").rglob("*.html.j2"):
+        text = template.read_text(encoding="utf-8")
+        assert re.findall(r"<th\b", text) and not re.findall(r"<th\b(?! scope=)", text), template
+        assert '<html lang="en">' in text and """content="default-src 'none'; style-src 'unsafe-inline';""" in text
 
 
 def test_hostile_text_is_text_and_what_no_screen_shows_is_a_code(large: tuple[Settings, str], tmp_path: Path) -> None:
@@ -100,6 +101,10 @@ def test_hostile_text_is_text_and_what_no_screen_shows_is_a_code(large: tuple[Se
     odd = written(material_of(settings, founded(settings, replace(PREPARED, warnings=["a\x1b[31m\udcff\u202eb"]))))
     assert "a\\x1b[31m\\xdcff\\x202eb" in odd
     assert not [sign for sign in text + odd if not sign.isprintable() and sign != "\n"]
+    study = founded(settings)
+    searched(study)
+    formula = written(material_of(settings, study, full_runs({**RACE, "$x^2$ <b>&amp;": RACE["trial 1"]})))
+    assert "$x^2$ &lt;b&gt;&amp;amp;</text>" in formula, "names of configs are no mathematics"
 
 
 def test_the_numbers_are_those_of_the_database(large: tuple[Settings, str]) -> None:
@@ -118,42 +123,28 @@ def test_the_numbers_are_those_of_the_database(large: tuple[Settings, str]) -> N
     judged = [n for n, state in states.items() if state in ("COMPLETE", "PRUNED")]
     cut = sum(state == "FAIL" for state in states.values())
     assert f"{len(judged)} finished trials: " in text and f"{cut} cut short: {cut} preempted." in text
-
     competing = [n for n in judged if states[n] == "COMPLETE" and not found[n].get("repeat")]
     best = min(competing, key=values.__getitem__)
     assert f"The best config so far is trial {best}: {values[best]:.4f} nats" in text
     assert f">{5 - values[best]:.4f} below<" in text and f">{values[0] - values[best]:.4f} below<" in text
     assert f">best so far, {values[best]:.4f}<" in text and f">stock recipe (V0), {values[0]:.4f}<" in text
-    assert f"Trial {best} is the best; {sum(n > best for n in judged)} trials have finished since." in text
 
     trained = {n: found[n]["run"]["record"]["steps"] for n in judged}
     saved = {n: 0 if found[n]["stop_reason"] == "diverged" else 200 - steps for n, steps in trained.items()}
     unpruned = sum(trained.values()) + sum(saved.values())
     assert f"Optimizer steps: {sum(trained.values()):,} trained, {unpruned:,} without pruning" in text
-    for reason, label in (("median", "pruned by the median"), ("two_increases", "two increases")):
-        stopped = [n for n in judged if found[n]["stop_reason"] == reason]
-        sums = [f"{sum(each[n] for n in stopped):,}" for each in (trained, saved)]
-        cells = [label, str(len(stopped)), *sums]
-        assert re.search("<tr><td>" + r"</td><td[^>]*>".join(cells) + "<", page), cells
+    stopped = [n for n in judged if found[n]["stop_reason"] == "median"]
+    sums = [f"{sum(each[n] for n in stopped):,}" for each in (trained, saved)]
+    assert re.search(
+        "<tr><td>" + r"</td><td[^>]*>".join(["pruned by the median", str(len(stopped)), *sums]) + "<", page
+    )
 
     losses = {n: {e["step"]: e["mel_ce"] for e in found[n]["run"]["evaluations"]} for n in judged}
-    at = {step: sorted(each[step] for each in losses.values() if step in each) for step in (20, 100)}
-    middle = {step: (each[len(each) // 2] + each[(len(each) - 1) // 2]) / 2 for step, each in at.items()}
+    middle = {at: statistics.median(each[at] for each in losses.values() if at in each) for at in (20, 100)}
     assert f"goes from {middle[20]:.4f} at step 20 to {middle[100]:.4f} at step 100." in text
-    ended = [n for n in judged if found[n]["stop_reason"] == "finished"]
-    falling = sum(min(losses[n], key=losses[n].__getitem__) == max(losses[n]) for n in ended)
-    assert f"{falling} of {len(ended)} trials that ran to their end" in text
-
     deviation = abs(values[0] - values[3]) / 2**0.5  # of the stock recipe and its repeat
     close = sum(values[n] - values[best] <= 2 * deviation for n in competing)
     assert f"differ by {deviation:.4f} (standard deviation); {close} trials, the best included" in text
-
-
-@pytest.mark.parametrize("template", sorted((ROOT / "search").rglob("*.html.j2")), ids=lambda path: path.parent.name)
-def test_the_header_cells_of_every_page_have_a_scope_and_nothing_is_fetched(template: Path) -> None:
-    text = template.read_text(encoding="utf-8")
-    assert re.findall(r"<th\b", text) and not re.findall(r"<th\b(?! scope=)", text)
-    assert """content="default-src 'none'; style-src 'unsafe-inline';""" in text
 
 
 def test_many_trials_are_thinned_but_never_the_best(large: tuple[Settings, str]) -> None:
@@ -178,16 +169,6 @@ def test_a_loss_axis_shows_the_bulk_and_lines_that_are_near() -> None:
     assert bottom < 2.6 and top > 2.9105
 
 
-def test_names_of_configs_are_no_mathematics(tmp_path: Path) -> None:
-    settings = miniature(tmp_path)
-    study = founded(settings)
-    searched(study)
-    made = material_of(settings, study, full_runs({**RACE, "$x^2$ <b>&amp;": [2.57, 2.60, 2.565]}))
-    assert made.confirmation and made.fit
-    drawn = confirmation_figures.runs(made.confirmation, made.fit)
-    assert drawn is not None and "$x^2$ &lt;b&gt;&amp;amp;</text>" in drawn.svg
-
-
 # The command
 
 
@@ -207,14 +188,6 @@ def test_the_command_writes_the_page_and_says_where(tmp_path: Path) -> None:
     assert f"python study.py confirm --set study.directory={tmp_path}<" in text
 
 
-def test_a_study_that_does_not_exist_is_refused_and_nothing_is_made(tmp_path: Path) -> None:
-    settings = miniature(tmp_path)
-    settings.directory.rmdir()
-    with pytest.raises(UserError, match="study 'miniature' does not exist"):
-        report.write(settings, None, "")
-    assert not settings.directory.exists()
-
-
 def test_the_file_is_replaced_whole_or_its_place_is_named(tmp_path: Path) -> None:
     settings = miniature(tmp_path)
     run(new_study(settings), FLAT, [4.0])
@@ -227,8 +200,13 @@ def test_the_file_is_replaced_whole_or_its_place_is_named(tmp_path: Path) -> Non
     assert path.read_text(encoding="utf-8").startswith("<!doctype html>") and path.stat().st_ino != before
 
 
-def test_a_study_of_another_tool_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_study_of_ours_is_refused_and_nothing_is_made(tmp_path: Path) -> None:
     settings = miniature(tmp_path)
+    settings.directory.rmdir()
+    with pytest.raises(UserError, match="study 'miniature' does not exist"):
+        report.write(settings, None, "")
+    assert not settings.directory.exists()
+    settings.directory.mkdir()
     optuna.create_study(study_name="miniature", storage=settings.storage_url)
     with pytest.raises(UserError, match="was not made by xtts-study"):
         report.write(settings, None, "")
