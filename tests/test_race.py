@@ -8,7 +8,6 @@ import pytest
 from scipy import stats
 
 from search.confirmation.race import Fit, race
-from search.study.noise import seed_sd
 
 SEEDS = [1, 2, 3]
 
@@ -56,20 +55,11 @@ def test_two_configs_and_one_look_are_student_s_paired_test() -> None:
     assert found.p == pytest.approx(one_sided.pvalue)
 
 
-def test_the_base_has_no_seed_so_their_effects_do_not_cancel() -> None:
-    values = {"V0": {1: 2.0, 2: 2.4}, "a": {1: 1.0, 2: 1.4}}  # no noise within seeds, much between
-    fit = Fit(values, looks=1)
-    assert fit.difference("V0", "a").low == pytest.approx(1.0)
-    below = fit.below(3.0, "a")
-    deviation, _ = seed_sd([[2.0, 2.4], [1.0, 1.4]])
-    assert deviation is not None
-    assert below.value == pytest.approx(1.8)
-    # One degree of freedom: the second config repeats what the first one tells of the seeds.
-    assert below.low == pytest.approx(1.8 - stats.t.ppf(1 - 0.05 / 2, 1) * deviation / math.sqrt(2))
-
-
 def test_what_seeds_do_to_all_configs_is_not_counted_once_a_config() -> None:
-    """Satterthwaite's degrees of freedom of a mean in randomised blocks, from the textbook's mean squares."""
+    """Satterthwaite's degrees of freedom of a mean in randomised blocks, from the textbook's mean squares.
+
+    The base has no seed, so that seeds do not cancel.
+    """
     values = drawn({"V0": 2.0, "a": 1.9, "b": 1.95, "c": 1.8}, 0.02, random.Random(5))
     table = np.array([[values[c][s] for s in SEEDS] for c in values])
     configs, seeds = table.shape

@@ -172,7 +172,6 @@ def test_a_lower_rate_that_wins_is_explained_and_still_lower_ones_are_next(
     "runs",
     [
         {**LOWER, "trial 1 at 0.25 x lr": [2.495, 2.565, 2.50]},  # not told from twice the rate
-        {**LOWER, "trial 1 at 0.5 x lr": [2.45, 2.511, 2.463], "trial 1 at 0.25 x lr": [2.5, 2.563, 2.512]},
         {"V0": V0, "trial 1": LOWER["trial 1"]},
         {  # the lowest is better than the one above it, and yet not the winner
             "V0": V0,
@@ -193,11 +192,10 @@ def test_lower_rates_are_not_next_where_the_lowest_is_not_clearly_best(
 
 def test_a_confirmation_that_runs_proves_nothing(settings: Settings, study: optuna.Study) -> None:
     searched(study)
-    runs = full_runs({"V0": [2.6, 2.7], "trial 1": [2.4, 2.5], "audited": [2.9]}, running=1)
-    made = material_of(settings, study, runs)
+    made = material_of(settings, study, full_runs({"V0": [2.6, 2.7], "trial 1": [2.4, 2.5]}, running=1))
     found = answer(made, "")
     assert found.sure.startswith("Not proven") and commands(found) == ["python study.py confirm"]
-    assert "Confirmation: 5 runs finished, 1 running, 0 queued" in written(made)
+    assert "Confirmation: 4 runs finished, 1 running, 0 queued" in written(made)
 
 
 def test_more_seeds_are_not_asked_for_than_there_may_be(settings: Settings, study: optuna.Study) -> None:

@@ -3,7 +3,6 @@
 import base64
 import math
 import re
-import warnings
 from dataclasses import asdict
 from html import unescape
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState, create_trial
 
 from search.confirmation.fidelity import FEWEST_TO_RANK
@@ -22,12 +20,12 @@ from search.pages.importance import importance
 from search.pages.material import Material, read
 from search.pages.sound import sound
 from search.settings.settings import Settings
-from search.study import artifacts, spoken, storage
+from search.study import artifacts, spoken
 from search.study.findings import Row
 from search.study.spoken import Sentence, Speech
 from search.trial import StopReason
 from tests import shown
-from tests.reported import LOWER, RACE, founded, full_runs, material_of, searched, written
+from tests.reported import LOWER, founded, full_runs, material_of, searched, written
 from tests.studies import FLAT, STEPPED, evaluations, miniature, run
 
 
@@ -68,31 +66,18 @@ def objective(trial: optuna.Trial, weight: float) -> float:
 NAMES = ["lr", "weight_decay", "frozen_layers", "clip", "clip_norm"]
 
 
-def random_study(weight: float, trials: int = 60, seed: int = 2) -> optuna.Study:
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+def random_study(weight: float, trials: int = 60) -> optuna.Study:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=2))
     study.optimize(lambda trial: objective(trial, weight), trials)
     return study
 
 
-@pytest.mark.parametrize("weight", [0.99, 0.5, 0.0])
-def test_importance_is_that_of_optuna(weight: float) -> None:
-    """Of trials by rank, the pruned last; over log, linear, whole, categorical and conditional dimensions."""
-    rows = rows_of(random_study(weight))
-    found = importance(rows, NAMES)
-    assert found is not None and (found.best, found.judged) == (10, 60)
-    ordered = sorted(rows, key=lambda row: (row.trial.state == TrialState.PRUNED, row.trial.value or 0))
-    ranked = optuna.create_study()
-    for rank, row in enumerate(ordered):
-        params, distributions = row.trial.params, row.trial.distributions
-        ranked.add_trial(create_trial(value=float(rank), params=params, distributions=distributions))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        evaluator = PedAnovaImportanceEvaluator(target_quantile=found.best / 60)
-        theirs = get_param_importances(ranked, evaluator=evaluator, params=NAMES)
-    assert found.shares == pytest.approx(theirs, abs=1e-12)
-    assert list(found.shares) == list(theirs)
-    if weight != 0.5:
-        assert found.told == (["lr"] if weight else [])
+@pytest.mark.parametrize(("weight", "told"), [(0.99, ["lr"]), (0.0, [])])
+def test_importance_is_told_from_chance(weight: float, told: list[str]) -> None:
+    """Over log, linear, whole, categorical and conditional dimensions; a third of the trials was pruned."""
+    found = importance(rows_of(random_study(weight)), NAMES)
+    assert found is not None and found.told == told and (found.best, found.judged) == (10, 60)
+    assert math.isclose(sum(found.shares.values()), 1) and set(found.shares) == set(NAMES)
 
 
 def test_importance_needs_trials_and_two_dimensions(settings: Settings, study: optuna.Study) -> None:
@@ -295,19 +280,3 @@ def test_a_page_holds_no_password(tmp_path: Path) -> None:
     assert found.problem and found.problem.startswith("study.artifacts is") and found.heard == []
     text = written(secret)
     assert "hush" not in text and "postgresql://me:***@host/db" in text and "The sound cannot be read" in text
-
-
-def test_a_confirmed_study_of_a_database_is_read_whole(settings: Settings) -> None:
-    database = storage.open_storage(settings.storage_url)
-    name = settings.study.name
-    study = optuna.create_study(study_name=name, storage=database)
-    for key, value in founded(settings).user_attrs.items():
-        study.set_user_attr(key, value)
-    searched(study)
-    confirmation = optuna.create_study(study_name=f"{name}.confirm", storage=database)
-    for key, value in {"fingerprint": {"confirms": name}, "full_horizon": 1000, "seeds": 3}.items():
-        confirmation.set_user_attr(key, value)
-    confirmation.add_trials(full_runs(RACE))
-    made = read(settings)
-    assert made.confirmation is not None and made.confirmation.winner == "trial 1"
-    assert made.full_horizon == 1000 and len(made.judged) == 3
