@@ -166,8 +166,9 @@ def _dimensions(material: Material) -> Iterator[Section]:
         yield Section("slices", "Each dimension", lines, pictures, is_small=True)
     two = best_two(material, list(found.shares), known) if found else None
     if two:
-        title = "The two most important continuous dimensions together"
-        yield Section("together", title, pictures=[(title, together(material, *two))])
+        title = "Two dimensions together"
+        lines = ["The two most important continuous dimensions."]
+        yield Section("together", title, lines, [(title, together(material, *two))])
 
 
 def _importance(material: Material, known: Sequence[Dimension], found: Importance | None) -> Section:

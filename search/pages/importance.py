@@ -57,7 +57,10 @@ def importance(rows: Sequence[Row], names: Sequence[str]) -> Importance | None:
     found = _evaluate(study, known, ranks, best)
     total = sum(found.values()) or 1.0
     draw = random.Random(1)
-    shuffled = [_evaluate(study, known, draw.sample(ranks, len(ranks)), best) for _ in range(SHUFFLES)]
+    shuffled = []
+    for _ in range(SHUFFLES):
+        draw.shuffle(ranks)
+        shuffled.append(_evaluate(study, known, ranks, best))
     chance = {n: sorted(each[n] for each in shuffled)[round(0.95 * SHUFFLES) - 1] / total for n in known}
     return Importance({n: value / total for n, value in found.items()}, chance, best, len(ordered))
 
