@@ -64,14 +64,20 @@ def confirm(settings: Settings, view: View, is_described: bool = False) -> Resul
         with study_lock(settings):
             pass  # likewise, when a search holds it
     with reserved(visible_gpus(), settings.study.workers, cache_directory() / "gpus") as gpus:
-        launcher, devices = Launcher(), slots(settings, gpus)
-        prepared = prepare(settings, launcher, view)
-        refuse_space(settings, prepared)
-        if not is_described:
-            describe(settings, prepared, devices, view)
-        make_folder(settings)
-        with hold(prepared), study_lock(settings):
-            return run(settings, findings, prepared, devices, launcher, view)
+        return _confirm(settings, findings, slots(settings, gpus), view, is_described)
+
+
+def _confirm(
+    settings: Settings, findings: Findings, devices: list[str | None], view: View, is_described: bool
+) -> Result:
+    launcher = Launcher()
+    prepared = prepare(settings, launcher, view)
+    refuse_space(settings, prepared)
+    if not is_described:
+        describe(settings, prepared, devices, view)
+    make_folder(settings)
+    with hold(prepared), study_lock(settings):
+        return run(settings, findings, prepared, devices, launcher, view)
 
 
 def run(
