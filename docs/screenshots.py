@@ -17,8 +17,8 @@ sys.path.insert(0, str(ROOT))
 
 from rich.console import Console
 from rich.terminal_theme import DIMMED_MONOKAI
-from search.commands.report import write
 
+from search.commands.report import write
 from search.settings.settings import Settings, load
 from search.show.terminal import draw, ended_line
 from search.study import storage

@@ -1,32 +1,32 @@
 """What a report is made of, without a database: searches and confirmations in memory."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.confirmation import confirm as session
+from search.confirmation import confirm
 from search.confirmation.candidates import Candidate
 from search.confirmation.proof import Runs
-from search.pages import study_page as page
-from search.pages.answer import Answer
+from search.pages import document
 from search.pages.material import Material
 from search.settings.settings import Settings
-from search.study import findings as report
-from search.study import spoken as speech
-from search.study import storage
+from search.study import findings as search_findings
+from search.study import spoken, storage
 from search.trial import Prepared, StopReason
 from space.hyperparameters import Hyperparameters
 from tests.studies import FLAT, PREPARED, STEPPED, evaluations, run
 
 STOCK = Hyperparameters(1e-3, 0.01)
-FLAT_AUDITED = Hyperparameters(5e-3, 0.01)
+AUDITED = Hyperparameters(5e-3, 0.01)
 POINT = Hyperparameters(4e-4, 0.02, (0.25, 0.5), 0.5, 2.0)
-RACE = {"V0": [2.60, 2.66, 2.61], "trial 1": [2.57, 2.60, 2.565]}
+V0 = [2.60, 2.66, 2.61]
+RACE = {"V0": V0, "trial 1": [2.57, 2.60, 2.565]}
 LOWER = {
-    "V0": [2.60, 2.66, 2.61],
+    "V0": V0,
     "trial 1": [2.55, 2.612, 2.561],
     "trial 1 at 0.5 x lr": [2.50, 2.563, 2.512],
     "trial 1 at 0.25 x lr": [2.45, 2.511, 2.463],
@@ -53,30 +53,30 @@ def racing(name: str) -> Candidate:
     if name == "V0":
         return Candidate(name, STOCK, 0, 4.0)
     if name.startswith("audited"):
-        return Candidate("trial 2", FLAT_AUDITED, 2, None, 80, 4.2)
+        return Candidate("trial 2", AUDITED, 2, None, 80, 4.2)
     if name.endswith("x lr"):
         return Candidate(name, replace(POINT, lr=POINT.lr * float(name.split()[-3])))
     return Candidate(name, POINT, 1 if name == "trial 1" else None, 3.0)
 
 
-def full_runs(runs: dict[str, list[float]], running: int = 0, spoke: Any = None, seeds: int = 3) -> list[FrozenTrial]:
+def full_runs(
+    runs: Mapping[str, Sequence[float]], running: int = 0, spoke: Any = None, seeds: int = 3
+) -> list[FrozenTrial]:
     """Of a confirmation: lowest evaluations by config, in the order of the seeds 1, 2, …; nan: the run diverged."""
     made: list[FrozenTrial] = []
     for config, values in runs.items():
         for seed, value in enumerate(values, 1):
+            has_diverged = math.isnan(value)
+            losses = [5.0] if has_diverged else [5.0, value]
             attributes = {
                 "candidate": racing(config).to_dict(),
                 "seed": seed,
                 "length": "truncated" if config == "audited" else "full",
-                "stop_reason": "diverged" if math.isnan(value) else "finished",
-                "run": {
-                    "evaluations": [asdict(e) for e in evaluations([5.0] if math.isnan(value) else [5.0, value])],
-                    "record": None,
-                    "error": None,
-                },
-                **({speech.ATTRIBUTE: spoke} if spoke else {}),
+                "stop_reason": "diverged" if has_diverged else "finished",
+                "run": {"evaluations": [asdict(e) for e in evaluations(losses)], "record": None, "error": None},
+                **({spoken.ATTRIBUTE: spoke} if spoke else {}),
             }
-            state, found = (TrialState.PRUNED, None) if math.isnan(value) else (TrialState.COMPLETE, value)
+            state, found = (TrialState.PRUNED, None) if has_diverged else (TrialState.COMPLETE, value)
             made.append(create_trial(state=state, value=found, user_attrs=attributes))
     waiting = {"candidate": racing("V0").to_dict(), "seed": seeds, "length": "full"}
     made += [create_trial(state=TrialState.RUNNING, user_attrs=waiting) for _ in range(running)]
@@ -88,16 +88,11 @@ def full_runs(runs: dict[str, list[float]], running: int = 0, spoke: Any = None,
 def material_of(
     settings: Settings, study: optuna.Study, confirmation: list[FrozenTrial] | None = None, seeds: int = 3
 ) -> Material:
-    findings = report.read(study)
+    findings = search_findings.read(study)
     runs = None if confirmation is None else Runs(confirmation, range(1, seeds + 1), 1000)
-    return Material(
-        settings, study.user_attrs, findings, runs, session.result(runs, findings, settings) if runs else None
-    )
-
-
-def said(made: Material, options: str = "") -> Answer:
-    return page.answer(made, options)
+    found = confirm.result(runs, findings, settings) if runs else None
+    return Material(settings, study.user_attrs, findings, runs, found)
 
 
 def written(made: Material, options: str = "") -> str:
-    return page.to_html(made, options)
+    return document.to_html(made, options)

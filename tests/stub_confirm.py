@@ -1,13 +1,12 @@
 """A confirmation whose runs do not train: real processes, leases and database; evaluations come from a formula.
 
-    python -m tests.stub_confirm URL FOLDER --machine a
+    python -m tests.stub_confirm URL FOLDER a
 
 stands for `study.py confirm --storage URL` on a machine of its own. truth.json in the study's folder, over TRUTH, is
 what the runs are drawn from: the best learning rate, the noise of seeds, and the rates above which runs diverge and
 crash.
 """
 
-import argparse
 import json
 import math
 import os
@@ -21,17 +20,17 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from search.commands.group import refuse
-from search.confirmation import confirm as session
+from search.confirmation import confirm
 from search.errors import UserError
 from search.settings.best_config import Confirmation
 from search.settings.sections import CONFIRMATION
-from search.settings.settings import Settings, load
+from search.settings.settings import Settings
 from search.show.plain import PlainView
-from search.study import findings as report
+from search.study import findings as search_findings
 from search.study import leases, storage
 from search.trial import Caller, StopReason, TrialSpec
 from search.workers.launcher import Launcher
-from tests.studies import CONFIRMED, FLAT, PREPARED, STEPPED, new_study, run
+from tests.studies import FLAT, PREPARED, STEPPED, miniature, new_study, run
 
 PRELOAD = ["search.confirmation.confirm"]
 TRUTH = {"lr": 3e-4, "noise": 0.005, "diverges": math.inf, "crashes": math.inf}
@@ -112,34 +111,25 @@ def proven(settings: Settings) -> Confirmation:
     return found
 
 
-def confirmed(settings: Settings, slots: int = 2) -> session.Result:
+def confirmed(settings: Settings) -> confirm.Result:
     """The confirmation of a search that is in the storage."""
-    findings = report.read(storage.load_study(settings))
-    devices: list[str | None] = [None] * slots
-    return session.run(
-        settings, findings, PREPARED, devices, Launcher(PRELOAD), PlainView(), "tests.stub_confirm:run_full"
+    findings = search_findings.read(storage.load_study(settings))
+    target = "tests.stub_confirm:run_full"
+    return confirm.run(settings, findings, PREPARED, [None, None], Launcher(PRELOAD), PlainView(), target)
+
+
+def main(url: str, folder: str, machine: str) -> None:
+    """`machine` is a name instead of this machine's: its peers cannot see its processes."""
+    leases.machine = lambda: machine
+    settings = miniature(
+        Path(folder), {"study.storage": url, "service.heartbeat_seconds": 0.5, "service.grace_seconds": 2.0}
     )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("url")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--machine", help="a name instead of this machine's: its peers cannot see its processes")
-    parser.add_argument("--slots", type=int, default=2)
-    given = parser.parse_args()
-    if given.machine:
-        leases.machine = lambda: given.machine
-    service = {"service.heartbeat_seconds": 0.5, "service.grace_seconds": 2.0}
-    (given.folder / "study.toml").touch()
-    study = {"study.directory": str(given.folder), "study.storage": given.url}
-    settings = load(given.folder / "study.toml", {**study, **CONFIRMED, **service})
-    result = confirmed(settings, given.slots)
+    result = confirmed(settings)
     print(result.confirmation.text if result.confirmation else "stopped")
 
 
 if __name__ == "__main__":
     try:
-        main()
+        main(*sys.argv[1:])
     except UserError as error:  # as `study.py` does
         sys.exit(refuse(str(error), error.details))

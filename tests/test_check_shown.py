@@ -144,7 +144,7 @@ def test_the_page_stands_alone_and_nothing_in_it_acts(made: Report) -> None:
     assert "&lt;img src=x onerror" in text
     assert not [sign for sign in text if not sign.isprintable() and sign != "\n"]
     assert "30 named" in text and "ETHIOPIC SYLLABLE SA" in text and "prefers-color-scheme: dark" in text
-    assert text.count("var(--train)") > 1 and "#0072b2" not in text.partition("<svg")[2]
+    assert text.count("var(--blue)") > 1 and "#0072b2" not in text.partition("<svg")[2]
     text.encode()
 
 

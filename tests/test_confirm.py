@@ -10,15 +10,14 @@ import pytest
 from optuna.trial import TrialState
 
 from search.commands import export as handover
-from search.confirmation import confirm as session
-from search.confirmation import export
+from search.confirmation import confirm, export
 from search.confirmation.rounds import ConfirmWork, Plan
 from search.errors import UserError
 from search.settings import best_config
 from search.settings.sections import CONFIRMATION
-from search.settings.settings import Settings, load
+from search.settings.settings import Settings
 from search.show.plain import PlainView
-from search.study import findings as report
+from search.study import findings as search_findings
 from search.study import noise, storage
 from search.study.ledger import Ledger
 from search.trial import Evaluation, StopReason, TrialSpec
@@ -27,7 +26,7 @@ from space.hyperparameters import Hyperparameters
 from tests.conftest import ROOT, wait_until
 from tests.machines import PATIENCE, Machine
 from tests.stub_confirm import confirmed, keys, proven, runs_of, searched, truth
-from tests.studies import CONFIRMED, FLAT, PREPARED, miniature, new_study, run
+from tests.studies import FLAT, PREPARED, miniature, new_study, run
 
 
 @pytest.fixture
@@ -53,77 +52,50 @@ def over(made: Path, tmp_path: Path) -> Settings:
 
 def test_the_winner_is_proven_by_few_full_runs_and_exported(over: Settings) -> None:
     found = proven(over)
-    assert found.verdict == "better than the stock recipe"
-    assert found.winner == found.exported == "trial 1"
-    assert found.over_stock
-    assert found.over_base
-    assert found.over_stock.low is not None
-    assert found.over_base.low is not None
+    assert found.verdict == "better than the stock recipe" and found.winner == found.exported == "trial 1"
+    assert found.over_stock and found.over_base and found.over_stock.low and found.over_base.low
     assert 0 < found.over_stock.low < found.over_stock.estimate
     # log10(1e-3 / 3e-4) * 0.3 of the learning rates' floors; both fall by the same curve
     assert found.over_stock.estimate == pytest.approx(0.157, abs=0.02)
-    assert found.text.startswith("Trial 1 is better than the stock recipe (V0), by 0.1")
+    assert [c.name for c in found.candidates] == ["V0", "trial 1", "trial 2", "trial 3"]
+    assert found.candidates[0].dropped_after == 2
 
     trials = runs_of(over)
-    assert [t.state for t in trials] == [TrialState.COMPLETE] * len(trials)
-    assert set(keys(trials).values()) == {1}
+    assert all(t.state == TrialState.COMPLETE for t in trials) and set(keys(trials).values()) == {1}
     full = Counter(name for name, _, length in keys(trials) if length == "full")
-    assert full["trial 1"] >= 2
-    assert full["V0"] == 2, "it could not win after two seeds"
+    assert full["trial 1"] >= 2 and full["V0"] == 2, "it could not win after two seeds"
     assert full["trial 5"] == full["trial 6"] == 1, "audited trials do not race"
-    assert [c.name for c in found.candidates] == ["V0", "trial 1", "trial 2", "trial 3"]
-    assert found.text.endswith(f" {full['trial 1']} seeds.")
-    assert {c.name: c.dropped_after for c in found.candidates}["V0"] == 2
-    pruned = [key for key in keys(trials) if key[2] == "truncated"]
-    assert sorted(pruned) == [("trial 5", 1, "truncated"), ("trial 6", 1, "truncated")]
-    horizons = {
-        length: {max(t.intermediate_values) for t in trials if t.user_attrs["length"] == length}
-        for length in ("full", "truncated")
-    }
-    assert horizons == {"full": {1000}, "truncated": {200}}
-    assert {len(t.intermediate_values) for t in trials if t.user_attrs["length"] == "full"} == {20}
+    pruned = sorted(key for key in keys(trials) if key[2] == "truncated")
+    assert pruned == [("trial 5", 1, "truncated"), ("trial 6", 1, "truncated")]
+    lengths = {(t.user_attrs["length"], max(t.intermediate_values), len(t.intermediate_values)) for t in trials}
+    assert lengths == {("full", 1000, 20), ("truncated", 200, 10)}
     by_name = {t.user_attrs["candidate"]["name"]: t.params for t in trials}
     assert by_name["trial 1"] == {"lr": 3e-4, "weight_decay": 0.01}
     assert by_name["trial 3"].keys() == {"lr", "weight_decay", "gamma", "clip_norm", "milestone_1", "milestone_2"}
 
     exported = handover.choose(over, None)
-    assert exported.confirmed
-    assert exported.status == found.text
-    assert exported.hyperparameters.lr == 3e-4
-    assert exported.confirmation == found
-    assert exported.evidence
-    assert exported.evidence.trial == 1
+    assert (exported.confirmed, exported.status, exported.confirmation) == (True, found.text, found)
+    assert exported.hyperparameters.lr == 3e-4 and exported.evidence and exported.evidence.trial == 1
 
 
-def test_nothing_beats_the_stock_recipe(settings: Settings) -> None:
-    truth(settings, lr=1e-3)
+@pytest.mark.parametrize(
+    ("given", "verdict", "words"),
+    [
+        ({"lr": 1e-3}, "no better than the stock recipe", "V0 itself has the lowest mean"),
+        ({"lr": 5e-4, "noise": 0.15}, "no better than the stock recipe", "may be chance"),
+        ({"lr": 1e-20}, "do not fine-tune", "above the untouched base"),  # all runs end far above it
+        ({"diverges": 9e-4}, "better than the stock recipe", "which diverged"),  # the stock recipe
+    ],
+)
+def test_the_answer_is_that_of_the_truth(settings: Settings, given: dict[str, float], verdict: str, words: str) -> None:
+    truth(settings, **given)
     found = proven(settings)
-    assert found.verdict == "no better than the stock recipe"
-    assert found.text.startswith("No better than the stock recipe: V0 itself has the lowest mean")
-    assert found.exported == "V0"
+    assert found.verdict == verdict and words in found.text
     exported = handover.choose(settings, None)
-    assert exported.hyperparameters.lr == 1e-3
-    assert exported.confirmed
-    assert exported.status == found.text
-
-
-def test_a_gain_within_the_noise_is_no_win(settings: Settings) -> None:
-    truth(settings, lr=5e-4, noise=0.15)
-    found = proven(settings)
-    assert found.verdict == "no better than the stock recipe"
-    assert found.winner != "V0"
-    assert "seeds do not tell from chance" in found.text
-    assert found.exported == "V0"
-
-
-def test_do_not_fine_tune(settings: Settings) -> None:
-    """All runs end far above the base's 5.0."""
-    truth(settings, lr=1e-20)
-    found = proven(settings)
-    assert found.verdict == "do not fine-tune"
-    assert found.text.startswith("Do not fine-tune: ")
-    assert "above the untouched base" in found.text
-    assert handover.choose(settings, None).status == found.text
+    assert (exported.confirmed, exported.status) == (True, found.text)
+    if verdict != "do not fine-tune":
+        assert (exported.hyperparameters.lr == 1e-3) == (verdict == "no better than the stock recipe")
+    assert (found.candidates[0].mean is None) == ("diverges" in given)
 
 
 def test_a_lucky_trial_is_not_chosen(tmp_path: Path) -> None:
@@ -131,67 +103,42 @@ def test_a_lucky_trial_is_not_chosen(tmp_path: Path) -> None:
     settings = searched(miniature(tmp_path))
     study = storage.load_study(settings)
     run(study, {**FLAT, "lr": 6e-3}, [4.5, 2.0, 4.1])
-    lucky = report.read(study).completed[0].trial.number
-    assert lucky == 7
     study._storage.remove_session()
     assert handover.choose(settings, None).hyperparameters.lr == 6e-3
     found = proven(settings)
-    assert "trial 7" in {c.name for c in found.candidates}
-    assert found.winner == "trial 1"
-    assert handover.choose(settings, None).hyperparameters.lr == 3e-4
+    assert found.winner == "trial 1" and handover.choose(settings, None).hyperparameters.lr == 3e-4
     assert {c.name: c.dropped_after for c in found.candidates}["trial 7"]
 
 
-def test_a_config_that_diverges_in_full_is_out(settings: Settings) -> None:
-    truth(settings, diverges=9e-4)
-    found = proven(settings)
-    assert next(c for c in found.candidates if c.name == "V0").mean is None
-    assert found.verdict == "better than the stock recipe"
-    assert found.over_stock is None
-    assert "which diverged" in found.text
-
-
-def test_more_seeds_later_add_runs_and_repeat_none(over: Settings) -> None:
-    before = keys(runs_of(over))
-    more = over.model_copy(update={"confirm": over.confirm.model_copy(update={"seeds": 5})})
-    found = proven(more)
-    after = keys(runs_of(over))
-    assert set(after.values()) == {1}
-    assert before.keys() <= after.keys()
-    assert max(seed for _, seed, _ in after) <= 5
-    again = proven(over)  # fewer seeds are no reason to forget
-    assert again == found
-    assert keys(runs_of(over)) == after
-
-
-def test_a_better_trial_joins_a_confirmation_that_is_over(over: Settings) -> None:
+def test_more_seeds_and_a_better_trial_later_add_runs_and_repeat_none(over: Settings) -> None:
+    before, made = proven(over), keys(runs_of(over))
     study = storage.load_study(over)
     run(study, {**FLAT, "lr": 2.9e-4}, [4.4, 3.9, 3.0])
     study._storage.remove_session()
-    found = proven(over)
-    joined = next(c for c in found.candidates if c.name == "trial 7")
-    assert len(joined.runs) >= 2
-    assert set(keys(runs_of(over)).values()) == {1}
-
-
-# Lower rates
-
-LOWER = {"confirm.top": 1, "confirm.lower_rates": [0.5, 0.25], "confirm.audit": 0}
+    more = over.confirm.model_copy(update={"top": 1, "lower_rates": (0.5,), "seeds": 5})
+    found = proven(over.model_copy(update={"confirm": more}))
+    names = [c.name for c in found.candidates]
+    assert names == [*(c.name for c in before.candidates), "trial 7", "trial 7 at 0.5 x lr"]
+    assert all(len(c.runs) >= 2 for c in found.candidates)
+    after = keys(runs_of(over))
+    assert made.items() <= after.items() and set(after.values()) == {1}
+    assert 3 < max(seed for _, seed, _ in after) <= 5
+    fewer = more.model_copy(update={"seeds": 3})
+    assert proven(over.model_copy(update={"confirm": fewer})) == found, "fewer seeds are no reason to forget"
+    assert keys(runs_of(over)) == after
 
 
 def test_a_lower_rate_can_win_and_is_exported(tmp_path: Path) -> None:
     """It is no trial of the search: nothing but the full runs speaks for it."""
-    settings = searched(miniature(tmp_path, LOWER))
+    lower = {"confirm.top": 1, "confirm.lower_rates": [0.5, 0.25], "confirm.audit": 0}
+    settings = searched(miniature(tmp_path, lower))
     truth(settings, lr=1.5e-4)  # half of the best trial's
     found = proven(settings)
     assert [c.name for c in found.candidates] == ["V0", "trial 1", "trial 1 at 0.5 x lr", "trial 1 at 0.25 x lr"]
     assert found.winner == found.exported == "trial 1 at 0.5 x lr"
-    assert found.text.startswith("Trial 1 at 0.5 x lr is better than the stock recipe (V0), by 0.2")
     exported = handover.choose(settings, None)
-    assert (exported.confirmed, exported.status, exported.confirmation) == (True, found.text, found)
-    assert exported.point == Hyperparameters(1.5e-4, 0.01)
-    assert exported.coqui_config["lr"] == 1.5e-4
-    assert exported.evidence is None
+    assert (exported.confirmed, exported.status, exported.evidence) == (True, found.text, None)
+    assert exported.point == Hyperparameters(1.5e-4, 0.01) and exported.coqui_config["lr"] == 1.5e-4
     path = handover.save(exported, "json", settings, None)
     assert best_config.read(path) == exported
 
@@ -201,49 +148,18 @@ def test_a_lower_rate_can_win_and_is_exported(tmp_path: Path) -> None:
     assert trial.status == "Not confirmed: the study's confirmation recommends trial 1 at 0.5 x lr, not trial 1."
     study = storage.load_study(settings)
     said: list[str] = []
-    assert export.write_best_config(report.read(study), settings, study.user_attrs, said.append) == path
+    assert export.write_best_config(search_findings.read(study), settings, study.user_attrs, said.append) == path
     assert said == ["best_config.json is kept: its confirmation covers trial 1, the best of the search"]
     assert best_config.read(path) == exported
 
 
-def test_an_exported_lower_rate_that_the_space_does_not_contain_says_so(tmp_path: Path) -> None:
-    settings = searched(miniature(tmp_path, {**LOWER, "confirm.lower_rates": [0.1]}))
-    truth(settings, lr=3e-5)
-    assert proven(settings).exported == "trial 1 at 0.1 x lr"
-    exported = handover.choose(settings, None)
-    assert exported.point.lr == pytest.approx(3e-5)
-    assert any(text.startswith("outside the search space: lr ") for text in exported.warnings)
-
-
-def test_a_new_best_trial_brings_its_own_lower_rates_and_the_old_ones_stay(tmp_path: Path) -> None:
-    settings = searched(miniature(tmp_path, LOWER))
-    before = proven(settings)
-    made = keys(runs_of(settings))
-    study = storage.load_study(settings)
-    run(study, {**FLAT, "lr": 2.9e-4}, [4.4, 3.9, 3.0])
-    study._storage.remove_session()
-    found = proven(settings)
-    names = [c.name for c in found.candidates]
-    assert names[:4] == [c.name for c in before.candidates]
-    assert names[4:] == ["trial 7", "trial 7 at 0.5 x lr", "trial 7 at 0.25 x lr"]
-    assert all(len(c.runs) >= 2 for c in found.candidates)
-    assert made.items() <= keys(runs_of(settings)).items()
-    assert set(keys(runs_of(settings)).values()) == {1}
-
-
 def test_fidelity_and_audit_come_from_the_same_runs(over: Settings) -> None:
     found = proven(over)
-    assert found.fidelity
-    assert found.fidelity.configs == 6  # four of the race, two that were audited
-    assert found.audit
-    assert [t.trial for t in found.audit.trials] == sorted([5, 6]) or [t.trial for t in found.audit.trials] == [6, 5]
-    for trial in found.audit.trials:
-        assert trial.pruned_value == 4.8
-        assert trial.truncated is not None
-        assert trial.full is not None
+    assert found.fidelity and found.fidelity.configs == 6  # four of the race, two that were audited
+    assert found.audit and sorted(t.trial for t in found.audit.trials) == [5, 6]
+    assert all(t.pruned_value == 4.8 and t.truncated and t.full for t in found.audit.trials)
     # Runs of the truth lie far below the losses that this search was given by hand: pruning lost what they show.
-    best = min(t.truncated or 9.0 for t in found.audit.trials)
-    assert found.audit.regret == pytest.approx(3.3 - best)
+    assert found.audit.regret == pytest.approx(3.3 - min(t.truncated or 9.0 for t in found.audit.trials))
     assert found.audit.full_regret == 0
     assert found.seed_sd == pytest.approx(0.0158, rel=0.8)  # sqrt(0.015^2 + 0.005^2) of seeds and runs
     specs = [TrialSpec.from_json(file.read_text()) for file in (over.directory / "confirm").glob("*/spec.json")]
@@ -254,34 +170,27 @@ def test_fidelity_and_audit_come_from_the_same_runs(over: Settings) -> None:
 def test_it_is_read_without_the_seed_that_the_search_was_given(over: Settings) -> None:
     """`status`, `report` and the dashboard have no --seed."""
     other = over.model_copy(update={"study": over.study.model_copy(update={"seed": over.study.seed + 6})})
-    findings = report.read(storage.load_study(over))
-    read = [session.result(session.read(given), findings, given) for given in (over, other)]  # type: ignore[arg-type]
-    assert read[0] == read[1] is not None
-
-
-def test_a_search_without_a_completed_trial_has_nothing_to_confirm(tmp_path: Path) -> None:
-    settings = miniature(tmp_path)
-    new_study(settings)
-    with pytest.raises(UserError, match="no completed trial to confirm"):
-        session.confirm(settings, None)  # type: ignore[arg-type]
+    findings = search_findings.read(storage.load_study(over))
+    assert confirm.load(over, findings) == confirm.load(other, findings) is not None
 
 
 # What is refused
 
 
-def test_other_settings_than_the_search_s_are_refused(settings: Settings) -> None:
-    other = settings.model_copy(update={"training": settings.training.model_copy(update={"batch_size": 8})})
-    with pytest.raises(UserError, match="was searched with other settings") as refused:
+@pytest.mark.parametrize(
+    ("training", "words", "detail"),
+    [
+        ({"batch_size": 8}, "'miniature' was searched with other settings", "batch_size: 4 there, 8 here"),
+        ({"full_evaluations": 5}, r"miniature\.confirm.* was made with other", "full_evaluations: 20 there, 5 here"),
+    ],
+)
+def test_other_settings_than_the_search_s_or_the_confirmation_s_are_refused(
+    over: Settings, training: dict[str, int], words: str, detail: str
+) -> None:
+    other = over.model_copy(update={"training": over.training.model_copy(update=training)})
+    with pytest.raises(UserError, match=words) as refused:
         confirmed(other)
-    assert "batch_size: 4 there, 8 here" in refused.value.details
-    assert not storage.exists(settings, CONFIRMATION)
-
-
-def test_other_settings_than_the_confirmation_s_are_refused(over: Settings) -> None:
-    fewer = over.model_copy(update={"training": over.training.model_copy(update={"full_evaluations": 5})})
-    with pytest.raises(UserError, match=r"miniature\.confirm.* was made with other settings") as refused:
-        confirmed(fewer)
-    assert "full_evaluations: 20 there, 5 here" in refused.value.details
+    assert detail in refused.value.details
 
 
 @pytest.mark.parametrize("state", [TrialState.WAITING, TrialState.RUNNING])
@@ -293,13 +202,11 @@ def test_a_noise_that_is_still_measured_is_waited_for(tmp_path: Path, state: Tri
     study.enqueue_trial(FLAT, user_attrs={"repeat": 1, "seed": 2})
     if state == TrialState.RUNNING:
         study.ask()
-    with pytest.raises(
-        UserError, match=r"repeats .* have not all ended; run study.py until they have, .* of 2 or more"
-    ):
-        session.confirm(settings, None)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"repeats .* have not all ended; run study.py until .* of 2 or more"):
+        confirm.confirm(settings, None)  # type: ignore[arg-type]
     assert not storage.exists(settings, CONFIRMATION)
     off = settings.model_copy(update={"pruning": settings.pruning.model_copy(update={"two_increases": False})})
-    assert isinstance(session.two_increases(off, report.read(study)), optuna.pruners.NopPruner)
+    assert isinstance(confirm.two_increases(off, search_findings.read(study)), optuna.pruners.NopPruner)
 
 
 def test_the_two_increase_rule_of_full_runs_has_the_search_s_min_delta(tmp_path: Path) -> None:
@@ -308,9 +215,9 @@ def test_the_two_increase_rule_of_full_runs_has_the_search_s_min_delta(tmp_path:
     run(study, FLAT, [3.0], baseline="V0", attributes={"repeat": 0})
     run(study, FLAT, [3.2], attributes={"repeat": 1, "seed": 2})
     run(study, FLAT, [3.4], attributes={"repeat": 2, "seed": 3})
-    findings = report.read(study)
+    findings = search_findings.read(study)
     assert noise.min_delta(settings, study.trials) == pytest.approx(0.2)
-    rule = session.two_increases(settings, findings)
+    rule = confirm.two_increases(settings, findings)
 
     def fires(values: list[float]) -> bool:
         frozen = optuna.trial.create_trial(state=TrialState.RUNNING, intermediate_values=dict(enumerate(values, 1)))
@@ -322,7 +229,7 @@ def test_the_two_increase_rule_of_full_runs_has_the_search_s_min_delta(tmp_path:
 
 def test_the_last_evaluation_ends_no_run_early(settings: Settings) -> None:
     study = storage.load_study(settings)
-    study.pruner = session.two_increases(settings, report.read(study))
+    study.pruner = confirm.two_increases(settings, search_findings.read(study))
     point = Hyperparameters(1e-3, 0.01)
     job = Job(study.ask(), point, 1, horizon=100, evaluation_steps=[25, 50, 75, 100], label=None, competes=False)
     work = ConfirmWork(study, Ledger(study._storage, 1), settings, PREPARED, Plan([], [], [1]), PlainView())  # type: ignore[arg-type]
@@ -334,16 +241,14 @@ def test_the_last_evaluation_ends_no_run_early(settings: Settings) -> None:
 
 
 def start(database: str, folder: Path, machine: str, seconds: float) -> Machine:
-    command = ["-m", "tests.stub_confirm", database, str(folder), "--machine", machine]
+    command = ["-m", "tests.stub_confirm", database, str(folder), machine]
     return Machine(command, folder, PYTHONPATH=str(ROOT), STUB_SECONDS=str(seconds))
 
 
 def test_machines_share_a_confirmation_and_deaths_cost_no_run(database: str, tmp_path: Path) -> None:
     """One is killed, one stopped by Ctrl-C; the third ends it: each run counts once, and all agree on the result."""
-    for name in "abc":
-        (tmp_path / name).mkdir()
-    shared = load_from(database, tmp_path / "a")
-    searched(shared)
+    (tmp_path / "shared").mkdir()
+    shared = searched(miniature(tmp_path / "shared", {"study.storage": database}))
     machines = [start(database, tmp_path / name, name, 0.05) for name in "ab"]
     study = storage.load_study(shared)
     wait_until(lambda: storage.exists(shared, CONFIRMATION), PATIENCE, "a confirmation")
@@ -366,19 +271,10 @@ def test_machines_share_a_confirmation_and_deaths_cost_no_run(database: str, tmp
     assert len(study.trials) == 7
 
 
-def load_from(url: str, folder: Path) -> Settings:
-    (folder / "study.toml").touch()
-    settings = load(folder / "study.toml", {"study.directory": str(folder), "study.storage": url, **CONFIRMED})
-    settings.directory.mkdir()
-    return settings
-
-
 def test_more_audits_later_are_added_to_those_that_were_drawn(tmp_path: Path) -> None:
     settings = searched(miniature(tmp_path, {"confirm.audit": 1, "confirm.seeds": 2}))
     (first,) = proven(settings).audit.trials  # type: ignore[union-attr]
     more = settings.model_copy(update={"confirm": settings.confirm.model_copy(update={"audit": 2})})
     found = proven(more).audit
-    assert found
-    assert found.trials[0] == first
-    assert {trial.trial for trial in found.trials} == {5, 6}
+    assert found and found.trials[0] == first and {trial.trial for trial in found.trials} == {5, 6}
     assert set(keys(runs_of(settings)).values()) == {1}

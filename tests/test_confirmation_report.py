@@ -1,7 +1,8 @@
-"""What a confirmation shows: its table, its sentences, and how far it is."""
+"""What a confirmation says: its verdict, its table, its sentences, and how far it is."""
 
 import io
 import math
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -11,20 +12,15 @@ from rich.console import Console
 
 from search.confirmation.candidates import Candidate as Racing
 from search.confirmation.proof import Runs
-from search.confirmation.race import Estimate, Fit
-from search.confirmation.verdict import sentence, verdict
+from search.confirmation.verdict import Estimate, Proof, sentence, verdict
 from search.settings.best_config import Audit, AuditedTrial, Candidate, Confirmation, Fidelity, FullRun, Knobs
-from search.show import confirmation_tables as report
-from space.hyperparameters import Hyperparameters
+from search.show import confirmation_tables
 from tests.studies import BASE
 from tests.test_export import STOCK, confirmation_of
 
 FIDELITY = Fidelity(configs=6, tau=0.47, low=-0.3, high=0.9, p_value=0.27, top=3, top_overlap=2, advice=None)
-AUDIT = Audit(
-    trials=[AuditedTrial(trial=5, pruned_at=40, pruned_value=4.8, truncated=2.6, full=None)],
-    regret=0.7,
-    full_regret=None,
-)
+PRUNED = AuditedTrial(trial=5, pruned_at=40, pruned_value=4.8, truncated=2.6, full=None)
+AUDIT = Audit(trials=[PRUNED], regret=0.7, full_regret=None)
 
 
 def shown(show: Any, *arguments: Any, width: int = 200) -> list[str]:
@@ -53,30 +49,28 @@ def test_the_configs_stand_in_the_order_of_their_means_above_the_base() -> None:
         winner="trial 1",
         exported="V0",
     )
-    lines = shown(report.show, found, BASE)
+    lines = shown(confirmation_tables.show, found, BASE)
     assert lines[0].strip() == "Confirmation of miniature, full runs"
-    assert lines[1].split() == "config mean short run seeds lowest evaluation of each seed parameters".split()
-    rows = [line.split("  lr ")[0].split() for line in lines[2:6]]
-    assert rows == [
+    assert [line.split("  lr ")[0].split() for line in lines[2:6]] == [
         "trial 1 2.1000 3.3000 3 2.0000 2.1000 2.2000 lowest mean".split(),
         "V0 2.3000 3.6000 2 2.2000 2.4000 exported, out after 2 seeds".split(),
         "[odd] diverged - 2 2.0000 diverged".split(),
         "trial 9 - - 0".split(),  # none of its runs came to an end
     ]
-    assert all("lr 1.00e-03" in line for line in lines[2:6])
+    words = STOCK.describe().split()
+    assert all(line.split()[-len(words) :] == words for line in lines[2:6])
     assert lines[6].split() == "base 5.0000 untouched base model".split()
-    assert lines[7:] == ["The winner's mean is lower.", "Intervals: by hand.", *report.lines(found)[1:]]
+    assert lines[7:] == [found.text, *confirmation_tables.lines(found)]
 
 
-@pytest.mark.parametrize("width", [80, 100, 119])
-@pytest.mark.parametrize("seeds", [3, 5])
-def test_a_narrow_terminal_shows_every_name_mean_and_value(width: int, seeds: int) -> None:
-    values = [2.0 + seed / 10 for seed in range(seeds)]
+@pytest.mark.parametrize("width", [80, 119])
+def test_a_narrow_terminal_shows_every_name_mean_and_value(width: int) -> None:
+    values = [2.0 + seed / 10 for seed in range(5)]
     found = made(
         config("trial 17 at 0.25 x lr", 2.1, *values, trial=17, truncated=3.3),
         config("trial 17", 2.3, *values[:2], trial=17, truncated=3.3, dropped_after=2),
     )
-    lines = shown(lambda console: console.print(report._table(found, BASE, width)), width=width)
+    lines = shown(lambda console: console.print(confirmation_tables._table(found, BASE, width)), width=width)
     words = " ".join(" ".join(lines).split())
     assert max(map(len, lines)) <= width and "…" not in words
     for name, mean in (("trial 17 at 0.25 x lr", "2.1000"), ("trial 17", "2.3000"), ("base", "5.0000")):
@@ -89,90 +83,53 @@ def test_a_narrow_terminal_shows_every_name_mean_and_value(width: int, seeds: in
     ("given", "expected"),
     [
         ({"seed_sd": None}, []),
+        ({}, ["differ by 0.1000 nats per audio token (standard deviation, 4 degrees of freedom)"]),
+        ({"seed_sd": None, "fidelity": FIDELITY}, ["tau 0.47 (95 % interval -0.30 to 0.90, p 0.27); 2 of the 3 best"]),
+        ({"seed_sd": None, "fidelity": FIDELITY.model_copy(update={"configs": 3})}, ["3 configs are too few to rank"]),
+        ({"seed_sd": None, "fidelity": FIDELITY.model_copy(update={"tau": None})}, ["their values are the same"]),
         (
-            {},
-            [
-                "Seed noise: runs of one config differ by 0.1000 nats per audio token (standard deviation, 4 degrees of"
-                " freedom). pruning.min_delta = 0.1 ignores smaller rises."
-            ],
-        ),
-        (
-            {"seed_sd": None, "fidelity": FIDELITY},
-            [
-                "Short and full runs rank 6 configs with Kendall's tau 0.47 (95 % interval -0.30 to 0.90, p 0.27); 2 of"
-                " the 3 best of one are among the 3 best of the other. Chance may order so few configs like that; a"
-                " larger --audit adds to them."
-            ],
-        ),
-        (
-            {"seed_sd": None, "fidelity": FIDELITY.model_copy(update={"configs": 9, "p_value": 0.04})},
-            [
-                "Short and full runs rank 9 configs with Kendall's tau 0.47 (95 % interval -0.30 to 0.90, p 0.04); 2 of"
-                " the 3 best of one are among the 3 best of the other."
-            ],
-        ),
-        (
-            {"seed_sd": None, "fidelity": FIDELITY.model_copy(update={"configs": 3, "advice": "lengthen the trials"})},
-            ["Short and full runs: 3 configs are too few to rank; a larger --audit adds to them."],
-        ),
-        (
-            {"seed_sd": None, "fidelity": FIDELITY.model_copy(update={"tau": None})},
-            ["Short and full runs: 6 configs cannot be ranked, their values are the same."],
+            {"seed_sd": None, "fidelity": FIDELITY.model_copy(update={"advice": "short runs rank poorly"})},
+            ["Kendall's tau 0.47", "Short runs rank poorly."],
         ),
         (
             {"seed_sd": None, "audit": AUDIT},
-            [
-                "Audit of pruning: trial 5 (4.8000 when pruned at step 40, 2.6000 at the trials' end, not known in"
-                " full).",
-                "Regret of pruning them: 0.7000 against the search's best trial, not known against the winner,"
-                " in full at the same seed; 0 is nothing lost.",
-            ],
+            ["trial 5 (4.8000 when pruned at step 40, 2.6000 at the trials' end, not known in", ": 0.7000 against"],
         ),
     ],
 )
 def test_noise_fidelity_and_audit_in_sentences(given: dict[str, Any], expected: list[str]) -> None:
-    assert report.lines(made(config("V0", 2.3, 2.3), **given))[1:] == expected
+    _, *lines = confirmation_tables.lines(made(config("V0", 2.3, 2.3), **given))
+    assert len(lines) == len(expected) and all(part in line for part, line in zip(expected, lines, strict=True))
 
 
 @pytest.mark.parametrize(("lost", "is_chance"), [(0.0, False), (0.1, True), (0.2, True), (0.21, False)])
 def test_a_regret_within_twice_the_noise_may_be_chance(lost: float, is_chance: bool) -> None:
     audit = AUDIT.model_copy(update={"full_regret": lost})
-    line = report.lines(made(config("V0", 2.3), audit=audit, seed_sd=0.1))[-1]
-    assert line.endswith("chance may make it.") == is_chance
+    line = confirmation_tables.lines(made(config("V0", 2.3), audit=audit, seed_sd=0.1))[-1]
+    assert line.endswith("may be chance.") == is_chance
 
 
-def test_advice_follows_a_poor_agreement() -> None:
-    fidelity = FIDELITY.model_copy(update={"advice": "short runs rank 6 configs poorly"})
-    assert report.lines(made(config("V0", 2.3), fidelity=fidelity))[-1] == "Short runs rank 6 configs poorly."
-
-
-# Progress
-
-
-def runs_of(*trials: tuple[str, int, TrialState, float | None]) -> Runs:
-    """Of (candidate, seed, state, value)."""
-    made = [
-        optuna.trial.create_trial(
-            state=state,
-            value=value,
-            user_attrs={"candidate": Racing(name, STOCK).to_dict(), "seed": seed, "length": "full"},
-        )
-        for name, seed, state, value in trials
-    ]
-    return Runs(made, [1, 2, 3], 1000)
+@pytest.mark.parametrize(("p_value", "is_chance"), [(0.27, True), (0.04, False)])
+def test_an_order_that_chance_may_make_is_called_so(p_value: float, is_chance: bool) -> None:
+    (line,) = confirmation_tables.fidelity(FIDELITY.model_copy(update={"p_value": p_value}))
+    assert ("Chance may order" in line) == is_chance
 
 
 def test_progress_counts_the_runs_and_shows_their_values() -> None:
-    complete, running = TrialState.COMPLETE, TrialState.RUNNING
-    runs = runs_of(
+    complete = TrialState.COMPLETE
+    runs = [
         ("V0", 2, complete, 2.2),
         ("V0", 1, complete, 2.1),
         ("[/odd]", 1, TrialState.PRUNED, None),
         ("trial 1", 1, TrialState.FAIL, None),
-        ("trial 1", 2, running, None),
+        ("trial 1", 2, TrialState.RUNNING, None),
         ("trial 1", 1, TrialState.WAITING, None),
-    )
-    assert shown(report.show_progress, runs) == [
+    ]
+    trials = []
+    for name, seed, state, value in runs:
+        attributes = {"candidate": Racing(name, STOCK).to_dict(), "seed": seed, "length": "full"}
+        trials.append(optuna.trial.create_trial(state=state, value=value, user_attrs=attributes))
+    assert shown(confirmation_tables.show_progress, Runs(trials, [1, 2, 3], 1000)) == [
         "Confirmation: 3 runs finished, 1 running, 1 queued; study.py confirm joins it.",
         "  V0: 2.1000  2.2000",
         "  [/odd]: diverged",
@@ -182,116 +139,30 @@ def test_progress_counts_the_runs_and_shows_their_values() -> None:
 
 # The verdict
 
-ABOVE, BELOW, OPEN, NONE = Estimate(0.3, 0.1, 0.5), Estimate(-0.3, -0.5, -0.1), Estimate(0.3, -0.1, 0.7), None
-ENDLESS, UNKNOWN = Estimate(math.inf, None, None), Estimate(0.3, None, None)
+ABOVE, BELOW, OPEN = Estimate(0.3, 0.1, 0.5), Estimate(-0.3, -0.5, -0.1), Estimate(0.3, -0.1, 0.7)
+ENDLESS, UNKNOWN, DIVERGED = Estimate(math.inf), Estimate(0.3), Estimate(-math.inf)
+ALONE = {"winner": "V0", "over_stock": None}
 
 
 @pytest.mark.parametrize(
-    ("over_base", "over_stock", "expected"),
+    ("given", "expected", "words"),
     [
-        (ABOVE, ABOVE, "better than the stock recipe"),
-        (ABOVE, ENDLESS, "better than the stock recipe"),  # it diverged
-        (ABOVE, OPEN, "no better than the stock recipe"),
-        (ABOVE, UNKNOWN, "no better than the stock recipe"),
-        (ABOVE, NONE, "no better than the stock recipe"),
-        (OPEN, ABOVE, "do not fine-tune"),
-        (BELOW, ABOVE, "do not fine-tune"),
-        (UNKNOWN, ABOVE, "do not fine-tune"),
-        (Estimate(-math.inf, None, None), NONE, "do not fine-tune"),
+        ({}, "better than the stock recipe", ["by 0.3000 nats per audio token (95 % interval 0.1000 to 0.5000)"]),
+        ({"over_stock": ENDLESS}, "better than the stock recipe", ["the stock recipe (V0), which diverged"]),
+        ({"over_stock": OPEN}, "no better than the stock recipe", ["(95 % interval -0.1000 to 0.7000)", "chance"]),
+        ({"over_stock": UNKNOWN}, "no better than the stock recipe", ["no interval: too few runs"]),
+        (ALONE, "no better than the stock recipe", ["V0 itself has the lowest mean"]),
+        ({**ALONE, "configs": 1}, "no better than the stock recipe", ["only V0 itself ran"]),
+        ({"over_base": OPEN}, "do not fine-tune", ["0.3000", "below the untouched base, which may be chance"]),
+        ({"over_base": BELOW}, "do not fine-tune", ["0.3000", "above the untouched base (95 % interval -0.5000 to"]),
+        ({"over_base": UNKNOWN}, "do not fine-tune", ["no interval: too few runs"]),
+        ({**ALONE, "over_base": DIVERGED, "mean": math.inf}, "do not fine-tune", ["every config diverged"]),
     ],
 )
-def test_the_verdict_follows_from_the_intervals(
-    over_base: Estimate, over_stock: Estimate | None, expected: str
-) -> None:
-    assert verdict(over_base, over_stock) == expected
-
-
-VALUES = {"V0": {1: 2.3, 2: 2.4, 3: 2.2}, "trial 1": {1: 2.2, 2: 2.3, 3: 2.1}}
-
-
-@pytest.mark.parametrize(
-    ("values", "winner", "over_stock", "over_base", "text"),
-    [
-        (
-            VALUES,
-            "trial 1",
-            ABOVE,
-            ABOVE,
-            "Trial 1 is better than the stock recipe (V0), by 0.3000 nats per audio token (95 % interval 0.1000 to"
-            " 0.5000); it is 0.3000 nats per audio token (95 % interval 0.1000 to 0.5000) below the untouched base."
-            " 3 seeds.",
-        ),
-        (
-            VALUES,
-            "trial 1",
-            ENDLESS,
-            ABOVE,
-            "Trial 1 is better than the stock recipe (V0), which diverged; it is 0.3000 nats per audio token (95 %"
-            " interval 0.1000 to 0.5000) below the untouched base. 3 seeds.",
-        ),
-        (
-            VALUES,
-            "trial 1",
-            OPEN,
-            ABOVE,
-            "No better than the stock recipe (V0): trial 1 is 0.3000 nats per audio token (95 % interval -0.1000 to"
-            " 0.7000) below it, which 3 seeds do not tell from chance; it is 0.3000 nats per audio token (95 % interval"
-            " 0.1000 to 0.5000) below the untouched base.",
-        ),
-        (
-            VALUES,
-            "V0",
-            NONE,
-            ABOVE,
-            "No better than the stock recipe: V0 itself has the lowest mean, 0.3000 nats per audio token (95 % interval"
-            " 0.1000 to 0.5000) below the untouched base. 3 seeds.",
-        ),
-        (
-            {"V0": VALUES["V0"]},
-            "V0",
-            NONE,
-            ABOVE,
-            "No better than the stock recipe: only V0 itself ran, 0.3000 nats per audio token (95 % interval 0.1000 to"
-            " 0.5000) below the untouched base. 3 seeds.",
-        ),
-        (
-            VALUES,
-            "trial 1",
-            ABOVE,
-            BELOW,
-            "Do not fine-tune: trial 1, the best config, is at 2.2000, 0.3000 nats per audio token above the untouched"
-            " base (95 % interval -0.5000 to -0.1000).",
-        ),
-        (
-            VALUES,
-            "trial 1",
-            ABOVE,
-            UNKNOWN,
-            "Do not fine-tune: trial 1, the best config, is at 2.2000, 0.3000 nats per audio token below the untouched"
-            " base, which is not told from chance (no interval: too few runs).",
-        ),
-        (
-            {"V0": {1: math.inf}, "trial 1": {1: math.inf}},
-            "V0",
-            NONE,
-            Estimate(-math.inf, None, None),
-            "Do not fine-tune: every config diverged.",
-        ),
-    ],
-)
-def test_the_verdict_in_words(
-    values: dict[str, dict[int, float]], winner: str, over_stock: Estimate | None, over_base: Estimate, text: str
-) -> None:
-    said = sentence(verdict(over_base, over_stock), Fit(values, 2), winner, "V0", over_stock, over_base, 3)
-    assert said == text
-
-
-def test_a_config_without_a_name_is_no_error() -> None:
-    said = sentence("better than the stock recipe", Fit({"": {1: 2.0}}, 2), "", "V0", ABOVE, ABOVE, 3)
-    assert said.startswith(" is better")
-
-
-def test_a_point_in_the_table_is_the_config_s() -> None:
-    point = Hyperparameters(4e-4, 0.02, (0.25, 0.5), 0.5, 2.0)
-    candidate = config("trial 1", 2.1, 2.1).model_copy(update={"hyperparameters": Knobs(**point.to_dict())})
-    assert any(point.describe() in line for line in shown(report.show, made(candidate), BASE))
+def test_the_verdict_follows_from_the_intervals(given: dict[str, Any], expected: str, words: list[str]) -> None:
+    proof = replace(Proof("trial 1", 2.2, ABOVE, ABOVE, level=0.95, configs=2, seeds=3), **given)
+    text = sentence(proof)
+    assert verdict(proof.over_base, proof.over_stock) == expected
+    assert text.lower().replace("trial 1 is ", "").startswith(expected) and all(part in text for part in words)
+    if expected != "do not fine-tune":
+        assert "3 seeds" in text and "0.3000 nats per audio token (95 % interval 0.1000 to 0.5000) below" in text

@@ -15,16 +15,27 @@ def configs(*values: float) -> dict[str, float]:
     return dict(zip(NAMES, values, strict=False))
 
 
-def test_the_same_order_is_tau_1_and_the_opposite_minus_1() -> None:
-    same = fidelity(configs(1, 2, 3, 4), configs(10, 20, 30, 40), {}, 0.2, 3)
-    assert same
-    assert (same.tau, same.top, same.top_overlap, same.advice) == (1, 3, 3, None)
-    assert same.p_value == pytest.approx(2 / math.factorial(4))
-    opposite = fidelity(configs(1, 2, 3, 4), configs(4, 3, 2, 1), {}, 0.2, 2)
-    assert opposite
-    assert (opposite.tau, opposite.top_overlap) == (-1, 0)
-    assert opposite.advice
-    assert "training.truncation = 0.4 instead of 0.2" in opposite.advice
+@pytest.mark.parametrize(
+    ("short", "full", "top", "tau", "overlap", "advice"),
+    [
+        ((1, 2, 3, 4), (10, 20, 30, 40), 3, 1, 3, None),
+        ((1, 2, 3, 4), (4, 3, 2, 1), 2, -1, 0, "training.truncation = 0.4 instead of 0.2"),
+        ((1, 2, 3, 4), (1, 2, 4, 3), 3, 2 / 3, 2, None),
+        ((1, 2, 3, 4), (2, 1, 4, 3), 3, 1 / 3, 2, "training.truncation"),  # below 0.6
+        ((1, 2, 3, 4), (3, 1, 2, 4), 1, 1 / 3, 0, "training.truncation"),
+        ((1, 2, 3, 4), (3, 1, 2, 4), 2, 1 / 3, 1, "training.truncation"),
+        ((1, 1, 1), (1, 2, 3), 3, None, 0, None),  # equal values have no order
+    ],
+)
+def test_agreement_and_advice(
+    short: tuple[float, ...], full: tuple[float, ...], top: int, tau: float | None, overlap: int, advice: str | None
+) -> None:
+    found = fidelity(configs(*short), configs(*full), {}, 0.2, top)
+    assert found
+    assert found.tau == (None if tau is None else pytest.approx(tau)) and found.top_overlap == overlap
+    assert advice in found.advice if advice and found.advice else found.advice == advice
+    as_long = fidelity(configs(*short), configs(*full), {}, 1.0, top)
+    assert as_long and as_long.advice is None, "trials as long as full runs cannot be lengthened"
 
 
 def test_only_configs_with_both_values_count() -> None:
@@ -32,37 +43,6 @@ def test_only_configs_with_both_values_count() -> None:
     assert found
     assert (found.configs, found.top) == (2, 1), "of two configs both are among the best two"
     assert fidelity(configs(1), configs(1, 2), {}, 0.2, 3) is None
-
-
-def test_equal_values_have_no_order() -> None:
-    found = fidelity(configs(1, 1, 1), configs(1, 2, 3), {}, 0.2, 3)
-    assert found
-    assert found.tau is None
-    assert found.advice is None
-
-
-def test_trials_as_long_as_full_runs_cannot_be_lengthened() -> None:
-    found = fidelity(configs(1, 2, 3, 4), configs(4, 3, 2, 1), {}, 1.0, 2)
-    assert found
-    assert (found.tau, found.advice) == (-1, None)
-
-
-@pytest.mark.parametrize(
-    ("full", "advised"),
-    [((1, 2, 3, 4), False), ((1, 2, 4, 3), False), ((2, 1, 4, 3), True)],
-    ids=["tau 1", "tau 0.67", "tau 0.33"],
-)
-def test_advice_is_given_below_a_tau_of_0_6(full: tuple[float, ...], advised: bool) -> None:
-    found = fidelity(configs(1, 2, 3, 4), configs(*full), {}, 0.2, 3)
-    assert found
-    assert (found.advice is not None) == advised
-
-
-@pytest.mark.parametrize(("top", "overlap"), [(1, 0), (2, 1), (3, 3)])
-def test_the_best_by_one_that_are_among_the_best_by_the_other(top: int, overlap: int) -> None:
-    found = fidelity(configs(1, 2, 3, 4), configs(3, 1, 2, 4), {}, 0.2, top)
-    assert found
-    assert (found.top, found.top_overlap) == (top, overlap)
 
 
 def test_the_advice_is_where_the_full_runs_curves_begin_to_agree_with_their_ends() -> None:

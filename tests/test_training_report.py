@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from search.full_run import training_report as report
+from search.full_run import training_report
 from search.full_run.result import FullResult
 from search.settings.best_config import BestConfig
 from search.trial import StopReason
@@ -18,8 +18,7 @@ STEPS = "step,lr,norm_before\n" + "".join(f"{step},0.0005,{1 + step / 100}\n" fo
 
 @pytest.fixture
 def best(tmp_path: Path) -> BestConfig:
-    prepared = replace(PREPARED, versions={"python": "3.11.7"})
-    path = write_config(tmp_path / "best_config.json", prepared, horizon=100)
+    path = write_config(tmp_path / "best_config.json", replace(PREPARED, versions={"python": "3.11.7"}), horizon=100)
     found = BestConfig.model_validate_json(path.read_text(encoding="utf-8"))
     # A commit has no place to break at.
     return found.model_copy(update={"provenance": found.provenance.model_copy(update={"commit": 40 * "a"})})
@@ -39,26 +38,19 @@ def result_of(best: BestConfig) -> FullResult:
 )
 def test_a_clip_that_is_off_did_nothing(best: BestConfig, clip_norm: float | None, did: str) -> None:
     point = best.hyperparameters.model_copy(update={"clip_norm": clip_norm})
-    found = report.knobs(result_of(best), best.model_copy(update={"hyperparameters": point}))
+    found = training_report.knobs(result_of(best), best.model_copy(update={"hyperparameters": point}))
     assert [text for name, _, text in found if name == "clip_norm"] == [did]
-
-
-@pytest.mark.parametrize(("accumulation", "said"), [(1, "one an optimizer step"), (5, "5 an optimizer step")])
-def test_batches_are_counted_in_words(best: BestConfig, accumulation: int, said: str) -> None:
-    schedule = best.schedule.model_copy(update={"accumulation": accumulation})
-    found = dict(report.provenance(result_of(best), best.model_copy(update={"schedule": schedule}), PREPARED))
-    assert found["batches"] == f"2 clips each, {said}"
 
 
 def test_a_telephone_shows_figures_that_can_be_read_and_whole_sentences(best: BestConfig, tmp_path: Path) -> None:
     (tmp_path / "steps.csv").write_text(STEPS, encoding="utf-8")
-    page = report.write(tmp_path, result_of(best), best, PREPARED)
+    page = training_report.write(tmp_path, result_of(best), best, PREPARED)
     with chromium(tmp_path / "profile") as browser:
         size = {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         browser.get(page.as_uri())
         widths = "return [...document.querySelectorAll('.figure svg')].map(e => e.getBoundingClientRect().width)"
-        assert min(browser.execute_script(widths)) > 600  # of 864 that it is drawn for
+        assert min(browser.execute_script(widths)) > 600  # of 691 that it is drawn for
         assert browser.execute_script("return document.documentElement.scrollWidth") <= 400
         table = "const w = document.querySelector('.origin').parentElement; return [w.scrollWidth, w.clientWidth]"
         inside, shown = browser.execute_script(table)

@@ -4,9 +4,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from search.confirmation.verdict import Estimate, searched, stock_trial
 from search.settings import best_config
 from search.settings.best_config import BestConfig, Difference
-from search.settings.sections import STOCK
 from search.study.findings import Findings, Row
 from search.trial import Evaluation
 
@@ -18,19 +18,17 @@ def losses(evaluation: Evaluation) -> dict[str, Any]:
 
 def of_search(findings: Findings, total: int, path: Path | None) -> dict[str, Any]:
     """The best trial, by how much it lies below the stock recipe's and the base, and what was exported to `path`."""
-    best = findings.completed[0] if findings.completed else None
-    stock = next((row for row in findings.judged if row.baseline == STOCK and row.best), None)
-    lowest = best.best.mel_ce if best and best.best else None
+    found = searched(findings)
     return {
         "of": "search",
         "study": findings.study,
         "finished": findings.finished,
         "total": total,
-        "best": _trial(best),
-        "stock": _trial(stock),
+        "best": _trial(found.best if found else None),
+        "stock": _trial(stock_trial(findings)),
         "base": losses(findings.base),
-        "over_stock": _difference(lowest, stock.best if stock else None),
-        "over_base": _difference(lowest, findings.base),
+        "over_stock": _difference(found.over_stock if found else None),
+        "over_base": _difference(found.over_base if found else None),
         "path": str(path.absolute()) if path else None,
         "confirmed": best_config.read(path).confirmed if path else False,
     }
@@ -42,11 +40,9 @@ def _trial(row: Row | None) -> dict[str, Any] | None:
     return {"trial": row.trial.number, "reason": row.reason, "lowest": losses(row.best)}
 
 
-def _difference(lowest: float | None, other: Evaluation | None) -> dict[str, Any] | None:
+def _difference(found: Estimate | None) -> dict[str, Any] | None:
     """As a confirmation has it, but without an interval: one run of each."""
-    if lowest is None or other is None:
-        return None
-    return Difference(estimate=other.mel_ce - lowest, low=None, high=None).model_dump()
+    return None if found is None else Difference(estimate=found.value, low=None, high=None).model_dump()
 
 
 def of_confirmation(best: BestConfig, findings: Findings, path: Path) -> dict[str, Any]:

@@ -9,9 +9,9 @@ import optuna
 from search.commands.options import common, load_settings
 from search.errors import UserError
 from search.files import write_text
-from search.pages.answer import options_of
+from search.pages.document import to_html
 from search.pages.material import read
-from search.pages.study_page import to_html
+from search.pages.next_steps import options_of
 from search.settings.settings import Settings
 from search.text import shown
 

@@ -1,11 +1,16 @@
-"""Which configs a confirmation runs at full length: the best trials, the stock recipe, the space's default."""
+"""Which configs a confirmation runs at full length: the best trials, the stock recipe, the space's default.
+
+`candidates` is the one place that chooses them. The rest of the package runs and compares whatever it returns.
+"""
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain, islice
 from typing import Any
 
+from search.settings.sections import STOCK
 from search.settings.settings import Settings
 from search.study.findings import Findings, Row
 from search.trial import StopReason
@@ -18,7 +23,7 @@ class Candidate:
 
     name: str
     point: Hyperparameters
-    trial: int | None = None  # of the search, that ran it
+    trial: int | None = None  # of the search that ran it
     truncated: float | None = None  # its value in the search, nats; None unless COMPLETE
     pruned_at: int | None = None  # an audited trial: the step of its last evaluation
     pruned_value: float | None = None  # its lowest evaluation by then
@@ -36,33 +41,45 @@ class Candidate:
 
 
 def candidates(findings: Findings, settings: Settings) -> list[Candidate]:
-    """The stock recipe; the default of the space, its first baseline, where it differs; the `confirm.top` best trials.
+    """The recipes, the `confirm.top` best trials, and the best one at lower rates. No two of them train alike."""
+    recipes = list(_distinct(_recipes(findings, settings)))
+    trials = islice(
+        _distinct(chain(recipes, _trials(findings, settings, recipes))), len(recipes) + settings.confirm.top
+    )
+    return list(_distinct(chain(trials, _at_lower_rates(findings, settings))))
 
-    A recipe that the space does not contain was clipped in the search; here it runs as it stands. Of truncated trials
-    the best is there at `confirm.lower_rates`, too.
+
+def _recipes(findings: Findings, settings: Settings) -> Iterator[Candidate]:
+    """The stock recipe; the default of the space, its first baseline.
+
+    A recipe that the space does not contain was clipped in the search; here it runs as it stands.
     """
     space, stock = settings.search_space(), settings.stock_recipe()
-    found = [_with_trial(Candidate(stock.name, stock.hyperparameters), findings, settings)]
+    yield _with_trial(Candidate(STOCK, stock.hyperparameters), findings, settings)
     default = space.baselines[0] if space.baselines else stock
     params, clipped = space.to_params(default.hyperparameters)
-    fitted = space.from_params(params)
-    if not same(fitted, stock.hyperparameters):
-        name = f"{default.name} within the space" if clipped else default.name
-        found.append(_with_trial(Candidate(name, fitted), findings, settings))
-    best = 0
+    name = f"{default.name} within the space" if clipped else default.name
+    yield _with_trial(Candidate(name, space.from_params(params)), findings, settings)
+
+
+def _trials(findings: Findings, settings: Settings, recipes: Sequence[Candidate]) -> Iterator[Candidate]:
+    """The completed trials, the best first.
+
+    One of a baseline has its name, unless a recipe has it: the search clips a recipe that its space does not contain.
+    """
+    space, taken = settings.search_space(), {recipe.name for recipe in recipes}
     for row in findings.completed:
-        if best == settings.confirm.top:
-            break
-        point = space.from_params(row.trial.params)
-        if not any(same(point, other.point) for other in found):
-            found.append(Candidate(_name(row, found), point, row.trial.number, row.trial.value))
-            best += 1
-    if findings.completed and settings.training.truncation < 1:
-        first = next(iter(findings.completed))
-        for factor, point in lower_rates(space.from_params(first.trial.params), settings):
-            if not any(same(point, other.point) for other in found):
-                found.append(Candidate(f"trial {first.trial.number} at {factor:g} x lr", point))
-    return found
+        name = row.baseline if row.baseline and row.baseline not in taken else f"trial {row.trial.number}"
+        yield Candidate(name, space.from_params(row.trial.params), row.trial.number, row.trial.value)
+
+
+def _at_lower_rates(findings: Findings, settings: Settings) -> Iterator[Candidate]:
+    """The best trial at `confirm.lower_rates`, where trials are truncated: these favour rates that are too high."""
+    if not findings.completed or settings.training.truncation == 1:
+        return
+    best = findings.completed[0].trial
+    for factor, point in lower_rates(settings.search_space().from_params(best.params), settings):
+        yield Candidate(f"trial {best.number} at {factor:g} x lr", point)
 
 
 def lower_rates(point: Hyperparameters, settings: Settings) -> list[tuple[float, Hyperparameters]]:
@@ -73,13 +90,13 @@ def lower_rates(point: Hyperparameters, settings: Settings) -> list[tuple[float,
 def audited(findings: Findings, settings: Settings, known: Sequence[Candidate]) -> list[Candidate]:
     """`confirm.audit` trials that the median rule pruned, chosen at random by the study's seed; none of `known`."""
     space = settings.search_space()
-    pruned = [
-        Candidate(
-            f"trial {r.trial.number}", space.from_params(r.trial.params), r.trial.number, None, last.step, r.best.mel_ce
-        )
-        for r in findings.judged
-        if r.reason == StopReason.MEDIAN and r.best is not None and (last := r.evaluations[-1])
-    ]
+
+    def candidate(row: Row) -> Candidate:
+        point, number = space.from_params(row.trial.params), row.trial.number
+        value = row.best.mel_ce if row.best else None
+        return Candidate(f"trial {number}", point, number, None, row.evaluations[-1].step, value)
+
+    pruned = [candidate(row) for row in findings.judged if row.reason == StopReason.MEDIAN and row.best is not None]
     pruned = [c for c in pruned if not any(same(c.point, other.point) for other in known)]
     count = min(settings.confirm.audit, len(pruned))
     return random.Random(f"{settings.study.seed}/audit").sample(pruned, count)
@@ -90,19 +107,21 @@ def _with_trial(candidate: Candidate, findings: Findings, settings: Settings) ->
     space = settings.search_space()
     for row in findings.completed:
         if same(space.from_params(row.trial.params), candidate.point):
-            return Candidate(candidate.name, candidate.point, row.trial.number, row.trial.value)
+            return replace(candidate, trial=row.trial.number, truncated=row.trial.value)
     return candidate
 
 
-def _name(row: Row, others: Sequence[Candidate]) -> str:
-    """The baseline's, unless another config has it: the search clips a recipe that its space does not contain."""
-    if row.baseline and row.baseline not in {other.name for other in others}:
-        return row.baseline
-    return f"trial {row.trial.number}"
+def _distinct(configs: Iterable[Candidate]) -> Iterator[Candidate]:
+    """Without those that train like an earlier one."""
+    known: list[Candidate] = []
+    for config in configs:
+        if not any(same(config.point, other.point) for other in known):
+            known.append(config)
+            yield config
 
 
 def same(one: Hyperparameters, other: Hyperparameters) -> bool:
-    """Whether two points train alike; a way through Optuna's parameters may have rounded one in the last digit."""
+    """Whether two points train alike. Storing one as Optuna's parameters may have rounded it in the last digit."""
 
     def numbers(point: Hyperparameters) -> list[float | None]:
         knobs = [point.lr, point.weight_decay, point.gamma, point.clip_norm]

@@ -1,7 +1,10 @@
 """The confirmation of a search: its best configs beside the stock recipe, in full runs with several seeds.
 
 Its runs are trials of a second study in the same storage, so that slots and machines share them as they share a
-search. Which runs are next follows from those that have ended: nothing but the trials is kept.
+search. The runs that have ended decide which are next; nothing else is stored.
+
+This module is the session: it opens the study, plans, runs the supervisor, and reads the result. `candidates` chooses
+the configs, `rounds` the runs, `race` compares them, `proof` and `verdict` say what they prove.
 """
 
 import statistics
@@ -19,9 +22,9 @@ from search.errors import UserError
 from search.preparation.cache import cache_directory
 from search.settings.best_config import Confirmation
 from search.settings.knobs import refuse_space
-from search.settings.sections import CONFIRMATION
+from search.settings.sections import CONFIRMATION, STOCK
 from search.settings.settings import Settings
-from search.study import findings as report
+from search.study import findings as search_findings
 from search.study import noise, storage
 from search.study.findings import Findings
 from search.study.fingerprint import differences, fingerprint
@@ -51,7 +54,7 @@ def confirm(settings: Settings, view: View, is_described: bool = False) -> Resul
     `is_described` after a search in the same command, which has told what it works on.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    findings = report.read(storage.load_study(settings))
+    findings = search_findings.read(storage.load_study(settings))
     if not findings.completed:
         raise UserError(
             f"study {settings.study.name!r} has no completed trial to confirm; run study.py until some have completed"
@@ -87,13 +90,14 @@ def run(
     target: str = "search.training.child:run",
 ) -> Result:
     """The confirmation of what is prepared; each run is `target` in a process of its own."""
-    _refuse_another(settings, prepared)
+    _refuse_other_settings(settings, prepared)
     database = storage.open_storage(settings.storage_url, settings.service.connections)
     database.on_outage = view.note
     study, ledger = _open(settings, findings, prepared, database)
     plan = _plan(settings, findings, study, prepared)
     work = ConfirmWork(study, ledger, settings, prepared, plan, view)
-    _show_budget(plan, work.runs, findings, settings, prepared, len(devices), view)
+    for line in _budget(plan, work.runs, findings, settings, prepared, len(devices)):
+        view.note(line)
     finished = sum(trial.state in FINISHED_STATES for trial in work.runs.trials)
     extent = Extent(len(plan.keys), finished, len(devices), findings.base.mel_ce, None, "run")
     view.begin(with_rule(extent, settings))
@@ -111,9 +115,8 @@ def _why_open(runs: Runs, settings: Settings) -> str:
     """Why there is no result, although there is nothing left to do here."""
     if not runs.are_over:
         return "another machine goes on with the confirmation; run the same command again to join it"
-    stock = settings.stock_recipe().name
     return (
-        f"no full run of the stock recipe ({stock}) came to an end, so there is nothing to compare with; see the logs"
+        f"no full run of the stock recipe ({STOCK}) came to an end, so there is nothing to compare with; see the logs"
         f" in {settings.directory / 'confirm'}, then run the same command again"
     )
 
@@ -146,7 +149,7 @@ def two_increases(settings: Settings, findings: Findings) -> optuna.pruners.Base
     return FirstToFire({StopReason.TWO_INCREASES: TwoIncreasePruner(settings.pruning.n_increases, min_delta)})
 
 
-def _refuse_another(settings: Settings, prepared: Prepared) -> None:
+def _refuse_other_settings(settings: Settings, prepared: Prepared) -> None:
     """Raises UserError when the search was made with other settings than these."""
     there = storage.load_study(settings).user_attrs["fingerprint"]
     differing = differences(there, fingerprint(settings, prepared))
@@ -160,54 +163,54 @@ def _plan(settings: Settings, findings: Findings, study: optuna.Study, prepared:
     """By the settings, and by what was planned before: seeds and audits may be added, and none is taken back."""
     count = max(settings.confirm.seeds, study.user_attrs.get("seeds", 0))
     study.set_user_attr("seeds", count)
-    first = settings.study.seed
-    seeds = [(first + i) % 2**31 for i in range(count)]
+    seeds = [(settings.study.seed + i) % 2**31 for i in range(count)]
     runs = Runs(study.get_trials(deepcopy=False), seeds, settings.full_horizon(prepared.train_clips))
-    found = candidates(findings, settings)
-    known = {c.name: c for c in runs.candidates}
-    for config in found:
-        if config.name in known and not same(config.point, known[config.name].point):
+    racing = {c.name: c for c in runs.candidates}
+    for config in candidates(findings, settings):
+        known = racing.setdefault(config.name, config)
+        if not same(config.point, known.point):
             raise UserError(
-                f"{config.name} was {known[config.name].point.describe()} when its full runs were made, and is"
+                f"{config.name} was {known.point.describe()} when its full runs were made, and is"
                 f" {config.point.describe()} here; give the space its old baselines, or the recipe another name"
             )
-    racing = {**known, **{c.name: c for c in found}}
+        racing[config.name] = config
     old = runs.audited
     new = audited(findings, settings, [*racing.values(), *old])[: max(0, settings.confirm.audit - len(old))]
     return Plan(list(racing.values()), [*old, *new], seeds)
 
 
-def _show_budget(
-    plan: Plan, runs: Runs, findings: Findings, settings: Settings, prepared: Prepared, slots: int, view: View
-) -> None:
+def _budget(
+    plan: Plan, runs: Runs, findings: Findings, settings: Settings, prepared: Prepared, slots: int
+) -> list[str]:
     """What is about to be run, at most, and how long it takes at the search's pace."""
     full, truncated = settings.full_horizon(prepared.train_clips), settings.trial_horizon(prepared.train_clips)
-    view.note(
+    lines = [
         f"confirmation: {len(plan.racing)} configs ({', '.join(c.name for c in plan.racing)}) x {len(plan.seeds)} seeds"
         f" in full runs of {full} optimizer steps; a config that can no longer win gets no further seed"
-    )
+    ]
     if plan.audited:
         names = ", ".join(c.name for c in plan.audited)
-        view.note(f"audit of pruning: {names}, chosen at random, are run to the trials' end and in full")
+        lines.append(f"audit of pruning: {names}, chosen at random, are run to the trials' end and in full")
     done = {key(trial) for trial in runs.trials if trial.state in FINISHED_STATES} & plan.keys
-    short = sum(length == TRUNCATED for _, _, length in plan.keys - done)
-    whole = len(plan.keys - done) - short
+    left = plan.keys - done
+    short = sum(length == TRUNCATED for _, _, length in left)
+    whole = len(left) - short
     steps = short * truncated + whole * full
     evaluations = short * settings.training.evaluations + whole * settings.training.full_evaluations
-    known = [
-        (row.record, len(row.evaluations))
-        for row in findings.rows
-        if row.record and row.record["steps"] and row.evaluations
-    ]
-    time_left = ""
-    if known:
-        # Apart, since a full run is longer and has no more evaluations.
-        a_step = statistics.median(record["train_seconds"] / record["steps"] for record, _ in known)
-        an_evaluation = statistics.median(record["evaluation_seconds"] / count for record, count in known)
-        seconds = (a_step * steps + an_evaluation * evaluations) / slots
-        time_left = f", about {duration(seconds)} at the search's pace"
+    pace = _pace(findings)
+    seconds = (pace[0] * steps + pace[1] * evaluations) / slots if pace else 0
+    time_left = f", about {duration(seconds)} at the search's pace" if pace else ""
     before = f"; {len(done)} more were finished before" if done else ""
-    view.note(f"at most {len(plan.keys - done)} runs, {steps:,} optimizer steps{time_left}{before}")
+    return [*lines, f"at most {len(left)} runs, {steps:,} optimizer steps{time_left}{before}"]
+
+
+def _pace(findings: Findings) -> tuple[float, float] | None:
+    """(seconds of an optimizer step, of an evaluation), medians of the search. A full run has fewer evaluations."""
+    known = [(r.record, len(r.evaluations)) for r in findings.rows if r.record and r.record["steps"] and r.evaluations]
+    if not known:
+        return None
+    a_step = statistics.median(record["train_seconds"] / record["steps"] for record, _ in known)
+    return a_step, statistics.median(record["evaluation_seconds"] / count for record, count in known)
 
 
 def load(settings: Settings, findings: Findings) -> Confirmation | None:

@@ -24,50 +24,31 @@ def fidelity(
     from scipy.stats import kendalltau  # half a second, which commands that only read a study need not spend
 
     configs = [c for c in truncated if c in full and math.isfinite(truncated[c]) and math.isfinite(full[c])]
-    if len(configs) < 2:
+    count = len(configs)
+    if count < 2:
         return None
-    short, long = ({c: values[c] for c in configs} for values in (truncated, full))
-    tau, p_value = map(float, kendalltau(ranks(list(short.values())), ranks(list(long.values()))))
+    short, long = ([values[c] for c in configs] for values in (truncated, full))
+    tau, p_value = map(float, kendalltau(ranks(short), ranks(long)))
+    top = min(top, count - 1)  # of all configs, all are the best
     if math.isnan(tau):  # all the same in one of the two: there is no order
-        return _without_order(len(configs), top)
-    low, high = tau_interval(tau, len(configs))
-    top = min(top, len(configs) - 1)  # of all of them all are the best
-    best_short, best_long = (set(ranked(configs, values.__getitem__)[:top]) for values in (short, long))
+        none = dict.fromkeys(("tau", "low", "high", "p_value", "advice"))
+        return Fidelity(configs=count, top=top, top_overlap=0, **none)
+    low, high = tau_interval(tau, count)
+    best_short, best_long = (set(ranked(configs, values.__getitem__)[:top]) for values in (truncated, full))
     advice = None
     if tau < POOR and truncation < 1:
-        share = _longer(curves, full, truncation)
         advice = (
-            f"short runs rank {len(configs)} configs poorly (tau {tau:.2f}): lengthen the trials, try"
-            f" training.truncation = {share:.2g} instead of {truncation:g}"
+            f"short runs rank {count} configs poorly (tau {tau:.2f}): lengthen the trials, try training.truncation ="
+            f" {_longer(curves, full, truncation):.2g} instead of {truncation:g}"
         )
+    overlap = len(best_short & best_long)
     return Fidelity(
-        configs=len(configs),
-        tau=tau,
-        low=low,
-        high=high,
-        p_value=p_value,
-        top=top,
-        top_overlap=len(best_short & best_long),
-        advice=advice,
-    )
-
-
-def _without_order(configs: int, top: int) -> Fidelity:
-    """All values the same in one of the two: nothing to rank."""
-    return Fidelity(
-        configs=configs,
-        tau=None,
-        low=None,
-        high=None,
-        p_value=None,
-        top=min(top, configs - 1),
-        top_overlap=0,
-        advice=None,
+        configs=count, tau=tau, low=low, high=high, p_value=p_value, top=top, top_overlap=overlap, advice=advice
     )
 
 
 def tau_interval(tau: float, configs: int) -> tuple[float, float]:
-    """A conservative 95 % interval for Kendall's tau of so many configs.
+    """A conservative 95 % interval for Kendall's tau of this number of configs.
 
     The variance of tau is at most 2 (1 - tau^2) / n (Kendall and Gibbons, Rank Correlation Methods, chapter 4), that
     of a proportion of concordant pairs p = (1 + tau) / 2 from n / 2 independent draws; so p gets Wilson's interval
@@ -87,19 +68,12 @@ def _longer(curves: Mapping[str, Curve], full: Mapping[str, float], truncation: 
     """
     from scipy.stats import kendalltau
 
-    configs = [c for c in full if c in curves]
+    known = {c: curves[c] for c in full if c in curves}
     agreed = None
-    shares = sorted({share for c in configs for share, _ in curves[c] if truncation < share < 1}, reverse=True)
-    for share in shares:
-        so_far = [
-            min(value for at, value in curves[c] if at <= share + 1e-9) for c in configs if _has(curves[c], share)
-        ]
-        ends = [full[c] for c in configs if _has(curves[c], share)]
-        if len(ends) < 3 or not kendalltau(so_far, ends)[0] >= GOOD:
+    for share in sorted({at for curve in known.values() for at, _ in curve if truncation < at < 1}, reverse=True):
+        so_far = {c: [value for at, value in curve if at <= share + 1e-9] for c, curve in known.items()}
+        there = [c for c, values in so_far.items() if values]
+        if len(there) < 3 or not kendalltau([min(so_far[c]) for c in there], [full[c] for c in there])[0] >= GOOD:
             break
         agreed = share
     return min(1.0, max(1.5 * truncation, agreed) if agreed else 2 * truncation)
-
-
-def _has(curve: Curve, share: float) -> bool:
-    return any(at <= share + 1e-9 for at, _ in curve)

@@ -11,15 +11,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.confirmation.candidates import Candidate
 from search.confirmation.fidelity import Curve, fidelity
-from search.confirmation.race import METHOD, Estimate, Fit, Race, race
-from search.confirmation.verdict import sentence, verdict
+from search.confirmation.race import METHOD, Fit, Race, race
+from search.confirmation.verdict import Estimate, Proof, is_gain, sentence
+from search.settings import best_config
 from search.settings.best_config import Audit, AuditedTrial, Confirmation, Difference, Fidelity, FullRun, Knobs
-from search.settings.best_config import Candidate as Written
+from search.settings.sections import STOCK
 from search.settings.settings import Settings
-from search.study.findings import Findings
+from search.study.findings import Findings, row_of
 from search.study.noise import seed_sd
-from search.ties import lowest
-from search.trial import Evaluation
 
 FULL, TRUNCATED = "full", "truncated"  # lengths of a run
 
@@ -72,6 +71,18 @@ class Runs:
             for name, runs in self.finished(length).items()
         }
 
+    @property
+    def means(self) -> dict[str, float]:
+        """Of the full runs, at the same seeds, of candidates and audited trials."""
+        return Fit(self.values(FULL), max(1, len(self.seeds) - 1)).means
+
+    @property
+    def short(self) -> dict[str, float]:
+        """The values of short runs: the search's of the candidates that it ran, and those of the audited trials."""
+        finished = self.values(TRUNCATED)
+        audited = {c.name: next(iter(finished[c.name].values())) for c in self.audited if c.name in finished}
+        return {c.name: c.truncated for c in self.candidates if c.truncated is not None} | audited
+
     def race(self, joining: Sequence[Candidate] = ()) -> Race:
         """Where the race stands, with those that have not run yet."""
         names = list(dict.fromkeys(c.name for c in (*self.candidates, *joining)))
@@ -86,9 +97,7 @@ def key(trial: FrozenTrial) -> tuple[str, int, str]:
 
 def value_of(trial: FrozenTrial) -> float:
     """In a confirmation only a run that diverged is PRUNED."""
-    if trial.state != TrialState.COMPLETE or trial.value is None:
-        return math.inf
-    return trial.value
+    return math.inf if trial.state != TrialState.COMPLETE or trial.value is None else trial.value
 
 
 def confirmation(runs: Runs, findings: Findings, settings: Settings, name: str) -> Confirmation | None:
@@ -97,33 +106,36 @@ def confirmation(runs: Runs, findings: Findings, settings: Settings, name: str) 
     None while the race is not over, and where no run of the stock recipe came to an end.
     """
     standing = runs.race()
-    fit, stock = standing.fit, settings.stock_recipe().name
-    if not runs.are_over or standing.missing or stock not in fit.means:
+    fit = standing.fit
+    if not runs.are_over or standing.missing or STOCK not in fit.means:
         return None
-    winner, base = fit.best, findings.base.mel_ce
-    over_base = fit.below(base, winner)
-    over_stock = fit.difference(stock, winner) if winner != stock else None
-    found = verdict(over_base, over_stock)
-    is_better = over_stock is not None and (over_stock.is_above_zero or over_stock.value == math.inf)
-    deviation, freedom = seed_sd(list(by_seed.values()) for by_seed in runs.values(FULL).values())
-    means = Fit(runs.values(FULL), len(runs.seeds) - 1).means  # at the same seeds, the audited trials among them
+    full = runs.values(FULL)
+    proven = _proof(fit, findings.base.mel_ce, len(full[fit.best]))
+    deviation, freedom = seed_sd(list(by_seed.values()) for by_seed in full.values())
+    means = runs.means
     return Confirmation(
         study=name,
-        verdict=found,
-        text=sentence(found, fit, winner, stock, over_stock, over_base, len(runs.finished(FULL)[winner])),
-        winner=winner,
-        exported=winner if is_better else stock,
-        base=base,
-        over_stock=_written(over_stock),
-        over_base=_written(over_base),
+        verdict=proven.verdict,
+        text=sentence(proven),
+        winner=proven.winner,
+        exported=proven.winner if is_gain(proven.over_stock) else STOCK,
+        base=findings.base.mel_ce,
+        over_stock=_written(proven.over_stock),
+        over_base=_written(proven.over_base),
         level=fit.level,
         method=METHOD,
         seed_sd=deviation,
         seed_sd_df=freedom,
         candidates=[_candidate(c, runs, standing) for c in runs.candidates],
         fidelity=_fidelity(runs, means, settings),
-        audit=_audit(runs, means, findings, winner),
+        audit=_audit(runs, means, findings, proven.winner),
     )
+
+
+def _proof(fit: Fit, base: float, seeds: int) -> Proof:
+    winner = fit.best
+    over_stock = fit.difference(STOCK, winner) if winner != STOCK else None
+    return Proof(winner, fit.means[winner], fit.below(base, winner), over_stock, fit.level, len(fit.means), seeds)
 
 
 def _written(estimate: Estimate | None) -> Difference | None:
@@ -133,39 +145,37 @@ def _written(estimate: Estimate | None) -> Difference | None:
     return Difference(estimate=estimate.value, low=estimate.low, high=estimate.high)
 
 
-def _candidate(candidate: Candidate, runs: Runs, standing: Race) -> Written:
-    mean = standing.fit.means.get(candidate.name, math.inf)
-    return Written(
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _candidate(candidate: Candidate, runs: Runs, standing: Race) -> best_config.Candidate:
+    return best_config.Candidate(
         name=candidate.name,
         trial=candidate.trial,
         hyperparameters=Knobs(**candidate.point.to_dict()),
         truncated=candidate.truncated,
         runs=[_run(seed, t) for seed, t in sorted(runs.finished(FULL).get(candidate.name, {}).items())],
-        mean=mean if math.isfinite(mean) else None,
+        mean=_finite(standing.fit.means.get(candidate.name)),
         dropped_after=standing.dropped.get(candidate.name),
     )
 
 
 def _run(seed: int, trial: FrozenTrial) -> FullRun:
-    evaluations = [Evaluation(**e) for e in trial.user_attrs["run"]["evaluations"]]
-    value = value_of(trial)
-    best = lowest(evaluations) if math.isfinite(value) else None
+    value, best = _finite(value_of(trial)), row_of(trial).best
     return FullRun(
         trial=trial.number,
         seed=seed,
-        value=value if math.isfinite(value) else None,
-        best_step=best.step if best else None,
+        value=value,
+        best_step=best.step if best and value is not None else None,
         stop_reason=trial.user_attrs["stop_reason"],
     )
 
 
 def _fidelity(runs: Runs, means: Mapping[str, float], settings: Settings) -> Fidelity | None:
     """Over the candidates that the search ran, and the audited trials, which it did not choose."""
-    short = {c.name: c.truncated for c in runs.candidates if c.truncated is not None}
-    finished = runs.values(TRUNCATED)
-    short |= {c.name: next(iter(finished[c.name].values())) for c in runs.audited if finished.get(c.name)}
     curves = {name: _curve(list(by_seed.values()), runs.horizon) for name, by_seed in runs.finished(FULL).items()}
-    return fidelity(short, means, curves, settings.training.truncation, settings.confirm.top)
+    return fidelity(runs.short, means, curves, settings.training.truncation, settings.confirm.top)
 
 
 def _curve(trials: Sequence[FrozenTrial], horizon: int) -> Curve:
@@ -180,24 +190,19 @@ def _curve(trials: Sequence[FrozenTrial], horizon: int) -> Curve:
 
 def _audit(runs: Runs, means: Mapping[str, float], findings: Findings, winner: str) -> Audit | None:
     """None when nothing was pruned."""
-    finished, full = runs.values(TRUNCATED), runs.values(FULL)
-
-    def only(values: dict[str, dict[int, float]], name: str) -> float | None:
-        value = next(iter(values.get(name, {}).values()), math.inf)
-        return value if math.isfinite(value) else None
-
+    if not runs.audited:
+        return None
+    short, full = runs.short, runs.values(FULL)
     trials = [
         AuditedTrial(
             trial=c.trial or 0,
             pruned_at=c.pruned_at or 0,
             pruned_value=c.pruned_value or 0.0,
-            truncated=only(finished, c.name),
-            full=only(full, c.name),
+            truncated=_finite(short.get(c.name)),
+            full=_finite(next(iter(full.get(c.name, {}).values()), None)),
         )
         for c in runs.audited
     ]
-    if not trials:
-        return None
     best = findings.completed[0].trial.value if findings.completed else None
     return Audit(
         trials=trials,

@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
+from search.confirmation.verdict import Estimate
 from search.study.noise import seed_sd
 from search.ties import RESOLUTION, ranked
 
@@ -28,19 +29,6 @@ METHOD = (
 Values = Mapping[str, Mapping[int, float]]  # config -> seed -> lowest evaluation; infinite where the run diverged
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A difference of means in nats, and its interval; without one where there is nothing to measure noise by."""
-
-    value: float
-    low: float | None
-    high: float | None
-
-    @property
-    def is_above_zero(self) -> bool:
-        return self.low is not None and self.low > 0
-
-
 class Fit:
     """Means of `values` and their differences, with intervals for `looks` looks at them.
 
@@ -50,33 +38,29 @@ class Fit:
     def __init__(self, values: Values, looks: int) -> None:
         self._runs = {c: dict(runs) for c, runs in values.items() if runs and all(map(math.isfinite, runs.values()))}
         self._configs = list(self._runs)
+        self._seeds = sorted({seed for runs in self._runs.values() for seed in runs})
         self._looks = looks
         self.level = 1 - 2 * FALSE_WINS / looks
-        seeds = sorted({seed for runs in self._runs.values() for seed in runs})
-        rows, observed = [], []
-        for config, runs in self._runs.items():
-            for seed, value in runs.items():
-                row = np.zeros(len(self._configs) + len(seeds))
-                row[self._configs.index(config)] = 1
-                row[len(self._configs) + seeds.index(seed)] = 1
-                rows.append(row)
-                observed.append(value)
-        design = np.array(rows) if rows else np.zeros((0, 0))
-        y = np.array(observed)
-        self._covariance = np.linalg.pinv(design.T @ design)
-        solution = self._covariance @ design.T @ y
-        rank = int(np.linalg.matrix_rank(design)) if rows else 0
-        self.freedom = len(y) - rank
-        residual = y - design @ solution if rows else y
-        self._variance = float(residual @ residual) / self.freedom if self.freedom > 0 else None
+        effects = self._solve()
         # Each config's mean at the average seed, its plain mean where all ran the same seeds. Summed config by config,
         # so that configs of the same values at the same seeds have the same mean, whatever the solver rounded.
-        effects = solution[len(self._configs) :]
-        effect = dict(zip(seeds, map(float, effects - effects.mean() if seeds else effects), strict=True))
-        fitted = {c: math.fsum(v - effect[s] for s, v in runs.items()) / len(runs) for c, runs in self._runs.items()}
+        fitted = {c: math.fsum(v - effects[s] for s, v in runs.items()) / len(runs) for c, runs in self._runs.items()}
         self.means: dict[str, float] = {c: fitted.get(c, math.inf) for c, runs in values.items() if runs}
-        self._within = seed_sd(list(runs.values()) for runs in self._runs.values())
-        self._seeds = len(seeds)
+
+    def _solve(self) -> dict[int, float]:
+        """The effect of each seed, by least squares; sets the noise, its degrees of freedom and the covariance."""
+        runs = [(c, s, value) for c, of_config in self._runs.items() for s, value in of_config.items()]
+        design = np.zeros((len(runs), len(self._configs) + len(self._seeds)))
+        for row, (config, seed, _) in zip(design, runs, strict=True):
+            row[self._configs.index(config)] = row[len(self._configs) + self._seeds.index(seed)] = 1
+        y = np.array([value for *_, value in runs])
+        self._covariance = np.linalg.pinv(design.T @ design)
+        solution = self._covariance @ design.T @ y
+        self.freedom = len(runs) - (int(np.linalg.matrix_rank(design)) if runs else 0)
+        residual = y - design @ solution
+        self._variance = float(residual @ residual) / self.freedom if self.freedom > 0 else None
+        effects = solution[len(self._configs) :]
+        return dict(zip(self._seeds, map(float, effects - effects.mean() if runs else effects), strict=True))
 
     @property
     def best(self) -> str:
@@ -85,54 +69,51 @@ class Fit:
 
     def difference(self, worse: str, better: str) -> Estimate:
         """By how much the mean of `better` lies below that of `worse`, at the same seeds."""
-        if not (math.isfinite(self.means[worse]) and math.isfinite(self.means[better])):
-            return Estimate(self.means[worse] - self.means[better], None, None)
+        above, below = self.means[worse], self.means[better]
+        if self._variance is None or not (math.isfinite(above) and math.isfinite(below)):
+            return self._estimate(above, below)
         contrast = np.zeros(len(self._covariance))
         contrast[self._configs.index(worse)] += 1
         contrast[self._configs.index(better)] -= 1
-        if self._variance is None:
-            return _estimate(self.means[worse], self.means[better], None)
         error = math.sqrt(max(0.0, float(contrast @ self._covariance @ contrast)) * self._variance)
-        reach = self._quantile(self.freedom, len(self._configs) - 1) * error
-        return _estimate(self.means[worse], self.means[better], reach)
+        return self._estimate(above, below, error, self.freedom, len(self._configs) - 1)
 
     def below(self, constant: float, config: str) -> Estimate:
         """By how much the mean of `config` lies below `constant`, which has no noise: seeds do not cancel here."""
-        deviation, _ = self._within
+        deviation, _ = seed_sd(list(runs.values()) for runs in self._runs.values())
         if deviation is None or not math.isfinite(constant - self.means[config]):
-            return _estimate(constant, self.means[config], None)
+            return self._estimate(constant, self.means[config])
         error = deviation / math.sqrt(len(self._runs[config]))
-        reach = self._quantile(self._freedom_within(deviation**2), len(self._configs)) * error
-        return _estimate(constant, self.means[config], reach)
+        freedom = self._freedom_within(deviation**2)
+        return self._estimate(constant, self.means[config], error, freedom, len(self._configs))
 
     def _freedom_within(self, variance: float) -> float:
         """Degrees of freedom of the `variance` between runs of one config, pooled over configs (Satterthwaite 1946).
 
-        Part of it is noise of each run's own. The rest is the seeds', which all configs share: more configs do not tell
-        more of it.
+        Part of it is each run's own noise. The rest is the seeds', which all configs share: more configs do not tell
+        more about it.
         """
-        of_seeds = self._seeds - 1
-        if self._variance is None:
-            return of_seeds
-        own = min(variance, self._variance * (1 - 1 / len(self._configs)))
+        of_seeds = len(self._seeds) - 1
+        own = 0.0 if self._variance is None else min(variance, self._variance * (1 - 1 / len(self._configs)))
         if not own:
             return of_seeds
         return variance**2 / ((variance - own) ** 2 / of_seeds + own**2 / self.freedom)
 
-    def _quantile(self, freedom: float, comparisons: int) -> float:
-        return float(stdtrit(freedom, 1 - FALSE_WINS / (max(1, comparisons) * self._looks)))
+    def _estimate(
+        self, above: float, below: float, error: float | None = None, freedom: float = 0.0, comparisons: int = 1
+    ) -> Estimate:
+        """`above` - `below` with its interval and p. What rounding alone may make counts as 0."""
 
+        def resolved(number: float) -> float:
+            return 0.0 if abs(number) <= RESOLUTION * max(abs(above), abs(below)) else number
 
-def _estimate(above: float, below: float, reach: float | None) -> Estimate:
-    """`above` - `below` and its interval, of which no part that is due to rounding counts as different from 0."""
-    value, resolution = above - below, RESOLUTION * max(abs(above), abs(below))
-
-    def resolved(number: float) -> float:
-        return 0.0 if abs(number) <= resolution else number
-
-    if reach is None:
-        return Estimate(value if math.isinf(value) else resolved(value), None, None)
-    return Estimate(resolved(value), resolved(value - reach), resolved(value + reach))
+        value = above - below if math.isinf(above) or math.isinf(below) else resolved(above - below)
+        if error is None:
+            return Estimate(value)
+        tests = max(1, comparisons) * self._looks
+        reach = float(stdtrit(freedom, 1 - FALSE_WINS / tests)) * error
+        p = min(1.0, tests * float(stdtr(freedom, -value / error))) if error else float(value <= 0)
+        return Estimate(value, resolved(above - below - reach), resolved(above - below + reach), p)
 
 
 @dataclass(frozen=True)
@@ -152,14 +133,12 @@ def race(values: Values, configs: Sequence[str], seeds: Sequence[int], attempted
     gets no further seed. `attempted` are (config, seed) of runs that were queued; one of them without a value came to
     nothing, and is done without.
     """
-    looks = len(seeds) - 1
-    alive = list(configs)
+    alive, looks = list(configs), len(seeds) - 1
     dropped: dict[str, int] = {}
-    fit = Fit({c: {} for c in configs}, looks)
+    fit = Fit({}, looks)
     for count in range(2, len(seeds) + 1):
         missing = [(c, seed) for seed in seeds[:count] for c in alive if (c, seed) not in attempted]
-        known = {c: {s: v for s, v in values.get(c, {}).items() if s in seeds[:count]} for c in configs}
-        fit = Fit(known, looks)
+        fit = Fit({c: {s: v for s, v in values.get(c, {}).items() if s in seeds[:count]} for c in configs}, looks)
         if missing or not fit.means:
             return Race(fit, dropped, missing)
         hopeless = [c for c in alive if c != fit.best and (c not in fit.means or _is_beaten(fit, c))]

@@ -9,6 +9,7 @@ import optuna
 
 from search.confirmation.candidates import Candidate
 from search.confirmation.proof import FULL, TRUNCATED, Runs
+from search.confirmation.race import Race
 from search.settings.settings import Settings
 from search.study.leases import Leases
 from search.study.ledger import Claim, Ledger
@@ -36,7 +37,7 @@ class Plan:
         return audits | {(c.name, seed, FULL) for c in self.racing for seed in self.seeds}
 
     def missing(self, runs: Runs) -> list[Entry]:
-        """The runs to queue next: of those in the race, then of those that are audited."""
+        """The runs to queue next: those of the race, then those of the audit."""
         attempted = runs.attempted
         known = {c.name: c for c in (*runs.candidates, *self.racing)}
         full = [_entry(known[name], seed, FULL) for name, seed in runs.race(self.racing).missing]
@@ -60,7 +61,7 @@ def _entry(candidate: Candidate, seed: int, length: str) -> Entry:
 
 
 def knobs(point: Hyperparameters) -> dict[str, float]:
-    """A point as Optuna's parameters, one a number, for tools that look at the study. A knob that is off has none."""
+    """A point as Optuna's parameters, one per number, for tools that look at the study. A knob that is off has none."""
     values = {"lr": point.lr, "weight_decay": point.weight_decay, "gamma": point.gamma, "clip_norm": point.clip_norm}
     values["new_rows_lr_factor"] = point.new_rows_lr_factor if point.new_rows_lr_factor != 1 else None
     values["frozen_layers"] = point.frozen_layers or None
@@ -107,21 +108,9 @@ class ConfirmWork:
         missing = self._plan.missing(runs)
         self._is_over = not missing
         if missing and self._ledger.queue(missing, len(runs.trials)):
-            for line in self._standing(runs, missing):
+            for line in (*_dropped(runs.race(self._plan.racing)), f"next round: {len(missing)} runs"):
                 self._view.note(line)
         return bool(missing)
-
-    def _standing(self, runs: Runs, missing: Sequence[Entry]) -> list[str]:
-        """A line for what is run next, one for each config that is out."""
-        standing = runs.race(self._plan.racing)
-        means = standing.fit.means
-        lines = [
-            f"{name} can no longer win: mean {means[name]:.4f} against {means[standing.fit.best]:.4f}"
-            if math.isfinite(means.get(name, math.inf))
-            else f"{name} can no longer win: {'it diverged' if name in means else 'none of its runs came to an end'}"
-            for name in standing.dropped
-        ]
-        return [*lines, f"next round: {len(missing)} runs"]
 
     def begin(self, trial_id: int) -> Job:
         """The run as it was queued. Raises Taken."""
@@ -141,3 +130,13 @@ class ConfirmWork:
         if evaluations[-1].step == job.horizon:
             return None
         return fired(self._study, self._study.pruner, {e.step: e.mel_ce for e in evaluations})
+
+
+def _dropped(standing: Race) -> list[str]:
+    """A line for each config that is out."""
+    lines = []
+    for name in standing.dropped:
+        mean, lowest = standing.fit.means.get(name), standing.fit.means[standing.fit.best]
+        why = f"mean {mean:.4f} against {lowest:.4f}" if mean is not None else "none of its runs came to an end"
+        lines.append(f"{name} can no longer win: {'it diverged' if mean == math.inf else why}")
+    return lines

@@ -1,26 +1,31 @@
-"""What an answer is made of: a config in words and values, what it is compared with, the next commands."""
+"""What a page says first: which config to use, how sure that is, by how much it is better, and what to do next.
+
+What a study proves is decided in `search.confirmation.verdict`; this is how a page says it.
+"""
 
 import json
-import shlex
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass, field
-from typing import Any
 
-from search.errors import UserError
-from search.pages.material import Material
-from search.settings.bucket import parse_s3
-from search.settings.settings import safe_url
+from search.confirmation import export
+from search.confirmation.verdict import Estimate, Searched
+from search.pages.material import Material, completed, point_of
+from search.pages.next_steps import (
+    Step,
+    after_confirmation,
+    after_search,
+    all_diverged,
+    source_of,
+    without_answer,
+)
+from search.settings.best_config import Confirmation
+from search.settings.sections import STOCK
+from search.show import tables
+from search.text import shown
 from space.hyperparameters import Hyperparameters
 from space.schedule import to_steps
 
-
-@dataclass(frozen=True)
-class Config:
-    """A config to copy."""
-
-    name: str
-    words: str
-    values: str  # JSON, with all digits
+CLOSE = 4  # configs that are named
 
 
 @dataclass(frozen=True)
@@ -34,74 +39,155 @@ class Compared:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a page says first. `level` sets its colour: proven, warning or error."""
+    """`level` sets the colour: proven, warning or error."""
 
     level: str
     headline: str
     sure: str
-    told: list[str] = field(default_factory=list)
-    config: Config | None = None
-    of: str = ""  # whom `compared` compares, with the loss
+    told: list[str]
+    next: list[Step]
+    words: str = ""  # of the config to use, if any
+    values: str = ""  # the same as JSON, with all digits
+    of: str = ""  # whose loss `compared` compares, with that loss
     compared: list[Compared] = field(default_factory=list)
-    next: list[tuple[str, str]] = field(default_factory=list)  # (command, what for); a command may be empty
 
 
-def by(gain: float) -> str:
-    return f"{abs(gain):.4f} {'below' if gain > 0 else 'above'}"
+def answer(material: Material, options: str) -> Answer:
+    """By the confirmation where it is over, else by the best trial so far. The commands repeat `options`."""
+    if material.confirmation is not None:
+        return _confirmed(material, material.confirmation, options)
+    return _searched(material, material.searched, options) if material.searched else _nothing(material, options)
 
 
-def described(material: Material, name: str, point: Hyperparameters) -> Config:
-    horizon = material.full_horizon
-    steps = to_steps(point.milestones, horizon)
-    parts = [f"learning rate {point.lr:.3g}", f"weight decay {point.weight_decay:.3g}"]
-    if steps:
-        at = " and ".join(f"{m:.0%} (step {s})" for m, s in zip(point.milestones, steps, strict=True))
-        parts.append(f"the rate times {point.gamma:.3g} after {at} of the full run's {horizon:,} optimizer steps")
+def _nothing(material: Material, options: str) -> Answer:
+    """No trial has completed: why, where that can be seen."""
+    findings = material.findings
+    told = [f"{findings.finished:,} trials have finished, none of them to its end; {material.running} running."]
+    if all_diverged(material):
+        told.append("All of them diverged: the learning rates are too high for this base and data, or a clip is odd.")
+    if cut := findings.cut_short:
+        log = material.settings.directory / "trials" / str(cut[-1].trial.number) / "log.txt"
+        told.append(f"Cut short: {tables.why_cut_short(cut)}; its log is {shown(log.absolute())} there.")
+    headline, sure = (
+        "There is no answer yet: no trial has completed.",
+        "A config is judged only when a trial completes.",
+    )
+    return Answer("warning", headline, sure, told, without_answer(material, options))
+
+
+def _searched(material: Material, found: Searched, options: str) -> Answer:
+    best, horizon = found.best, material.findings.horizon
+    told = tables.doubts(material.findings, best, material.space)
+    if material.runs is not None:
+        told.append("A confirmation was started and is not over.")
+    name = f"trial {best.trial.number}" + (f" ({best.baseline})" if best.baseline else "")
+    sure = f"Not proven: one run with one seed, of {horizon:,} of the {material.full_horizon:,} optimizer steps"
+    compared = [Compared(f"the untouched base, {found.base:.4f}", _by(found.over_base), "one run, no interval")]
+    if found.stock and found.stock.best and found.over_stock and not found.is_stock:
+        ended = "" if completed(found.stock) else f"; that was stopped ({found.stock.reason})"
+        other = f"the stock recipe ({STOCK}), {found.stock.best.mel_ce:.4f}"
+        compared.append(Compared(other, _by(found.over_stock), f"one run each, no interval{ended}"))
+    level, words, values = "warning", *_config(material, best.trial.params)
+    headline = f"The best config so far is {name}: {found.lowest:.4f} nats per audio token."
+    if found.is_stock:
+        headline += " It is the stock recipe itself."
+    if found.verdict == "do not fine-tune":
+        level, words, values = "error", "", ""
+        headline = "Do not fine-tune with any config of this study: none beats the untouched base model."
+    steps = after_search(material, found, options)
+    of = f"{name}, {found.lowest:.4f}"
+    return Answer(level, headline, f"{sure} of a full run.", told, steps, words, values, of, compared)
+
+
+def _confirmed(material: Material, found: Confirmation, options: str) -> Answer:
+    compared = _compared(material, found)
+    told = _told(material, found) if compared else [found.text]
+    seeds = max(len(candidate.runs) for candidate in found.candidates)
+    ran = f"{len(found.candidates)} configs, up to {seeds} seeds each, {material.full_horizon:,} optimizer steps"
+    winner = next(c for c in found.candidates if c.name == found.winner)
+    words, values = _described(material, point_of(export.recommended(found)))
+    if found.verdict == "do not fine-tune":
+        level, sure, words, values = "error", "By full runs", "", ""
+        headline = "Do not fine-tune: no config is proven better than the untouched base model."
+    elif found.verdict == "better than the stock recipe":
+        level, sure = "proven", "Proven by full runs"
+        headline = f"Use {found.winner}: it is better than the stock recipe."
     else:
-        parts.append(f"a constant rate over the full run's {horizon:,} optimizer steps")
-    clip = point.clip_norm
-    parts.append("no gradient clip" if clip is None else f"gradients clipped at an L2 norm of {clip:.3g}")
-    if point.new_rows_lr_factor != 1:
-        parts.append(f"new vocabulary rows at {point.new_rows_lr_factor:.3g} times the rate")
-    if point.frozen_layers:
-        layers = "layer" if point.frozen_layers == 1 else f"{point.frozen_layers} layers"
-        parts.append(f"the first {layers} not trained")
-    words = "; ".join(parts) + "."
-    training = material.settings.training
+        level, sure = "warning", "Not proven better by full runs"
+        headline = f"Use the stock recipe ({found.exported}): no config is proven better than it."
+    of = f"{winner.name}, mean {winner.mean or math.inf:.4f} of {len(winner.runs)} full runs"
+    steps = after_confirmation(material, found, options)
+    return Answer(level, headline, f"{sure}: {ran}.", told, steps, words, values, of, compared)
+
+
+def _compared(material: Material, found: Confirmation) -> list[Compared]:
+    """The winner with the stock recipe, unless it is that, and with the base. Nothing where every config diverged."""
+    fit = material.fit
+    assert fit is not None
+    if not math.isfinite(fit.means[found.winner]):
+        return []
+    compared = []
+    if found.winner != STOCK:
+        over_stock = fit.difference(STOCK, found.winner)
+        other, sure = f"the stock recipe ({STOCK}), {fit.means[STOCK]:.4f}", _sure(over_stock, fit.level)
+        if math.isinf(over_stock.value):
+            other, sure = f"the stock recipe ({STOCK})", "it diverged in a full run"
+        compared.append(Compared(other, _by(over_stock), sure))
+    over_base = fit.below(found.base, found.winner)
+    return [*compared, Compared(f"the untouched base, {found.base:.4f}", _by(over_base), _sure(over_base, fit.level))]
+
+
+def _told(material: Material, found: Confirmation) -> list[str]:
+    """Where the winner comes from, and which configs may be as good."""
+    assert material.fit is not None
+    fit, told, source = material.fit, [], source_of(found)
+    if found.winner == STOCK:
+        told.append("The stock recipe itself has the lowest mean.")
+    if source is not None:
+        told.append(
+            f"The winner is {source.name} with a lower learning rate than the {source.hyperparameters.lr:.3g} that the"
+            " search found. Short runs favour rates that are too high for a full run."
+        )
+    differences = [(name, fit.difference(name, found.winner)) for name in fit.means if name != found.winner]
+    close = sorted((d.value, name) for name, d in differences if math.isfinite(d.value) and not d.is_above_zero)
+    if close:
+        more = f" and {len(close) - CLOSE} more" if len(close) > CLOSE else ""
+        names = ", ".join(f"{name} ({value:.4f} above)" for value, name in close[:CLOSE])
+        told.append(f"These may be as good as {found.winner}: {names}{more}.")
+    if material.late is not None:
+        told.append(f"Trial {material.late}, now the best of the search, has not run in full.")
+    return told
+
+
+def _by(gain: Estimate) -> str:
+    if math.isinf(gain.value):
+        return "diverged"
+    return f"{abs(gain.value):.4f} {'below' if gain.value > 0 else 'above'}"
+
+
+def _sure(found: Estimate, level: float) -> str:
+    if found.low is None or found.p is None:
+        return found.interval
+    p = "p below 0.0001" if found.p < 1e-4 else f"p {found.p:.2g}"
+    return f"{100 * level:.0f} % {found.interval}, {p}"
+
+
+def _config(material: Material, params: dict[str, object]) -> tuple[str, str]:
+    """As `_described`; nothing where the space given cannot read the trial's parameters."""
+    try:
+        return _described(material, material.space.from_params(params))
+    except (KeyError, ValueError):
+        return "", ""
+
+
+def _described(material: Material, point: Hyperparameters) -> tuple[str, str]:
+    """(the config in words, its values for a full run as JSON)."""
+    training, horizon = material.settings.training, material.full_horizon
     values = {
         **point.to_dict(),
-        "milestone_steps": list(steps),
+        "milestone_steps": list(to_steps(point.milestones, horizon)),
         "horizon": horizon,
         "batch_size": training.batch_size,
         "accumulation": training.accumulation,
     }
-    text = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in values.items())
-    return Config(name, words[0].upper() + words[1:], f"{{\n{text}\n}}")
-
-
-def command(name: str, options: str) -> str:
-    return " ".join(part for part in ("python study.py", name, options) if part)
-
-
-def options_of(given: Mapping[str, Any]) -> str:
-    """The common options as a shell takes them, for the commands of the page; passwords are ***."""
-    words: list[str] = []
-    for entry in given["set_"]:
-        key, _, value = entry.partition("=")
-        hide = {"study.storage": safe_url, "study.artifacts": safe_place}.get(key.strip())
-        words += ["--set", f"{key}={hide(value)}" if hide else entry]
-    for name in ("settings", "storage", "study"):
-        if given[name] is not None:
-            words += [f"--{name}", safe_url(str(given[name])) if name == "storage" else str(given[name])]
-    return shlex.join(words)
-
-
-def safe_place(place: str) -> str:
-    """Of artifacts: a folder, or the URL of a bucket; *** for a URL of another form, which may hold a key."""
-    if "://" not in place:
-        return place
-    try:
-        parse_s3(place)
-    except UserError:
-        return "***"
-    return place
+    return point.describe(), json.dumps(values, indent=2)

@@ -42,20 +42,18 @@ class Dimension:
     @property
     def label(self) -> str:
         """Of an axis: the name and the unit."""
-        name, unit = NAMES.get(self.name, (self.name, ""))
-        return f"{name}, {unit}" if unit else name
+        return ", ".join(filter(None, NAMES.get(self.name, (self.name, ""))))
 
-    def place(self, value: Any) -> float:
+    def place(self, row: Row) -> float:
         """Of a trial's value on the axis."""
+        value = row.trial.params[self.name]
         return float(self.choices.index(value)) if self.choices else float(value)
 
     def ticks(self) -> list[tuple[float, str]] | None:
-        """Of an axis that is no continuous one."""
+        """(place, label) of each value; None for a continuous axis."""
         if self.choices:
-            return [
-                (float(i), ("on" if c else "off") if isinstance(c, bool) else str(c))
-                for i, c in enumerate(self.choices)
-            ]
+            words = {True: "on", False: "off"}
+            return [(float(i), words[c] if isinstance(c, bool) else str(c)) for i, c in enumerate(self.choices)]
         if self.whole and self.high - self.low <= 8:
             return [(float(i), str(i)) for i in range(int(self.low), int(self.high) + 1)]
         return None

@@ -1,51 +1,85 @@
-"""Pictures for pages: axes without ornament, and SVG whose text is text and whose colours are the page's."""
+"""Figures of pages: one palette, one set-up, and SVG whose text is text and whose colours are the page's."""
 
-import hashlib
 import io
 import re
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+
+from markupsafe import Markup
+
+# Colours of Okabe and Ito (2008), which colour-blind readers can tell apart. In a page each is the CSS variable of its
+# name (page.css), which has another value on dark screens; matplotlib needs colours of its own to draw with.
+COLOURS = {
+    "blue": "#0072b2", "orange": "#d55e00", "green": "#009e73", "purple": "#a8437f", "grey": "#7f7f7f",
+    "text": "#123456", "page": "#fedcba",
+}  # fmt: skip
+LOSS = "lowest evaluation,\nnats per audio token"
+WIDE, SMALL = (7.2, 3.3), (3.0, 2.3)  # inches; text of 8 points stays readable on a telephone and on paper
+DASHED, DOTTED = (0, (5, 3)), (0, (1, 1.5))  # of lines that are no data: the base, the stock recipe
 
 _SHAPES = re.compile(r'(?:<use [^>]*>| d="[^"]*")')  # coordinates, in points
 _DIGITS = re.compile(r"(\.\d\d)\d+")  # a hundredth of a point is enough, and halves a page of many trials
-_NEEDLESS = re.compile(r"\s*<metadata>.*?</metadata>|font-family: [^;\"]*; |(?<=\n) +", re.DOTALL)
-_ID = re.compile(r' id="([^"]*)"')
-_REFERENCE = re.compile(r'(href="#|url\(#)([^")]*)')
+# Groups have numbered ids, which nothing refers to. The ids that remain are hashes of what they name: two pictures that
+# have one in common draw the same there.
+_NEEDLESS = re.compile(r"\s*<metadata>.*?</metadata>|font-family: [^;\"]*; |(?<=\n) +| id=\"\w+_\d+\"", re.DOTALL)
 
 
-def plain(axes: Any, text: str, lines: str) -> None:
+@dataclass(frozen=True)
+class Picture:
+    """A figure, and what has to be said below it."""
+
+    svg: Markup
+    caption: str = ""
+
+
+def figure(size: tuple[float, float], rows: int = 1, columns: int = 1, **grid: Any) -> tuple[Any, list[Any]]:
+    """(figure of `size` inches, its axes). No display is needed for it."""
+    from matplotlib.figure import Figure  # half a second, which only pages have
+
+    made = Figure(figsize=size, layout="constrained")
+    axes = list(made.subplots(rows, columns, squeeze=False, **grid).flat)
+    for each in axes:
+        plain(each)
+    return made, axes
+
+
+def plain(axes: Any, text: str = COLOURS["text"], lines: str = COLOURS["grey"]) -> None:
     """Axes with a faint grid and two sides, in a colour for text and one for lines."""
-    axes.tick_params(which="both", colors=text, labelsize=9)
+    axes.tick_params(which="both", colors=text, labelsize=8)
     axes.grid(color=lines, alpha=0.25, linewidth=0.6)
-    axes.xaxis.label.set_color(text)
-    axes.yaxis.label.set_color(text)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.label.set(color=text, size=8.5)
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(lines)
 
 
-def to_svg(figure: Any, colours: Mapping[str, str]) -> str:
-    """The figure as an SVG element in which each of `colours` (name to #rrggbb) is the page's CSS variable --name.
+def legend(made: Any, columns: int) -> None:
+    """Of the first axes; above them, where it hides no point."""
+    handles = made.axes[0].get_legend_handles_labels()[0]
+    if handles:
+        made.legend(
+            handles=handles, loc="outside upper left", ncols=columns, frameon=False, handletextpad=0.5, fontsize=8,
+            labelcolor=COLOURS["text"], columnspacing=1.2, borderaxespad=0.1,
+        )  # fmt: skip
 
-    Its text has the page's font. A page may hold any number of them: no two have an id in common.
+
+def to_svg(made: Any) -> Markup:
+    """The figure as an SVG element in which each of COLOURS is the page's CSS variable of its name.
+
+    Its text has the page's font, and no $ in it is mathematics.
     """
-    import matplotlib  # half a second, which only pages have
+    import matplotlib
+    from matplotlib.text import Text
 
+    for words in made.findobj(Text):
+        words.set_parse_math(False)
     drawn = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "xtts-study", "font.family": "sans-serif"}):
-        figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        made.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = drawn.getvalue()
     text = text[text.index("<svg") :]
-    for name, colour in colours.items():
+    for name, colour in COLOURS.items():
         text = text.replace(colour, f"var(--{name})")
     text = _SHAPES.sub(lambda found: _DIGITS.sub(r"\1", found.group()), text)
-    return _with_own_ids(_NEEDLESS.sub("", text))
-
-
-def _with_own_ids(text: str) -> str:
-    """Only ids that something refers to, in names that come from the whole picture."""
-    stem = "f" + hashlib.sha256(text.encode()).hexdigest()[:8]
-    referred = sorted({name for _, name in _REFERENCE.findall(text)})
-    names = {name: f"{stem}-{place}" for place, name in enumerate(referred)}
-    text = _ID.sub(lambda found: f' id="{names[found[1]]}"' if found[1] in names else "", text)
-    return _REFERENCE.sub(lambda found: found[1] + names[found[2]], text)
+    return Markup(_NEEDLESS.sub("", text))  # matplotlib has escaped its texts

@@ -10,17 +10,16 @@ import random
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState, create_trial
 
 from search.pages.material import completed
 from search.study.findings import Row
 
 FEWEST_JUDGED, FEWEST_COMPLETED = 12, 6
 SHUFFLES = 40
-MOST = 400  # trials, of which the importances are computed: more change no bar that one can see
+MOST = 400  # trials from which the importances are computed: more change no bar visibly
 _BEST = 10  # trials make up the best where a tenth is less, yet at most a quarter; the authors advise 5 or more
 
 
@@ -35,54 +34,48 @@ class Importance:
 
     @property
     def told(self) -> list[str]:
-        """The dimensions that are told from chance."""
+        """The dimensions whose share is more than chance gives."""
         return [name for name, share in self.shares.items() if share > self.chance[name]]
 
 
 def importance(rows: Sequence[Row], names: Sequence[str]) -> Importance | None:
     """Of the dimensions `names`; None with too few trials to say anything."""
-    done = sorted((row for row in rows if completed(row.trial)), key=lambda row: row.trial.value or 0.0)
+    done = sorted((row for row in rows if completed(row)), key=lambda row: row.trial.value or 0.0)
     if len(rows) < FEWEST_JUDGED or len(done) < FEWEST_COMPLETED or not names:
         return None
-    rest = [row for row in rows if not completed(row.trial)]
+    rest = [row for row in rows if not completed(row)]
     if len(rows) > MOST:  # the same shares of both
         done, rest = done[:: -(-len(rows) // MOST)], rest[:: -(-len(rows) // MOST)]
-    ordered = [*done, *rest]
+    ordered = [*done, *rest]  # by rank: the pruned come last
     best = min(max(round(0.1 * len(ordered)), min(_BEST, len(ordered) // 4)), len(done) - 1)
-    from optuna.importance import PedAnovaImportanceEvaluator  # a second: it imports scikit-learn
-
-    # By rank: the pruned come last.
-    study = optuna.create_study(storage=optuna.storages.InMemoryStorage(), study_name="ranks")
-    study.add_trials([_ranked(row.trial, rank) for rank, row in enumerate(ordered)])
-    evaluator = PedAnovaImportanceEvaluator(target_quantile=best / len(ordered))
-    ranks = list(range(len(ordered)))
     known = [name for name in names if any(name in row.trial.params for row in ordered)]
-    found = _evaluate(study, evaluator, known, ranks)
+    study = optuna.create_study(storage=optuna.storages.InMemoryStorage(), study_name="ranks")
+    for row in ordered:
+        params, distributions = row.trial.params, row.trial.distributions
+        study.add_trial(create_trial(value=0.0, params=params, distributions=distributions, state=TrialState.COMPLETE))
+    ranks = list(range(len(ordered)))
+    found = _evaluate(study, known, ranks, best)
     total = sum(found.values()) or 1.0
     draw = random.Random(1)
     shuffled = []
     for _ in range(SHUFFLES):
         draw.shuffle(ranks)
-        shuffled.append(_evaluate(study, evaluator, known, ranks))
+        shuffled.append(_evaluate(study, known, ranks, best))
     chance = {n: sorted(each[n] for each in shuffled)[round(0.95 * SHUFFLES) - 1] / total for n in known}
     return Importance({n: value / total for n, value in found.items()}, chance, best, len(ordered))
 
 
-def _ranked(trial: FrozenTrial, rank: int) -> FrozenTrial:
-    return create_trial(
-        state=TrialState.COMPLETE, value=float(rank), params=trial.params, distributions=trial.distributions
-    )
+def _evaluate(study: optuna.Study, names: list[str], ranks: Sequence[int], best: int) -> dict[str, float]:
+    """The importances where the trials of `study` have these `ranks`, of which those below `best` are the best."""
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # a second: scikit-learn
 
-
-def _evaluate(study: optuna.Study, evaluator: Any, names: Sequence[str], ranks: Sequence[int]) -> dict[str, float]:
-    from optuna.importance import get_param_importances
-
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=best / len(ranks))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of `target`, which says that low ones are the best: so they are
+        warnings.simplefilter("ignore")  # says that low targets are the best: so they are
         return get_param_importances(
             study,
             evaluator=evaluator,
-            params=list(names),
+            params=names,
             target=lambda trial: float(ranks[trial.number]),
             normalize=False,
         )

@@ -8,7 +8,6 @@ from typing import Any
 
 from search.pages.dimensions import dimensions
 from search.pages.importance import importance
-from search.pages.material import lowest
 from search.study.findings import Findings
 
 CHANCE = " (chance?)"  # behind the name of a dimension that is not told from chance
@@ -16,7 +15,7 @@ CHANCE = " (chance?)"  # behind the name of a dimension that is not told from ch
 
 def importances(findings: Findings) -> list[dict[str, Any]]:
     """As GET /api/studies/<id>/param_importances has them; none before there are trials enough to tell."""
-    judged = [row for row in findings.judged if lowest(row) is not None]
+    judged = [row for row in findings.judged if row.best is not None]
     names = [dimension.name for dimension in dimensions(judged)]
     found = importance(judged, names) if len(names) > 1 else None
     if found is None:

@@ -1,23 +1,25 @@
 """What a report is made of: a study, its confirmation and its sound, read once."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
-from search.confirmation import confirm as session
+from search.confirmation import confirm
+from search.confirmation.candidates import same
 from search.confirmation.proof import Runs
-from search.settings.best_config import Confirmation
-from search.settings.sections import STOCK
+from search.confirmation.race import Fit
+from search.confirmation.verdict import Searched, searched, stock_trial
+from search.settings.best_config import Candidate, Confirmation
 from search.settings.settings import Settings
-from search.study import findings as report
+from search.study import findings as search_findings
 from search.study import storage
 from search.study.findings import Findings, Row
 from search.study.fingerprint import differences, fingerprint
 from search.trial import Prepared
+from space.hyperparameters import Hyperparameters
 from space.search_space import SearchSpace
 
 
@@ -38,30 +40,48 @@ class Material:
     @cached_property
     def judged(self) -> list[Row]:
         """Finished trials with a finite evaluation, by their numbers."""
-        return [row for row in self.findings.judged if lowest(row) is not None]
+        return [row for row in self.findings.judged if row.best is not None]
+
+    @cached_property
+    def searched(self) -> Searched | None:
+        """The answer of the search alone; None before a trial has completed."""
+        return searched(self.findings)
 
     @property
     def best(self) -> Row | None:
-        completed = self.findings.completed
-        return completed[0] if completed else None
+        return self.searched.best if self.searched else None
 
     @cached_property
     def stock(self) -> Row | None:
-        """The trial of the stock recipe."""
-        return next((row for row in self.judged if row.baseline == STOCK and not row.repeat), None)
+        """The trial of the stock recipe; None where it has no evaluation."""
+        return stock_trial(self.findings)
+
+    @cached_property
+    def fit(self) -> Fit | None:
+        """The means of the full runs, and their differences; None before the confirmation is over."""
+        return self.runs.race().fit if self.runs and self.confirmation else None
+
+    @cached_property
+    def late(self) -> int | None:
+        """The best trial, where the confirmation lacks its config."""
+        if self.best is None or self.confirmation is None:
+            return None
+        trial, ran = self.best.trial, self.confirmation.candidates
+        point = self.space.from_params(trial.params)
+        return None if any(c.trial == trial.number or same(point, point_of(c)) for c in ran) else trial.number
 
     @property
     def full_horizon(self) -> int:
         """Optimizer steps of a full run."""
         return int(self.attributes["full_horizon"])
 
-    @cached_property
+    @property
     def running(self) -> int:
         return sum(row.trial.state == TrialState.RUNNING for row in self.findings.rows)
 
     @cached_property
     def differing(self) -> list[str]:
-        """In what the settings given are not those that the study was made with, of what a report is read by."""
+        """The differences between the settings given and the study's, where a report depends on them."""
         try:
             prepared = Prepared(**self.attributes["prepared"])
         except TypeError as error:
@@ -75,16 +95,15 @@ class Material:
 def read(settings: Settings) -> Material:
     """Raises UserError for a study that does not exist, or that xtts-study did not make."""
     study = storage.load_study(settings)
-    findings = report.read(study)
-    runs = session.read(settings)
-    found = session.result(runs, findings, settings) if runs else None
+    findings = search_findings.read(study)
+    runs = confirm.read(settings)
+    found = confirm.result(runs, findings, settings) if runs else None
     return Material(settings, study.user_attrs, findings, runs, found)
 
 
-def lowest(row: Row) -> float | None:
-    """The lowest finite evaluation of a trial, nats per audio token; of a pruned one, before it was pruned."""
-    return min((e.mel_ce for e in row.evaluations if math.isfinite(e.mel_ce)), default=None)
+def completed(row: Row) -> bool:
+    return bool(row.trial.state == TrialState.COMPLETE)
 
 
-def completed(trial: FrozenTrial) -> bool:
-    return bool(trial.state == TrialState.COMPLETE)
+def point_of(config: Candidate) -> Hyperparameters:
+    return Hyperparameters.from_dict(config.hyperparameters.model_dump())

@@ -2,13 +2,14 @@
 
 import base64
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import fmean
 
 from search.confirmation.proof import FULL
 from search.errors import UserError
-from search.pages.confirmation_figures import ordered
 from search.pages.material import Material
+from search.settings.sections import STOCK
+from search.show.confirmation_tables import ordered
 from search.study import artifacts
 from search.study.findings import row_of
 from search.study.spoken import Sentence, Speech
@@ -22,29 +23,17 @@ LARGEST = 40_000_000  # bytes of sound in a page
 class Clip:
     """A file to be heard; `uri` None: it is gone, or left out."""
 
-    name: str
+    label: str
     uri: str | None
     why: str = ""
 
 
 @dataclass(frozen=True)
-class Take:
-    """A sentence as one run spoke it."""
-
-    who: str
-    clip: Clip
-    sentence: Sentence
-
-
-@dataclass
 class Heard:
-    """A sentence with the real recording, the voice it was spoken with, and what runs made of it."""
+    """A sentence: the real recording, the voice it was spoken with, and what runs made of it."""
 
     text: str
-    speaker: str
-    recorded: Clip
-    reference: Clip
-    takes: list[Take] = field(default_factory=list)
+    clips: list[Clip]
 
 
 @dataclass(frozen=True)
@@ -53,6 +42,7 @@ class Quality:
 
     who: str
     said: Sequence[Speech]
+    heard_as: str | None  # whom the page calls the first of `said`; None: it is not heard
 
     def mean(self, name: str) -> float | None:
         known = [mean for said in self.said if (mean := said.mean(name)) is not None]
@@ -67,7 +57,7 @@ class Quality:
 class Sound:
     heard: list[Heard]
     quality: list[Quality]
-    problem: str | None  # why nothing can be heard at all
+    problem: str | None = None  # why nothing can be heard at all
 
     @property
     def recognisers(self) -> str:
@@ -77,79 +67,71 @@ class Sound:
 
 def sound(material: Material) -> Sound:
     """Of the best trials that spoke and of the confirmation's best configs, a run each; quality of all that spoke."""
-    spoke = [*_configs(material), *_trials(material)]
-    if not spoke:
-        return Sound([], [], None)
-    quality = [each for each, _ in spoke]
+    quality = [*_configs(material), *_trials(material)]
+    if not quality:
+        return Sound([], [])
     try:
-        store = artifacts.open_store(material.settings, make=False)
+        files = _Files(artifacts.open_store(material.settings, make=False))
     except UserError as error:
         return Sound([], quality, str(error))
-    clips = _Clips(store)
     heard: dict[tuple[str, str, str], Heard] = {}
-    for each, who in spoke:
-        if who is None:
-            continue
+    for each in quality:
         said = each.said[0]
-        for sentence in said.sentences:
-            recorded = clips.clip(said, sentence.recorded)
+        for sentence in said.sentences if each.heard_as else []:
             key = (sentence.text, sentence.speaker, said.artifacts.get(sentence.recorded, sentence.recorded))
             if key not in heard:
-                reference = clips.clip(said, sentence.reference)
-                heard[key] = Heard(sentence.text, sentence.speaker, recorded, reference)
-            heard[key].takes.append(Take(who, clips.clip(said, sentence.spoken), sentence))
-    return Sound(list(heard.values()), quality, None)
+                recorded = files.clip(f"recorded, {sentence.speaker}", said, sentence.recorded)
+                reference = files.clip("reference of the voice", said, sentence.reference)
+                heard[key] = Heard(sentence.text, [recorded, reference])
+            label = f"{each.heard_as}{' (did not stop by itself)' if sentence.cut else ''}"
+            heard[key].clips.append(files.clip(label, said, sentence.spoken))
+    return Sound(list(heard.values()), quality)
 
 
-Spoke = tuple[Quality, str | None]  # and as whom its first run is heard; None: it is not
-
-
-def _configs(material: Material) -> Iterator[Spoke]:
-    """The configs in the race, the lowest means first."""
+def _configs(material: Material) -> Iterator[Quality]:
+    """The configs in the race that spoke, the lowest means first."""
     if material.runs is None:
         return
-    found = material.confirmation
-    names = [c.name for c in (ordered(found) if found else material.runs.candidates)]
-    full = material.runs.finished(FULL)
-    stock = material.settings.stock_recipe().name
+    found, full = material.confirmation, material.runs.finished(FULL)
     count = 0
-    for name in names:
+    for name in [c.name for c in (ordered(found) if found else material.runs.candidates)]:
         spoke = [(seed, said) for seed, trial in sorted(full.get(name, {}).items()) if (said := row_of(trial).speech)]
         if spoke:
             count += 1
-            who = f"{name}, full run, seed {spoke[0][0]}" if count <= CONFIGS or name == stock else None
+            heard_as = f"{name}, full run, seed {spoke[0][0]}" if count <= CONFIGS or name == STOCK else None
             runs = f"{len(spoke)} full run{'s' if len(spoke) > 1 else ''}"
-            yield Quality(f"{name}, {runs}", [said for _, said in spoke]), who
+            yield Quality(f"{name}, {runs}", [said for _, said in spoke], heard_as)
 
 
-def _trials(material: Material) -> Iterator[Spoke]:
+def _trials(material: Material) -> Iterator[Quality]:
     """The trials of the search that spoke, the best first."""
     spoke = [(f"trial {row.trial.number}", said) for row in material.findings.completed if (said := row.speech)]
     for place, (who, said) in enumerate(spoke):
-        yield Quality(who, [said]), who if place < TRIALS else None
+        yield Quality(who, [said], who if place < TRIALS else None)
 
 
-class _Clips:
+class _Files:
     """Files of the store as data URIs, each read once, and no more than a page can hold."""
 
     def __init__(self, store: object) -> None:
         self._store = store
-        self._read: dict[str, Clip] = {}
+        self._read: dict[str, bytes | str] = {}  # content, or why there is none
         self._bytes = 0
 
-    def clip(self, said: Speech, name: str) -> Clip:
+    def clip(self, label: str, said: Speech, name: str) -> Clip:
         known = said.artifacts.get(name)
-        if known is None:
-            return Clip(name, None, "not stored")
-        if known not in self._read:
-            self._read[known] = self._load(known, name)
-        return self._read[known]
+        if known is not None and known not in self._read:
+            self._read[known] = self._load(known)
+        content = "not stored" if known is None else self._read[known]
+        if isinstance(content, str):
+            return Clip(label, None, f"{name}: {content}")
+        return Clip(label, "data:audio/wav;base64," + base64.b64encode(content).decode())
 
-    def _load(self, known: str, name: str) -> Clip:
+    def _load(self, known: str) -> bytes | str:
         content = artifacts.read(self._store, known)
         if isinstance(content, str):
-            return Clip(name, None, content)
+            return content
         if self._bytes + len(content) > LARGEST:
-            return Clip(name, None, f"left out: the page has {LARGEST // 10**6} MB of sound already")
+            return f"left out: the page has {LARGEST // 10**6} MB of sound already"
         self._bytes += len(content)
-        return Clip(name, "data:audio/wav;base64," + base64.b64encode(content).decode())
+        return content

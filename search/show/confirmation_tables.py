@@ -1,4 +1,4 @@
-"""A confirmation in tables, and in sentences: at its end and for `status`."""
+"""A confirmation in tables and sentences: at its end, for `status`, and for the pages."""
 
 import math
 
@@ -10,10 +10,12 @@ from rich.text import Text
 from search.confirmation.fidelity import FEWEST_TO_RANK
 from search.confirmation.proof import FULL, Runs
 from search.settings.best_config import Audit, Candidate, Confirmation, Fidelity
+from search.settings.sections import CONFIRMATION
 from search.trial import Evaluation
 from space.hyperparameters import Hyperparameters
 
 COLUMNS = ("config", "mean", "short run", "seeds", "lowest evaluation of each seed", "", "parameters")
+NUMBERS = ("mean", "short run", "seeds")
 WIDE = 120  # columns of a terminal from which there is room for all of these
 LEFT_OUT = ("short run", "seeds", "parameters")  # where there is not
 
@@ -30,86 +32,30 @@ def show(found: Confirmation, base: Evaluation, console: Console) -> None:
 
 def lines(found: Confirmation) -> list[str]:
     """Noise, fidelity and audit, in sentences."""
+    return [*method(found), *noise(found), *fidelity(found.fidelity), *audit(found.audit, found.seed_sd)]
+
+
+def method(found: Confirmation) -> list[str]:
+    """How the intervals and the means were made."""
     told = [f"Intervals: {found.method}."]
     if len({len(candidate.runs) for candidate in found.candidates}) > 1:
-        told.append(
-            "Means are at the same seeds: that of a config with fewer seeds is corrected for those it did not run."
-        )
-    if found.seed_sd is not None:
-        told.append(
-            f"Seed noise: runs of one config differ by {found.seed_sd:.4f} nats per audio token (standard deviation,"
-            f" {found.seed_sd_df} degrees of freedom). pruning.min_delta = {found.seed_sd:.2g} ignores smaller rises."
-        )
-    if found.fidelity:
-        told += _fidelity(found.fidelity)
-    if found.audit:
-        told += _audit(found.audit, found.seed_sd)
+        told.append("Means are at the same seeds: the mean of a config with fewer seeds is corrected for the others.")
     return told
 
 
-def show_progress(runs: Runs, console: Console) -> None:
-    """Of a confirmation that is not over: how many runs have ended, and who is out."""
-    states = [trial.state for trial in runs.trials]
-    done = sum(state in (TrialState.COMPLETE, TrialState.PRUNED) for state in states)
-    what = "joins" if TrialState.RUNNING in states else "continues"
-    console.print(
-        f"Confirmation: {done} runs finished, {states.count(TrialState.RUNNING)} running,"
-        f" {states.count(TrialState.WAITING)} queued; study.py confirm {what} it."
-    )
-    values = runs.values(FULL)
-    for candidate in runs.candidates:
-        known = [
-            f"{value:.4f}" if math.isfinite(value) else "diverged"
-            for _, value in sorted(values.get(candidate.name, {}).items())
-        ]
-        console.print(Text(f"  {candidate.name}: {'  '.join(known) or 'no full run has ended yet'}"))
+def noise(found: Confirmation) -> list[str]:
+    if found.seed_sd is None:
+        return []
+    return [
+        f"Seed noise: runs of one config differ by {found.seed_sd:.4f} nats per audio token (standard deviation,"
+        f" {found.seed_sd_df} degrees of freedom). pruning.min_delta = {found.seed_sd:.2g} ignores smaller rises."
+    ]
 
 
-def _table(found: Confirmation, base: Evaluation, width: int) -> Table:
-    table = Table(
-        title=f"Confirmation of {found.study.removesuffix('.confirm')}, full runs",
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        pad_edge=False,
-    )
-    names = [name for name in COLUMNS if width >= WIDE or name not in LEFT_OUT]
-    for name in names:
-        is_number = name in ("mean", "short run", "seeds")
-        table.add_column(
-            name,
-            justify="right" if is_number else "left",
-            no_wrap=is_number or name in ("config", "parameters"),
-            ratio=1 if name == "parameters" else None,
-            overflow="ellipsis",
-        )
-    for candidate in sorted(found.candidates, key=lambda c: math.inf if c.mean is None else c.mean):
-        cells = _cells(candidate, found)
-        table.add_row(*(cells[name] for name in names), style="bold" if candidate.name == found.exported else "")
-    table.add_section()
-    last = {"config": "base", "mean": f"{base.mel_ce:.4f}", "": "untouched base model"}
-    table.add_row(*(last.get(name, "") for name in names))
-    return table
-
-
-def _cells(candidate: Candidate, found: Confirmation) -> dict[str, str | Text]:
-    """By column."""
-    notes = []
-    if candidate.name == found.winner:
-        notes.append("lowest mean")
-    if candidate.name == found.exported:
-        notes.append("exported")
-    if candidate.dropped_after:
-        notes.append(f"out after {candidate.dropped_after} seeds")
-    mean = ("diverged" if candidate.runs else "-") if candidate.mean is None else f"{candidate.mean:.4f}"
-    short = "-" if candidate.truncated is None else f"{candidate.truncated:.4f}"
-    lowest = "  ".join("diverged" if run.value is None else f"{run.value:.4f}" for run in candidate.runs)
-    point = Text(Hyperparameters.from_dict(candidate.hyperparameters.model_dump()).describe())
-    values = (Text(candidate.name), mean, short, str(len(candidate.runs)), lowest, ", ".join(notes), point)
-    return dict(zip(COLUMNS, values, strict=True))
-
-
-def _fidelity(found: Fidelity) -> list[str]:
+def fidelity(found: Fidelity | None) -> list[str]:
+    """Whether short runs rank configs as full runs do."""
+    if found is None:
+        return []
     if found.tau is None:
         return [f"Short and full runs: {found.configs} configs cannot be ranked, their values are the same."]
     if found.configs < FEWEST_TO_RANK:
@@ -126,20 +72,86 @@ def _fidelity(found: Fidelity) -> list[str]:
     return [*told, *([found.advice[0].upper() + found.advice[1:] + "."] if found.advice else [])]
 
 
-def _audit(found: Audit, seed_sd: float | None) -> list[str]:
+def audit(found: Audit | None, seed_sd: float | None) -> list[str]:
+    """What pruning lost."""
+    if found is None:
+        return []
     ended = [
         f"trial {t.trial} ({t.pruned_value:.4f} when pruned at step {t.pruned_at}, {_value(t.truncated)} at the trials'"
         f" end, {_value(t.full)} in full)"
         for t in found.trials
     ]
     is_small = found.full_regret and seed_sd is not None and found.full_regret <= 2 * seed_sd
-    chance = " The latter is within twice the seed noise: chance may make it." if is_small else ""
+    chance = " The latter is within twice the seed noise, so it may be chance." if is_small else ""
     return [
         f"Audit of pruning: {'; '.join(ended)}.",
         f"Regret of pruning them: {_value(found.regret)} against the search's best trial, {_value(found.full_regret)}"
-        f" against the winner, in full at the same seed; 0 is nothing lost.{chance}",
+        f" against the winner, in full at the same seed; 0 means that nothing was lost.{chance}",
     ]
+
+
+def show_progress(runs: Runs, console: Console) -> None:
+    """Of a confirmation that is not over: how many runs have ended, and who is out."""
+    console.print(progress(runs))
+    values = runs.values(FULL)
+    for candidate in runs.candidates:
+        known = [_run(value) for _, value in sorted(values.get(candidate.name, {}).items())]
+        console.print(Text(f"  {candidate.name}: {'  '.join(known) or 'no full run has ended yet'}"))
+
+
+def progress(runs: Runs) -> str:
+    """How far a confirmation is that is not over."""
+    states = [trial.state for trial in runs.trials]
+    done = sum(state in (TrialState.COMPLETE, TrialState.PRUNED) for state in states)
+    what = "joins" if TrialState.RUNNING in states else "continues"
+    return (
+        f"Confirmation: {done} runs finished, {states.count(TrialState.RUNNING)} running,"
+        f" {states.count(TrialState.WAITING)} queued; study.py confirm {what} it."
+    )
+
+
+def ordered(found: Confirmation) -> list[Candidate]:
+    """The configs by their means, the lowest first; those that diverged last."""
+    return sorted(found.candidates, key=lambda c: math.inf if c.mean is None else c.mean)
+
+
+def cells(candidate: Candidate, found: Confirmation) -> dict[str, str]:
+    """By column."""
+    notes = ["lowest mean"] if candidate.name == found.winner else []
+    notes += ["exported"] if candidate.name == found.exported else []
+    notes += [f"out after {candidate.dropped_after} seeds"] if candidate.dropped_after else []
+    mean = ("diverged" if candidate.runs else "-") if candidate.mean is None else f"{candidate.mean:.4f}"
+    short = "-" if candidate.truncated is None else f"{candidate.truncated:.4f}"
+    lowest = "  ".join(_run(run.value) for run in candidate.runs)
+    point = Hyperparameters.from_dict(candidate.hyperparameters.model_dump()).describe()
+    values = (candidate.name, mean, short, str(len(candidate.runs)), lowest, ", ".join(notes), point)
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _table(found: Confirmation, base: Evaluation, width: int) -> Table:
+    title = f"Confirmation of {found.study.removesuffix(CONFIRMATION)}, full runs"
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    names = [name for name in COLUMNS if width >= WIDE or name not in LEFT_OUT]
+    for name in names:
+        table.add_column(
+            name,
+            justify="right" if name in NUMBERS else "left",
+            no_wrap=name in (*NUMBERS, "config", "parameters"),
+            ratio=1 if name == "parameters" else None,
+            overflow="ellipsis",
+        )
+    for candidate in ordered(found):
+        row = cells(candidate, found)
+        table.add_row(*(Text(row[name]) for name in names), style="bold" if candidate.name == found.exported else "")
+    table.add_section()
+    last = {"config": "base", "mean": f"{base.mel_ce:.4f}", "": "untouched base model"}
+    table.add_row(*(last.get(name, "") for name in names))
+    return table
 
 
 def _value(value: float | None) -> str:
     return "not known" if value is None else f"{value:.4f}"
+
+
+def _run(value: float | None) -> str:
+    return "diverged" if value is None or math.isinf(value) else f"{value:.4f}"

@@ -1,4 +1,4 @@
-"""What a study has found so far, in tables and sentences: at the end of a search and for `status`."""
+"""What a study has found so far, in tables and sentences: for the terminal, and for the pages."""
 
 import datetime
 from collections import Counter
@@ -9,16 +9,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from search.settings.sections import STOCK
+from search.confirmation.verdict import compared, sentences
 from search.show.styles import WARNING
 from search.study.findings import Findings, Row
 from search.study.noise import repeats_sd
 from search.text import duration, printable
-from search.ties import is_lower
 from search.trial import StopReason
 from space.search_space import SearchSpace
 
 SHOWN = 5  # best trials
+COLUMNS = ("trial", "eval", "at step", "text", "gap", "stopped by", "parameters")
+NUMBERS = 5  # of the columns, the first
 
 
 def show(findings: Findings, space: SearchSpace, console: Console, confirmed: bool = False) -> None:
@@ -29,20 +30,22 @@ def show(findings: Findings, space: SearchSpace, console: Console, confirmed: bo
     table = _table(findings, space)
     table.expand = console.is_terminal  # then the last column gives way; a pipe gets whole lines
     console.print(table)
-    console.print(": ".join(filter(None, [f"{findings.finished} finished trials", counted(findings.judged)])))
-    if findings.cut_short:
-        console.print(f"{len(findings.cut_short)} cut short: {printable(why_cut_short(findings.cut_short))}")
-    trained, unpruned = findings.steps
-    if unpruned:
-        console.print(
-            f"Optimizer steps: {trained:,} trained, {unpruned:,} without pruning: {1 - trained / unpruned:.0%} saved"
-        )
+    for line in [*counts(findings), *pruning(findings)]:
+        console.print(printable(line))
     best = findings.completed[0] if findings.completed else None
     if best is None:
         console.print("No trial has completed yet.")
         return
     for line in verdict(findings, best, space, confirmed):
         console.print(line)
+
+
+def counts(findings: Findings) -> list[str]:
+    """How many trials have finished and were cut short, with the reasons."""
+    lines = [": ".join(filter(None, [f"{findings.finished} finished trials", counted(findings.judged)]))]
+    if findings.cut_short:
+        lines.append(f"{len(findings.cut_short)} cut short: {why_cut_short(findings.cut_short)}")
+    return lines
 
 
 def counted(rows: list[Row]) -> str:
@@ -55,6 +58,14 @@ def why_cut_short(rows: list[Row]) -> str:
     last = rows[-1]
     where = f"trial {last.trial.number} on {last.host or 'an unknown host'}"
     return f"{counted(rows)}. The last was {where}: {last.error or 'no error was recorded'}"
+
+
+def pruning(findings: Findings) -> list[str]:
+    """What pruning saved; nothing before a trial has finished."""
+    trained, unpruned = findings.steps
+    if not unpruned:
+        return []
+    return [f"Optimizer steps: {trained:,} trained, {unpruned:,} without pruning: {1 - trained / unpruned:.0%} saved"]
 
 
 def show_running(findings: Findings, space: SearchSpace, console: Console) -> None:
@@ -72,7 +83,7 @@ def show_running(findings: Findings, space: SearchSpace, console: Console) -> No
 
 
 def _described(row: Row, space: SearchSpace) -> str:
-    """The trial's parameters in words; nothing while it is being asked for."""
+    """The trial's parameters in words; nothing where the space cannot read them, or while they are being drawn."""
     try:
         return space.from_params(row.trial.params).describe()
     except (KeyError, ValueError):
@@ -81,57 +92,30 @@ def _described(row: Row, space: SearchSpace) -> str:
 
 def verdict(findings: Findings, best: Row, space: SearchSpace, confirmed: bool = False) -> list[str]:
     """What the best trial means, in sentences, and what speaks against trusting it."""
-    assert best.trial.value is not None
-    proof = "; study.py confirm does it" if best.trial.value < findings.base.mel_ce else ""
+    found = compared(findings, best)
+    proof = "" if found.verdict == "do not fine-tune" else "; study.py confirm does it"
     unproven = f"One seed and a truncated run each: the order of close trials is not proven{proof}."
-    return [*_gains(findings, best), *([] if confirmed else [unproven]), *doubts(findings, best, space)]
-
-
-def _gains(findings: Findings, best: Row) -> list[str]:
-    """By how much the best trial beats the base and the stock recipe."""
-    assert best.trial.value is not None
-    lines = []
-    gain = findings.base.mel_ce - best.trial.value
-    if not is_lower(best.trial.value, findings.base.mel_ce):
-        lines.append(f"Do not fine-tune: no trial beats the untouched base model ({findings.base.mel_ce:.4f}).")
-        subject = f"Trial {best.trial.number}, the best,"
-    else:
-        subject = "It"
-        lines.append(
-            f"Trial {best.trial.number} is {gain:.4f} nats per audio token below the untouched base model"
-            f" ({best.trial.value:.4f} against {findings.base.mel_ce:.4f})."
-        )
-    stock = next((row for row in findings.judged if row.baseline == STOCK and row.best), None)
-    if stock and stock.best:
-        margin = stock.best.mel_ce - best.trial.value
-        if stock.trial.number == best.trial.number:
-            lines.append(f"{subject} is the stock recipe (V0): no other trial was better.")
-        elif is_lower(best.trial.value, stock.best.mel_ce):
-            lines.append(f"{subject} is {margin:.4f} below the stock recipe (V0, {stock.best.mel_ce:.4f}).")
-        elif stock.trial.state == TrialState.COMPLETE:
-            lines.append(f"{subject} is no better than the stock recipe (V0, {stock.best.mel_ce:.4f}).")
-        else:
-            lines.append(
-                f"The stock recipe (V0) came to {stock.best.mel_ce:.4f} before it was stopped ({stock.reason})."
-            )
-    return lines
+    return [*sentences(found), *([] if confirmed else [unproven]), *doubts(findings, best, space)]
 
 
 def doubts(findings: Findings, best: Row, space: SearchSpace) -> list[str]:
     """What speaks against the best trial, besides that it is one short run: close ones, edges, idle knobs."""
-    assert best.trial.value is not None
-    lines = _noise(findings, best.trial.value)
-    lines += [f"Warning: {text}; widen the range." for text in space.at_edge(best.trial.params)]
-    lines += [f"Did not act in trial {best.trial.number}: {text}" for text in (best.record or {}).get("inert", [])]
-    return lines
+    idle = [f"Did not act in trial {best.trial.number}: {text}" for text in (best.record or {}).get("inert", [])]
+    return [*noise(findings), *edges(best, space), *idle]
 
 
-def _noise(findings: Findings, best: float) -> list[str]:
+def edges(best: Row, space: SearchSpace) -> list[str]:
+    """A warning for each parameter of the best trial that lies at the edge of its range."""
+    return [f"Warning: {text}; widen the range." for text in space.at_edge(best.trial.params)]
+
+
+def noise(findings: Findings) -> list[str]:
     """What the repeats of the stock recipe say about close trials; nothing without repeats."""
     deviation, freedom = repeats_sd([row.trial for row in findings.rows])
-    if deviation is None:
+    values = [row.trial.value for row in findings.completed if row.trial.value is not None]
+    if deviation is None or not values:
         return []
-    close = sum(r.trial.value is not None and r.trial.value - best <= 2 * deviation for r in findings.completed)
+    close = sum(value - values[0] <= 2 * deviation for value in values)
     return [
         f"Seed noise: {freedom + 1} runs of the stock recipe differ by {deviation:.4f} (standard deviation); {close}"
         f" trial{'s' if close > 1 else ''}, the best included, within twice that of the best."
@@ -146,15 +130,28 @@ def time_share(spent: Mapping[str, float], wall: float, slots: int) -> str:
     return f"Time: {duration(wall)} on {slots} slot{'s' if slots > 1 else ''}; {shares}, the rest {rest:.0%}"
 
 
+def cells(row: Row, space: SearchSpace) -> list[str]:
+    """A trial's row of COLUMNS."""
+    best = row.best
+    numbers = [f"{best.mel_ce:.4f}", str(best.step), f"{best.text_ce:.2f}", f"{best.gap:.2f}"] if best else ["-"] * 4
+    name = f"  {row.baseline}" if row.baseline else ""
+    return [str(row.trial.number), *numbers, row.reason, _described(row, space) + name]
+
+
 def _table(findings: Findings, space: SearchSpace) -> Table:
     table = Table(title=f"Study {findings.study}", title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for name in ("trial", "eval", "at step", "text", "gap"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("stopped by", no_wrap=True)
-    table.add_column("parameters", ratio=1, no_wrap=True, overflow="ellipsis")
+    for place, name in enumerate(COLUMNS):
+        is_last = name == COLUMNS[-1]
+        table.add_column(
+            name,
+            justify="right" if place < NUMBERS else "left",
+            no_wrap=True,
+            ratio=1 if is_last else None,
+            overflow="ellipsis",
+        )
     shown = findings.completed[:SHOWN]
     for row in shown:
-        _add(table, row, space, bold=row is shown[0])
+        _add(table, row, space, style="bold" if row is shown[0] else "")
     rest = [row for row in findings.judged if row.baseline and row.best and row not in shown]
     if rest:
         table.add_section()
@@ -162,24 +159,12 @@ def _table(findings: Findings, space: SearchSpace) -> Table:
         _add(table, row, space)
     table.add_section()
     base = findings.base
-    table.add_row(
-        "base", f"{base.mel_ce:.4f}", "0", f"{base.text_ce:.2f}", f"{base.gap:.2f}", "", "untouched base model"
-    )
+    losses = [f"{base.mel_ce:.4f}", "0", f"{base.text_ce:.2f}", f"{base.gap:.2f}"]
+    table.add_row("base", *losses, "", "untouched base model")
     return table
 
 
-def _add(table: Table, row: Row, space: SearchSpace, bold: bool = False) -> None:
-    best = row.best
-    parameters = Text(_described(row, space))
-    if row.baseline:
-        parameters.append(f"  {row.baseline}")
-    table.add_row(
-        str(row.trial.number),
-        f"{best.mel_ce:.4f}" if best else "-",
-        str(best.step) if best else "-",
-        f"{best.text_ce:.2f}" if best else "-",
-        f"{best.gap:.2f}" if best else "-",
-        Text(row.reason, style=WARNING if row.reason == StopReason.TWO_INCREASES else ""),
-        parameters,
-        style="bold" if bold else "",
-    )
+def _add(table: Table, row: Row, space: SearchSpace, style: str = "") -> None:
+    *numbers, reason, parameters = cells(row, space)
+    styled = Text(reason, style=WARNING if reason == StopReason.TWO_INCREASES else "")
+    table.add_row(*numbers, styled, Text(parameters), style=style)

@@ -1,0 +1,134 @@
+"""What to do next with a study: commands as a shell takes them, without secrets."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from search.confirmation import export
+from search.confirmation.candidates import same
+from search.confirmation.verdict import Searched
+from search.errors import UserError
+from search.pages.material import Material, point_of
+from search.settings.best_config import Candidate, Confirmation
+from search.settings.bucket import parse_s3
+from search.settings.sections import CONFIRMATION, MOST_SEEDS
+from search.settings.settings import safe_url
+from search.text import shown
+from search.trial import StopReason
+
+MORE_SEEDS, MORE_TRIALS = 2, 20
+_ANEW = "search again under another --study: a study keeps its space, its data and the length of its trials"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command, which may be empty, and what it is for."""
+
+    command: str
+    purpose: str
+
+
+def without_answer(material: Material, options: str) -> list[Step]:
+    """No trial has completed."""
+    if all_diverged(material):
+        return [Step("", f"Check the data (study.py check), lower the learning rates of the space, and {_ANEW}.")]
+    return [Step(_command("", options), "starts the search, or continues it")]
+
+
+def all_diverged(material: Material) -> bool:
+    judged = material.findings.judged
+    return bool(judged) and all(row.reason == StopReason.DIVERGED for row in judged)
+
+
+def after_search(material: Material, found: Searched, options: str) -> list[Step]:
+    """Without the result of a confirmation."""
+    finished, total = material.findings.finished, material.settings.study.trials
+    if found.verdict == "do not fine-tune":
+        longer = "widen the space, or lengthen the trials (training.epochs, training.truncation)"
+        return [
+            Step("", f"Use the base as it is; or check the data (study.py check), {longer}, and {_ANEW}."),
+            Step(_command(f"--trials {finished + MORE_TRIALS}", options), f"runs {MORE_TRIALS} more trials"),
+        ]
+    if material.runs is not None:
+        return [Step(_command("confirm", options), "continues the confirmation")]
+    steps = [Step(_command("confirm", options), "proves it: full runs, several seeds")]
+    if finished < total:
+        steps.insert(0, Step(_command("", options), f"continues the search, to {total:,} finished trials"))
+    return steps
+
+
+def after_confirmation(material: Material, found: Confirmation, options: str) -> list[Step]:
+    late = material.late
+    again = [] if late is None else [Step(_command("confirm", options), f"runs trial {late} in full, too")]
+    if found.verdict == "do not fine-tune":
+        return [*again, Step("", f"Use the base as it is; or check the data (study.py check), and {_ANEW}.")]
+    path = material.settings.directory / "best_config.json"
+    name = shown(path.absolute())
+    is_there = export.confirmation_at(path, found.study.removesuffix(CONFIRMATION)) == found
+    exports = [] if is_there else [Step(_command("export", options), f"writes {name}")]
+    train = Step(f"python study.py train {shlex.quote(name)} --output full", "trains it in full")
+    return [*again, *exports, train, *_might_find_more(material, found, options)]
+
+
+def _might_find_more(material: Material, found: Confirmation, options: str) -> list[Step]:
+    """Seeds where chance may have hidden a gain; rates below the lowest where that is clearly the best."""
+    assert material.runs is not None and material.fit is not None
+    if found.verdict == "no better than the stock recipe":
+        count = min(MOST_SEEDS, len(material.runs.seeds) + MORE_SEEDS)
+        if not found.over_stock or count == len(material.runs.seeds):
+            return []
+        return [Step(_command(f"confirm --seeds {count}", options), f"may tell {found.winner} from the stock recipe")]
+    source = source_of(found)
+    if source is None or material.best is None or source.trial != material.best.trial.number:
+        return []
+    rates = sorted((c for c in found.candidates if _is_scaled(c, source)), key=lambda c: c.hyperparameters.lr)
+    lowest, above = [*rates, source][:2]
+    if lowest.name != found.winner or not material.fit.difference(above.name, lowest.name).is_above_zero:
+        return []
+    ratio = lowest.hyperparameters.lr / source.hyperparameters.lr
+    lower = f"confirm --set 'confirm.lower_rates=[{ratio / 2:.3g}, {ratio / 4:.3g}]'"
+    return [Step(_command(lower, options), "tries even lower rates: the lowest of the race is clearly the best")]
+
+
+def source_of(found: Confirmation) -> Candidate | None:
+    """The trial whose config wins at a lower rate than its own; None where the winner is as it was searched."""
+    winner = next(c for c in found.candidates if c.name == found.winner)
+    if winner.trial is not None:
+        return None
+    return next((c for c in found.candidates if c.trial is not None and _is_scaled(winner, c)), None)
+
+
+def _is_scaled(config: Candidate, source: Candidate) -> bool:
+    """Whether `config` is `source` at a lower learning rate."""
+    lr = config.hyperparameters.lr
+    scaled = source.model_copy(update={"hyperparameters": source.hyperparameters.model_copy(update={"lr": lr})})
+    return lr < source.hyperparameters.lr and same(point_of(config), point_of(scaled))
+
+
+def _command(name: str, options: str) -> str:
+    return " ".join(filter(None, ("python study.py", name, options)))
+
+
+def options_of(given: Mapping[str, Any]) -> str:
+    """The common options as a shell takes them, for the commands of the page; passwords are ***."""
+    words: list[str] = []
+    for entry in given["set_"]:
+        key, _, value = entry.partition("=")
+        hide = {"study.storage": safe_url, "study.artifacts": safe_place}.get(key.strip())
+        words += ["--set", f"{key}={hide(value)}" if hide else entry]
+    for name in ("settings", "storage", "study"):
+        if given[name] is not None:
+            words += [f"--{name}", safe_url(str(given[name])) if name == "storage" else str(given[name])]
+    return shlex.join(words)
+
+
+def safe_place(place: str) -> str:
+    """Of artifacts: a folder, or the URL of a bucket; *** for a URL of another form, which may hold a key."""
+    if "://" not in place:
+        return place
+    try:
+        parse_s3(place)
+    except UserError:
+        return "***"
+    return place
