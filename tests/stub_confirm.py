@@ -20,17 +20,17 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.commands.group import refuse
 from search.confirmation import confirm as session
 from search.errors import UserError
 from search.settings.best_config import Confirmation
 from search.settings.sections import CONFIRMATION
 from search.settings.settings import Settings, load
-from search.show.plain import PlainView
 from search.study import findings as report
 from search.study import leases, storage
+from search.text import complain
 from search.trial import Caller, StopReason, TrialSpec
 from search.workers.launcher import Launcher
+from search.workers.listeners import Listeners
 from tests.studies import CONFIRMED, FLAT, PREPARED, STEPPED, new_study, run
 
 PRELOAD = ["search.confirmation.confirm"]
@@ -117,7 +117,7 @@ def confirmed(settings: Settings, slots: int = 2) -> session.Result:
     findings = report.read(storage.load_study(settings))
     devices: list[str | None] = [None] * slots
     return session.run(
-        settings, findings, PREPARED, devices, Launcher(PRELOAD), PlainView(), "tests.stub_confirm:run_full"
+        settings, findings, PREPARED, devices, Launcher(PRELOAD), Listeners(), "tests.stub_confirm:run_full"
     )
 
 
@@ -142,4 +142,5 @@ if __name__ == "__main__":
     try:
         main()
     except UserError as error:  # as `study.py` does
-        sys.exit(refuse(str(error), error.details))
+        complain(str(error), *error.details)
+        sys.exit(error.exit_code)

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from search.commands.json_view import JsonView
 
 import study
 from search.commands.json_lines import JsonLines
-from search.commands.json_view import JsonView
 from search.confirmation import confirm as confirmation
 from search.settings.settings import load
 from search.study.storage import load_study

@@ -10,8 +10,9 @@ import click
 from click.core import ParameterSource
 
 from search.commands.notify import VARIABLE
-from search.commands.output import LINES, Output
+from search.commands.output import Output
 
+LINES = "json_lines"  # the parameter that --json sets, of the commands that have lines
 NAMED = {"study": "study.name", "storage": "study.storage"}  # flags of every command, and the settings they override
 
 

@@ -1,11 +1,11 @@
-"""What a search or a confirmation came to, in plain types: for scripts and for messages. Losses in nats per token."""
+"""What a command came to, in plain types: for scripts and for messages. Losses in nats per token."""
 
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from search.settings import best_config
-from search.settings.best_config import BestConfig, Difference
+from search.full_run.result import FullResult
+from search.settings.best_config import BestConfig
 from search.settings.sections import STOCK
 from search.study.findings import Findings, Row
 from search.trial import Evaluation
@@ -16,23 +16,23 @@ def losses(evaluation: Evaluation) -> dict[str, Any]:
     return {**asdict(evaluation), "gap": evaluation.gap}
 
 
-def of_search(findings: Findings, total: int, path: Path | None) -> dict[str, Any]:
-    """The best trial, by how much it lies below the stock recipe's and the base, and what was exported to `path`."""
-    best = findings.completed[0] if findings.completed else None
-    stock = next((row for row in findings.judged if row.baseline == STOCK and row.best), None)
-    lowest = best.best.mel_ce if best and best.best else None
+def of_search(findings: Findings, total: int, path: Path | None, confirmed: bool) -> dict[str, Any]:
+    """The best trial, how far it lies below the stock recipe and the base, and the file that was exported."""
+    best = _trial(findings.completed[0]) if findings.completed else None
+    stock = _trial(next((row for row in findings.judged if row.baseline == STOCK), None))
+    base = losses(findings.base)
     return {
         "of": "search",
         "study": findings.study,
         "finished": findings.finished,
         "total": total,
-        "best": _trial(best),
-        "stock": _trial(stock),
-        "base": losses(findings.base),
-        "over_stock": _difference(lowest, stock.best if stock else None),
-        "over_base": _difference(lowest, findings.base),
+        "best": best,
+        "stock": stock,
+        "base": base,
+        "over_stock": _difference(best, stock["lowest"] if stock else None),
+        "over_base": _difference(best, base),
         "path": str(path.absolute()) if path else None,
-        "confirmed": best_config.read(path).confirmed if path else False,
+        "confirmed": confirmed,
     }
 
 
@@ -42,29 +42,29 @@ def _trial(row: Row | None) -> dict[str, Any] | None:
     return {"trial": row.trial.number, "reason": row.reason, "lowest": losses(row.best)}
 
 
-def _difference(lowest: float | None, other: Evaluation | None) -> dict[str, Any] | None:
-    """As a confirmation has it, but without an interval: one run of each."""
-    if lowest is None or other is None:
+def _difference(best: dict[str, Any] | None, other: dict[str, Any] | None) -> dict[str, Any] | None:
+    """As in a confirmation, but without an interval: there is one run of each."""
+    if best is None or other is None:
         return None
-    return Difference(estimate=other.mel_ce - lowest, low=None, high=None).model_dump()
+    return {"estimate": other["mel_ce"] - best["lowest"]["mel_ce"], "low": None, "high": None}
 
 
 def of_confirmation(best: BestConfig, findings: Findings, path: Path) -> dict[str, Any]:
     """What was proven of the config that is exported to `path`."""
-    found = best.confirmation
-    assert found is not None
+    assert best.confirmation is not None
+    fields = {"verdict", "text", "winner", "exported", "over_stock", "over_base", "seed_sd"}
     return {
         "of": "confirmation",
         "study": findings.study,
         "confirmed": best.confirmed,
-        "verdict": found.verdict,
-        "text": found.text,
-        "winner": found.winner,
-        "exported": found.exported,
-        "over_stock": found.over_stock.model_dump() if found.over_stock else None,
-        "over_base": found.over_base.model_dump() if found.over_base else None,
+        **best.confirmation.model_dump(include=fields),
         "base": losses(findings.base),
-        "seed_sd": found.seed_sd,
         "hyperparameters": best.hyperparameters.model_dump(),
         "path": str(path.absolute()),
     }
+
+
+def of_full_run(result: FullResult) -> dict[str, Any]:
+    """Its best evaluation, and why it ended."""
+    assert result.best is not None
+    return {"of": "full run", "reason": result.reason, "why": result.why, "best": losses(result.best)}

@@ -10,12 +10,11 @@ from typing import Any
 
 import click
 
-from search.commands.notify import complain
 from search.commands.options import common, load_settings
 from search.errors import UserError
 from search.settings.settings import Settings
 from search.study import findings, storage
-from search.text import printable
+from search.text import complain, printable
 from search.trial import TrialSpec
 from search.workers.child import in_a_line
 
