@@ -31,7 +31,7 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def telling(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of commands that last: lines for machines, and messages. `output_of` has what they ask for."""
+    """The options of commands that take long: JSON lines and messages. `output_of` has what they ask for."""
     lines = click.option(
         "--json",
         LINES,
@@ -44,29 +44,29 @@ def telling(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def notifying(command: Callable[..., None]) -> Callable[..., None]:
-    """The option of messages, whose URL is better given by the environment."""
+    """The option of messages."""
     return click.option(
         "--notify",
         metavar="URL",
         multiple=True,
         envvar=VARIABLE,
-        help=f"Send news to a service of Apprise's; better in {VARIABLE}: every user of a machine sees its commands.",
+        help=f"Send news through Apprise. Prefer the variable {VARIABLE}: other users can see command lines.",
     )(command)
 
 
 def _wants_lines(context: click.Context, _parameter: click.Parameter, wanted: bool) -> bool:
-    """Before the other options are looked at: what is wrong with them is told in lines, too."""
+    """Called before the other options are checked, so that an error in them is told in lines, too."""
     output_of(context).wants_lines |= wanted
     return wanted
 
 
 def output_of(context: click.Context) -> Output:
-    """The process's one, where study.main has made it."""
+    """The one of this process."""
     return context.ensure_object(Output)
 
 
 def is_given(context: click.Context, name: str) -> bool:
-    """On the command line, and not by the environment or as a default."""
+    """Whether the option was given on the command line, not by the environment or as a default."""
     return context.get_parameter_source(name) == ParameterSource.COMMANDLINE
 
 
@@ -86,7 +86,7 @@ def parsed(entries: Sequence[str]) -> dict[str, Any]:
     overrides: dict[str, Any] = {}
     for entry in entries:
         key, equals, value = entry.partition("=")
-        if not equals or "://" in key:  # a URL in a wrong place may hold a secret: no more of it than its scheme
+        if not equals or "://" in key:  # a URL in the wrong place may hold a secret: only its scheme is shown
             scheme, is_url, _ = entry.partition("://")
             shown_entry = f"{scheme}://…" if is_url else entry
             raise UserError(f"--set {shown_entry!r} is not of the form section.key=value")
