@@ -92,7 +92,8 @@ def _run(output: Output) -> int:
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         if context and "--json" in sys.argv:  # click may have given up before it came to this option
-            output.wants_lines |= any(parameter.name == LINES for parameter in context.command.params)
+            named = context.command
+            output.wants_lines |= named is study or any(parameter.name == LINES for parameter in named.params)
         failure = UserError(without_urls(error.format_message()))
     except UserError as error:
         failure = error
