@@ -112,7 +112,7 @@ def board(slots: int, noun: str = "trial", label: str | None = None) -> Board:
     """Each slot's last evaluation is lower than that of the slot before; the last two slots have none."""
     board = Board()
     board.begin(Extent(1000, 100, slots, 2.9134, (57, 2.4127), noun, 2))
-    board.reasons.update({reason: 100 for reason in StopReason})
+    board.reasons.update(dict.fromkeys(StopReason, 100))
     board.since -= 3600
     board.counted(200, None)
     for slot in range(slots):

@@ -78,12 +78,12 @@ def test_a_listener_that_fails_is_switched_off_and_the_others_go_on(
 
 
 def test_a_reader_that_has_gone_is_not_hidden() -> None:
-    def fail(_: str) -> None:
-        raise BrokenPipeError
+    class Unread(View):
+        def note(self, text: str) -> None:
+            raise BrokenPipeError
 
-    view, listeners = View(), Listeners()
-    view.note = fail  # type: ignore[method-assign]
-    listeners.add(view)
+    listeners = Listeners()
+    listeners.add(Unread())
     with pytest.raises(BrokenPipeError):
         listeners.note("")
 

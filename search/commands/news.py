@@ -28,7 +28,8 @@ class News(View):
     def ended(self, end: End) -> None:
         """A new best waits for `refresh`; a better one replaces it."""
         with self._board.lock:
-            if end.is_best and end.best and self._board.finished > min(EARLY, self._board.extent.trials // 4):
+            is_late = self._board.finished > min(EARLY, self._board.extent.trials // 4)
+            if end.is_best and end.best and is_late and self._board.noun == "trial":  # not a confirmation's run
                 self._best = (end.number, end.best.mel_ce)
             if end.is_failure:
                 self._failures.append(end.reason)
@@ -45,6 +46,7 @@ class News(View):
 
     def over(self, event: str, found: Mapping[str, Any]) -> None:
         """A stop by the user is no news. What an error says stays on the machine: it may name files and texts."""
+        self._best = None
         match event, found.get("of"):
             case "result", "search":
                 self._send("search finished", _search(found), "success")
