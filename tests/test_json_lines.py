@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-import study
 from search.commands.json_lines import JsonLines
 from search.confirmation import confirm as confirmation
 from search.settings.settings import load
@@ -26,6 +25,7 @@ from search.workers.events import End, Extent, Start
 from search.workers.listeners import Listeners
 from search.workers.scoreboard import Board
 from tests.conftest import ROOT
+from tests.in_process import StudyPy, in_process
 from tests.stub_confirm import searched
 from tests.stub_study import stub
 from tests.test_view import POINT
@@ -35,11 +35,7 @@ Events = list[dict[str, Any]]
 
 def events(text: str) -> Events:
     """The lines of `text`, each checked to be a line of the schema."""
-
-    def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} is not JSON")
-
-    found: Events = [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
+    found: Events = [json.loads(line, parse_constant=pytest.fail) for line in text.splitlines()]
     for event in found:
         assert list(event)[:3] == ["version", "event", "time"] and event["version"] == 1
         assert abs(datetime.now(UTC) - datetime.fromisoformat(event["time"])) < timedelta(minutes=5)
@@ -58,7 +54,7 @@ def of(found: Events, name: str) -> Events:
 class Started:
     """`study.py` in a process, its stdout a pipe that is read line by line."""
 
-    def __init__(self, folder: Path, *arguments: str, seconds: float = 0.0) -> None:
+    def __init__(self, folder: Path, *arguments: str, seconds: float) -> None:
         (folder / "study.toml").write_text('[study]\ndirectory = "."\n')
         self.errors = folder / "stderr.txt"
         command = [sys.executable, "-m", "tests.stub_study", "--json", *arguments]
@@ -88,14 +84,13 @@ class Started:
 def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
     made: list[Started] = []
 
-    def call(*arguments: str, **options: Any) -> Started:
-        made.append(Started(tmp_path, *arguments, **options))
+    def call(*arguments: str, seconds: float) -> Started:
+        made.append(Started(tmp_path, *arguments, seconds=seconds))
         return made[-1]
 
     yield call
     for each in made:
-        if each.process.poll() is None:
-            each.process.kill()
+        each.process.kill()
         each.process.wait()
         each.out.close()
 
@@ -109,7 +104,6 @@ def test_ctrl_c_ends_with_stopped(start: Callable[..., Started]) -> None:
     assert code == 130, run.errors.read_text()
     assert (found[-1]["event"], found[-1]["finished"], found[-1]["path"]) == ("stopped", 0, None)
     assert [end["reason"] for end in of(found, "ended")] == ["stopped_by_user"] * len(of(found, "started"))
-    assert not of(found, "result")
 
 
 def test_a_second_ctrl_c_leaves_at_once_and_says_so(start: Callable[..., Started]) -> None:
@@ -140,49 +134,29 @@ def test_a_reader_that_goes_away_stops_the_search(start: Callable[..., Started],
 
 
 @pytest.fixture
-def study_py(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., tuple[int, Events, str]]]:
-    """`study.py`: (exit code, events, stderr). It redirects stdout, which is put right again."""
+def study_py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> StudyPy:
     stub(monkeypatch.setattr)
-    (tmp_path / "study.toml").write_text('[study]\ndirectory = "."\n')
-    monkeypatch.chdir(tmp_path)
-    stdout = os.dup(1)
-
-    def call(*arguments: str) -> tuple[int, Events, str]:
-        monkeypatch.setattr(sys, "argv", ["study.py", *arguments])
-        with monkeypatch.context() as put, open(1, "w", closefd=False) as out:
-            put.setattr(sys, "stdout", out)  # capfd's own goes round the descriptor
-            with pytest.raises(SystemExit) as ended:
-                study.main()
-        printed = capfd.readouterr()
-        return int(ended.value.code or 0), events(printed.out), printed.err
-
-    yield call
-    os.dup2(stdout, 1)
-    os.close(stdout)
+    return in_process(tmp_path, monkeypatch, capfd)
 
 
-def test_a_search_that_confirms(study_py: Any, tmp_path: Path) -> None:
-    options = ["--trials", "4", "--workers", "2", "--confirm", "--set", "confirm.seeds=2"]
-    options += ["--set", "confirm.top=1", "--set", "confirm.lower_rates=[]"]
-    code, found, errors = study_py("--json", *options)
+def test_a_search_that_confirms(study_py: StudyPy, tmp_path: Path) -> None:
+    settings = ["confirm.seeds=2", "confirm.top=1", "confirm.lower_rates=[]"]
+    given = [word for entry in settings for word in ("--set", entry)]
+    code, out, errors = study_py("--json", "--trials", "4", "--workers", "2", "--confirm", *given)
     assert code == 0, errors
+    found = events(out)
     search, confirmation = of(found, "begin")
-    assert (search["study"], search["unit"], search["total"], search["finished"]) == ("miniature", "trial", 4, 0)
-    assert (search["slots"], search["base_mel_ce"], search["best"], search["n_increases"]) == (2, 5.0, None, 2)
+    assert (search["study"], search["unit"], search["total"], search["slots"]) == ("miniature", "trial", 4, 2)
+    assert (search["finished"], search["base_mel_ce"], search["best"], search["n_increases"]) == (0, 5.0, None, 2)
     assert (confirmation["unit"], confirmation["total"]) == ("run", 4)
     ends = of(found, "ended")[:4]
-    assert [end["finished"] for end in ends] == [1, 2, 3, 4]
+    assert [(end["finished"], end["total"], end["error"]) for end in ends] == [(n, 4, None) for n in (1, 2, 3, 4)]
     for end in ends:
-        assert end["reason"] in ("finished", "median") and end["error"] is None and end["total"] == 4
-        own = [e for e in of(found, "evaluated") if e["trial"] == end["trial"] and e["step"] <= 200]
-        assert end["lowest"]["mel_ce"] == min(e["mel_ce"] for e in own[:10])
+        own = [e["mel_ce"] for e in of(found, "evaluated") if e["trial"] == end["trial"] and e["step"] <= 200]
+        assert end["lowest"]["mel_ce"] == min(own[:10])
         if end["is_best"]:
             assert end["best"] == {"trial": end["trial"], "mel_ce": end["lowest"]["mel_ce"]}
-    begun = of(found, "started")
-    assert [s["hyperparameters"]["lr"] for s in begun if s["label"] == "baseline V0"] == [1e-3]
-    assert {"slot", "trial", "horizon", "hyperparameters", "label"} <= set(begun[0])
+    assert [s["hyperparameters"]["lr"] for s in of(found, "started") if s["label"] == "baseline V0"] == [1e-3]
     result, last = of(found, "result")
     assert found[-1] == last
     values = {end["trial"]: end["lowest"]["mel_ce"] for end in ends}
@@ -190,10 +164,10 @@ def test_a_search_that_confirms(study_py: Any, tmp_path: Path) -> None:
     assert (result["of"], result["finished"], result["total"]) == ("search", 4, 4)
     assert (result["best"]["trial"], result["best"]["lowest"]["mel_ce"]) == (best, values[best])
     assert result["over_stock"] == {"estimate": pytest.approx(values[0] - values[best]), "low": None, "high": None}
-    path = str(tmp_path / "miniature" / "best_config.json")
-    assert (result["path"], result["confirmed"], result["base"]["mel_ce"]) == (path, False, 5.0)
-    exported = json.loads(Path(path).read_text())
-    assert (last["of"], last["path"], last["confirmed"]) == ("confirmation", path, True)
+    path = tmp_path / "miniature" / "best_config.json"
+    assert (result["path"], result["confirmed"], result["base"]["mel_ce"]) == (str(path), False, 5.0)
+    exported = json.loads(path.read_text())
+    assert (last["of"], last["path"], last["confirmed"]) == ("confirmation", str(path), True)
     assert (last["verdict"], last["text"]) == (exported["confirmation"]["verdict"], exported["status"])
     assert last["over_base"] == exported["confirmation"]["over_base"]
     assert last["hyperparameters"] == exported["hyperparameters"]
@@ -214,45 +188,39 @@ def test_a_search_that_confirms(study_py: Any, tmp_path: Path) -> None:
         (["--trials", "0"], None),
     ],
 )
-def test_bad_input_is_an_event_too(study_py: Any, arguments: list[str], words: str | None) -> None:
-    code, found, errors = study_py(*arguments)
+def test_bad_input_is_an_event_too(study_py: StudyPy, arguments: list[str], words: str | None) -> None:
+    code, out, errors = study_py(*arguments)
     assert code == 2
-    if words is None:
-        assert found == [] and errors.startswith("study.py: ")
-    else:
-        assert [(event["event"], event["details"]) for event in found] == [("error", [])]
+    assert errors.startswith("study.py: ")
+    found = events(out)
+    assert [(event["event"], event["details"]) for event in found] == ([("error", [])] if words else [])
+    if words:
         assert words in found[0]["message"] and errors == f"study.py: {found[0]['message']}\n"
 
 
-def test_details_of_a_refusal_are_a_list(study_py: Any, tmp_path: Path) -> None:
+def test_details_of_a_refusal_are_a_list(study_py: StudyPy, tmp_path: Path) -> None:
     settings = load(tmp_path / "study.toml", {})
     settings.directory.mkdir()
     searched(settings)
-    code, found, _ = study_py("confirm", "--json", "--set", "training.precision=bf16")
-    assert code == 2
-    assert found[-1]["details"] == ["precision: fp32 there, bf16 here"]
+    code, out, _ = study_py("confirm", "--json", "--set", "training.precision=bf16")
+    assert (code, events(out)[-1]["details"]) == (2, ["precision: fp32 there, bf16 here"])
 
 
-def test_ctrl_c_before_the_search_has_begun(study_py: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_before_anything_was_found(study_py: StudyPy, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: Any) -> None:
         print("to stdout")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(session, "search", interrupted)
-    code, found, errors = study_py("--json")
-    assert (code, [event["event"] for event in found]) == (130, ["stopped"])
-    assert "to stdout" in errors, "it is not lost"
-
-
-def test_a_confirmation_that_the_user_stops(study_py: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(confirmation, "confirm", lambda *_: confirmation.Result(None, None))  # type: ignore[arg-type]
-    code, found, errors = study_py("confirm", "--json")
-    assert (code, [event["event"] for event in found]) == (130, ["stopped"])
-    assert "study.py confirm with the same settings continues" in errors
+    for arguments, said in (([], "to stdout"), (["confirm"], "study.py confirm with the same settings continues")):
+        code, out, errors = study_py(*arguments, "--json")
+        assert (code, [event["event"] for event in events(out)]) == (130, ["stopped"])
+        assert said in errors, "what is printed is not lost"
 
 
 def test_a_fault_is_an_event_without_its_text(
-    study_py: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    study_py: StudyPy, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(session, "search", lambda *_: [][1])
     with pytest.raises(IndexError):
@@ -286,9 +254,8 @@ def test_lines_of_many_threads_are_whole() -> None:
     reader, writer = os.pipe()
     lines = JsonLines(writer, Board(), "a")
     text = "x" * 9000  # more than a pipe takes at once
-    writing = [threading.Thread(target=lambda: [lines.note(text) for _ in range(20)], daemon=True) for _ in range(4)]
-    for thread in writing:
-        thread.start()
+    for _ in range(4):
+        threading.Thread(target=lambda: [lines.note(text) for _ in range(20)], daemon=True).start()
     with open(reader) as file:
         found = events("".join(file.readline() for _ in range(80)))
     assert [event["text"] for event in found] == [text] * 80

@@ -4,9 +4,8 @@ import json
 import logging
 import os
 import socket
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from typing import Any
 import apprise
 import pytest
 
-import study
 from search.commands import news, notify, outcome
 from search.commands.news import News
 from search.commands.notify import Post
@@ -30,6 +28,7 @@ from search.workers import session
 from search.workers.events import End, Extent
 from search.workers.listeners import Listeners
 from tests.conftest import wait_until
+from tests.in_process import StudyPy, in_process
 from tests.stub_confirm import searched, truth
 from tests.stub_study import stub
 from tests.studies import BASE, miniature
@@ -86,35 +85,30 @@ def dead() -> str:
 @pytest.fixture
 def study_py(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], caplog: Any
-) -> Iterator[Callable[..., tuple[int, str, str]]]:
-    """`study.py`: (exit code, stdout, stderr), neither of which, nor any log, holds the secret."""
+) -> Iterator[StudyPy]:
+    """Neither what it prints, nor Apprise's log, nor a file holds the secret."""
     stub(monkeypatch.setattr)
-    (tmp_path / "study.toml").write_text('[study]\ndirectory = "."\n')
-    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(notify.VARIABLE, raising=False)
     caplog.set_level(logging.DEBUG)
+    run = in_process(tmp_path, monkeypatch, capfd)
 
     def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["study.py", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            study.main()
-        printed = capfd.readouterr()
-        assert SECRET not in printed.out + printed.err
-        assert SECRET not in "".join(r.getMessage() for r in caplog.records if r.name.startswith("apprise"))
-        return int(ended.value.code or 0), printed.out, printed.err
+        code, out, err = run(*arguments)
+        logged = "".join(record.getMessage() for record in caplog.records if record.name.startswith("apprise"))
+        assert SECRET not in out + err + logged
+        return code, out, err
 
     yield call
-    kept = [file for file in tmp_path.rglob("*") if file.is_file() and SECRET.encode() in file.read_bytes()]
-    assert not kept
+    assert not [file for file in tmp_path.rglob("*") if file.is_file() and SECRET.encode() in file.read_bytes()]
 
 
 def test_a_search_that_confirms_tells_its_end_and_the_verdict(
-    study_py: Any, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    study_py: StudyPy, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(notify.VARIABLE, receiver.url)
-    options = ["--trials", "4", "--workers", "2", "--confirm", "--set", "confirm.seeds=2"]
-    options += ["--set", "confirm.top=1", "--set", "confirm.lower_rates=[]"]
-    code, out, _ = study_py(*options)
+    settings = ["confirm.seeds=2", "confirm.top=1", "confirm.lower_rates=[]"]
+    given = [word for entry in settings for word in ("--set", entry)]
+    code, out, _ = study_py("--trials", "4", "--workers", "2", "--confirm", *given)
     assert code == 0
     *_, finished, verdict = receiver.got
     assert finished["title"] == "miniature: search finished"
@@ -129,7 +123,7 @@ def test_a_search_that_confirms_tells_its_end_and_the_verdict(
     assert notify.VARIABLE not in os.environ, "children would have it"
 
 
-def test_six_failures_in_a_row(study_py: Any, receiver: Receiver, tmp_path: Path, dead: str) -> None:
+def test_six_failures_in_a_row(study_py: StudyPy, receiver: Receiver, tmp_path: Path, dead: str) -> None:
     settings = load(tmp_path / "study.toml", {})
     settings.directory.mkdir()
     truth(settings, crashes=0)
@@ -151,7 +145,7 @@ def test_six_failures_in_a_row(study_py: Any, receiver: Receiver, tmp_path: Path
     ],
 )
 def test_what_an_error_says_stays_here_and_ctrl_c_is_no_news(
-    study_py: Any, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, error: BaseException, titles: list[str]
+    study_py: StudyPy, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, error: BaseException, titles: list[str]
 ) -> None:
     def refused(*_: Any) -> None:
         raise error
@@ -163,42 +157,36 @@ def test_what_an_error_says_stays_here_and_ctrl_c_is_no_news(
 
 
 @pytest.mark.parametrize(
-    ("url", "words"),
+    ("arguments", "words"),
     [
-        (f"nowhere://{SECRET}@host/{SECRET}", "is a nowhere:// URL that Apprise cannot use"),
-        (f"tgram://{SECRET}", "is a tgram:// URL that Apprise cannot use"),
-        (f"https://example.org/{SECRET}", "is a https:// URL that Apprise cannot use"),
-        (SECRET, "is not a URL: it has no scheme"),
+        (["--notify", f"nowhere://{SECRET}@host/{SECRET}"], "is a nowhere:// URL that Apprise cannot use"),
+        (["confirm", "--notify", f"tgram://{SECRET}"], "is a tgram:// URL that Apprise cannot use"),
+        (["--notify", f"https://example.org/{SECRET}"], "is a https:// URL that Apprise cannot use"),
+        (["--notify", SECRET], "is not a URL: it has no scheme"),
+        (["--notify", f"{SECRET}:x://y"], "is not a URL: it has no scheme"),
+        (["--notify", "json://a", f"tgram://{SECRET}/1"], "tgram://…"),  # in the wrong place
+        (["confirm", f"tgram://{SECRET}/1"], "tgram://…"),
+        (["--notify", SECRET, "status"], "options go after the command: study.py status"),
     ],
 )
-@pytest.mark.parametrize("command", [[], ["confirm"]], ids=["search", "confirm"])
-def test_a_url_that_apprise_does_not_know_is_refused(
-    study_py: Any, tmp_path: Path, url: str, words: str, command: list[str]
+def test_a_url_that_cannot_be_used_is_refused_in_one_line(
+    study_py: StudyPy, tmp_path: Path, arguments: list[str], words: str
 ) -> None:
-    code, out, err = study_py(*command, "--notify", url)
-    assert (code, out) == (2, "")
-    assert words in err and err.count("\n") == 1
+    code, out, err = study_py(*arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert words in err
     assert not (tmp_path / "miniature").exists()
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--notify", "json://a", f"tgram://{SECRET}/1"], ["confirm", f"tgram://{SECRET}/1"]]
-)
-def test_a_url_in_a_wrong_place_is_not_shown(study_py: Any, arguments: list[str]) -> None:
-    code, _, err = study_py(*arguments)
-    assert code == 2 and "tgram://…" in err and err.count("\n") == 1
-
-
-def test_the_environment_is_no_option_of_the_group(study_py: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor does a command that sends nothing look at it."""
+def test_a_command_that_sends_nothing_does_not_look_at_the_variable(
+    study_py: StudyPy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(notify.VARIABLE, SECRET)
     code, _, err = study_py("status")
     assert code == 2 and "study 'miniature' does not exist" in err
-    code, _, err = study_py("--notify", SECRET, "status")
-    assert code == 2 and "options go after the command: study.py status" in err
 
 
-def test_a_full_run_tells_its_end(study_py: Any, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_run_tells_its_end(study_py: StudyPy, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     stopping = Stopping(n_increases=2, min_delta=0.0, max_gap=3.0, healthy_gap=1.3)
     record = {"steps": 40, "train_seconds": 1.0, "evaluation_seconds": 1.0}
     result = FullResult(StopReason.GAP, stopping, 100, [evaluation(40, 2.5)], BASE, record, 1)
