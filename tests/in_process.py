@@ -18,6 +18,7 @@ def in_process(folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capt
     monkeypatch.chdir(folder)
 
     def call(*arguments: str) -> tuple[int, str, str]:
+        capfd.readouterr()  # what the test itself has caused
         monkeypatch.setattr(sys, "argv", ["study.py", *arguments])
         stdout = os.dup(1)
         try:

@@ -44,5 +44,9 @@ def test_a_second_ctrl_c_shows_the_cursor_again(monkeypatch: pytest.MonkeyPatch)
         screen.seek(0)
         shown = screen.read()
         view.close()
-    assert left == [130]
+    with Interruption(screen.flush):  # which is closed, as a terminal may be
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(ValueError, match="closed"):
+            signal.raise_signal(signal.SIGINT)
+    assert left == [130, 130]
     assert shown.endswith("\x1b[?25h\n") and "\x1b[?25l" in shown
