@@ -88,7 +88,7 @@ def age(seconds: float) -> str:
 def command(names: tuple[str, ...], clear: bool, older_than: float | None) -> None:
     """List the decoded audio, codes and tokens that searches share on this machine, or remove them.
 
-    A search makes what is missing again.
+    A search recreates what is missing.
     """
     if not clear and (names or older_than is not None):
         raise click.UsageError("NAME and --older-than need --clear")

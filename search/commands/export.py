@@ -143,11 +143,11 @@ def advice(best: BestConfig, form: str, path: str) -> list[str]:
 
 
 @click.command()
-@click.option("--trial", type=int, metavar="N", help="A completed trial; default: the confirmed config, or the best.")
+@click.option("--trial", type=int, metavar="N", help="A completed trial. Default: the confirmed config, or the best.")
 @click.option(
     "--format", "form", type=click.Choice(["json", "coqui"]), default="json", help="coqui: for coqui's own trainer."
 )
-@click.option("--output", help="A file, or - for the terminal; default: in the study's folder.")
+@click.option("--output", help="A file, or - for stdout. Default: in the study's folder.")
 @common
 def command(trial: int | None, form: str, output: str | None, **given: Any) -> None:
     """Write the config for the full run: best_config.json, or a config that coqui's own trainer reads."""

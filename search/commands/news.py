@@ -61,13 +61,11 @@ class News(View):
                 self._send("stopped with an error", self._failed() + "The command's own output says why.", "failure")
 
     def _failed(self) -> str:
-        with self._board.lock:
-            text = ""
-            if self._failures:
-                count, last = len(self._failures), self._failures[-1]
-                text = f"The last {count} runs failed ({last}). " if count > 1 else f"The last run failed ({last}). "
-            if total := self._board.extent.trials:
-                text += f"{self._board.finished} of {total} {self._board.noun}s are finished. "
+        text, count, board = "", len(self._failures), self._board
+        if count:
+            text = f"The last {f'{count} runs' if count > 1 else 'run'} failed ({self._failures[-1]}). "
+        if board.extent.trials:
+            text += f"{board.finished} of {board.extent.trials} {board.noun}s are finished. "
         return text
 
     def _send(self, title: str, text: str, kind: Kind = "info") -> None:

@@ -56,15 +56,14 @@ class _Service(threading.Thread):
     def run(self) -> None:
         failed = False
         while (message := self.messages.get()) is not None:
-            if not self._send(*message) and not failed:
+            title, text, kind = message
+            try:
+                is_sent = self._sender.notify(text, title, kind, body_format="text")
+            except Exception:  # any of Apprise's hundred services; what it says may hold the URL
+                is_sent = False
+            if not is_sent and not failed:
                 failed = True
                 complain(f"a notification by {self.service} could not be sent; this is said once")
-
-    def _send(self, title: str, text: str, kind: Kind) -> bool:
-        try:
-            return self._sender.notify(text, title, kind, body_format="text") is True
-        except Exception:  # any of Apprise's hundred services; what it says may hold the URL
-            return False
 
 
 def _open(url: str) -> Any:

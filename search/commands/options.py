@@ -23,7 +23,7 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--settings", type=click.Path(path_type=Path), help="Default: ./study.toml, or else the miniature."
         ),
-        click.option("--storage", help="SQLAlchemy URL; default: SQLite in the study's folder."),
+        click.option("--storage", help="SQLAlchemy URL. Default: SQLite in the study's folder."),
         click.option("--study", help="Name of the study."),
     ):
         command = option(command)
@@ -38,7 +38,7 @@ def telling(command: Callable[..., None]) -> Callable[..., None]:
         is_flag=True,
         is_eager=True,
         callback=_wants_lines,
-        help="JSON lines on stdout: docs/terminal.md.",
+        help="Write JSON lines to stdout (docs/terminal.md).",
     )
     return notifying(lines(command))
 

@@ -4,7 +4,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from search.full_run.result import FullResult
 from search.settings.best_config import BestConfig
 from search.settings.sections import STOCK
 from search.study.findings import Findings, Row
@@ -62,9 +61,3 @@ def of_confirmation(best: BestConfig, findings: Findings, path: Path) -> dict[st
         "hyperparameters": best.hyperparameters.model_dump(),
         "path": str(path.absolute()),
     }
-
-
-def of_full_run(result: FullResult) -> dict[str, Any]:
-    """Its best evaluation, and why it ended."""
-    assert result.best is not None
-    return {"of": "full run", "reason": result.reason, "why": result.why, "best": losses(result.best)}

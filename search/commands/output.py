@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from search.commands.news import News
 from search.commands.notify import VARIABLE, Post
 from search.workers.events import View
 from search.workers.listeners import Listeners
 
 
 class Output:
-    """All that one process tells. Heavy modules are imported when something listens."""
+    """All that one process tells. What takes long to import is imported when something listens."""
 
     def __init__(self) -> None:
         self.wants_lines = False
@@ -34,8 +35,6 @@ class Output:
             self.listeners.add(self._lines)
         os.environ.pop(VARIABLE, None)  # no child needs it
         if urls and self._post is None:
-            from search.commands.news import News
-
             self._post = Post(urls)
             self.listeners.add(News(self._post, board, study))
 

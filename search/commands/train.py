@@ -17,7 +17,7 @@ from search.full_run.display import make_full_run_view
 @click.option("--max-gap", type=float, help="Stop above this ratio of eval to train probe. Default: the config's.")
 @click.option("--min-delta", metavar="NATS", help="Ignore smaller rises; seed_noise: as the confirmation measured it.")
 @click.option("--healthy-gap", type=float, help="The report calls a gap below this healthy. Default: the config's.")
-@click.option("--set", "set_", metavar="SECTION.KEY=VALUE", multiple=True, help="Any setting, such as data.path here.")
+@click.option("--set", "set_", metavar="SECTION.KEY=VALUE", multiple=True, help="Any setting, such as data.path.")
 @notifying
 @click.pass_context
 def command(
@@ -44,6 +44,7 @@ def command(
     if result is None:
         print("Stopped; the same command continues.")
         context.exit(130)
-    told.over("result", **outcome.of_full_run(result))
+    assert result.best  # train raises UserError without one
+    told.over("result", of="full run", reason=result.reason, why=result.why, best=outcome.losses(result.best))
     print(*result.lines(), *train.next_steps(output), sep="\n")
     context.exit(1 if result.reason == "diverged" else 0)

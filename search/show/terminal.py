@@ -1,6 +1,6 @@
 """A search in a terminal: a table of the running trials that redraws itself, below a line for each that has ended."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -76,6 +76,9 @@ def interesting(runs: Sequence[Run], count: int) -> list[Run]:
     return sorted(ranked[:count], key=lambda run: run.start.slot)
 
 
+Column = tuple[str, int, Callable[[Run], RenderableType]]  # its name, the width from which it is shown, its cell
+
+
 @dataclass
 class Slots:
     """The table of the running trials. Where it is wide, it also tells each one's time left and its course."""
@@ -84,47 +87,36 @@ class Slots:
     runs: Sequence[Run]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
-        width = options.max_width
         table = Table(box=None, pad_edge=False, header_style="", expand=True)
-        rule = self.board.extent.n_increases
-        names = ["slot", self.board.noun, "step"]
-        names += ["time left"] if width >= TIME_FROM else []
-        names += ["eval", "gap"]
-        names += ["rises"] if width >= COURSE_FROM and rule else []
-        for name in names:
-            table.add_column(name, justify="right", no_wrap=True)
-            if name == "step" and width >= BAR_FROM:
-                table.add_column("", no_wrap=True)
-        if width >= COURSE_FROM:
-            table.add_column("course", no_wrap=True)
-        table.add_column("parameters", ratio=1, no_wrap=True, overflow="ellipsis")  # the one that gives way
+        columns = [column for column in self._columns(options.max_width) if options.max_width >= column[1]]
+        for name, _, _ in columns[:-1]:
+            table.add_column(name, justify="left" if name in ("", "course") else "right", no_wrap=True)
+        table.add_column(columns[-1][0], ratio=1, no_wrap=True, overflow="ellipsis")  # the one that gives way
         for run in self.runs:
-            table.add_row(*self._cells(run, width))
+            table.add_row(*(cell(run) for _, _, cell in columns))
         yield table
 
-    def _cells(self, run: Run, width: int) -> Iterator[RenderableType]:
-        start, extent = run.start, self.board.extent
-        yield str(start.slot)
-        yield str(start.number)
-        yield f"{run.step}/{start.horizon}"
-        if width >= BAR_FROM:
-            yield bar(run.step, start.horizon, 20 if width >= LONG_BAR_FROM else 10)
-        if width >= TIME_FROM:
-            left = run.remaining_seconds
-            yield "" if left is None else duration(left)
-        yield _trend(run, extent.min_delta)
-        yield f"{run.last.gap:.2f}" if run.last else ""
-        if width >= COURSE_FROM:
-            if extent.n_increases:
-                count = run.rises(extent.min_delta)
-                yield Text(f"{count} of {extent.n_increases}" if count else "", style=styles.WARNING)
-            yield sparkline([e.mel_ce for e in run.evaluations])
-        yield Text(parameters(start))
+    def _columns(self, width: int) -> list[Column]:
+        extent = self.board.extent
+        length = 20 if width >= LONG_BAR_FROM else 10
+        rises: Column = ("rises", COURSE_FROM, lambda run: _rises(run, extent.n_increases or 0, extent.min_delta))
+        return [
+            ("slot", 0, lambda run: str(run.start.slot)),
+            (extent.noun, 0, lambda run: str(run.start.number)),
+            ("step", 0, lambda run: f"{run.step}/{run.start.horizon}"),
+            ("", BAR_FROM, lambda run: bar(run.step, run.start.horizon, length)),
+            ("time left", TIME_FROM, lambda run: duration(run.remaining_seconds) if run.step else ""),
+            ("eval", 0, lambda run: _trend(run, extent.min_delta)),
+            ("gap", 0, lambda run: f"{run.last.gap:.2f}" if run.last else ""),
+            *([rises] if extent.n_increases else []),
+            ("course", COURSE_FROM, lambda run: sparkline([e.mel_ce for e in run.evaluations])),
+            ("parameters", 0, lambda run: Text(parameters(run.start))),
+        ]
 
 
 @dataclass
 class Footer:
-    """Where the search is: in one line if it fits, in more if not. No part is broken."""
+    """Where the search is, in as many lines as it needs, and how trials ended, in one. No part is broken."""
 
     board: Board
 
@@ -132,13 +124,9 @@ class Footer:
         board, width = self.board, options.max_width
         long = 24 if width >= TIME_FROM else 10
         done = [bar(board.finished, board.extent.trials, long)] if width >= BAR_FROM else []
-        lines = packed([*done, *board.standing], width)
-        tail = "  ".join(board.endings)
-        if tail and cell_len(f"{lines[-1]}  {tail}") <= width:
-            lines[-1], tail = f"{lines[-1]}  {tail}", ""
-        yield Text("\n".join(lines), style="bold")
-        if tail:
-            yield Text(tail, no_wrap=True, overflow="ellipsis")
+        yield Text("\n".join(packed([*done, *board.standing], width)), style="bold")
+        if board.endings:
+            yield Text("  ".join(board.endings), no_wrap=True, overflow="ellipsis")
 
 
 def packed(parts: Sequence[str], width: int) -> list[str]:
@@ -169,9 +157,13 @@ def _trend(run: Run, min_delta: float) -> Text:
     """The last evaluation, with an arrow where it rose; coloured where the rise counts."""
     if run.last is None:
         return Text("…  ")
-    return Text(
-        f"{run.last.mel_ce:.4f} {'↑' if run.rose else ' '}", style=styles.WARNING if run.rises(min_delta) else ""
-    )
+    style = styles.WARNING if run.rises(min_delta) else ""
+    return Text(f"{run.last.mel_ce:.4f} {'↑' if run.rose else ' '}", style=style)
+
+
+def _rises(run: Run, n_increases: int, min_delta: float) -> Text:
+    count = run.rises(min_delta)
+    return Text(f"{count} of {n_increases}" if count else "", style=styles.WARNING)
 
 
 def make_view(board: Board) -> View:

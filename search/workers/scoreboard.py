@@ -41,10 +41,8 @@ class Run:
         return count
 
     @property
-    def remaining_seconds(self) -> float | None:
-        """At its own pace, if no rule ends it sooner; None before its first evaluation."""
-        if not self.step:
-            return None
+    def remaining_seconds(self) -> float:
+        """At its own pace, if no rule ends it sooner. Only after its first evaluation."""
         whole = (self.last_at - self.since) / self.step * self.start.horizon
         return max(0.0, whole - (time.monotonic() - self.since))
 
