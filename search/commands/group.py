@@ -11,6 +11,7 @@ from search.commands.output import Output
 from search.errors import UserError
 from search.text import complain, without_urls
 
+READER_GONE = 141  # what a shell shows for a program that SIGPIPE ended
 COMMANDS = {  # in the order of use; each is `command` in the module of its name
     "search": "Search and export the best configuration. What study.py does without a command.",
     "fetch-base": "Download XTTS-v2, the base to fine-tune.",
@@ -75,10 +76,11 @@ def main() -> None:
     try:
         code = _run(output)
     except (BrokenPipeError, SystemExit):  # the reader of our output has gone; click makes an exit of it
-        sys.stderr.close()
-        code = 141
+        code = READER_GONE
     finally:
         output.close()
+    if code == READER_GONE:
+        sys.stderr.close()  # or Python would complain that it cannot flush stdout
     sys.exit(code)
 
 
