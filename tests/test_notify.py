@@ -299,6 +299,6 @@ def test_a_search_that_found_nothing_says_so(tmp_path: Path) -> None:
     best = f"{said}Best: trial 1, eval 3.3000, 0.3000 below the stock recipe"
     assert post.told() == [
         f"{best}, 1.7000 below the untouched base. One seed each: study.py confirm proves it.",
-        f"{best}, 0.1000 above the untouched base. Do not fine-tune: none beats the base.",
+        f"{best}, 0.1000 above the untouched base. Do not fine-tune: no trial beats the base.",
         f"{said}None has completed.",
     ]

@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def _run(output: Output) -> int:
-    """The exit code. Every end but a kill is told to scripts, too."""
+    """The exit code. Listeners hear of every end but a kill."""
     try:
         return study(standalone_mode=False, obj=output) or 0
     except (click.Abort, KeyboardInterrupt):

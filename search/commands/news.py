@@ -11,7 +11,7 @@ from search.trial import StopReason
 from search.workers.events import End, View
 from search.workers.scoreboard import Board
 
-EARLY = 10  # or a quarter of all trials, if that is less: until so many have finished, a new best is no news
+EARLY = 10  # or a quarter of all trials, if that is less: before that many have finished, a new best is no news
 BEST_SECONDS = 60.0  # between two messages of a new best
 
 
@@ -82,7 +82,7 @@ def _search(found: Mapping[str, Any]) -> str:
         if found[name]:
             text += f", {_side(found[name]['estimate'])} {words}"
     if found["over_base"]["estimate"] <= 0:
-        return text + ". Do not fine-tune: none beats the base."
+        return text + ". Do not fine-tune: no trial beats the base."
     return text + ". One seed each: study.py confirm proves it."
 
 

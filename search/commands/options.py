@@ -55,7 +55,7 @@ def notifying(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _wants_lines(context: click.Context, _parameter: click.Parameter, wanted: bool) -> bool:
-    """Called before the other options are checked, so that an error in them is told in lines, too."""
+    """Called before the other options are checked, so that an error in them is a JSON line, too."""
     output_of(context).wants_lines |= wanted
     return wanted
 

@@ -14,7 +14,7 @@ from search.errors import UserError
 from search.settings.settings import Settings
 from search.text import shown
 
-TICKED = 40  # runs that TensorBoard shows at first; of more it shows none (tensorboard/webapp, runs_reducers.ts)
+TICKED = 40  # TensorBoard shows the runs at first only up to this number (tensorboard/webapp, runs_reducers.ts)
 
 
 def launch(settings: Settings, host: str, port: int) -> tuple[str, int]:

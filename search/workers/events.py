@@ -56,7 +56,7 @@ class End:
 
 
 class Screen:
-    """What is told of any long work. Each method does nothing here: a listener overrides those it needs.
+    """Hears what happens during any long work. Each method does nothing here: a listener overrides those it needs.
 
     Called from any thread, so a listener that takes long works in a thread of its own.
     """
@@ -71,14 +71,14 @@ class Screen:
         """Called several times a second."""
 
     def close(self) -> None:
-        """Nothing more will be told."""
+        """No event follows."""
 
     def leave(self) -> None:
         """The process ends at once. A signal's handler calls this: nothing in it may wait for a lock."""
 
 
 class View(Screen):
-    """What is told of a search or a confirmation."""
+    """Hears what happens during a search or a confirmation."""
 
     def begin(self, extent: Extent) -> None:
         """The preparation is over, and slots start."""

@@ -13,8 +13,8 @@ from search.workers.scoreboard import Board
 class Listeners(View):
     """Keeps the board and passes each event on to every listener.
 
-    A listener that fails is told nothing more, and the work goes on. The exception is BrokenPipeError: where nobody
-    reads our output any more, the search stops.
+    A listener that fails is switched off, and the work goes on. The exception is BrokenPipeError: if nobody reads our
+    output any more, the search stops.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Listeners(View):
         self._listeners = [*self._listeners, listener]
 
     def remove(self, listener: View) -> None:
-        """Closes it; it is told nothing more."""
+        """Closes it; it hears nothing more."""
         self._tell(lambda each: each.close() if each is listener else None)
         self._listeners = [each for each in self._listeners if each is not listener]
 

@@ -91,7 +91,7 @@ class Board:
 
     @property
     def remaining_seconds(self) -> float | None:
-        """At the pace of this search; None before its first trial has ended, and once none is left."""
+        """At the pace of this search; None before its first trial has ended, and when all have."""
         done, left = self.finished - self.extent.finished, self.extent.trials - self.finished
         return (time.monotonic() - self.since) / done * left if done and left > 0 else None
 
