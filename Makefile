@@ -52,9 +52,10 @@ screenshots: .venv/.development
 	test -f runs/miniature/best_config.json || $(BIN)/python study.py --repeats 2 --confirm --set speech.sentences=2
 	$(BIN)/python docs/screenshots.py runs/miniature docs
 
-# The published schema of best_config.json, from its model.
+# The published schemas of best_config.json and study.toml, from their models.
 schema: .venv/.runtime
 	$(BIN)/python -m search.settings.best_config > docs/best_config.schema.json
+	$(BIN)/python -m search.settings.study_schema > docs/study.schema.json
 
 # Trains the weights of the miniature base again and writes search/preparation/miniature_weights.npz.
 miniature-weights: .venv/.runtime

@@ -4,7 +4,7 @@
 import sys
 
 if not sys.platform.startswith("linux"):
-    print("study.py: needs Linux; on Windows use WSL 2, on macOS a Linux container or machine", file=sys.stderr)
+    print("study.py: needs Linux: on Windows use WSL 2, on macOS a Linux container or machine", file=sys.stderr)
     sys.exit(2)
 
 from search.commands.group import main

@@ -24,7 +24,8 @@ from search.show.terminal import draw, ended_line
 from search.study import storage
 from search.study.findings import Findings, Row, read
 from search.trial import StopReason
-from search.workers.events import Board, End, Extent, Run, Start
+from search.workers.events import End, Extent, Start
+from search.workers.scoreboard import Board
 from tests.browser import chromium, scheme, text, until
 
 ENDED, COLUMNS = 9, 100  # lines of ended trials in the terminal's picture, and its width
@@ -122,10 +123,9 @@ def terminal(browser: Any, findings: Findings, settings: Settings, scratch: Path
         for evaluation in row.evaluations:
             board.evaluated(0, evaluation)
         end = End(0, row.trial.number, StopReason(row.reason), row.best, None, competes=not row.repeat)
-        run: Run | None = board.runs.get(0)
-        first = board.ended(end)
+        known = board.ended(end)
         board.counted(count, None)
-        console.print(ended_line(board.noun, end, run, first), overflow="ellipsis", no_wrap=True)
+        console.print(ended_line(board.noun, known), overflow="ellipsis", no_wrap=True)
     board.since -= 60
     for slot, row in enumerate(rows[ENDED:]):
         board.started(start(slot, row))

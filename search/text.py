@@ -1,18 +1,20 @@
-"""Text of unknown origin, fit for a terminal."""
+"""Text of unknown origin, fit for a terminal, and lines for stderr."""
 
 import re
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 
 def printable(text: str) -> str:
-    """`text` with every sign that is not printed (escapes, line ends, marks of direction) written as its code."""
+    """`text` with every character that is not printed (escapes, line ends, marks of direction) written as its code."""
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 def without_urls(text: str) -> str:
-    """`text` with no more of a URL than its scheme: one that was given in a wrong place may hold a secret.
+    """`text` with only the scheme of each URL: a URL that was given in the wrong place may hold a secret.
 
-    It ends with a blank or a bracket, in quotes with the last quote of all: a secret may hold others.
+    A URL ends at a blank or a bracket. In quotes it ends at the last quote, since a secret may contain quotes.
     """
     return re.sub(r"([a-z][a-z0-9+.-]*://)(?:.*(?=['\"])|[^\s)]*)", r"\1…", text, flags=re.IGNORECASE | re.DOTALL)
 
@@ -26,5 +28,12 @@ def duration(seconds: float) -> str:
 
 
 def shown(path: Path) -> str:
-    """As short as it can be named from the working folder."""
+    """The path from the working folder, where it lies there."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def complain(text: str, *details: str) -> None:
+    """Prints one line for people to stderr, and a further line for each detail."""
+    lines = [f"study.py: {' '.join(text.split())}", *(f"  {line}" for line in details)]
+    with suppress(OSError):  # where stderr is gone, nobody can be told
+        print(*lines, sep="\n", file=sys.stderr, flush=True)

@@ -110,6 +110,7 @@ def main() -> None:
     from search.workers import supervisor, work
     from search.workers.events import Extent
     from search.workers.launcher import Launcher
+    from search.workers.listeners import Listeners
 
     if given.machine:
         leases.machine = lambda: given.machine
@@ -118,7 +119,8 @@ def main() -> None:
     work.suggest = held(work.suggest, given.folder / ASKING)
     service = {"heartbeat_seconds": given.heartbeat, "grace_seconds": given.grace, "outage_minutes": given.outage}
     settings = settings_of(given.url, given.folder, given.trials, given.slots, **service)
-    view = PlainView()
+    view = Listeners()
+    view.add(PlainView(view.board))
     opened = storage.open_storage(settings.storage_url, settings.service.connections)
     opened.on_outage = view.note
     study, ledger = storage.open_study(settings, PREPARED, opened)
@@ -153,10 +155,11 @@ def slow(function: Callable[..., Any], seconds: float) -> Callable[..., Any]:
 
 
 if __name__ == "__main__":
-    from search.commands.group import refuse
     from search.errors import UserError
+    from search.text import complain
 
     try:
         main()
     except UserError as error:  # as `study.py` does
-        sys.exit(refuse(str(error), error.details))
+        complain(str(error), *error.details)
+        sys.exit(error.exit_code)

@@ -19,17 +19,17 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.commands.group import refuse
 from search.confirmation import confirm
 from search.errors import UserError
 from search.settings.best_config import Confirmation
 from search.settings.sections import CONFIRMATION
 from search.settings.settings import Settings
-from search.show.plain import PlainView
 from search.study import findings as search_findings
 from search.study import leases, storage
+from search.text import complain
 from search.trial import Caller, StopReason, TrialSpec
 from search.workers.launcher import Launcher
+from search.workers.listeners import Listeners
 from tests.studies import FLAT, PREPARED, STEPPED, miniature, new_study, run
 
 PRELOAD = ["search.confirmation.confirm"]
@@ -115,7 +115,7 @@ def confirmed(settings: Settings) -> confirm.Result:
     """The confirmation of a search that is in the storage."""
     findings = search_findings.read(storage.load_study(settings))
     target = "tests.stub_confirm:run_full"
-    return confirm.run(settings, findings, PREPARED, [None, None], Launcher(PRELOAD), PlainView(), target)
+    return confirm.run(settings, findings, PREPARED, [None, None], Launcher(PRELOAD), Listeners(), target)
 
 
 def main(url: str, folder: str, machine: str) -> None:
@@ -132,4 +132,5 @@ if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
     except UserError as error:  # as `study.py` does
-        sys.exit(refuse(str(error), error.details))
+        complain(str(error), *error.details)
+        sys.exit(error.exit_code)

@@ -16,11 +16,11 @@ from search.errors import UserError
 from search.settings import best_config
 from search.settings.sections import CONFIRMATION
 from search.settings.settings import Settings
-from search.show.plain import PlainView
 from search.study import findings as search_findings
 from search.study import noise, storage
 from search.study.ledger import Ledger
 from search.trial import Evaluation, StopReason, TrialSpec
+from search.workers.events import View
 from search.workers.work import Job
 from space.hyperparameters import Hyperparameters
 from tests.conftest import ROOT, wait_until
@@ -148,7 +148,10 @@ def test_a_lower_rate_can_win_and_is_exported(tmp_path: Path) -> None:
     assert trial.status == "Not confirmed: the study's confirmation recommends trial 1 at 0.5 x lr, not trial 1."
     study = storage.load_study(settings)
     said: list[str] = []
-    assert export.write_best_config(search_findings.read(study), settings, study.user_attrs, said.append) == path
+    assert export.write_best_config(search_findings.read(study), settings, study.user_attrs, said.append) == (
+        path,
+        True,
+    )
     assert said == ["best_config.json is kept: its confirmation covers trial 1, the best of the search"]
     assert best_config.read(path) == exported
 
@@ -232,7 +235,7 @@ def test_the_last_evaluation_ends_no_run_early(settings: Settings) -> None:
     study.pruner = confirm.two_increases(settings, search_findings.read(study))
     point = Hyperparameters(1e-3, 0.01)
     job = Job(study.ask(), point, 1, horizon=100, evaluation_steps=[25, 50, 75, 100], label=None, competes=False)
-    work = ConfirmWork(study, Ledger(study._storage, 1), settings, PREPARED, Plan([], [], [1]), PlainView())  # type: ignore[arg-type]
+    work = ConfirmWork(study, Ledger(study._storage, 1), settings, PREPARED, Plan([], [], [1]), View())  # type: ignore[arg-type]
     rising = [Evaluation(step, 3 + step / 100, 2.0, 2.0, 2.0) for step in job.evaluation_steps]
     assert [work.fired(job, rising[:count]) for count in (2, 3, 4)] == [None, StopReason.TWO_INCREASES, None]
 

@@ -14,8 +14,8 @@ from tests.test_full_run import evaluation
 
 
 def test_the_live_view_shows_evaluations_above_a_bar_with_the_time_left() -> None:
-    console = Console(file=io.StringIO(), force_terminal=True, width=100, color_system=None)
-    view = LiveFullRunView(console)
+    screen = io.StringIO()
+    view = LiveFullRunView(Console(file=screen, force_terminal=True, width=100, color_system=None))
     view.status("loading torch and TTS")
     view.begin(40, 10, [evaluation(10, 2.5)])
     for step, value in ((20, 2.4), (30, 2.6)):
@@ -23,7 +23,7 @@ def test_the_live_view_shows_evaluations_above_a_bar_with_the_time_left() -> Non
         view.evaluated(evaluation(step, value))
     view.refresh()
     view.close()
-    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    shown = screen.getvalue()
     assert "loading torch and TTS" in shown
     assert "step 20/40  eval 2.4000  text 1.000  probe 1.0000  gap 2.40" in shown
     last = next(line for line in reversed(shown.splitlines()) if "step 30/40 " in line and "━" in line)
@@ -35,8 +35,7 @@ def test_a_second_ctrl_c_shows_the_cursor_again(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("search.full_run.follow.os._exit", left.append)
     with tempfile.TemporaryFile("w+", encoding="utf-8") as screen:
         view = LiveFullRunView(Console(file=screen, force_terminal=True, width=80, _environ={}))
-        view.begin(40, 0, [])
-        view.refresh()
+        view.status("loading torch and TTS")
         screen.flush()
         with Interruption(view.leave):
             signal.raise_signal(signal.SIGINT)
@@ -45,7 +44,6 @@ def test_a_second_ctrl_c_shows_the_cursor_again(monkeypatch: pytest.MonkeyPatch)
         screen.seek(0)
         shown = screen.read()
         view.close()
-    assert left == [130]
     with Interruption(screen.flush):  # which is closed, as a terminal may be
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(ValueError, match="closed"):

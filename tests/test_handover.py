@@ -14,42 +14,36 @@ from search.settings import best_config
 from search.settings.best_config import Confirmation
 from search.settings.settings import Settings
 from search.trial import StopReason
-from study import main
 from tests.conftest import ROOT
+from tests.in_process import in_process
 from tests.studies import FLAT, STEPPED, new_study, run, three_trials
 from tests.test_export import STOCK, confirmation_of
 
 Export = Callable[..., tuple[int, list[str], list[str]]]
+Found = tuple[optuna.Study, Settings]
+UNPROVEN = "is one run with one seed, of 200 of the 1000 optimizer steps."
 
 
 @pytest.fixture
-def found(tmp_path: Path) -> tuple[optuna.Study, Settings]:
+def found(tmp_path: Path) -> Found:
     """Trial 2 is the best, trial 0 the stock recipe, trial 1 was pruned."""
     return three_trials(tmp_path)
 
 
 @pytest.fixture
-def run_export(
-    found: tuple[optuna.Study, Settings], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Export:
+def run_export(found: Found, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Export:
     """`study.py export` in the folder of the study's settings: (exit code, lines printed, lines of errors)."""
-    folder = found[1].study.directory
-    (folder / "study.toml").write_text('[study]\ndirectory = "."\n', encoding="utf-8")
-    monkeypatch.chdir(folder)
+    study_py = in_process(found[1].study.directory, monkeypatch, capfd)
 
     def call(*arguments: str) -> tuple[int, list[str], list[str]]:
-        monkeypatch.setattr(sys, "argv", ["study.py", "export", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out.splitlines(), printed.err.splitlines()
+        code, out, err = study_py("export", *arguments)
+        return code, out.splitlines(), err.splitlines()
 
     return call
 
 
 @pytest.fixture
-def confirmed(found: tuple[optuna.Study, Settings], monkeypatch: pytest.MonkeyPatch) -> Confirmation:
+def confirmed(found: Found, monkeypatch: pytest.MonkeyPatch) -> Confirmation:
     """A confirmation of the study, which recommends its best trial."""
     point = found[1].search_space().from_params(STEPPED)
     made = confirmation_of(("trial 2", 2, point), ("stock", None, STOCK))
@@ -57,24 +51,19 @@ def confirmed(found: tuple[optuna.Study, Settings], monkeypatch: pytest.MonkeyPa
     return made
 
 
-def test_the_best_trial_goes_into_the_study_s_folder(run_export: Export, tmp_path: Path) -> None:
-    code, lines, errors = run_export()
-    assert (code, errors) == (0, [])
-    assert lines == [
-        "Exported (not confirmed): miniature/best_config.json",
-        "Not confirmed: trial 2 is one run with one seed, of 200 of the 1000 optimizer steps.",
-    ]
-    best = best_config.read(tmp_path / "miniature" / "best_config.json")
-    assert best.evidence and best.evidence.trial == 2
-
-
-def test_any_completed_trial_can_be_exported(run_export: Export, tmp_path: Path) -> None:
-    code, lines, _ = run_export("--trial", "0", "--output", "other.json")
-    assert (code, lines[0]) == (0, "Exported (not confirmed): other.json")
-    best = best_config.read(tmp_path / "other.json")
-    assert best.point == STOCK
-    assert best.evidence and best.evidence.trial == 0
-    assert not (tmp_path / "miniature" / "best_config.json").exists()
+@pytest.mark.parametrize(
+    ("arguments", "trial", "path"),
+    [([], 2, "miniature/best_config.json"), (["--trial", "0", "--output", "other.json"], 0, "other.json")],
+)
+def test_the_best_or_any_completed_trial_is_exported(
+    run_export: Export, tmp_path: Path, arguments: list[str], trial: int, path: str
+) -> None:
+    lines = [f"Exported (not confirmed): {path}", f"Not confirmed: trial {trial} {UNPROVEN}"]
+    assert run_export(*arguments) == (0, lines, [])
+    best = best_config.read(tmp_path / path)
+    assert best.evidence and best.evidence.trial == trial
+    assert (best.point == STOCK) == (trial == 0)
+    assert (tmp_path / "miniature" / "best_config.json").exists() == (trial == 2)
 
 
 def test_a_dash_prints_the_file_alone(run_export: Export, tmp_path: Path) -> None:
@@ -90,8 +79,7 @@ def test_coqui_s_config_comes_with_what_it_cannot_hold(run_export: Export, tmp_p
     assert (code, lines[0]) == (0, "Exported (not confirmed): miniature/coqui_config.json")
     config = json.loads((tmp_path / "miniature" / "coqui_config.json").read_text(encoding="utf-8"))
     assert (config["lr"], config["grad_clip"], config["epochs"]) == (4e-4, 2.0, 40)
-    assert lines[1].startswith("Not confirmed: trial 2 is one run with one seed")
-    assert config["run_description"] == lines[1]
+    assert config["run_description"] == lines[1] == f"Not confirmed: trial 2 {UNPROVEN}"
     assert "TrainerArgs(grad_accum_steps=1)" in lines[2]
     assert "40 hold the 1000 optimizer steps" in lines[3]
     assert lines[4].endswith("docs/train_with_coqui.py miniature/coqui_config.json --grad-accum-steps 1")
@@ -99,29 +87,30 @@ def test_coqui_s_config_comes_with_what_it_cannot_hold(run_export: Export, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("number", "words"),
+    ("arguments", "words"),
     [
-        ("1", "--trial is 1, which ended as median; only a completed trial can be exported; the best are 2, 0"),
-        ("3", "--trial is 3, which has not ended; only a completed trial can be exported; the best are 2, 0"),
-        ("9", "--trial is 9, which study 'miniature' does not have; only a completed trial can be exported"),
+        ("--trial 1", "--trial is 1, which ended as median; only a completed trial can be exported; the best are 2, 0"),
+        ("--trial 3", "--trial is 3, which has not ended; only a completed trial can be exported; the best are 2, 0"),
+        ("--trial 9", "--trial is 9, which study 'miniature' does not have; only a completed trial can be exported"),
+        ("--study young", "study 'young' has no completed trial yet; run study.py until one is"),
+        ("--output notes.json", "is left alone"),
+        ("--format coqui --output notes.json", "is left alone"),
+        ("--output nowhere/x.json", "cannot be written"),
+        ("--format coqui --output nowhere/x.json", "cannot be written"),
     ],
 )
-def test_another_trial_is_refused_in_one_line(
-    run_export: Export, found: tuple[optuna.Study, Settings], number: str, words: str
+def test_what_cannot_be_exported_is_refused_in_one_line(
+    run_export: Export, found: Found, tmp_path: Path, arguments: str, words: str
 ) -> None:
     found[0].ask()  # trial 3 runs
-    code, lines, errors = run_export("--trial", number)
+    young = found[1].model_copy(update={"study": found[1].study.model_copy(update={"name": "young"})})
+    young.directory.mkdir()
+    run(new_study(young), FLAT, [4.9], StopReason.MEDIAN)
+    (tmp_path / "notes.json").write_text('{"mine": 1}')
+    code, lines, errors = run_export(*arguments.split())
     assert (code, lines, len(errors)) == (2, [], 1)
     assert words in errors[0]
-
-
-def test_a_study_without_a_completed_trial_is_refused(run_export: Export, found: tuple[optuna.Study, Settings]) -> None:
-    settings = found[1].model_copy(update={"study": found[1].study.model_copy(update={"name": "young"})})
-    settings.directory.mkdir()
-    run(new_study(settings), FLAT, [4.9], StopReason.MEDIAN)
-    assert run_export("--study", "young") == (
-        2, [], ["study.py: study 'young' has no completed trial yet; run study.py until one is"]
-    )  # fmt: skip
+    assert (tmp_path / "notes.json").read_text() == '{"mine": 1}'
 
 
 def test_other_settings_than_the_study_s_are_refused_a_line_each(run_export: Export) -> None:
@@ -136,9 +125,7 @@ def test_other_settings_than_the_study_s_are_refused_a_line_each(run_export: Exp
         "  full_horizon: 1000 there, 500 here",
         "  precision: fp32 there, bf16 here",
     ]
-    code, _, errors = run_export("--set", "space.preset=xtts-v2")
-    assert code == 2
-    assert "  space.lr.high: 0.01 there, 5e-05 here" in errors
+    assert "  space.lr.high: 0.01 there, 5e-05 here" in run_export("--set", "space.preset=xtts-v2")[2]
 
 
 def test_sources_that_changed_since_are_no_difference(run_export: Export, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,36 +133,20 @@ def test_sources_that_changed_since_are_no_difference(run_export: Export, monkey
     assert run_export()[0] == 0
 
 
-@pytest.mark.parametrize("form", ["json", "coqui"])
-@pytest.mark.parametrize(("name", "words"), [("notes.json", "is left alone"), ("nowhere/x.json", "cannot be written")])
-def test_files_of_others_are_left_alone(run_export: Export, tmp_path: Path, form: str, name: str, words: str) -> None:
-    (tmp_path / "notes.json").write_text('{"mine": 1}')
-    code, lines, errors = run_export("--format", form, "--output", name)
-    assert (code, lines, len(errors)) == (2, [], 1)
-    assert words in errors[0]
-    assert (tmp_path / "notes.json").read_text() == '{"mine": 1}'
-
-
 # With a confirmation
 
 
 @pytest.mark.usefixtures("confirmed")
-def test_the_confirmed_config_is_the_default(run_export: Export, tmp_path: Path) -> None:
-    code, lines, _ = run_export()
-    assert (code, lines) == (0, ["Exported (confirmed): miniature/best_config.json", "The winner's mean is lower."])
-    best = best_config.read(tmp_path / "miniature" / "best_config.json")
+def test_the_confirmed_config_is_the_default_and_is_not_replaced_unasked(run_export: Export, tmp_path: Path) -> None:
+    file = "miniature/best_config.json"
+    assert run_export()[:2] == (0, [f"Exported (confirmed): {file}", "The winner's mean is lower."])
+    best = best_config.read(tmp_path / file)
     assert best.confirmed and best.evidence and best.evidence.trial == 2
-
-
-@pytest.mark.usefixtures("confirmed")
-def test_an_unconfirmed_export_does_not_replace_a_confirmed_one_unasked(run_export: Export) -> None:
-    run_export()
     code, _, errors = run_export("--trial", "0")
     assert code == 2
     assert errors[0].endswith("best_config.json is confirmed, and this export is not; name another file with --output")
-    code, lines, _ = run_export("--trial", "0", "--output", "miniature/best_config.json")
-    assert (code, lines[0]) == (0, "Exported (not confirmed): miniature/best_config.json")
-    assert lines[1] == "Not confirmed: the study's confirmation recommends trial 2, not trial 0."
+    said = "Not confirmed: the study's confirmation recommends trial 2, not trial 0."
+    assert run_export("--trial", "0", "--output", file)[:2] == (0, [f"Exported (not confirmed): {file}", said])
 
 
 def test_the_stock_recipe_is_exported_as_it_stands(
@@ -187,9 +158,6 @@ def test_the_stock_recipe_is_exported_as_it_stands(
     assert run_export()[0] == 0
     best = best_config.read(tmp_path / "miniature" / "best_config.json")
     assert (best.confirmed, best.point, best.evidence) == (True, STOCK, None)
-
-
-# The process
 
 
 @pytest.mark.usefixtures("run_export")

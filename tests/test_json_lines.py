@@ -1,92 +1,282 @@
-"""The lines of `--json`: whole, whoever writes them, and never waited for at the very end."""
+"""`--json` as a script meets it: stdout is JSON lines and nothing else, however the command ends. No run trains."""
 
-import io
+import json
+import math
 import os
 import select
 import signal
+import subprocess
+import sys
 import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from search.commands.json_lines import JsonLines
-from tests.test_json_view import events
+from search.confirmation import confirm as confirmation
+from search.settings.settings import load
+from search.study.storage import load_study
+from search.trial import Evaluation, StopReason
+from search.workers import session
+from search.workers.events import End, Extent, Start
+from search.workers.listeners import Listeners
+from search.workers.scoreboard import Board
+from tests.conftest import ROOT
+from tests.in_process import StudyPy, in_process
+from tests.stub_confirm import searched
+from tests.stub_study import stub
+from tests.test_view import POINT
+
+Events = list[dict[str, Any]]
+
+
+def events(text: str) -> Events:
+    """The lines of `text`, each checked to be a line of the schema."""
+    found: Events = [json.loads(line, parse_constant=pytest.fail) for line in text.splitlines()]
+    for event in found:
+        assert list(event)[:3] == ["version", "event", "time"] and event["version"] == 1
+        assert abs(datetime.now(UTC) - datetime.fromisoformat(event["time"])) < timedelta(minutes=5)
+        assert event["time"].endswith("Z")
+    assert not text or text.endswith("\n")
+    return found
+
+
+def of(found: Events, name: str) -> Events:
+    return [event for event in found if event["event"] == name]
+
+
+# A process whose stdout is a pipe
+
+
+class Started:
+    """`study.py` in a process, its stdout a pipe that is read line by line."""
+
+    def __init__(self, folder: Path, *arguments: str, seconds: float) -> None:
+        (folder / "study.toml").write_text('[study]\ndirectory = "."\n')
+        self.errors = folder / "stderr.txt"
+        command = [sys.executable, "-m", "tests.stub_study", "--json", *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "STUB_SECONDS": str(seconds)}
+        with open(self.errors, "wb") as errors:
+            self.process = subprocess.Popen(
+                command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
+            )
+        assert self.process.stdout
+        self.out = self.process.stdout
+
+    def until(self, name: str) -> str:
+        """What is read up to the first event of this name; each line comes when it is written."""
+        text = ""
+        for line in self.out:
+            text += line
+            if json.loads(line)["event"] == name:
+                return text
+        raise AssertionError(f"no {name!r}: {text} {self.errors.read_text()}")
+
+    def end(self) -> tuple[int, str]:
+        text = self.out.read()
+        return self.process.wait(240), text
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
+    made: list[Started] = []
+
+    def call(*arguments: str, seconds: float) -> Started:
+        made.append(Started(tmp_path, *arguments, seconds=seconds))
+        return made[-1]
+
+    yield call
+    for each in made:
+        each.process.kill()
+        each.process.wait()
+        each.out.close()
+
+
+def test_ctrl_c_ends_with_stopped(start: Callable[..., Started]) -> None:
+    run = start(seconds=1)
+    text = run.until("evaluated")
+    run.process.send_signal(signal.SIGINT)
+    code, rest = run.end()
+    found = events(text + rest)
+    assert code == 130, run.errors.read_text()
+    assert (found[-1]["event"], found[-1]["finished"], found[-1]["path"]) == ("stopped", 0, None)
+    assert [end["reason"] for end in of(found, "ended")] == ["stopped_by_user"] * len(of(found, "started"))
+
+
+def test_a_second_ctrl_c_leaves_at_once_and_says_so(start: Callable[..., Started]) -> None:
+    run = start("--workers", "1", "--notify", "json://127.0.0.1:9/token", seconds=1000)
+    text = run.until("started")
+    run.process.send_signal(signal.SIGINT)
+    text += run.until("note")
+    run.process.send_signal(signal.SIGINT)
+    code, rest = run.end()
+    found = events(text + rest)
+    assert code == 130, run.errors.read_text()
+    assert found[-1]["event"] == "stopped" and len(found[-1]) == 3
+    assert "Ctrl-C again to leave at once" in found[-2]["text"]
+    assert not of(found, "ended")
+
+
+def test_a_reader_that_goes_away_stops_the_search(start: Callable[..., Started], tmp_path: Path) -> None:
+    run = start("--workers", "2", "--set", "service.heartbeat_seconds=1", seconds=0.1)
+    run.until("evaluated")
+    run.out.close()
+    assert run.process.wait(240) == 141
+    assert "Traceback" not in run.errors.read_text() and "BrokenPipe" not in run.errors.read_text()
+    trials = load_study(load(tmp_path / "study.toml", {})).get_trials()
+    assert any(trial.user_attrs.get("stop_reason") == "stopped_by_user" for trial in trials), "in order"
+
+
+# In this process
+
+
+@pytest.fixture
+def study_py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> StudyPy:
+    stub(monkeypatch.setattr)
+    return in_process(tmp_path, monkeypatch, capfd)
+
+
+def test_a_search_that_confirms(study_py: StudyPy, tmp_path: Path) -> None:
+    settings = ["confirm.seeds=2", "confirm.top=1", "confirm.lower_rates=[]"]
+    given = [word for entry in settings for word in ("--set", entry)]
+    code, out, errors = study_py("--json", "--trials", "4", "--workers", "2", "--confirm", *given)
+    assert code == 0, errors
+    found = events(out)
+    search, confirmation = of(found, "begin")
+    assert (search["study"], search["unit"], search["total"], search["slots"]) == ("miniature", "trial", 4, 2)
+    assert (search["finished"], search["base_mel_ce"], search["best"], search["n_increases"]) == (0, 5.0, None, 2)
+    assert (confirmation["unit"], confirmation["total"]) == ("run", 4)
+    ends = of(found, "ended")[:4]
+    assert [(end["finished"], end["total"], end["error"]) for end in ends] == [(n, 4, None) for n in (1, 2, 3, 4)]
+    for end in ends:
+        own = [e["mel_ce"] for e in of(found, "evaluated") if e["trial"] == end["trial"] and e["step"] <= 200]
+        assert end["lowest"]["mel_ce"] == min(own[:10])
+        if end["is_best"]:
+            assert end["best"] == {"trial": end["trial"], "mel_ce": end["lowest"]["mel_ce"]}
+    assert [s["hyperparameters"]["lr"] for s in of(found, "started") if s["label"] == "baseline V0"] == [1e-3]
+    result, last = of(found, "result")
+    assert found[-1] == last
+    values = {end["trial"]: end["lowest"]["mel_ce"] for end in ends}
+    best = min(values, key=lambda number: values[number])
+    assert (result["of"], result["finished"], result["total"]) == ("search", 4, 4)
+    assert (result["best"]["trial"], result["best"]["lowest"]["mel_ce"]) == (best, values[best])
+    assert result["over_stock"] == {"estimate": pytest.approx(values[0] - values[best]), "low": None, "high": None}
+    path = tmp_path / "miniature" / "best_config.json"
+    assert (result["path"], result["confirmed"], result["base"]["mel_ce"]) == (str(path), False, 5.0)
+    exported = json.loads(path.read_text())
+    assert (last["of"], last["path"], last["confirmed"]) == ("confirmation", str(path), True)
+    assert (last["verdict"], last["text"]) == (exported["confirmation"]["verdict"], exported["status"])
+    assert last["over_base"] == exported["confirmation"]["over_base"]
+    assert last["hyperparameters"] == exported["hyperparameters"]
+    assert "4 finished trials: " in errors and "Exported (confirmed): miniature/best_config.json" in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--json", "--trials", "0"], "study.trials is 0"),
+        (["--trials", "many", "--json"], "'many' is not a valid integer"),
+        (["confirm", "--json", "--bogus"], "--bogus"),
+        (["confirm", "--study", "other", "--json"], "study 'other' does not exist"),
+        (["confirm", "--json", "--notify", "nowhere://token"], "a nowhere:// URL that Apprise cannot use"),
+        (["--json", "status"], "options go after the command: study.py status"),
+        (["checkpoints", "--json"], None),  # this command and the next have no lines
+        (["status", "--bogus"], None),
+        (["--trials", "0"], None),
+    ],
+)
+def test_bad_input_is_an_event_too(study_py: StudyPy, arguments: list[str], words: str | None) -> None:
+    code, out, errors = study_py(*arguments)
+    assert code == 2
+    assert errors.startswith("study.py: ")
+    found = events(out)
+    assert [(event["event"], event["details"]) for event in found] == ([("error", [])] if words else [])
+    if words:
+        assert words in found[0]["message"] and errors == f"study.py: {found[0]['message']}\n"
+
+
+def test_details_of_a_refusal_are_a_list(study_py: StudyPy, tmp_path: Path) -> None:
+    settings = load(tmp_path / "study.toml", {})
+    settings.directory.mkdir()
+    searched(settings)
+    code, out, _ = study_py("confirm", "--json", "--set", "training.precision=bf16")
+    assert (code, events(out)[-1]["details"]) == (2, ["precision: fp32 there, bf16 here"])
+
+
+def test_a_stop_before_anything_was_found(study_py: StudyPy, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        print("to stdout")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session, "search", interrupted)
+    monkeypatch.setattr(confirmation, "confirm", lambda *_: confirmation.Result(None, None))  # type: ignore[arg-type]
+    for arguments, said in (([], "to stdout"), (["confirm"], "study.py confirm with the same settings continues")):
+        code, out, errors = study_py(*arguments, "--json")
+        assert (code, [event["event"] for event in events(out)]) == (130, ["stopped"])
+        assert said in errors, "what is printed is not lost"
+
+
+def test_a_fault_is_an_event_without_its_text(
+    study_py: StudyPy, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(session, "search", lambda *_: [][1])
+    with pytest.raises(IndexError):
+        study_py("--json")
+    assert [event["message"] for event in events(capfd.readouterr().out)] == ["a fault of this program: IndexError"]
+
+
+# The lines themselves
+
+
+def test_what_is_no_number_is_null_and_no_text_breaks_a_line() -> None:
+    reader, writer = os.pipe()
+    listeners = Listeners()
+    listeners.add(JsonLines(writer, listeners.board, "a"))
+    odd = 'ሰላም\n\u2028\udcff"{}\x1b'
+    listeners.begin(Extent(4, 1, 1, math.nan, (0, math.inf)))
+    listeners.status(odd)
+    listeners.started(Start(0, 1, POINT, 120, None))
+    listeners.evaluated(0, 1, Evaluation(12, math.nan, math.inf, 2.0, 4.0))
+    listeners.ended(End(0, 1, StopReason.DIVERGED, None, None))
+    os.close(writer)
+    with open(reader, encoding="ascii") as file:
+        begin, status, _, evaluated, ended = events(file.read())
+    assert (begin["base_mel_ce"], begin["best"]) == (None, {"trial": 0, "mel_ce": None})
+    assert status["text"] == odd
+    assert (evaluated["mel_ce"], evaluated["text_ce"], evaluated["gap"], evaluated["step"]) == (None, None, None, 12)
+    assert (ended["reason"], ended["lowest"], ended["is_best"]) == ("diverged", None, False)
 
 
 def test_lines_of_many_threads_are_whole() -> None:
     reader, writer = os.pipe()
-    lines = JsonLines(writer)
-    told = io.StringIO()
-
-    def read() -> None:
-        while data := os.read(reader, 4096):
-            told.write(data.decode())
-
-    reading = threading.Thread(target=read)
-    reading.start()
+    lines = JsonLines(writer, Board(), "a")
     text = "x" * 9000  # more than a pipe takes at once
-    writing = [threading.Thread(target=lambda: [lines.tell("note", text=text) for _ in range(20)]) for _ in range(4)]
-    for thread in writing:
-        thread.start()
-    for thread in writing:
-        thread.join()
-    os.close(writer)
-    reading.join()
-    assert [event["text"] for event in events(told.getvalue())] == [text] * 80
-    os.close(reader)
-
-
-def test_a_broken_pipe_is_raised_once() -> None:
-    reader, writer = os.pipe()
-    os.close(reader)
-    lines = JsonLines(writer)
-    with pytest.raises(BrokenPipeError):
-        lines.tell("note", text="")
-    lines.tell("note", text="")
+    for _ in range(4):
+        threading.Thread(target=lambda: [lines.note(text) for _ in range(20)], daemon=True).start()
+    with open(reader) as file:
+        found = events("".join(file.readline() for _ in range(80)))
+    assert [event["text"] for event in found] == [text] * 80
     os.close(writer)
 
 
-@pytest.mark.parametrize(
-    ("state", "told"), [("free", ["stopped"]), ("being written to", []), ("full", []), ("not read any more", [])]
-)
-def test_the_last_line_of_a_process_that_ends_at_once_waits_for_nobody(state: str, told: list[str]) -> None:
+@pytest.mark.parametrize("state", ["free", "being written to", "full", "not read any more"])
+def test_the_last_line_of_a_process_that_ends_at_once_waits_for_nobody(state: str) -> None:
     reader, writer = os.pipe()
-    lines = JsonLines(writer)
+    lines = JsonLines(writer, Board(), "a")
     if state == "being written to":
         lines._lock.acquire()
     while state == "full" and select.select([], [writer], [], 0)[1]:
         os.write(writer, b"\n" * 4096)
     if state == "not read any more":
         os.close(reader)
-    telling = threading.Thread(target=lines.tell_at_once, args=("stopped",), daemon=True)
-    telling.start()
-    telling.join(30)
-    assert not telling.is_alive()
+    leaving = threading.Thread(target=lines.leave, daemon=True)
+    leaving.start()
+    leaving.join(30)
+    assert not leaving.is_alive()
     os.close(writer)
     if state != "not read any more":
         with open(reader) as file:
-            assert [event["event"] for event in events(file.read().strip("\n") + "\n" * bool(told))] == told
-
-
-@pytest.mark.parametrize(("length", "told"), [(10, ["note", "stopped"]), (90000, [])])
-def test_a_signal_amid_a_line_of_its_own_thread(length: int, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    reader, writer = os.pipe()
-    lines = JsonLines(writer)
-    write = os.write
-    written: list[int] = []
-
-    def write_and_be_interrupted(descriptor: int, data: bytes) -> int:
-        written.append(write(descriptor, data[:40000]))  # a pipe takes no more of a long line at once
-        if len(written) == 1:
-            signal.raise_signal(signal.SIGUSR1)
-            os.close(writer)  # the process ends there
-        return written[0] if length < 4096 else len(data)
-
-    before = signal.signal(signal.SIGUSR1, lambda *_: lines.tell_at_once("stopped"))
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "write", write_and_be_interrupted)
-        lines.tell("note", text="x" * length)
-    signal.signal(signal.SIGUSR1, before)
-    with open(reader) as file:
-        text = file.read()
-    assert [event["event"] for event in events(text if told else "")] == told
-    assert told or "stopped" not in text, "it would stand amid the other"
+            assert ('"stopped"' in file.read()) == (state == "free")

@@ -20,10 +20,10 @@ from search.full_run.display import PlainFullRunView
 from search.settings import best_config
 from search.settings.knobs import coqui_fields, fused_field, refuse_space
 from search.settings.settings import Settings, load
-from search.show.plain import PlainView
 from search.training.record import RunRecord
 from search.trial import Prepared, TrialSpec
 from search.workers import session
+from search.workers.events import View
 from search.workers.supervisor import Supervisor
 from search.workers.work import Job
 from space.hyperparameters import Hyperparameters
@@ -82,8 +82,8 @@ def test_a_dimension_that_cannot_act_on_the_base_is_refused(
 @pytest.mark.parametrize(
     "start",
     [
-        lambda settings: session._search(settings, PlainView(), [None], 0.0),
-        lambda settings: confirmation._confirm(settings, SimpleNamespace(), [None], PlainView(), False),
+        lambda settings: session._search(settings, View(), [None], 0.0),
+        lambda settings: confirmation._confirm(settings, SimpleNamespace(), [None], View(), False),
     ],
     ids=["search", "confirm"],
 )

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from search.errors import UserError
-from search.show.plain import PlainView
 from search.study import leases, storage
 from search.trial import Caller
 from search.workers import supervisor, work
+from search.workers.events import View
 from search.workers.launcher import MAIN_NEEDS, Failed, Launcher
 from tests import stub
 from tests.conftest import ROOT
@@ -100,6 +100,6 @@ def test_a_result_is_told_while_its_process_goes(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(held, "claim", lambda *given: (events.append("asked"), claim(*given))[1])
     todo = work.SearchWork(study, settings, stub.PREPARED)
     child: Any = Lingering(events)
-    supervisor.Supervisor(todo, held, settings, stub.PREPARED, child, PlainView(), [None]).run(database.hurry)
+    supervisor.Supervisor(todo, held, settings, stub.PREPARED, child, View(), [None]).run(database.hurry)
     assert study.trials[0].value == 2.0
     assert events == ["asked", "told", "its process is gone", "asked"]

@@ -4,9 +4,8 @@ import json
 import logging
 import os
 import socket
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,23 +13,25 @@ from typing import Any
 import apprise
 import pytest
 
-import study
-from search.commands import news, notify
-from search.commands.news import News, NewsView
-from search.commands.notify import Message, Post
+from search.commands import news, notify, outcome
+from search.commands.news import News
+from search.commands.notify import Post
 from search.errors import UserError
 from search.full_run import train as full_run
 from search.full_run.result import FullResult
 from search.settings.best_config import Stopping
 from search.settings.settings import load
-from search.show.plain import PlainView
+from search.study import findings
+from search.study.storage import load_study
 from search.trial import StopReason
 from search.workers import session
 from search.workers.events import End, Extent
+from search.workers.listeners import Listeners
 from tests.conftest import wait_until
+from tests.in_process import StudyPy, in_process
 from tests.stub_confirm import searched, truth
 from tests.stub_study import stub
-from tests.studies import BASE
+from tests.studies import BASE, miniature
 from tests.test_view import evaluation
 
 SECRET = "hunter2token"
@@ -84,35 +85,30 @@ def dead() -> str:
 @pytest.fixture
 def study_py(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], caplog: Any
-) -> Iterator[Callable[..., tuple[int, str, str]]]:
-    """`study.py`: (exit code, stdout, stderr), neither of which, nor any log, holds the secret."""
+) -> Iterator[StudyPy]:
+    """Neither what it prints, nor Apprise's log, nor a file holds the secret."""
     stub(monkeypatch.setattr)
-    (tmp_path / "study.toml").write_text('[study]\ndirectory = "."\n')
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(notify.VARIABLE, raising=False)
+    monkeypatch.setenv(notify.VARIABLE, SECRET)  # which --notify replaces, and status does not read
     caplog.set_level(logging.DEBUG)
+    run = in_process(tmp_path, monkeypatch, capfd)
 
     def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["study.py", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            study.main()
-        printed = capfd.readouterr()
-        assert SECRET not in printed.out + printed.err
-        assert SECRET not in "".join(r.getMessage() for r in caplog.records if r.name.startswith("apprise"))
-        return int(ended.value.code or 0), printed.out, printed.err
+        code, out, err = run(*arguments)
+        logged = "".join(record.getMessage() for record in caplog.records if record.name.startswith("apprise"))
+        assert SECRET not in out + err + logged
+        return code, out, err
 
     yield call
-    kept = [file for file in tmp_path.rglob("*") if file.is_file() and SECRET.encode() in file.read_bytes()]
-    assert not kept
+    assert not [file for file in tmp_path.rglob("*") if file.is_file() and SECRET.encode() in file.read_bytes()]
 
 
 def test_a_search_that_confirms_tells_its_end_and_the_verdict(
-    study_py: Any, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    study_py: StudyPy, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(notify.VARIABLE, receiver.url)
-    options = ["--trials", "4", "--workers", "2", "--confirm", "--set", "confirm.seeds=2"]
-    options += ["--set", "confirm.top=1", "--set", "confirm.lower_rates=[]"]
-    code, out, _ = study_py(*options)
+    settings = ["confirm.seeds=2", "confirm.top=1", "confirm.lower_rates=[]"]
+    given = [word for entry in settings for word in ("--set", entry)]
+    code, out, _ = study_py("--trials", "4", "--workers", "2", "--confirm", *given)
     assert code == 0
     *_, finished, verdict = receiver.got
     assert finished["title"] == "miniature: search finished"
@@ -127,7 +123,7 @@ def test_a_search_that_confirms_tells_its_end_and_the_verdict(
     assert notify.VARIABLE not in os.environ, "children would have it"
 
 
-def test_six_failures_in_a_row(study_py: Any, receiver: Receiver, tmp_path: Path, dead: str) -> None:
+def test_six_failures_in_a_row(study_py: StudyPy, receiver: Receiver, tmp_path: Path, dead: str) -> None:
     settings = load(tmp_path / "study.toml", {})
     settings.directory.mkdir()
     truth(settings, crashes=0)
@@ -141,64 +137,45 @@ def test_six_failures_in_a_row(study_py: Any, receiver: Receiver, tmp_path: Path
     assert (out + err).count("could not be sent") == 1
 
 
-def test_an_error_s_text_stays_here(study_py: Any, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [UserError("preparation failed: the text 'ሰላም' of wavs/1.wav"), KeyboardInterrupt()])
+def test_what_an_error_says_stays_here_and_ctrl_c_is_no_news(
+    study_py: StudyPy, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
     def refused(*_: Any) -> None:
-        raise UserError("preparation failed: the text 'ሰላም' of wavs/1.wav")
+        raise error
 
     monkeypatch.setattr(session, "search", refused)
-    assert study_py("--notify", receiver.url)[0] == 2
-    assert receiver.titles == ["miniature: stopped with an error"]
+    is_news = isinstance(error, UserError)
+    assert study_py("--notify", receiver.url)[0] == (2 if is_news else 130)
+    assert receiver.titles == ["miniature: stopped with an error"] * is_news
     assert "ሰላም" not in str(receiver.got) and "wavs" not in str(receiver.got)
 
 
-def test_ctrl_c_is_no_news(study_py: Any, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(session, "search", interrupted)
-    assert study_py("--notify", receiver.url)[0] == 130
-    assert receiver.got == []
-
-
 @pytest.mark.parametrize(
-    ("url", "words"),
+    ("arguments", "words"),
     [
-        (f"nowhere://{SECRET}@host/{SECRET}", "is a nowhere:// URL that Apprise cannot use"),
-        (f"tgram://{SECRET}", "is a tgram:// URL that Apprise cannot use"),
-        (f"https://example.org/{SECRET}", "is a https:// URL that Apprise cannot use"),
-        (SECRET, "is not a URL: it has no scheme"),
-        (f"{SECRET}:x://y", "is not a URL: it has no scheme"),
-        (f"{SECRET * 4}://y", "is not a URL: it has no scheme"),
+        (["--notify", f"nowhere://{SECRET}@host/{SECRET}"], "is a nowhere:// URL that Apprise cannot use"),
+        (["confirm", "--notify", f"tgram://{SECRET}"], "is a tgram:// URL that Apprise cannot use"),
+        (["--notify", f"https://example.org/{SECRET}"], "is a https:// URL that Apprise cannot use"),
+        (["--notify", SECRET], "is not a URL: it has no scheme"),
+        (["--notify", f"{SECRET}:x://y"], "is not a URL: it has no scheme"),
+        (["--notify", "json://a", f"tgram://{SECRET}/1"], "tgram://…"),  # in the wrong place
+        (["confirm", f"tgram://{SECRET}/1"], "tgram://…"),
+        ([], "is not a URL: it has no scheme"),
+        (["status"], "study 'miniature' does not exist"),
+        (["--notify", SECRET, "status"], "options go after the command: study.py status"),
     ],
 )
-@pytest.mark.parametrize("command", [[], ["confirm"]], ids=["search", "confirm"])
-def test_a_url_that_apprise_does_not_know_is_refused(
-    study_py: Any, tmp_path: Path, url: str, words: str, command: list[str]
+def test_a_url_that_cannot_be_used_is_refused_in_one_line(
+    study_py: StudyPy, tmp_path: Path, arguments: list[str], words: str
 ) -> None:
-    code, out, err = study_py(*command, "--notify", url)
-    assert (code, out) == (2, "")
-    assert words in err and err.count("\n") == 1
+    code, out, err = study_py(*arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert words in err
     assert not (tmp_path / "miniature").exists()
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--notify", "json://a", f"tgram://{SECRET}/1"], ["confirm", f"tgram://{SECRET}/1"]]
-)
-def test_a_url_in_a_wrong_place_is_not_shown(study_py: Any, arguments: list[str]) -> None:
-    code, _, err = study_py(*arguments)
-    assert code == 2 and "tgram://…" in err and err.count("\n") == 1
-
-
-def test_the_environment_is_no_option_of_the_group(study_py: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor does a command that sends nothing look at it."""
-    monkeypatch.setenv(notify.VARIABLE, SECRET)
-    code, _, err = study_py("status")
-    assert code == 2 and "study 'miniature' does not exist" in err
-    code, _, err = study_py("--notify", SECRET, "status")
-    assert code == 2 and "options go after the command: study.py status" in err
-
-
-def test_a_full_run_tells_its_end(study_py: Any, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_run_tells_its_end(study_py: StudyPy, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     stopping = Stopping(n_increases=2, min_delta=0.0, max_gap=3.0, healthy_gap=1.3)
     record = {"steps": 40, "train_seconds": 1.0, "evaluation_seconds": 1.0}
     result = FullResult(StopReason.GAP, stopping, 100, [evaluation(40, 2.5)], BASE, record, 1)
@@ -214,38 +191,24 @@ def test_a_full_run_tells_its_end(study_py: Any, receiver: Receiver, monkeypatch
 # Post
 
 
-def message(title: str = "a") -> Message:
-    return Message(title, "text", "info")
-
-
 def test_a_service_that_never_answers_delays_nothing_and_no_other(
-    receiver: Receiver, dead: str, monkeypatch: pytest.MonkeyPatch
+    receiver: Receiver, dead: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Whatever waited for it would wait for ever."""
-    told: list[str] = []
     post = Post([dead, receiver.url])
-    post.say = told.append
     monkeypatch.setattr(post._services[0]._sender, "notify", lambda *_, **__: threading.Event().wait())
     for i in range(3):
-        post.send(message(str(i)))
+        post.send(str(i), "text", "info")
     wait_until(lambda: receiver.titles == ["0", "1", "2"])
     post.close(0.3)
-    assert set(told) == {"JSON did not answer in time: a notification may be lost"}
+    assert "study.py: JSON did not answer in time: a notification may be lost\n" in capfd.readouterr().err
 
 
-def test_what_is_unsent_at_the_end_is_sent(receiver: Receiver) -> None:
-    post = Post([receiver.url])
-    for i in range(5):
-        post.send(message(str(i)))
-    post.close()
-    assert receiver.titles == ["0", "1", "2", "3", "4"]
-
-
-@pytest.mark.parametrize("how", ["dead", "refusing", "plugin raises", "apprise raises"])
+@pytest.mark.parametrize("how", ["dead", "refusing", "plugin raises", "apprise raises", "well"])
 def test_a_failure_is_said_once_and_shows_nothing_of_the_url(
     receiver: Receiver, dead: str, how: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    receiver.answer = 500
+    receiver.answer = 200 if how == "well" else 500
     post = Post([dead if how == "dead" else receiver.url])
     if "raises" in how:
 
@@ -254,48 +217,51 @@ def test_a_failure_is_said_once_and_shows_nothing_of_the_url(
 
         plugin = type(apprise.Apprise.instantiate(receiver.url))
         monkeypatch.setattr(apprise.Apprise if how == "apprise raises" else plugin, "notify", failing)
-    for _ in range(3):
-        post.send(message())
+    for title in "012":
+        post.send(title, "text", "info")
     post.close()
-    printed = capfd.readouterr()
-    assert printed.out == ""
-    assert printed.err == "study.py: a notification by JSON could not be sent; this is said once\n"
+    if how == "well":
+        assert receiver.titles == ["0", "1", "2"], "what is unsent at the end is sent"
+    else:
+        said = "study.py: a notification by JSON could not be sent; this is said once\n"
+        assert capfd.readouterr() == ("", said)
 
 
 # What is news
 
 
 class Kept(Post):
+    """A search whose news are kept, by `title: text`, without the time spent."""
+
     def __init__(self) -> None:
-        self.sent: list[Message] = []
+        self.sent: list[str] = []
+        self.listeners = Listeners()
+        self.listeners.add(News(self, self.listeners.board, "amharic"))
 
-    def send(self, message: Message) -> None:
-        self.sent.append(message)
+    def send(self, title: str, text: str, kind: str) -> None:
+        assert text.endswith(f", on {socket.gethostname()})")
+        self.sent.append(f"{title}: {text.rpartition(' (')[0]}")
 
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    now = [1000.0]
-    monkeypatch.setattr(news, "time", type("Clock", (), {"monotonic": lambda: now[0]}))
-    return now
+    def told(self) -> list[str]:
+        self.listeners.refresh()
+        told, self.sent = self.sent, []
+        return told
 
 
 @pytest.mark.parametrize(("trials", "first"), [(40, 11), (20, 6), (4, 2)])
 def test_a_new_best_is_news_after_the_first_trials_and_once_a_minute(
-    clock: list[float], trials: int, first: int
+    monkeypatch: pytest.MonkeyPatch, trials: int, first: int
 ) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(news, "time", type("Clock", (), {"monotonic": lambda: now[0]}))
     post = Kept()
-    view = NewsView(PlainView(), News(post, "amharic"))
-    view.begin(Extent(trials, 0, 1, 5.0, None))
+    post.listeners.begin(Extent(trials, 0, 1, 5.0, None))
 
     def end(number: int, value: float, competes: bool = True) -> list[str]:
         """What is told once trial `number` has ended."""
-        view.counted(number, None)
-        view.ended(End(0, number, StopReason.FINISHED, evaluation(12, value), None, competes))
-        view.refresh()
-        told = [f"{sent.title}: {sent.body.split(' (')[0]}" for sent in post.sent]
-        post.sent.clear()
-        return told
+        post.listeners.counted(number, None)
+        post.listeners.ended(End(0, number, StopReason.FINISHED, evaluation(12, value), None, competes))
+        return post.told()
 
     for number in range(1, first):
         assert end(number, 4 - 0.01 * number) == []
@@ -304,42 +270,35 @@ def test_a_new_best_is_news_after_the_first_trials_and_once_a_minute(
     assert end(first + 2, 2.5, competes=False) == []
     assert end(first + 3, 2.9) == [], "within a minute"
     assert end(first + 4, 2.8) == []
-    clock[0] += 61
-    assert end(first + 5, 3.0) == [
-        f"amharic: new best: Trial {first + 4}: eval 2.8000, 2.2000 below the untouched base."
-    ]
-    clock[0] += 61
+    now[0] += 61
+    best = f"amharic: new best: Trial {first + 4}: eval 2.8000, 2.2000 below the untouched base."
+    assert end(first + 5, 3.0) == [best]
+    now[0] += 61
     assert end(first + 6, 3.0) == []
-    view.counted(first + 7, (99, 2.0))  # a peer's, who tells it
+    post.listeners.counted(first + 7, (99, 2.0))  # a peer's, who tells it
     assert end(first + 8, 2.7) == []
 
 
-def test_failures_count_while_they_are_in_a_row(clock: list[float]) -> None:
+def test_failures_count_while_they_are_in_a_row() -> None:
     post = Kept()
-    made = News(post, "a")
     for reason in (StopReason.CRASHED, StopReason.FINISHED, StopReason.TIMEOUT, StopReason.STOPPED_BY_USER):
-        made.ended(End(0, 1, reason, None, "ሰላም"))
-    clock[0] += 7500
-    made.failed()
-    host = socket.gethostname()
-    assert post.sent[0].body == (
-        f"The last run failed (timeout). The command's own output says why. (2 h 05 m, on {host})"
-    )
+        post.listeners.ended(End(0, 1, reason, None, "ሰላም"))
+    post.listeners.over("error", {"message": "ሰላም", "details": []})
+    text = "The last run failed (timeout). The command's own output says why."
+    assert post.told() == [f"amharic: stopped with an error: {text}"]
 
 
-def test_a_search_without_a_result_says_so(tmp_path: Path) -> None:
-    from search.commands import outcome
-    from search.study import findings as report
-    from search.study.storage import load_study
-    from tests.studies import miniature
-
+def test_a_search_that_found_nothing_says_so(tmp_path: Path) -> None:
     settings = searched(miniature(tmp_path))
-    found = outcome.of_search(report.read(load_study(settings)), 7, None)
+    found = outcome.of_search(findings.read(load_study(settings)), 7, None, False)
     post = Kept()
-    made = News(post, "a")
-    made.searched(found)
-    made.searched({**found, "best": None, "over_stock": None, "over_base": None})
-    text, none = (sent.body for sent in post.sent)
-    best = "Best: trial 1, eval 3.3000, 0.3000 below the stock recipe, 1.7000 below the untouched base. One seed each"
-    assert text.startswith(f"7 of 7 trials finished. {best}")
-    assert none.startswith("7 of 7 trials finished. None has completed.")
+    post.listeners.over("result", found)
+    post.listeners.over("result", {**found, "over_base": {"estimate": -0.1}})
+    post.listeners.over("result", {**found, "best": None, "over_stock": None, "over_base": None})
+    said = "amharic: search finished: 7 of 7 trials finished. "
+    best = f"{said}Best: trial 1, eval 3.3000, 0.3000 below the stock recipe"
+    assert post.told() == [
+        f"{best}, 1.7000 below the untouched base. One seed each: study.py confirm proves it.",
+        f"{best}, 0.1000 above the untouched base. Do not fine-tune: no trial beats the base.",
+        f"{said}None has completed.",
+    ]

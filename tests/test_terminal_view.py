@@ -7,33 +7,44 @@ import threading
 from typing import Any
 
 import pytest
-from rich.color import Color
 from rich.console import Console
 from rich.text import Text
 
-from search.show import styles, terminal
 from search.show.plain import PlainView
 from search.show.terminal import LiveView, draw, make_view, sparkline
 from search.trial import StopReason
-from search.workers.events import Board, End, Extent, Start
+from search.workers.events import End, Extent, Start
+from search.workers.listeners import Listeners
+from search.workers.scoreboard import Board
 from space.hyperparameters import Hyperparameters
 from tests.test_view import POINT, evaluation, tell
 
 LONG = Hyperparameters(4e-4, 0.14, (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), 0.5, 1.0, 5.0, 6)
 
 
-def live(width: int, height: int = 40, **console: Any) -> tuple[LiveView, io.StringIO]:
-    screen = io.StringIO()
-    kind = {"color_system": None, "_environ": {}, **console}
-    return LiveView(Console(file=screen, force_terminal=True, width=width, height=height, **kind)), screen
+class Terminal(Listeners):
+    """A search with a live display of some size, and what it wrote."""
+
+    def __init__(self, width: int, height: int = 40, **console: Any) -> None:
+        super().__init__()
+        self.file = io.StringIO()
+        kind = {"color_system": None, "_environ": {}, **console}
+        self.console = Console(file=self.file, force_terminal=True, width=width, height=height, **kind)
+        self.view = LiveView(self.board, self.console)
+        self.add(self.view)
+
+    @property
+    def shown(self) -> str:
+        """All of it, once nothing more is told."""
+        self.view.close()
+        return self.file.getvalue()
 
 
 @pytest.mark.parametrize("width", [60, 80, 132, 200])
 def test_a_terminal_gets_a_live_table(width: int) -> None:
-    view, screen = live(width)
-    tell(view)
-    view.close()
-    shown = screen.getvalue()
+    terminal = Terminal(width)
+    tell(terminal)
+    shown = terminal.shown
     for part in ("data: 60 training clips", "two_increases", "24/120", "2.4500 ↑", "2/10", "(trial 1)", "exit code -9"):
         assert part in shown
     table = [line for line in shown.splitlines() if "24/120" in line][-1]
@@ -45,38 +56,49 @@ def test_a_terminal_gets_a_live_table(width: int) -> None:
 
 @pytest.mark.parametrize(("min_delta", "counts"), [(0.0, True), (0.04, True), (0.06, False)])
 def test_a_rise_is_coloured_where_it_counts(min_delta: float, counts: bool) -> None:
-    view, screen = live(200, color_system="standard")
-    view.begin(Extent(10, 0, 1, 2.9, None, n_increases=2, min_delta=min_delta))
-    view.started(Start(0, 1, POINT, 120, None))
+    terminal = Terminal(200, color_system="standard")
+    terminal.begin(Extent(10, 0, 1, 2.9, None, n_increases=2, min_delta=min_delta))
+    terminal.started(Start(0, 1, POINT, 120, None))
     for step, value in ((12, 2.4), (24, 2.45)):
-        view.evaluated(0, 1, evaluation(step, value))
-    view.refresh()
-    view.close()
-    shown = screen.getvalue()
+        terminal.evaluated(0, 1, evaluation(step, value))
+    terminal.refresh()
+    shown = terminal.shown
     assert "2.4500 ↑" in shown
     assert ("\x1b[35m2.4500 ↑" in shown) == ("1 of 2" in shown) == counts
 
 
-def test_what_ended_stands_in_columns() -> None:
-    view, screen = live(120)
-    view.begin(Extent(10, 0, 2, 2.9, None))
-    for number, reason in enumerate((*StopReason, StopReason.FINISHED)):
-        view.started(Start(0, number * 37, POINT, 120, None))
-        view.ended(End(0, number * 37, reason, evaluation(12, 2.5 + number) if number != 3 else None, None))
-    view.close()
-    shown = re.sub(r"\x1b\[[\d;?]*[A-Za-z]|\r", "", screen.getvalue())
-    lines = [line for line in shown.splitlines() if line.startswith("trial ")]
-    assert len(lines) == len(StopReason) + 1
-    assert {line.index("lr 4.00e-04") for line in lines} == {36}
-    assert {line[:36].rstrip()[-7:] for line in lines} >= {" 2.5000", "      -", "12.5000"}
+def test_nothing_is_written_while_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal(120)
+    monkeypatch.setattr("search.workers.scoreboard.time.monotonic", lambda: 7.0)  # no time left counts down
+    tell(terminal)
+    before = terminal.file.getvalue()
+    terminal.refresh()
+    assert terminal.file.getvalue() == before
+    terminal.evaluated(1, 3, evaluation(36, 2.3))
+    terminal.refresh()
+    assert "36/120" in terminal.file.getvalue()[len(before) :]
+
+
+def test_a_changed_width_draws_all_anew() -> None:
+    terminal = Terminal(120)
+    tell(terminal)
+    before = len(terminal.file.getvalue())
+    terminal.console.size = (80, 24)  # type: ignore[assignment]
+    terminal.refresh()
+    anew = terminal.shown[before:]
+    after = anew[anew.index("\x1b[2J") :]
+    assert "data: 60 training clips" in after and "exit code -9" in after and "24/120" in after
+    assert max(len(line) for line in Text.from_ansi(after).plain.splitlines()) <= 80
+
+
+# What fits
 
 
 def board(slots: int, noun: str = "trial", label: str | None = None) -> Board:
     """Each slot's last evaluation is lower than that of the slot before; the last two slots have none."""
     board = Board()
     board.begin(Extent(1000, 100, slots, 2.9134, (57, 2.4127), noun, 2))
-    for reason in StopReason:
-        board.reasons[reason] = 100
+    board.reasons.update(dict.fromkeys(StopReason, 100))
     board.since -= 3600
     board.counted(200, None)
     for slot in range(slots):
@@ -87,101 +109,35 @@ def board(slots: int, noun: str = "trial", label: str | None = None) -> Board:
     return board
 
 
-def drawn(board: Board, width: int, height: int) -> list[str]:
-    console = Console(file=io.StringIO(), record=True, width=width, height=height, _environ={})
-    console.print(draw(board, "", height))
-    return console.export_text().splitlines()
-
-
 @pytest.mark.parametrize("width", [60, 80, 110, 200])
-@pytest.mark.parametrize("slots", [1, 16, 40])
+@pytest.mark.parametrize(("slots", "height", "rows"), [(1, 24, 1), (16, 24, 16), (40, 24, 16), (16, 10, 2), (16, 1, 1)])
 @pytest.mark.parametrize(("noun", "label"), [("trial", None), ("run", "a baseline with a long name, seed 2147483647")])
-def test_it_fits_a_terminal_of_24_lines(width: int, slots: int, noun: str, label: str | None) -> None:
-    lines = drawn(board(slots, noun, label), width, 24)
-    assert len(lines) <= 23
+def test_it_fits_the_terminal(width: int, slots: int, height: int, rows: int, noun: str, label: str | None) -> None:
+    console = Console(file=io.StringIO(), record=True, width=width, height=height, _environ={})
+    console.print(draw(board(slots, noun, label), "", height))
+    lines = console.export_text().splitlines()
+    assert len(lines) < max(height, 10)
     assert max(map(len, lines)) <= width
-    rows = [line for line in lines if "/12000" in line]
-    assert len(rows) == min(slots, 16)
-    assert all(row.split()[0].isdigit() and (label or "lr 4.00e-04")[:8] in row for row in rows)
-    assert ("and 24 more" in lines) == (slots == 40)
+    table = [line for line in lines if "/12000" in line]
+    assert all((label or "lr 4.00e-04")[:8] in row for row in table)
     for part in (f"200/1000 {noun}s", "best 2.4127 (trial 57)", "base 2.9134", "8 h 00 m left", "100 finished"):
         assert any(part in line for line in lines), "whole, and in one line"
-    shown = [int(row.split()[0]) for row in rows]
-    assert shown == sorted(shown)
-    if slots == 40:
-        assert shown == list(range(22, 38))  # the lowest; those without an evaluation are not among them
-
-
-@pytest.mark.parametrize("height", [1, 5, 10])
-def test_a_low_terminal_shows_a_trial_and_the_summary(height: int) -> None:
-    lines = drawn(board(16), 80, height)
-    assert sum("/12000" in line for line in lines) == max(1, height - terminal.AROUND)
-    assert any("200/1000 trials" in line for line in lines)
-
-
-# The normal colours 0 to 7 of terminals that are in use, with the background that they are made for.
-PALETTES = {
-    "xterm on black": ("000000", "000000 cd0000 00cd00 cdcd00 0000ee cd00cd 00cdcd e5e5e5"),
-    "xterm on white": ("ffffff", "000000 cd0000 00cd00 cdcd00 0000ee cd00cd 00cdcd e5e5e5"),
-    "GNOME on black": ("171421", "171421 c01c28 26a269 a2734c 12488b a347ba 2aa1b3 d0cfcc"),
-    "GNOME on white": ("ffffff", "171421 c01c28 26a269 a2734c 12488b a347ba 2aa1b3 d0cfcc"),
-    "macOS on white": ("ffffff", "000000 990000 00a600 999900 0000b2 b200b2 00a6b2 bfbfbf"),
-    "VS Code, dark": ("1e1e1e", "000000 cd3131 0dbc79 e5e510 2472c8 bc3fbc 11a8cd e5e5e5"),
-    "VS Code, light": ("ffffff", "000000 cd3131 00bc00 949800 0451a5 bc05bc 0598bc 555555"),
-    "Solarized, light": ("fdf6e3", "073642 dc322f 859900 b58900 268bd2 d33682 2aa198 eee8d5"),
-    "Solarized, dark": ("002b36", "073642 dc322f 859900 b58900 268bd2 d33682 2aa198 eee8d5"),
-}
-
-
-def luminance(colour: str) -> float:
-    """Relative, as WCAG 2 defines it."""
-    parts = (int(colour[i : i + 2], 16) / 255 for i in (0, 2, 4))
-    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-@pytest.mark.parametrize("name", PALETTES)
-def test_no_colour_vanishes_on_its_background(name: str) -> None:
-    """3 : 1 is what WCAG 2 asks of large text and of signs. What is coloured here is told in words or signs, too."""
-    view, screen = live(200, color_system="standard")
-    tell(view)
-    view.close()
-    codes = {int(c) for found in re.findall(r"\x1b\[([\d;]+)m", screen.getvalue()) for c in found.split(";")}
-    assert codes <= {0, 1, *range(30, 38)}, "no dim text, no background, no colour beyond the eight"
-    background, colours = PALETTES[name]
-    for code in codes & {*range(30, 38)} | {
-        30 + (Color.parse(style).number or 0) for style in (styles.WARNING, styles.FAILED)
-    }:
-        dark, light = sorted((luminance(background), luminance(colours.split()[code - 30])))
-        assert (light + 0.05) / (dark + 0.05) >= 2.9, f"colour {code} in {name}"
+    shown = [int(row.split()[0]) for row in table]
+    best = range(22, 38) if slots == 40 else range(14 - rows, 14) if rows < slots else range(slots)
+    assert shown == list(best), "the lowest, by slot; those without an evaluation come last"
+    assert (f"and {slots - rows} more" in lines) == (slots > rows)
 
 
 def test_without_colour_the_same_is_said() -> None:
     shown = []
     for environment in ({}, {"NO_COLOR": "1"}):
-        view, screen = live(120, color_system="standard", _environ=environment)
-        tell(view)
-        view.close()
-        shown.append(screen.getvalue())
-    assert "\x1b[31m" in shown[0]
+        terminal = Terminal(120, color_system="standard", _environ=environment)
+        tell(terminal)
+        shown.append(terminal.shown)
+    codes = {code for found in re.findall(r"\x1b\[([\d;]+)m", shown[0]) for code in found.split(";")}
+    assert {"31", "35"} <= codes <= {"0", "1", "31", "35"}, "bold, and the two colours of search.show.styles"
     assert not re.search(r"\x1b\[[\d;]*3[0-7]m", shown[1])
     assert Text.from_ansi(shown[0]).plain == Text.from_ansi(shown[1]).plain
-
-
-def test_a_changed_width_draws_all_anew() -> None:
-    view, screen = live(120)
-    tell(view)
-    before = len(screen.getvalue())
-    view.refresh()
-    assert "\x1b[2J" not in screen.getvalue()
-    view._console.size = (80, 24)  # type: ignore[assignment]
-    view.refresh()
-    view.close()
-    anew = screen.getvalue()[before:]
-    assert "\x1b[2J" in anew
-    after = anew[anew.index("\x1b[2J") :]
-    assert "data: 60 training clips" in after and "exit code -9" in after and "24/120" in after
-    assert max(len(line) for line in Text.from_ansi(after).plain.splitlines()) <= 80
 
 
 @pytest.mark.parametrize(
@@ -199,28 +155,26 @@ def test_a_view_for_each_output(
     monkeypatch.setenv("TERM", term)
     out = type("Output", (io.TextIOWrapper,), {"isatty": lambda _: tty})(io.BytesIO(), encoding=encoding)
     monkeypatch.setattr("sys.stdout", out)
-    view = make_view()
-    assert type(view) is kind
-    tell(view)
+    view = make_view(Board())
     view.close()
+    assert type(view) is kind
 
 
 def test_a_view_that_is_left_at_once_shows_the_cursor_again() -> None:
-    """As the handler of a second Ctrl-C leaves it: whatever lock is held."""
+    """As the handler of a second Ctrl-C leaves it, whatever lock is held."""
     with tempfile.TemporaryFile("w+", encoding="utf-8") as screen:
-        view = LiveView(Console(file=screen, force_terminal=True, width=80, height=24, _environ={}))
-        tell(view)
-        screen.flush()
-        with view._board.lock, view._console._lock:
+        view = LiveView(Board(), Console(file=screen, force_terminal=True, width=80, height=24, _environ={}))
+        view.status("loading torch and TTS")
+        with view._board.lock, view._screen.lock:
+            screen.flush()
             leaving = threading.Thread(target=view.leave, daemon=True)
             leaving.start()
             leaving.join(30)
             assert not leaving.is_alive()
         screen.seek(0)
         shown = screen.read()
-        assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
-        assert shown.endswith("\n")
         view.close()
+    assert "\x1b[?25l" in shown and shown.endswith("\x1b[?25h\n")
 
 
 @pytest.mark.parametrize(
@@ -232,13 +186,14 @@ def test_a_course_in_signs(values: list[float], shown: str) -> None:
 
 
 def test_hostile_labels_and_errors_do_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    view, screen = live(200)
-    for each in (view, PlainView()):
+    terminal, pipe = Terminal(200), Listeners()
+    pipe.add(PlainView(pipe.board))
+    for each in (terminal, pipe):
         each.begin(Extent(10, 0, 1, 2.9, None))
         each.started(Start(0, 1, POINT, 120, "\x1b]0;owned\x07"))
         each.refresh()
         each.ended(End(0, 1, StopReason.CRASHED, None, "\x1b[31mred\nline"))
-        each.close()  # a live view takes what is printed
-    for shown in (screen.getvalue(), capsys.readouterr().out):
+        terminal.view.close()  # a live view takes what is printed
+    for shown in (terminal.shown, capsys.readouterr().out):
         assert "\x1b]0" not in shown and "\x1b[31m" not in shown
         assert "\\x1b[31mred\\x0aline" in shown

@@ -1,4 +1,4 @@
-"""What a search prints in a pipe, and what all views know of it."""
+"""The list of listeners, what is known of a search, and what it prints in a pipe."""
 
 import io
 from datetime import datetime, timedelta
@@ -10,7 +10,9 @@ from search.show.plain import PlainView
 from search.show.progress import with_bar
 from search.text import duration
 from search.trial import Evaluation, StopReason
-from search.workers.events import Board, End, Extent, Start, View
+from search.workers.events import End, Extent, Start, View
+from search.workers.listeners import Listeners
+from search.workers.scoreboard import Board
 from space.hyperparameters import Hyperparameters
 
 POINT = Hyperparameters(4e-4, 0.14, (0.25, 0.5), 0.5, 1.0)
@@ -36,8 +38,10 @@ def tell(view: View) -> None:
     view.refresh()
 
 
-def test_a_pipe_gets_a_line_an_event(capsys: pytest.CaptureFixture[str]) -> None:
-    tell(PlainView())
+def test_a_pipe_gets_a_line_per_event(capsys: pytest.CaptureFixture[str]) -> None:
+    listeners = Listeners()
+    listeners.add(PlainView(listeners.board))
+    tell(listeners)
     times, lines = zip(*(line.split("  ", 1) for line in capsys.readouterr().out.splitlines()), strict=True)
     assert all(abs(datetime.now() - datetime.fromisoformat(time)) < timedelta(minutes=5) for time in times)
     assert "data: 60 training clips" in lines
@@ -47,15 +51,52 @@ def test_a_pipe_gets_a_line_an_event(capsys: pytest.CaptureFixture[str]) -> None
     assert "trial 2  crashed  exit code -9" in lines
     summary = next(line for line in lines if line.startswith("2/10 trials"))
     assert summary.startswith("2/10 trials  1 two_increases  best 2.5000 (trial 1)  base 2.9000")
-    assert not any("\x1b" in line for line in lines)
 
 
-def test_a_sign_that_the_terminal_s_encoding_lacks_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("method", ["note", "begin", "evaluated", "ended", "refresh"])
+def test_a_listener_that_fails_is_switched_off_and_the_others_go_on(
+    method: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Failing(View):
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    def fail(*_: object) -> None:
+        raise OSError("postgresql://me:hunter2@db is full")
+
+    failing, listeners = Failing(), Listeners()
+    setattr(failing, method, fail)
+    listeners.add(failing)
+    listeners.add(PlainView(listeners.board))
+    tell(listeners)
+    printed = capsys.readouterr()
+    assert "trial 3  step 24" in printed.out
+    assert printed.err == "study.py: Failing failed and is switched off: OSError('postgresql://…')\n"
+    assert failing.closed
+
+
+def test_a_reader_that_has_gone_is_not_hidden() -> None:
+    class Unread(View):
+        def note(self, text: str) -> None:
+            raise BrokenPipeError
+
+    listeners = Listeners()
+    listeners.add(Unread())
+    with pytest.raises(BrokenPipeError):
+        listeners.note("")
+
+
+def test_a_character_that_the_terminal_s_encoding_lacks_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(screen, encoding="iso8859-1", write_through=True))
-    with Output():
-        PlainView().note("ä ሀ")
+    Output()
+    PlainView(Board()).note("ä ሀ")
     assert screen.getvalue().endswith("  ä \\u1200\n".encode("iso8859-1"))
+
+
+# The board
 
 
 @pytest.mark.parametrize(
@@ -66,7 +107,8 @@ def test_a_sign_that_the_terminal_s_encoding_lacks_ends_nothing(monkeypatch: pyt
         ([(7, (5, 2.4))], 7, (5, 2.4)),  # peers finished three, and found a better one
         ([(7, (5, 2.4)), (6, (0, 2.6))], 7, (5, 2.4)),  # numbers of a slower thread
         ([(4, (9, 2.7))], 4, (0, 2.6)),
-        ([(5, (5, 2.4)), (6, (6, 2.3)), (8, None)], 8, (6, 2.3)),
+        ([(10, None)], 10, (0, 2.6)),
+        ([(11, None)], 11, (0, 2.6)),  # more than were asked for, as after a resumption with a lower number
     ],
 )
 def test_what_all_machines_finished_is_counted(
@@ -76,32 +118,29 @@ def test_what_all_machines_finished_is_counted(
     board.begin(Extent(10, 3, 2, 2.9, (0, 2.6)))
     for counts in told:
         board.counted(*counts)
-    assert (board.finished, board.best) == (finished, best)
-    assert board.summary().startswith(f"{finished}/10 trials  best {best[1]:.4f} (trial {best[0]})")
-    assert (board.remaining_seconds is None) == (finished == 3)
+    assert board.standing[:2] == [f"{finished}/10 trials", f"best {best[1]:.4f} (trial {best[0]})"]
+    assert (board.remaining_seconds is None) == (finished not in (4, 7))
 
 
-def test_nothing_is_left_at_the_end() -> None:
-    """Of more trials than were asked for, too, as after a resumption with a lower number."""
-    for finished in (10, 11):
-        board = Board()
-        board.begin(Extent(10, 3, 2, 2.9, (0, 2.6)))
-        board.counted(finished, None)
-        assert board.summary() == f"{finished}/10 trials  best 2.6000 (trial 0)  base 2.9000"
-
-
-def test_the_first_count_is_a_best_where_there_was_none() -> None:
+def test_which_trial_is_the_best_so_far() -> None:
     board = Board()
     board.begin(Extent(10, 0, 2, 2.9, None))
+
+    def is_best(number: int, value: float, reason: StopReason = StopReason.FINISHED, competes: bool = True) -> bool:
+        return board.ended(End(0, number, reason, evaluation(12, value), None, competes)).is_best
+
     board.counted(1, (0, 3.5))
-    assert board.best == (0, 3.5)
-    assert not board.ended(End(0, 1, StopReason.FINISHED, evaluation(12, 3.6), None))  # a peer's is better
-    assert board.ended(End(0, 2, StopReason.FINISHED, evaluation(12, 3.4), None))
-    assert not board.ended(End(0, 3, StopReason.FINISHED, evaluation(12, 3.3), None, competes=False))
-    assert board.best == (2, 3.4)
+    assert not is_best(1, 3.6), "a peer's is better"
+    assert is_best(2, 3.4)
+    assert not is_best(3, 3.3, competes=False)
     board.counted(5, (4, 3.2))  # by another slot, which asked the study before this one has told of it
-    assert board.ended(End(0, 4, StopReason.FINISHED, evaluation(12, 3.2), None))
-    assert not board.ended(End(0, 5, StopReason.MEDIAN, evaluation(12, 3.1), None))
+    assert is_best(4, 3.2)
+    assert not is_best(5, 3.1, StopReason.MEDIAN)
+    board.begin(Extent(4, 0, 2, 2.9, None, "run"))
+    assert (board.best, board.endings) == (None, []), "a confirmation in the same process begins anew"
+
+
+# Words and bars
 
 
 @pytest.mark.parametrize(
@@ -112,17 +151,14 @@ def test_durations(seconds: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "filled"),
     [
-        ("decoding audio: 0 of 340 clips", "╌" * 20 + " decoding audio: 0 of 340 clips"),
-        (
-            "decoding audio: 85 of 340 clips, 12 s left",
-            "━" * 5 + "╌" * 15 + " decoding audio: 85 of 340 clips, 12 s left",
-        ),
-        ("decoding audio: 340 of 340 clips", "━" * 20 + " decoding audio: 340 of 340 clips"),
-        ("loading torch and TTS", "loading torch and TTS"),
-        ("reading 0 of 0", "reading 0 of 0"),
+        ("decoding audio: 0 of 340 clips", 0),
+        ("decoding audio: 85 of 340 clips, 12 s left", 5),
+        ("decoding audio: 340 of 340 clips", 20),
+        ("loading torch and TTS", None),
+        ("reading 0 of 0", None),
     ],
 )
-def test_a_count_has_a_bar_in_a_terminal(text: str, shown: str) -> None:
-    assert with_bar(text) == shown
+def test_a_count_has_a_bar_in_a_terminal(text: str, filled: int | None) -> None:
+    assert with_bar(text) == (text if filled is None else f"{'━' * filled}{'╌' * (20 - filled)} {text}")

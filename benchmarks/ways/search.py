@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from search.show.plain import PlainView
 from search.trial import Evaluation
-from search.workers.events import End, Extent, Start
+from search.workers.events import End, Extent, Start, View
+from search.workers.listeners import Listeners
 
 if TYPE_CHECKING:
     from search.study.findings import Row
@@ -41,30 +42,25 @@ class Times:
     ended: float = 0.0
 
 
-class Clock(PlainView):
-    """Notes when a search tells what; prints it as a search in a pipe does."""
+class Clock(View):
+    """Notes when a search tells what."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.began = 0.0
         self.times: dict[int, Times] = {}  # by trial
         self._free: dict[int, float] = {}  # since when, by slot
 
     def begin(self, extent: Extent) -> None:
-        super().begin(extent)
         self.began = time.monotonic()
 
     def started(self, start: Start) -> None:
         self.times[start.number] = Times(self._free.get(start.slot, self.began), time.monotonic())
-        super().started(start)
 
     def evaluated(self, slot: int, number: int, evaluation: Evaluation) -> None:
         self.times[number].evaluated.append(time.monotonic())
-        super().evaluated(slot, number, evaluation)
 
     def ended(self, end: End) -> None:
         self._free[end.slot] = self.times[end.number].ended = time.monotonic()
-        super().ended(end)
 
 
 def parts(
@@ -117,17 +113,19 @@ def main() -> None:
     given, out = sys.argv[1:3]
     entered = time.monotonic()
     settings = resolve({}, json.loads(given), None)
-    view = Clock()
+    clock, view = Clock(), Listeners()
+    view.add(PlainView(view.board))
+    view.add(clock)
     if "--prepare" in sys.argv[3:]:
         prepared = session.prepare(settings, Launcher(), view)
         found: dict[str, Any] = {"prepared": prepared.directory}
     else:
         result = session.search(settings, view)
-        rows = [row for row in result.findings.rows if row.trial.number in view.times]
+        rows = [row for row in result.findings.rows if row.trial.number in clock.times]
         found = {
-            "start_seconds": view.began - entered,
+            "start_seconds": clock.began - entered,
             "seconds": time.monotonic() - entered,
-            "trials": [of_row(row, view.times[row.trial.number]) for row in rows],
+            "trials": [of_row(row, clock.times[row.trial.number]) for row in rows],
         }
     Path(out).write_text(json.dumps(found), encoding="utf-8")
 

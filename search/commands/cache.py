@@ -83,13 +83,13 @@ def age(seconds: float) -> str:
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--clear", is_flag=True, help="Remove the folders named, or all; never one in use.")
-@click.option("--older-than", type=float, metavar="DAYS", help="With --clear: only what was not used for so long.")
+@click.option("--clear", is_flag=True, help="Remove the named folders, or all. Folders in use stay.")
+@click.option("--older-than", type=float, metavar="DAYS", help="With --clear: only what was unused for this long.")
 def command(names: tuple[str, ...], clear: bool, older_than: float | None) -> None:
-    """List the decoded audio, codes and tokens that searches share on this machine, and remove them.
+    """List the decoded audio, codes and tokens that searches share on this machine, or remove them.
 
-    A search makes again what it misses.
+    A search recreates what is missing.
     """
     if not clear and (names or older_than is not None):
-        raise click.UsageError("names and --older-than go with --clear")
+        raise click.UsageError("NAME and --older-than need --clear")
     show(names, clear, older_than, make_console())

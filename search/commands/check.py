@@ -1,4 +1,4 @@
-"""A check from settings to report: the survey is made in a child, which has torch; this process has not."""
+"""`study.py check`: what is wrong with data, base and machine. A child makes the survey, since it needs torch."""
 
 import os
 import sys
@@ -33,9 +33,9 @@ Progress = Callable[[str], None]
 
 
 def check(settings: Settings, stream: TextIO, measure: bool = True) -> Report:
-    """What is to be said of data, base and machine. With `measure` and a free GPU two training steps are made on it.
+    """The findings on data, base and machine. With `measure`, two training steps are made on a free GPU.
 
-    Tells `stream` how far it is. Raises UserError for what cannot be read at all, such as a table without a clip.
+    Writes its progress to `stream`. Raises UserError for what cannot be read at all, such as a table without a clip.
     """
     progress = Told(stream)
     cache = make_cache_directory()
@@ -60,7 +60,7 @@ def check(settings: Settings, stream: TextIO, measure: bool = True) -> Report:
 def _survey(
     settings: Settings, cache: Path, device: str | None, progress: Progress
 ) -> tuple[Survey, Probe | None, str | None]:
-    """(survey, what was measured, why it was not) by a child. Raises UserError, also when the child dies."""
+    """(survey, what was measured, why nothing was) by a child. Raises UserError, also when the child dies."""
     with tempfile.TemporaryDirectory(prefix="check-", dir=cache) as folder:
         found = Path(folder) / "survey.json"
         progress("loading torch and TTS")
@@ -97,7 +97,7 @@ def storage_findings(settings: Settings) -> list[Finding]:
 
 
 class Told:
-    """Writes progress to a stream: each over the one before in a terminal, as lines elsewhere."""
+    """Writes progress to a stream: in a terminal each text replaces the one before, elsewhere it is a line."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._live = stream, stream.isatty()
@@ -114,8 +114,10 @@ class Told:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, for scripts.")
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Also write a page with pictures.")
-@click.option("--csv", "table", type=click.Path(path_type=Path), metavar="FILE", help="The clips that are named.")
-@click.option("--fast", is_flag=True, help="Measure nothing on a GPU.")
+@click.option(
+    "--csv", "table", type=click.Path(path_type=Path), metavar="FILE", help="Write the clips that the findings name."
+)
+@click.option("--fast", is_flag=True, help="Skip the measurement on a GPU.")
 @common
 @click.pass_context
 def command(
@@ -123,8 +125,8 @@ def command(
 ) -> None:
     """Say what is wrong with data, base and machine before any GPU time is spent.
 
-    Exit code 2 for what would stop a search, 0 for warnings. Without --csv the list of clips is written beside the
-    study's folder.
+    The exit code is 2 for what would stop a search, and 0 for warnings. Without --csv the list of clips is written
+    next to the study's folder.
     """
     settings = load_settings(given)
     report = check(settings, sys.stderr, measure=not fast)

@@ -15,9 +15,9 @@ from search.text import shown
 
 @click.command()
 @click.option("--workers", type=int, help="Slots, as in the search.")
-@click.option("--top", type=int, help="Best trials that race the stock recipe (default 1).")
+@click.option("--top", type=int, help="How many of the best trials race the stock recipe (default 1).")
 @click.option("--seeds", type=int, help="Full runs of each config that can still win (default 3).")
-@click.option("--audit", type=int, help="Pruned trials that are finished, to see what pruning lost (default 2).")
+@click.option("--audit", type=int, help="Pruned trials to run in full, to see what pruning lost (default 2).")
 @telling
 @common
 @click.pass_context
@@ -36,15 +36,15 @@ def prove(settings: Settings, context: click.Context, urls: Sequence[str], is_de
     """Confirms, shows the result, and exports what it recommends."""
     output = output_of(context)
     output.open(settings.study.name, urls)
-    with output.watching(settings.study.name) as view:
+    with output.watching() as view:
         result = confirm.confirm(settings, view, is_described)
     console = make_console()
     if result.confirmation is None:
-        output.stopped()
+        output.over("stopped")
         console.print("Stopped; study.py confirm with the same settings continues the confirmation.")
         context.exit(130)
     confirmation_tables.show(result.confirmation, result.findings.base, console)
     best = export.choose(settings, None)
     path = export.save(best, "json", settings, None)
-    output.confirmed(outcome.of_confirmation(best, result.findings, path))
+    output.over("result", **outcome.of_confirmation(best, result.findings, path))
     console.print(f"Exported ({'confirmed' if best.confirmed else 'not confirmed'}): {shown(path)}")

@@ -1,4 +1,4 @@
-"""The `export` command: which config of a study is handed over, and as which file."""
+"""`study.py export`: which config of a study is exported, and as which file."""
 
 import json
 import sys
@@ -29,7 +29,7 @@ SHOWN = 5  # best trials named in a refusal
 
 
 def choose(settings: Settings, number: int | None) -> BestConfig:
-    """The config of trial `number`; None is what the confirmation recommends, or without one the best trial.
+    """The config of trial `number`, or without a number what the confirmation recommends, or else the best trial.
 
     Raises UserError for a trial that has not completed, and for a study that was made with other settings.
     """
@@ -88,7 +88,8 @@ def _refuse_other_settings(settings: Settings, attributes: Mapping[str, Any]) ->
 def save(best: BestConfig, form: str, settings: Settings, output: Path | None) -> Path:
     """Writes `best` as `form` ("json" or "coqui") to `output`, or to its place in the study's folder; returns the path.
 
-    Raises UserError rather than replace a file that is not this study's, or unasked a confirmed one by one that is not.
+    Raises UserError rather than replace a file that is not this study's. In the study's folder an unconfirmed export
+    does not replace a confirmed one.
     """
     path = output or settings.directory / FILES[form]
     if output is None:
@@ -119,7 +120,7 @@ def _refuse_to_replace_a_confirmed(path: Path, best: BestConfig) -> None:
 
 
 def _refuse_strange_config(path: Path, study: str) -> None:
-    """Raises UserError where `path` is anything but a coqui config that was exported from `study`."""
+    """Raises UserError unless `path` is free, or a coqui config that was exported from `study`."""
     if not path.exists():
         return
     content = content_of(path)
@@ -142,11 +143,11 @@ def advice(best: BestConfig, form: str, path: str) -> list[str]:
 
 
 @click.command()
-@click.option("--trial", type=int, metavar="N", help="A completed trial; default: the confirmed config, or the best.")
+@click.option("--trial", type=int, metavar="N", help="A completed trial. Default: the confirmed config, or the best.")
 @click.option(
-    "--format", "form", type=click.Choice(["json", "coqui"]), default="json", help="coqui: for its own trainer."
+    "--format", "form", type=click.Choice(["json", "coqui"]), default="json", help="coqui: for coqui's own trainer."
 )
-@click.option("--output", help="A file, or - for the terminal; default: in the study's folder.")
+@click.option("--output", help="A file, or - for stdout. Default: in the study's folder.")
 @common
 def command(trial: int | None, form: str, output: str | None, **given: Any) -> None:
     """Write the config for the full run: best_config.json, or a config that coqui's own trainer reads."""

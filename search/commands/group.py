@@ -1,16 +1,18 @@
-"""The command line: which commands there are, and how the process ends. A command is loaded when it is called."""
+"""The command line: which commands there are, and how the process ends."""
 
 import sys
-from collections.abc import Sequence
 from importlib import import_module
 
 import click
 
 from search import __version__
-from search.commands.output import Output, said
+from search.commands.options import LINES
+from search.commands.output import Output
 from search.errors import UserError
+from search.text import complain, without_urls
 
-COMMANDS = {  # by name, in the order of use; each is `command` of the module of its name
+READER_GONE = 141  # what a shell shows for a program that SIGPIPE ended
+COMMANDS = {  # in the order of use; each is `command` in the module of its name
     "search": "Search and export the best configuration. What study.py does without a command.",
     "fetch-base": "Download XTTS-v2, the base to fine-tune.",
     "check": "Check data, base and machine before a search.",
@@ -29,7 +31,7 @@ COMMANDS = {  # by name, in the order of use; each is `command` of the module of
 
 
 class Commands(click.Group):
-    """Loads a command when it is called: some import Optuna, which takes a second."""
+    """Imports a command when it is called: Optuna alone takes a second."""
 
     def list_commands(self, _context: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -70,22 +72,36 @@ def study() -> None:
 
 def main() -> None:
     """One clear line for what is not a fault of this program; the exit codes are in docs/operations.md."""
+    output = Output()
     try:
-        with Output() as output:
-            code = study(standalone_mode=False, obj=output)
-    except click.ClickException as error:
-        sys.exit(refuse(said(error)))
+        code = _run(output)
+    except (BrokenPipeError, SystemExit):  # the reader of our output has gone; click makes an exit of it
+        code = READER_GONE
+    finally:
+        output.close()
+    if code == READER_GONE:
+        sys.stderr.close()  # or Python would complain that it cannot flush stdout
+    sys.exit(code)
+
+
+def _run(output: Output) -> int:
+    """The exit code. Listeners hear of every end but a kill."""
+    try:
+        return study(standalone_mode=False, obj=output) or 0
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
-    except BrokenPipeError:  # the reader of our output has gone, as in `study.py | head`
-        sys.stderr.close()
-        sys.exit(141)
+        output.over("stopped")
+        return 130
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        if context and "--json" in sys.argv:  # click may have given up before it came to this option
+            named = context.command
+            output.wants_lines |= named is study or any(parameter.name == LINES for parameter in named.params)
+        failure = UserError(without_urls(error.format_message()))
     except UserError as error:
-        refuse(str(error), error.details)
-        sys.exit(error.exit_code)
-    sys.exit(code or 0)
-
-
-def refuse(message: str, details: Sequence[str] = ()) -> int:
-    print(f"study.py: {' '.join(message.split())}", *(f"  {line}" for line in details), sep="\n", file=sys.stderr)
-    return 2
+        failure = error
+    except Exception as error:
+        output.over("error", message=f"a fault of this program: {type(error).__name__}", details=[])
+        raise
+    complain(str(failure), *failure.details)
+    output.over("error", message=str(failure), details=list(failure.details))
+    return failure.exit_code

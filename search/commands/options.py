@@ -10,8 +10,9 @@ import click
 from click.core import ParameterSource
 
 from search.commands.notify import VARIABLE
-from search.commands.output import LINES, Output
+from search.commands.output import Output
 
+LINES = "json_lines"  # the parameter that --json sets, of the commands that have lines
 NAMED = {"study": "study.name", "storage": "study.storage"}  # flags of every command, and the settings they override
 
 
@@ -22,7 +23,7 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--settings", type=click.Path(path_type=Path), help="Default: ./study.toml, or else the miniature."
         ),
-        click.option("--storage", help="SQLAlchemy URL; default: SQLite in the study's folder."),
+        click.option("--storage", help="SQLAlchemy URL. Default: SQLite in the study's folder."),
         click.option("--study", help="Name of the study."),
     ):
         command = option(command)
@@ -30,42 +31,42 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def telling(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of commands that last: lines for machines, and messages. `output_of` has what they ask for."""
+    """The options of commands that take long: JSON lines and messages. `output_of` has what they ask for."""
     lines = click.option(
         "--json",
         LINES,
         is_flag=True,
         is_eager=True,
         callback=_wants_lines,
-        help="JSON lines on stdout: docs/terminal.md.",
+        help="Write JSON lines to stdout (docs/terminal.md).",
     )
     return notifying(lines(command))
 
 
 def notifying(command: Callable[..., None]) -> Callable[..., None]:
-    """The option of messages, whose URL is better given by the environment."""
+    """The option of messages."""
     return click.option(
         "--notify",
         metavar="URL",
         multiple=True,
         envvar=VARIABLE,
-        help=f"Send news to a service of Apprise's; better in {VARIABLE}: every user of a machine sees its commands.",
+        help=f"Send news through Apprise. Prefer the variable {VARIABLE}: other users can see command lines.",
     )(command)
 
 
 def _wants_lines(context: click.Context, _parameter: click.Parameter, wanted: bool) -> bool:
-    """Before the other options are looked at: what is wrong with them is told in lines, too."""
+    """Called before the other options are checked, so that an error in them is a JSON line, too."""
     output_of(context).wants_lines |= wanted
     return wanted
 
 
 def output_of(context: click.Context) -> Output:
-    """The process's one, where study.main has made it."""
+    """The one of this process."""
     return context.ensure_object(Output)
 
 
 def is_given(context: click.Context, name: str) -> bool:
-    """On the command line, and not by the environment or as a default."""
+    """Whether the option was given on the command line, not by the environment or as a default."""
     return context.get_parameter_source(name) == ParameterSource.COMMANDLINE
 
 
@@ -85,7 +86,7 @@ def parsed(entries: Sequence[str]) -> dict[str, Any]:
     overrides: dict[str, Any] = {}
     for entry in entries:
         key, equals, value = entry.partition("=")
-        if not equals or "://" in key:  # a URL in a wrong place may hold a secret: no more of it than its scheme
+        if not equals or "://" in key:  # a URL in the wrong place may hold a secret: only its scheme is shown
             scheme, is_url, _ = entry.partition("://")
             shown_entry = f"{scheme}://…" if is_url else entry
             raise UserError(f"--set {shown_entry!r} is not of the form section.key=value")

@@ -1,11 +1,10 @@
-"""What a search or a confirmation came to, in plain types: for scripts and for messages. Losses in nats per token."""
+"""What a command came to, in plain types: for scripts and for messages. Losses in nats per token."""
 
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from search.confirmation.verdict import Estimate, searched, stock_trial
-from search.settings import best_config
 from search.settings.best_config import BestConfig, Difference
 from search.study.findings import Findings, Row
 from search.trial import Evaluation
@@ -16,8 +15,8 @@ def losses(evaluation: Evaluation) -> dict[str, Any]:
     return {**asdict(evaluation), "gap": evaluation.gap}
 
 
-def of_search(findings: Findings, total: int, path: Path | None) -> dict[str, Any]:
-    """The best trial, by how much it lies below the stock recipe's and the base, and what was exported to `path`."""
+def of_search(findings: Findings, total: int, path: Path | None, confirmed: bool) -> dict[str, Any]:
+    """The best trial, how far it lies below the stock recipe and the base, and the file that was exported."""
     found = searched(findings)
     return {
         "of": "search",
@@ -30,7 +29,7 @@ def of_search(findings: Findings, total: int, path: Path | None) -> dict[str, An
         "over_stock": _difference(found.over_stock if found else None),
         "over_base": _difference(found.over_base if found else None),
         "path": str(path.absolute()) if path else None,
-        "confirmed": best_config.read(path).confirmed if path else False,
+        "confirmed": confirmed,
     }
 
 
@@ -47,20 +46,14 @@ def _difference(found: Estimate | None) -> dict[str, Any] | None:
 
 def of_confirmation(best: BestConfig, findings: Findings, path: Path) -> dict[str, Any]:
     """What was proven of the config that is exported to `path`."""
-    found = best.confirmation
-    assert found is not None
+    assert best.confirmation is not None
+    fields = {"verdict", "text", "winner", "exported", "over_stock", "over_base", "seed_sd"}
     return {
         "of": "confirmation",
         "study": findings.study,
         "confirmed": best.confirmed,
-        "verdict": found.verdict,
-        "text": found.text,
-        "winner": found.winner,
-        "exported": found.exported,
-        "over_stock": found.over_stock.model_dump() if found.over_stock else None,
-        "over_base": found.over_base.model_dump() if found.over_base else None,
+        **best.confirmation.model_dump(include=fields),
         "base": losses(findings.base),
-        "seed_sd": found.seed_sd,
         "hyperparameters": best.hyperparameters.model_dump(),
         "path": str(path.absolute()),
     }

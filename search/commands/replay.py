@@ -1,4 +1,4 @@
-"""The `replay` command: a trial once more, from its spec, in this process."""
+"""`study.py replay`: a trial once more, from its spec, in this process."""
 
 import dataclasses
 import os
@@ -10,12 +10,11 @@ from typing import Any
 
 import click
 
-from search.commands.notify import complain
 from search.commands.options import common, load_settings
 from search.errors import UserError
 from search.settings.settings import Settings
 from search.study import findings, storage
-from search.text import printable
+from search.text import complain, printable
 from search.trial import TrialSpec
 from search.workers.child import in_a_line
 
@@ -23,9 +22,8 @@ from search.workers.child import in_a_line
 def run_again(settings: Settings, number: int, report_line: Any, note: Callable[[str], None]) -> list[tuple[Any, Any]]:
     """Runs trial `number` again in this process, from its spec, in a folder of its own.
 
-    Returns (evaluation then, evaluation now) pairs; `report_line` is called with each evaluation as it comes, `note`
-    if it then fails to speak, as in a search. Raises UserError when the trial or what it was prepared from is not on
-    this machine.
+    Returns pairs (evaluation then, evaluation now). `report_line` is called with each pair as it comes, `note` if the
+    trial then fails to speak. Raises UserError when the trial or its prepared data is not on this machine.
     """
     directory = settings.directory / "trials" / str(number)
     if not (directory / "spec.json").exists():

@@ -10,10 +10,10 @@ from search.text import shown
 
 @click.command()
 @click.option("--trials", type=int, help="Finished trials in all (default 40); the same command resumes.")
-@click.option("--workers", type=int, help="Slots; default: one a visible GPU, one on a CPU (the miniature: two).")
-@click.option("--seed", type=int, help="Of the sampler and of every run.")
-@click.option("--repeats", type=int, help="More runs of the stock recipe with other seeds, to measure the noise.")
-@click.option("--confirm", "then_confirm", is_flag=True, help="Prove the winner in full runs once the search is done.")
+@click.option("--workers", type=int, help="Slots. Default: one per visible GPU; one on a CPU, two for the miniature.")
+@click.option("--seed", type=int, help="Random seed for the sampler and all runs.")
+@click.option("--repeats", type=int, help="Extra runs of the stock recipe with other seeds, to measure the noise.")
+@click.option("--confirm", "then_confirm", is_flag=True, help="After the search, prove the winner in full runs.")
 @telling
 @common
 @click.pass_context
@@ -34,7 +34,7 @@ def command(
     settings = load_settings(given, flags)
     output = output_of(context)
     output.open(settings.study.name, given["notify"])
-    # Only now: `study.py --help` shows the options above, and need not wait for Optuna.
+    # Imported here: `study.py --help` shows the options above without waiting for Optuna.
     from search.commands import outcome
     from search.commands.confirm import prove
     from search.confirmation import export
@@ -46,17 +46,16 @@ def command(
         console.print(
             "Searching the miniature: a small base, generated Amharic speech. For your own data see study.example.toml."
         )
-    with output.watching(settings.study.name) as view:
+    with output.watching() as view:
         result = session.search(settings, view)
-        path = export.write_best_config(result.findings, settings, result.attributes, view.note)
-    found = outcome.of_search(result.findings, settings.study.trials, path)
-    output.searched(found, result.stopped)
+        path, confirmed = export.write_best_config(result.findings, settings, result.attributes, view.note)
+    found = outcome.of_search(result.findings, settings.study.trials, path, confirmed)
+    output.over("stopped" if result.stopped else "result", **found)
     tables.show(result.findings, settings.search_space(), console)
     if any(result.spent.values()):
         console.print(tables.time_share(result.spent, result.seconds, result.slots))
     if path:
-        confirmed = "confirmed" if found["confirmed"] else "not confirmed at full length"
-        console.print(f"Exported ({confirmed}): {shown(path)}")
+        console.print(f"Exported ({'confirmed' if confirmed else 'not confirmed at full length'}): {shown(path)}")
     if result.stopped:
         console.print("Stopped; the same command continues the study.")
         context.exit(130)

@@ -1,4 +1,4 @@
-"""TensorBoard on the runs of a study. Its own server, on this machine only."""
+"""`study.py tensorboard`: TensorBoard on the runs of a study, for this machine only."""
 
 import io
 import ipaddress
@@ -14,14 +14,14 @@ from search.errors import UserError
 from search.settings.settings import Settings
 from search.text import shown
 
-TICKED = 40  # runs that TensorBoard shows at first; of more it shows none (tensorboard/webapp, runs_reducers.ts)
+TICKED = 40  # TensorBoard shows the runs at first only up to this number (tensorboard/webapp, runs_reducers.ts)
 
 
 def launch(settings: Settings, host: str, port: int) -> tuple[str, int]:
-    """(the URL at which TensorBoard answers from now on, until this process ends; how many runs it has to show).
+    """Starts TensorBoard, which answers until this process ends: (its URL, the number of runs).
 
-    Port 0 is any free one. The curves of TIME SERIES are as measured: a trial's few evaluations bear no smoothing.
-    Raises UserError for a study without runs here, an address of which the network sees anything, and a port in use.
+    Port 0 takes any free port. The URL turns off the smoothing of TIME SERIES, which would bend a trial's few points.
+    Raises UserError for a study without runs here, an address that other machines can reach, and a port in use.
     """
     if not _is_loopback(host):
         raise UserError(
@@ -31,8 +31,8 @@ def launch(settings: Settings, host: str, port: int) -> tuple[str, int]:
     folder = settings.directory.absolute()
     if not any((folder / runs).is_dir() for runs in ("trials", "confirm")):
         raise UserError(
-            f"study {settings.study.name!r} has no runs in {folder}; run the command where the search ran, or name its"
-            " settings by --settings"
+            f"study {settings.study.name!r} has no runs in {folder}; run the command where the search ran, or give its"
+            " settings with --settings"
         )
     server = program.TensorBoard()
     try:
@@ -40,7 +40,7 @@ def launch(settings: Settings, host: str, port: int) -> tuple[str, int]:
         with redirect_stderr(io.StringIO()):  # it says that its loader is experimental
             url: str = server.launch()
     except program.TensorBoardServerException as error:
-        raise UserError(f"{error.msg}; choose another by --port, 0 for any that is free") from error
+        raise UserError(f"{error.msg}; choose another with --port, or 0 for any free port") from error
     return f"{url}?smoothing=0", sum(1 for _ in folder.rglob("tensorboard"))  # replays of trials are runs, too
 
 
@@ -52,7 +52,7 @@ def _is_loopback(host: str) -> bool:
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="An address of this machine alone.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="A loopback address.")
 @click.option("--port", type=click.IntRange(0, 65535), default=6006, show_default=True, help="0: any free one.")
 @common
 def command(host: str, port: int, **given: Any) -> None:
@@ -62,7 +62,7 @@ def command(host: str, port: int, **given: Any) -> None:
     print(f"TensorBoard on {shown(settings.directory.absolute())}: {url}  (Ctrl-C ends it)", flush=True)
     if runs > TICKED:
         print(
-            f"Of its {runs} runs it shows those that are ticked: at first none, as of any more than {TICKED}.",
+            f"It has {runs} runs. TensorBoard shows none of more than {TICKED} until you tick them on the left.",
             flush=True,
         )
     threading.Event().wait()

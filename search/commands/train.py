@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from search.commands import outcome
 from search.commands.options import notifying, output_of, parsed
 from search.full_run import train
 from search.full_run.display import make_full_run_view
@@ -12,13 +13,11 @@ from search.full_run.display import make_full_run_view
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
-@click.option("--seed", type=int, help="Of the run; default: the search's.")
-@click.option("--max-gap", type=float, help="Eval / train probe above which the run stops; default: the config's.")
-@click.option(
-    "--min-delta", metavar="NATS", help="A smaller rise is none; seed_noise: as the confirmation measured it."
-)
-@click.option("--healthy-gap", type=float, help="Below which the report calls it healthy; default: the config's.")
-@click.option("--set", "set_", metavar="SECTION.KEY=VALUE", multiple=True, help="Like data.path, where it lies here.")
+@click.option("--seed", type=int, help="Random seed of the run. Default: the search's.")
+@click.option("--max-gap", type=float, help="Stop above this ratio of eval to train probe. Default: the config's.")
+@click.option("--min-delta", metavar="NATS", help="Ignore smaller rises; seed_noise: as the confirmation measured it.")
+@click.option("--healthy-gap", type=float, help="The report calls a gap below this healthy. Default: the config's.")
+@click.option("--set", "set_", metavar="SECTION.KEY=VALUE", multiple=True, help="Any setting, such as data.path.")
 @notifying
 @click.pass_context
 def command(
@@ -45,6 +44,7 @@ def command(
     if result is None:
         print("Stopped; the same command continues.")
         context.exit(130)
-    told.trained(result)
+    assert result.best  # train raises UserError without one
+    told.over("result", of="full run", reason=result.reason, why=result.why, best=outcome.losses(result.best))
     print(*result.lines(), *train.next_steps(output), sep="\n")
     context.exit(1 if result.reason == "diverged" else 0)

@@ -37,28 +37,28 @@ _LOCAL = ("storage", "directory", "workers")  # of [study]: a machine's own; the
 
 def write_best_config(
     findings: Findings, settings: Settings, attributes: Mapping[str, Any], say: Callable[[str], None]
-) -> Path | None:
-    """Writes the study's `best_config.json` at the end of a search and returns its path; None where none was written.
+) -> tuple[Path | None, bool]:
+    """Writes the study's `best_config.json` at the end of a search: (its path, None without one; is it confirmed).
 
     A confirmed one is kept while its confirmation covers the best trial, and otherwise replaced by an unconfirmed one.
     `say` gets a line for people where a confirmed one is at stake, or where the file may not be written.
     """
     if not findings.completed:
-        return None
+        return None, False
     path = settings.directory / "best_config.json"
     best = findings.completed[0].trial.number
     confirmed = confirmation_at(path, findings.study)
     if confirmed and any(candidate.trial == best for candidate in confirmed.candidates):
         say(f"{path.name} is kept: its confirmation covers trial {best}, the best of the search")
-        return path
+        return path, True
     try:
         write(build(findings, settings, attributes), path)
     except UserError as error:  # the trials of hours are in the database; only the file cannot be written
         say(str(error))
-        return None
+        return None, False
     if confirmed:
         say(f"{path.name} is replaced: trial {best}, now the best of the search, was not in its confirmation")
-    return path
+    return path, False
 
 
 def confirmation_at(path: Path, study: str) -> Confirmation | None:

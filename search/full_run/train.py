@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from search.devices import reserved, visible_gpus
 from search.errors import UserError
@@ -17,7 +17,6 @@ from search.full_run.result import FullResult, is_ready
 from search.preparation.cache import cache_directory
 from search.settings.best_config import BestConfig, read
 from search.trial import Prepared, TrialSpec
-from search.workers.events import View
 from search.workers.launcher import Failed, Launcher
 from search.workers.session import hold, prepare
 
@@ -44,7 +43,7 @@ def train(
         gpus = stack.enter_context(reserved(visible_gpus(), 1, cache_directory() / "gpus"))
         launcher = Launcher()
         warn_of_verdict(order.best, view)
-        prepared = prepare(order.settings, launcher, cast(View, view))  # it needs no more of a view than this one has
+        prepared = prepare(order.settings, launcher, view)
         stack.enter_context(hold(prepared))
         verify(order, prepared, view)
         if not exists:  # made only for what is sure to start

@@ -16,7 +16,7 @@ _STYLES = {"error": f"bold {styles.FAILED}", "warning": styles.WARNING, "info": 
 
 
 def show(report: Report, console: Console) -> None:
-    """Prints the report: the facts, then the findings, the worst first, then what it comes to."""
+    """Prints the report: the facts, the findings with the worst first, and the verdict."""
     console.print(Text(f"Check of study {report.study}", style="bold"))
     _pairs(console, "Data", words.parts(report))
     _pairs(console, "", [("files", words.sound(report))] if report.sound.kinds else [])

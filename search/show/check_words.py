@@ -22,7 +22,7 @@ def training(report: Report) -> list[tuple[str, str]]:
     course = report.course
     if not course.steps_an_epoch:
         return []
-    drawn = f"batches of {course.batch_size} clips, {course.accumulation} of them an optimizer step"
+    drawn = f"batches of {course.batch_size} clips, {course.accumulation} per optimizer step"
     return [
         ("epoch", f"{course.steps_an_epoch:,} optimizer steps ({drawn})"),
         (
@@ -99,9 +99,7 @@ def short(line: str, root: str) -> str:
 
 
 def verdict(report: Report) -> str:
-    """What the report comes to, in a sentence."""
+    """The conclusion of the report, in a sentence."""
     counts = {level: len(report.of(level)) for level in ("error", "warning")}
-    said = ", ".join(f"{n} {level}{'' if n == 1 else 's'}" for level, n in counts.items() if n) or "nothing to mend"
-    if counts["error"]:
-        return f"{said}: a search would stop here"
-    return f"{said}: a search would start" if counts["warning"] else f"{said}; a search would start"
+    said = ", ".join(f"{n} {level}{'' if n == 1 else 's'}" for level, n in counts.items() if n) or "nothing to fix"
+    return f"{said}: a search would {'stop here' if counts['error'] else 'start'}"

@@ -1,32 +1,23 @@
-"""A search in a pipe or a log: one line an event."""
+"""A search in a pipe or a log: one line per event."""
 
 import time
 
 from search.text import printable
 from search.trial import Evaluation
-from search.workers.events import End, Start, Watched
+from search.workers.events import End, Start, View
+from search.workers.scoreboard import Board
 
 
 def tell(text: str) -> None:
-    """Prints a line of a log, with date and time: what is told of may take days."""
+    """Prints a line of a log, with date and time: a search may take days."""
     print(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}", flush=True)
 
 
-class Log:
-    """What is printed stays: there is nothing to redraw, and nothing to put right at the end."""
-
-    def refresh(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-    def leave(self) -> None:
-        pass
-
-
-class PlainView(Log, Watched):
+class PlainView(View):
     """Prints to stdout."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
 
     def note(self, text: str) -> None:
         with self._board.lock:
@@ -45,10 +36,11 @@ class PlainView(Log, Watched):
         )
 
     def ended(self, end: End) -> None:
-        with self._board.lock:
-            first = self._board.ended(end)
-            value = f"  best {end.best.mel_ce:.4f} at step {end.best.step}" if end.best else ""
-            mark = "  (best so far)" if first else ""
-            why = f"  {printable(end.error)}" if end.error else ""
-            self.note(f"{self._board.noun} {end.number}  {end.reason}{value}{mark}{why}")
-            self.note(self._board.summary())
+        board = self._board
+        value = f"  best {end.best.mel_ce:.4f} at step {end.best.step}" if end.best else ""
+        mark = "  (best so far)" if end.is_best else ""
+        why = f"  {printable(end.error)}" if end.error else ""
+        with board.lock:
+            finished, *rest = board.standing
+            self.note(f"{board.noun} {end.number}  {end.reason}{value}{mark}{why}")
+            self.note("  ".join([finished, *board.endings, *rest]))

@@ -1,27 +1,78 @@
-"""A bar for texts that say how far a work is."""
+"""What live displays in a terminal share: a screen that redraws its last lines, and bars."""
 
 import os
 import re
 import sys
+import threading
+from collections import deque
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.text import Text
 
-WIDTH = 20
+WIDTH = 20  # characters of a bar
+KEPT = 200  # lines, printed again when the terminal's width changes
 _COUNT = re.compile(r"\b(\d+) of (\d+)\b")
 
 
+class LiveScreen:
+    """Lines that stay, and below them a part that is redrawn when it has changed."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.lock = threading.RLock()
+        self._printed: deque[Text] = deque(maxlen=KEPT)
+        self._drawn: object = None
+        self._start()
+
+    def _start(self) -> None:
+        self._width = self.console.width
+        self._live = Live(console=self.console, auto_refresh=False, transient=True)
+        self._live.start()
+
+    def print(self, line: Text) -> None:
+        """A `no_wrap` line is cut at the terminal's width, another is wrapped."""
+        with self.lock:
+            self._printed.append(line)
+            self._show(line)
+
+    def _show(self, line: Text) -> None:
+        self.console.print(line, overflow="ellipsis" if line.no_wrap else None, no_wrap=line.no_wrap)
+
+    def draw(self, drawing: RenderableType) -> None:
+        with self.lock:
+            if self.console.width != self._width:
+                self._print_again()
+            lines = self.console.render_lines(drawing)
+            if lines != self._drawn:
+                self._drawn = lines
+                self._live.update(drawing, refresh=True)
+
+    def _print_again(self) -> None:
+        """Terminals rewrap lines that no longer fit, each in its own way: where they stand is not known any more."""
+        self._live.stop()
+        self.console.clear()
+        for line in list(self._printed)[-self.console.height :]:
+            self._show(line)
+        self._drawn = None
+        self._start()
+
+    def close(self) -> None:
+        with self.lock:
+            self._live.stop()
+
+    def leave(self) -> None:
+        """Shows the cursor again, below what was drawn. Called from a signal's handler: waits for no lock."""
+        os.write(self.console.file.fileno(), b"\x1b[?25h\n")
+
+
 def is_live(console: Console) -> bool:
-    """Whether a view can redraw itself there: no pipe, no TERM=dumb, and an encoding that has the bars."""
+    """Whether a display can redraw itself there: not in a pipe, with TERM=dumb, or where the encoding lacks bars."""
     return sys.stdout.isatty() and not console.is_dumb_terminal and console.encoding.startswith("utf")
 
 
-def leave(console: Console) -> None:
-    """From a signal's handler, when the process ends at once: shows the cursor again, below what was drawn."""
-    os.write(console.file.fileno(), b"\x1b[?25h\n")
-
-
 def with_bar(text: str) -> str:
-    """`text` behind a bar, if it holds a count like "12 of 340"; for terminals, since a pipe gets the words alone."""
+    """`text` behind a bar, if it holds a count like "12 of 340"."""
     found = _COUNT.search(text)
     if not found or not 0 < int(found[2]) >= int(found[1]):
         return text
@@ -29,6 +80,6 @@ def with_bar(text: str) -> str:
 
 
 def bar(done: int, total: int, width: int) -> str:
-    """So many signs wide, without colour: it reads the same in every terminal."""
+    """A bar of `width` characters, without colour: it reads the same in every terminal."""
     filled = width * min(done, total) // max(total, 1)
     return "━" * filled + "╌" * (width - filled)

@@ -1,8 +1,8 @@
-"""Styles for terminals. Of the eight colours of ANSI these can be read on white and on black, in the usual palettes.
+"""Styles for terminals. Red and magenta can be read on white and on black, in the usual palettes.
 
-Yellow, green and cyan vanish on white, blue on black; dim text vanishes on either. tests/test_view.py computes it.
+Yellow, green and cyan vanish on white, blue on black, and dim text on either.
 """
 
 BEST = "bold"
-WARNING = "magenta"  # an evaluation that rose, too
+WARNING = "magenta"  # also an evaluation that rose
 FAILED = "red"

@@ -1,107 +1,62 @@
 """A search in a terminal: a table of the running trials that redraws itself, below a line for each that has ended."""
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType
-from rich.live import Live
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from search.show import styles
 from search.show.plain import PlainView
-from search.show.progress import bar, is_live, leave, with_bar
+from search.show.progress import LiveScreen, bar, is_live, with_bar
 from search.text import duration, printable
-from search.trial import Evaluation
-from search.workers.events import Board, End, Run, Start, View, Watched
+from search.workers.events import End, Start, View
+from search.workers.scoreboard import Board, Run
 
-# Columns of the terminal from which there is room for these of the table.
+# Columns of the terminal from which there is room for these parts of the table.
 BAR_FROM, TIME_FROM, COURSE_FROM, LONG_BAR_FROM = 72, 100, 130, 160
 AROUND = 8  # lines besides those of the slots, at most, with one for the lines above
-KEPT = 200  # lines, printed again when the terminal's width changes
 
 
-class LiveView(Watched):
+class LiveView(View):
     """Draws on `console`, a terminal that understands cursor movements."""
 
-    def __init__(self, console: Console) -> None:
-        super().__init__()
-        self._console = console
+    def __init__(self, board: Board, console: Console) -> None:
+        self._board = board
+        self._screen = LiveScreen(console)
         self._status = ""
-        self._printed: deque[Text] = deque(maxlen=KEPT)
-        self._width = console.width
-        self._live = self._start()
-
-    def _start(self) -> Live:
-        live = Live(console=self._console, auto_refresh=False, transient=True)
-        live.start()
-        return live
 
     def note(self, text: str) -> None:
-        self._print(Text(text))
+        self._screen.print(Text(text))
 
     def status(self, text: str) -> None:
-        with self._board.lock:
-            self._status = text
-            self.refresh()
-
-    def started(self, start: Start) -> None:
-        with self._board.lock:
-            self._board.started(start)
-
-    def evaluated(self, slot: int, number: int, evaluation: Evaluation) -> None:
-        with self._board.lock:
-            self._board.evaluated(slot, evaluation)
+        self._status = text
+        self.refresh()
 
     def ended(self, end: End) -> None:
-        with self._board.lock:
-            run = self._board.runs.get(end.slot)
-            first = self._board.ended(end)
-            self._print(ended_line(self._board.noun, end, run, first))
+        self._screen.print(ended_line(self._board.noun, end))
 
     def refresh(self) -> None:
-        with self._board.lock:
-            if self._console.width != self._width:
-                self._draw_anew()
-            self._live.update(draw(self._board, self._status, self._console.height), refresh=True)
+        with self._screen.lock, self._board.lock:
+            self._screen.draw(draw(self._board, self._status, self._screen.console.height))
 
     def close(self) -> None:
-        with self._board.lock:
-            self._live.stop()
+        self._screen.close()
 
     def leave(self) -> None:
-        leave(self._console)
-
-    def _print(self, line: Text) -> None:
-        with self._board.lock:
-            self._printed.append(line)
-            self._show(line)
-
-    def _show(self, line: Text) -> None:
-        is_row = line.no_wrap
-        self._console.print(line, overflow="ellipsis" if is_row else None, no_wrap=is_row)
-
-    def _draw_anew(self) -> None:
-        """A terminal breaks lines that no longer fit it, each in its own way: what they take is not known any more."""
-        self._width = self._console.width
-        self._live.stop()
-        self._console.clear()
-        for line in list(self._printed)[-self._console.height :]:
-            self._show(line)
-        self._live = self._start()
+        self._screen.leave()
 
 
-def ended_line(noun: str, end: End, run: Run | None, is_best: bool) -> Text:
+def ended_line(noun: str, end: End) -> Text:
     """Aligned with those of other trials; what went wrong stands before the parameters."""
-    style = styles.BEST if is_best else styles.FAILED if end.is_failure or end.best is None else ""
+    style = styles.BEST if end.is_best else styles.FAILED if end.is_failure or end.best is None else ""
     line = Text(f"{noun} {end.number:<4} ", no_wrap=True)
     line.append(f"{end.reason:<15} ", style=style)
-    line.append(f"{end.best.mel_ce:7.4f}" if end.best else "      -", style=styles.BEST if is_best else "")
+    line.append(f"{end.best.mel_ce:7.4f}" if end.best else "      -", style=styles.BEST if end.is_best else "")
     line.append(f"  {printable(end.error)}" if end.error else "", style=styles.FAILED)
-    line.append(f"  {'  '.join(parameters(run.start))}" if run else "")
+    line.append(f"  {parameters(end.start)}" if end.start else "")
     return line
 
 
@@ -121,6 +76,9 @@ def interesting(runs: Sequence[Run], count: int) -> list[Run]:
     return sorted(ranked[:count], key=lambda run: run.start.slot)
 
 
+Column = tuple[str, int, Callable[[Run], RenderableType]]  # its name, the width from which it is shown, its cell
+
+
 @dataclass
 class Slots:
     """The table of the running trials. Where it is wide, it also tells each one's time left and its course."""
@@ -129,47 +87,36 @@ class Slots:
     runs: Sequence[Run]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
-        width = options.max_width
         table = Table(box=None, pad_edge=False, header_style="", expand=True)
-        rule = self.board.extent.n_increases
-        names = ["slot", self.board.noun, "step"]
-        names += ["time left"] if width >= TIME_FROM else []
-        names += ["eval", "gap"]
-        names += ["rises"] if width >= COURSE_FROM and rule else []
-        for name in names:
-            table.add_column(name, justify="right", no_wrap=True)
-            if name == "step" and width >= BAR_FROM:
-                table.add_column("", no_wrap=True)
-        if width >= COURSE_FROM:
-            table.add_column("course", no_wrap=True)
-        table.add_column("parameters", ratio=1, no_wrap=True)  # the one that gives way
+        columns = [column for column in self._columns(options.max_width) if options.max_width >= column[1]]
+        for name, _, _ in columns[:-1]:
+            table.add_column(name, justify="left" if name in ("", "course") else "right", no_wrap=True)
+        table.add_column(columns[-1][0], ratio=1, no_wrap=True, overflow="ellipsis")  # the one that gives way
         for run in self.runs:
-            table.add_row(*self._cells(run, width))
+            table.add_row(*(cell(run) for _, _, cell in columns))
         yield table
 
-    def _cells(self, run: Run, width: int) -> Iterator[RenderableType]:
-        start, extent = run.start, self.board.extent
-        yield str(start.slot)
-        yield str(start.number)
-        yield f"{run.step}/{start.horizon}"
-        if width >= BAR_FROM:
-            yield bar(run.step, start.horizon, 20 if width >= LONG_BAR_FROM else 10)
-        if width >= TIME_FROM:
-            left = run.remaining_seconds
-            yield "" if left is None else duration(left)
-        yield _trend(run, extent.min_delta)
-        yield f"{run.last.gap:.2f}" if run.last else ""
-        if width >= COURSE_FROM:
-            if extent.n_increases:
-                count = run.rises(extent.min_delta)
-                yield Text(f"{count} of {extent.n_increases}" if count else "", style=styles.WARNING)
-            yield sparkline([e.mel_ce for e in run.evaluations])
-        yield Fitting(parameters(start))
+    def _columns(self, width: int) -> list[Column]:
+        extent = self.board.extent
+        length = 20 if width >= LONG_BAR_FROM else 10
+        rises: Column = ("rises", COURSE_FROM, lambda run: _rises(run, extent.n_increases or 0, extent.min_delta))
+        return [
+            ("slot", 0, lambda run: str(run.start.slot)),
+            (extent.noun, 0, lambda run: str(run.start.number)),
+            ("step", 0, lambda run: f"{run.step}/{run.start.horizon}"),
+            ("", BAR_FROM, lambda run: bar(run.step, run.start.horizon, length)),
+            ("time left", TIME_FROM, lambda run: duration(run.remaining_seconds) if run.step else ""),
+            ("eval", 0, lambda run: _trend(run, extent.min_delta)),
+            ("gap", 0, lambda run: f"{run.last.gap:.2f}" if run.last else ""),
+            *([rises] if extent.n_increases else []),
+            ("course", COURSE_FROM, lambda run: sparkline([e.mel_ce for e in run.evaluations])),
+            ("parameters", 0, lambda run: Text(parameters(run.start))),
+        ]
 
 
 @dataclass
 class Footer:
-    """Where the search is: in one line if it fits, in more if not. No part is broken."""
+    """Where the search is, in as many lines as it needs, and how trials ended, in one. No part is broken."""
 
     board: Board
 
@@ -177,13 +124,9 @@ class Footer:
         board, width = self.board, options.max_width
         long = 24 if width >= TIME_FROM else 10
         done = [bar(board.finished, board.extent.trials, long)] if width >= BAR_FROM else []
-        lines = packed([*done, *board.standing], width)
-        tail = "  ".join(board.endings)
-        if tail and cell_len(f"{lines[-1]}  {tail}") <= width:
-            lines[-1], tail = f"{lines[-1]}  {tail}", ""
-        yield Text("\n".join(lines), style="bold")
-        if tail:
-            yield Text(tail, no_wrap=True, overflow="ellipsis")
+        yield Text("\n".join(packed([*done, *board.standing], width)), style="bold")
+        if board.endings:
+            yield Text("  ".join(board.endings), no_wrap=True, overflow="ellipsis")
 
 
 def packed(parts: Sequence[str], width: int) -> list[str]:
@@ -197,28 +140,9 @@ def packed(parts: Sequence[str], width: int) -> list[str]:
     return lines
 
 
-@dataclass
-class Fitting:
-    """As many of `parts`, the first ones, as the width allows."""
-
-    parts: Sequence[str]
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
-        shown = "  ".join(self.parts)
-        for count in range(len(self.parts) - 1, 0, -1):
-            if cell_len(shown) <= options.max_width:
-                break
-            shown = "  ".join(self.parts[:count]) + " …"
-        yield Text(shown, no_wrap=True, overflow="ellipsis")
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement(4, max(4, cell_len("  ".join(self.parts)))).with_maximum(options.max_width)
-
-
-def parameters(start: Start) -> list[str]:
-    """What the trial is, then its parameters, the learning rate first."""
-    label = [printable(start.label)] if start.label else []
-    return [*label, *(part.strip() for part in start.point.describe().split("  ") if part.strip())]
+def parameters(start: Start) -> str:
+    """What the trial is, then its hyperparameters, the learning rate first."""
+    return (f"{printable(start.label)}  " if start.label else "") + start.point.describe()
 
 
 def sparkline(values: Sequence[float], width: int = 12) -> str:
@@ -233,12 +157,16 @@ def _trend(run: Run, min_delta: float) -> Text:
     """The last evaluation, with an arrow where it rose; coloured where the rise counts."""
     if run.last is None:
         return Text("…  ")
-    return Text(
-        f"{run.last.mel_ce:.4f} {'↑' if run.rose else ' '}", style=styles.WARNING if run.rises(min_delta) else ""
-    )
+    style = styles.WARNING if run.rises(min_delta) else ""
+    return Text(f"{run.last.mel_ce:.4f} {'↑' if run.rose else ' '}", style=style)
 
 
-def make_view() -> View:
+def _rises(run: Run, n_increases: int, min_delta: float) -> Text:
+    count = run.rises(min_delta)
+    return Text(f"{count} of {n_increases}" if count else "", style=styles.WARNING)
+
+
+def make_view(board: Board) -> View:
     """`LiveView` in a terminal, `PlainView` in a pipe and in a terminal that cannot redraw (TERM=dumb) or draw bars."""
     console = Console()
-    return LiveView(console) if is_live(console) else PlainView()
+    return LiveView(board, console) if is_live(console) else PlainView(board)

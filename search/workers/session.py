@@ -21,7 +21,7 @@ from search.study.folder import make_folder, refuse_strange_folder, study_lock
 from search.study.leases import Leases
 from search.text import duration, printable
 from search.trial import Prepared, evaluation_steps
-from search.workers.events import Extent, View
+from search.workers.events import Extent, Screen, View
 from search.workers.launcher import Failed, Launcher
 from search.workers.supervisor import Supervisor
 from search.workers.work import SearchWork
@@ -104,7 +104,7 @@ class Result:
     slots: int
 
 
-def prepare(settings: Settings, launcher: Launcher, view: View) -> Prepared:
+def prepare(settings: Settings, launcher: Launcher, view: Screen) -> Prepared:
     """Prepares data and base in a child. Raises UserError for what is the user's to mend."""
     request = {"settings": settings.model_dump_json(), "cache": str(make_cache_directory())}
     view.status("loading torch and TTS")
