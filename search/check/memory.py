@@ -86,6 +86,22 @@ class Memory:
         return self.state + self.activations + self.transient + self.context
 
 
+@dataclass(frozen=True)
+class Probe:
+    """Peak memory of two training steps on the largest possible batch, as measured by the device's allocator."""
+
+    device: str  # its name
+    total: int  # bytes that the device has
+    batch_size: int  # of the settings
+    peak: int | None  # bytes at that batch size; None: out of memory
+    largest: int  # batch size that was measured to fit; 0: none does
+    more: bool  # whether sizes above `largest` were not tried
+
+    @property
+    def fits(self) -> bool:
+        return self.peak is not None
+
+
 def batch_of(clips: int, text_tokens: int, seconds: float, conditioning_seconds: float, rate: int, code: int) -> Batch:
     """The worst batch: the longest text beside the longest clip. `code` audio samples a code, 256 a mel frame."""
     return Batch(clips, text_tokens, ceil(seconds * rate / code), int(conditioning_seconds * rate) // 256 + 1)

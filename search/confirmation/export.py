@@ -23,7 +23,7 @@ from search.settings.best_config import (
     Schedule,
     Stopping,
 )
-from search.settings.knobs import beyond_coqui, coqui_fields, fused_field, precision_fields
+from search.settings.knobs import beyond_coqui, run_fields
 from search.settings.settings import Settings, steps_an_epoch
 from search.study import noise
 from search.study.findings import Findings, Row
@@ -215,20 +215,13 @@ def _coqui_config(
 ) -> dict[str, Any]:
     """A complete `GPTTrainerConfig`, without fields that are infinite: JSON cannot hold them, and they are defaults."""
     prepared = findings.prepared["coqui_config"]
-    training = settings.training
-    optimizer = {k: v for k, v in prepared["optimizer_params"].items() if k != "weight_decay"}
-    optimizer |= fused_field(training.fused_adamw)
     config = {
         **prepared,
-        **coqui_fields(point, horizon, optimizer),
+        **run_fields(prepared, point, horizon, settings.training, settings.study.seed),
         "run_name": findings.study,
         "run_description": status,
-        "batch_size": training.batch_size,
-        "eval_batch_size": training.eval_batch_size,
         "eval_split_size": settings.data.eval_share,  # read only where the dataset names no eval table
-        "training_seed": settings.study.seed,
-        **precision_fields(training.precision),
-        # coqui counts epochs: as many as the horizon needs, the last one perhaps in part.
+        # coqui counts epochs: enough of them for the horizon; the last one may be cut short.
         "epochs": ceil(horizon / steps_an_epoch(settings, findings.prepared["train_clips"])),
         "save_checkpoints": True,
     }

@@ -10,12 +10,11 @@ from typing import Any, Protocol
 import torch
 
 from search.check import memory, resources
-from search.check.probe import Probe
+from search.check.memory import Probe
 from search.check.survey import Survey
-from search.settings.knobs import coqui_fields, fused_field, precision_fields
 from search.settings.settings import Settings
 from search.training import base
-from search.training.run import seed_everything
+from search.training.run import completed, seed_everything
 from search.training.trainee import Trainee
 from search.training.trainer import StudyTrainer
 from space.hyperparameters import Hyperparameters
@@ -127,13 +126,7 @@ def _trainer(settings: Settings, survey: Survey, folder: Path) -> StudyTrainer:
     config = base.training_config(
         Path(survey.base.directory), settings.conditioning_seconds, data.max_audio_seconds, data.max_text_tokens
     )
-    fields = coqui_fields(
-        Hyperparameters(1e-9, 0.01), STEPS, {**base.ADAMW, **fused_field(settings.training.fused_adamw)}
-    )
-    for name, value in {**fields, **precision_fields(settings.training.precision)}.items():
-        config[name] = value
-    config.run_name = "probe"
-    config.print_step = config.plot_step = config.save_step = config.log_model_step = 2**62
+    config = completed(config, Hyperparameters(1e-9, 0.01), STEPS, settings.training, settings.study.seed)
     return StudyTrainer(config, Trainee(config), folder / "coqui", 1)
 
 
