@@ -90,7 +90,7 @@ def _format(data: Data, root: Path, table: str, key: str, found: Rows) -> list[d
             rows: list[dict[str, Any]] = load_tts_samples(BaseTTSConfig(datasets=[dataset]), eval_split=False)[0]
         except Exception as error:  # formatters are 30 small parsers, each failing in its own way on a malformed table
             raise UserError(
-                f"{key} is {table!r}: the {data.formatter!r} formatter finds no clips in {root} ({_reason(error)});"
+                f"{key} is {table!r}: the {data.formatter!r} formatter finds no clips in {root} ({reason(error)});"
                 " check the table, that its audio files exist, and data.formatter",
                 [f"{file}: not there" for file, _ in found.absent[:20]],
             ) from error
@@ -123,7 +123,7 @@ def _plain_table(path: Path, formatter: str) -> Iterator[Path]:
         try:
             copy.write_text(path.read_text(encoding=encoding), encoding="utf-8")
         except UnicodeDecodeError as error:
-            raise UserError(f"{path} cannot be read as {encoding}: {_reason(error)}; save it as UTF-8") from error
+            raise UserError(f"{path} cannot be read as {encoding}: {reason(error)}; save it as UTF-8") from error
         yield copy
 
 
@@ -160,6 +160,6 @@ def _warnings(into: list[str]) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """The first line of an error, or its kind when it has no text."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
