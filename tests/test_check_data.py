@@ -20,8 +20,6 @@ from search.training import base
 from tests import bad_data
 from tests.bad_data import DEFECTS, LOCKED, Planted
 
-MBOSHI = Path(__file__).parents[2] / "shared" / "data" / "mboshi"  # real speech, beside the project where it is at all
-
 
 @pytest.fixture(scope="module")
 def bad(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> tuple[Settings, Survey, Report]:
@@ -110,21 +108,3 @@ def test_stock_drops_what_is_said_of_it(bad: tuple[Settings, Survey, Report], pa
     said = {(d.audio_file, d.text) for d in report.dropped if d.stock and d.part == part}
     assert said == {(row.audio_file, row.text) for row in rows} - set(kept)
     assert kept and said
-
-
-@pytest.mark.full
-@pytest.mark.skipif(not MBOSHI.is_dir(), reason="the speech is not here")
-@pytest.mark.parametrize("language", ["mdw", "en"])
-def test_stock_drops_what_is_said_of_it_on_real_speech(cache: Path, language: str) -> None:
-    """By its own name the language has no rules; as English its letters have no token, and nearly all clips go."""
-    settings, survey, report = surveyed(
-        cache, {"data.path": str(MBOSHI), "data.eval": "eval.csv", "data.language": language}
-    )
-    for part in PARTS:
-        rows = survey.part(part, used=False)
-        kept = stock_keeps(settings, survey, part)
-        assert keys(row for row in rows if not row.stock) == kept
-        assert len(rows) == (300 if part == "train" else 40)
-    assert not report.of("error") and not [row for row in survey.rows if row.dropped]
-    letters = {letter.character for letter in report.letters}
-    assert {"ω", "ώ", "ε", "έ"} <= letters

@@ -28,17 +28,14 @@ def test_the_law_of_activations_holds_on_real_forward_passes(case: tuple[str, Mo
     assert activations(model, batch, precision, "cpu") == pytest.approx(measured(model, batch, precision), rel=0.01)
 
 
-def test_the_state_of_a_full_size_base_in_fp32() -> None:
-    """Weights, gradients and two averages of the GPT, which is all that a run has until it speaks: 4 bytes each."""
-    found = needed(XTTS, Batch(2, 20, 30, 100), "fp32", "cuda")
-    assert found.state == 16 * 441_000_000
-    assert found.peak == found.state + found.activations + found.transient + found.context
-    # A small batch: the optimizer's step is the peak, which holds one more copy of the weights unless it is fused.
-    assert found.activations + found.transient == 4 * 441_000_000
-    assert needed(XTTS, Batch(2, 20, 30, 100), "fp32", "cuda", fused=True).peak < found.peak
-    large = needed(XTTS, Batch(16, 200, 250, 517), "fp32", "cuda")
-    assert large.activations > 4 * 441_000_000 and large.transient > 0
-    assert needed(XTTS, Batch(2, 60, 100, 517), "fp32", "cpu").context == 0
+def test_the_peak_is_the_end_of_the_forward_pass_or_the_optimizers_step() -> None:
+    """Weights, gradients and two averages of the GPT take 4 bytes each."""
+    small = needed(XTTS, Batch(2, 20, 30, 100), "fp32", "cuda")
+    assert small.state == 16 * 441_000_000
+    # The optimizer's step holds one more copy of the weights unless it is fused.
+    assert small.activations + small.transient == 4 * 441_000_000
+    assert needed(XTTS, Batch(2, 20, 30, 100), "fp32", "cuda", fused=True).peak < small.peak
+    assert needed(XTTS, Batch(16, 200, 250, 517), "fp32", "cuda").activations > 4 * 441_000_000
 
 
 class Device:

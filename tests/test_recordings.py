@@ -50,6 +50,14 @@ def speech(cache: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def own_cache(cache: Path, tmp_path: Path) -> Path:
+    """A cache with nothing in it but the miniature base."""
+    base = locate(load(None, {}), cache, lambda _: None)[1]
+    shutil.copytree(base, tmp_path / "cache" / base.name, copy_function=os.link)
+    return tmp_path / "cache"
+
+
 def settings(speech: Path, **overrides: object) -> Settings:
     given = {"data.path": str(speech), "data.eval": "eval.csv", "data.language": "am", "training.accumulation": 1}
     return load(None, {**given, **overrides})
@@ -205,40 +213,50 @@ def test_a_remark_stays_with_the_name_that_it_is_of(tmp_path: Path) -> None:
     assert [found[name].digest for name in (right, wrong)] == [known[right]] * 2
 
 
-def test_a_prepared_study_needs_no_audio_file(speech: Path, tmp_path: Path, make_spec: Make) -> None:
-    """A run and a second preparation of the same clips elsewhere decode nothing; settings are judged each time."""
-    (tmp_path / "cache").mkdir()
+def test_a_study_is_prepared_once_and_trained_without_its_audio(
+    speech: Path, own_cache: Path, tmp_path: Path, make_spec: Make
+) -> None:
+    """With Ethiopic numerals and punctuation, and a file of two rows: no clip is lost, and none is encoded twice."""
+    signs = ("። ፣ ፤ ፥ ፦ ፧ ፨ ፠", "፩ ፪፫፬፭ ፮፯፰፱ ፲ ፳፴፵ ፶፷፸፹፺ ፻ ፼", "ሰላም፡ለዓለም፡፡")
+    header, *rows = (speech / "train.csv").read_text(encoding="utf-8").splitlines()
+    cells = [row.split("|") for row in [*rows, rows[0]]]
+    changed = ["|".join([file, f"{text} {signs[i % 3]}", *rest]) for i, (file, text, *rest) in enumerate(cells)]
+    (speech / "train.csv").write_text("\n".join([header, *changed]) + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"service.cache_gb is 1e-06, and the decoded audio of .* needs about"):
+        prepare(settings(speech, **{"service.cache_gb": 1e-6}), own_cache, lambda _: None)
+    assert [entry.kind for entry in machine_cache.entries(own_cache)] == ["miniature-base"]  # nothing was decoded
+
     said: list[str] = []
-    prepared = prepare(settings(speech), tmp_path / "cache", said.append)
+    prepared = prepare(settings(speech), own_cache, said.append)
     assert any(text.startswith("decoding audio") for text in said)
+    assert (prepared.dropped, prepared.train_clips) == ([], len(cells))
+    assert set("። ፣ ፤ ፥ ፦ ፧ ፨ ፠ ፡ ፩ ፲ ፻ ፼".split()) <= set(prepared.added_tokens)
+    clips = corpus.load(Path(prepared.directory) / "corpus")
+    first, last = clips.train[0], clips.train[-1]
+    assert (first.audio_file, first.first_code) == (last.audio_file, last.first_code)
+    assert not torch.equal(clips.tokens(first), clips.tokens(last))
+    assert len(clips.audio_codes) == sum({c.audio_file: c.codes for c in (*clips.train, *clips.eval)}.values())
+
     speech.rename(tmp_path / "away")
-    run_trial(make_spec(2, prepared=prepared.directory), lambda _: None)
+    evaluations: list[Evaluation] = []
+    run_trial(make_spec(2, prepared=prepared.directory), evaluations.append)
+    assert all(evaluation.is_finite for evaluation in evaluations)
     said.clear()
-    prepare(settings(tmp_path / "away"), tmp_path / "cache", said.append)
+    prepare(settings(tmp_path / "away"), own_cache, said.append)
     assert not any(text.startswith("decoding audio") for text in said)
-    with pytest.raises(UserError, match=r"optimizer steps a trial, fewer than training.evaluations"):
-        prepare(settings(tmp_path / "away", **{"training.accumulation": 8}), tmp_path / "cache", said.append)
+    with pytest.raises(UserError, match=r"optimizer steps a trial, fewer than training.evaluations"):  # judged again
+        prepare(settings(tmp_path / "away", **{"training.accumulation": 8}), own_cache, said.append)
 
 
-def test_the_number_of_cores_changes_nothing(speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = []
-    for count in (1, 3):
-        cores(monkeypatch, count)
-        (tmp_path / f"cache-{count}").mkdir()
-        made.append(prepare(settings(speech), tmp_path / f"cache-{count}", lambda _: None))
-    one, three = (Path(prepared.directory) for prepared in made)
-    for name in ("corpus/waveforms.f32", "corpus/codes.i32", "corpus/tokens.i32", "corpus/clips.json"):
-        assert (one / name).read_bytes() == (three / name).read_bytes(), name
-    values = [{**prepared.base_evaluation, "seconds": 0} for prepared in made]
-    assert values[0] == values[1]
-
-
-def test_two_searches_prepare_a_study_once(speech: Path, tmp_path: Path) -> None:
+def test_two_searches_prepare_a_study_once_on_any_number_of_cores(
+    speech: Path, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def search(log: Path) -> None:
         with open(log, "w", encoding="utf-8") as file:
-            prepare(settings(speech), tmp_path / "cache", lambda text: print(text, file=file, flush=True))
+            prepare(settings(speech), own_cache, lambda text: print(text, file=file, flush=True))
 
-    (tmp_path / "cache").mkdir()
+    shutil.copytree(own_cache, tmp_path / "other")
+    cores(monkeypatch, 3)
     logs = [tmp_path / "one.txt", tmp_path / "other.txt"]
     both = [FORK.Process(target=search, args=(log,)) for log in logs]
     for process in both:
@@ -247,11 +265,17 @@ def test_two_searches_prepare_a_study_once(speech: Path, tmp_path: Path) -> None
         process.join()
     assert [process.exitcode for process in both] == [0, 0]
     said = [log.read_text(encoding="utf-8") for log in logs]
-    assert sum("decoding audio" in text for text in said) == 1
-    assert sum("computing audio codes" in text for text in said) == 1
-    assert sorted(entry.kind for entry in machine_cache.entries(tmp_path / "cache")) == [
+    assert sum("decoding audio" in text for text in said) == sum("computing audio codes" in text for text in said) == 1
+    assert sorted(entry.kind for entry in machine_cache.entries(own_cache)) == [
         "miniature-base", "prepared", "recordings"
     ]  # fmt: skip
+
+    cores(monkeypatch, 1)
+    one = prepare(settings(speech), tmp_path / "other", lambda _: None)
+    three = prepare(settings(speech), own_cache, lambda _: None)
+    for name in ("waveforms.f32", "codes.i32", "tokens.i32", "clips.json"):
+        assert Path(one.directory, "corpus", name).read_bytes() == Path(three.directory, "corpus", name).read_bytes()
+    assert {**one.base_evaluation, "seconds": 0} == {**three.base_evaluation, "seconds": 0}
 
 
 def test_kept_evaluation_batches_are_those_made_anew(prepared: Prepared, make_spec: Make) -> None:
@@ -267,47 +291,6 @@ def test_kept_evaluation_batches_are_those_made_anew(prepared: Prepared, make_sp
             assert one.keys() == other.keys()
             for name, value in one.items():
                 torch.testing.assert_close(value, other[name], rtol=0, atol=0, equal_nan=True)
-
-
-def test_a_file_of_two_rows_is_encoded_once(speech: Path, tmp_path: Path) -> None:
-    table = (speech / "train.csv").read_text(encoding="utf-8").splitlines()
-    name = table[1].split("|")[0]
-    (speech / "train.csv").write_text("\n".join([*table, f"{name}|ሌላ|a"]) + "\n", encoding="utf-8")
-    (tmp_path / "cache").mkdir()
-    prepared = prepare(settings(speech), tmp_path / "cache", lambda _: None)
-    clips = corpus.load(Path(prepared.directory) / "corpus")
-    first, last = clips.train[0], clips.train[-1]
-    assert (first.audio_file, first.first_code) == (last.audio_file, last.first_code)
-    assert not torch.equal(clips.tokens(first), clips.tokens(last))
-    by_file = {clip.audio_file: clip.codes for clip in (*clips.train, *clips.eval)}
-    assert len(clips.audio_codes) == sum(by_file.values())
-
-
-def test_ethiopic_numerals_and_punctuation_are_trained_on(speech: Path, tmp_path: Path, make_spec: Make) -> None:
-    """Through the check, the tokenizer and training; no clip is lost."""
-    signs = ("። ፣ ፤ ፥ ፦ ፧ ፨ ፠", "፩ ፪፫፬፭ ፮፯፰፱ ፲ ፳፴፵ ፶፷፸፹፺ ፻ ፼", "ሰላም፡ለዓለም፡፡")
-    table = speech / "train.csv"
-    header, *rows = table.read_text(encoding="utf-8").splitlines()
-    cells = [row.split("|") for row in rows]
-    changed = ["|".join([file, f"{text} {signs[i % 3]}", *rest]) for i, (file, text, *rest) in enumerate(cells)]
-    table.write_text("\n".join([header, *changed]) + "\n", encoding="utf-8")
-    (tmp_path / "cache").mkdir()
-    prepared = prepare(settings(speech), tmp_path / "cache", lambda _: None)
-    assert prepared.dropped == []
-    assert prepared.train_clips == len(rows)
-    assert set("። ፣ ፤ ፥ ፦ ፧ ፨ ፠ ፡ ፩ ፲ ፻ ፼".split()) <= set(prepared.added_tokens)
-    evaluations: list[Evaluation] = []
-    run_trial(make_spec(2, prepared=prepared.directory), evaluations.append)
-    assert all(evaluation.is_finite for evaluation in evaluations)
-
-
-def test_a_corpus_beyond_the_limit_is_refused_before_it_is_decoded(speech: Path, tmp_path: Path) -> None:
-    (tmp_path / "cache").mkdir()
-    said: list[str] = []
-    with pytest.raises(UserError, match=r"service.cache_gb is 1e-06, and the decoded audio of .* needs about"):
-        prepare(settings(speech, **{"service.cache_gb": 1e-6}), tmp_path / "cache", said.append)
-    assert not any(text.startswith("decoding audio") for text in said)
-    assert sorted(e.kind for e in machine_cache.entries(tmp_path / "cache")) in ([], ["miniature-base"])
 
 
 def test_another_processor_prepares_the_same_but_for_rounding(prepared: Prepared, tmp_path: Path) -> None:

@@ -86,27 +86,6 @@ def numbers(point: Hyperparameters) -> tuple[float, ...]:
 @presets
 @settings(deadline=None)
 @given(data=st.data())
-def test_every_sampled_point_is_inside_the_space(space: SearchSpace, data: st.DataObject) -> None:
-    point, _ = sample(space, data)
-    assert space.gamma
-    assert space.clip_norm
-    assert space.lr.low <= point.lr <= space.lr.high
-    assert space.weight_decay.low <= point.weight_decay <= space.weight_decay.high
-    assert len(point.milestones) <= space.max_milestones
-    assert all(space.milestones.low <= m < space.milestones.high for m in point.milestones)
-    assert (point.gamma is None) == (not point.milestones)
-    assert point.gamma is None or space.gamma.low <= point.gamma <= space.gamma.high
-    assert point.clip_norm is None or space.clip_norm.low <= point.clip_norm <= space.clip_norm.high
-    if space.new_rows_lr_factor and space.frozen_layers:
-        assert space.new_rows_lr_factor.low <= point.new_rows_lr_factor <= space.new_rows_lr_factor.high
-        assert space.frozen_layers.low <= point.frozen_layers <= space.frozen_layers.high
-    else:
-        assert (point.new_rows_lr_factor, point.frozen_layers) == (1, 0)
-
-
-@presets
-@settings(deadline=None)
-@given(data=st.data())
 def test_from_params_and_to_params_are_inverse(space: SearchSpace, data: st.DataObject) -> None:
     point, trial = sample(space, data)
     assert space.from_params(trial.params) == point
