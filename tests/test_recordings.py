@@ -294,7 +294,7 @@ def test_kept_evaluation_batches_are_those_made_anew(prepared: Prepared, make_sp
 
 
 def test_another_processor_prepares_the_same_but_for_rounding(prepared: Prepared, tmp_path: Path) -> None:
-    """Machines that share a cache use what one of them made; those that do not come this close (docs/data.md)."""
+    """Machines that share a cache use what one of them made; those that do not come this close (docs/cache.md)."""
     script = """
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How much memory a training step needs, computed. The law and how well it holds: docs/check.md. No torch.
+"""How much memory a training step needs, computed. The law and how well it holds: docs/memory.md. No torch.
 
 Activations are what autograd keeps from the forward pass for the backward pass. Each number below is a tensor that
 some operation of coqui's GPT saves, counted in floats (4 bytes) a position and model channel; the line that saves it
