@@ -55,11 +55,11 @@ def judge(settings: Settings, survey: Survey, letters: list[Letter]) -> list[Fin
     if not settings.base.extend_vocabulary:
         message, step = f"{lacks}; base.extend_vocabulary is off", "turn it on, or extend the base"
         return [Finding("error", AREA, message, step, _examples(letters))]
-    findings = [Finding("info", AREA, f"{lacks}; they are added, with new rows to be learnt", "", _examples(letters))]
+    findings = [Finding("info", AREA, f"{lacks}; they are added and trained as new rows", "", _examples(letters))]
     rare = [letter for letter in letters if letter.count < RARE]
     if rare:
         shown = few(letter.character for letter in rare)
-        message = f"{plural(len(rare), 'new letter')} with fewer than {RARE} occurrences, hardly to be learnt: {shown}"
+        message = f"{plural(len(rare), 'new letter')} with fewer than {RARE} occurrences will hardly be learnt: {shown}"
         # The miniature speaks words of a fixed list: none of its letters is a mistake, and it is small on purpose.
         is_generated = settings.data.path == MINIATURE
         step = "" if is_generated else "look for typing errors and for letters of another script"
