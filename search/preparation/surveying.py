@@ -207,5 +207,5 @@ class Count:
             return
         self._told = now
         spent = now - self._started
-        left = f", {(total - done) * spent / done:.0f} s left" if spent > 5 and done < total else ""
+        left = f", {(total - done) * spent / done:.0f} s left" if spent > 5 and total / 10 < done < total else ""
         self._say(f"{self._doing}: {done} of {total} {self._what}{left}")

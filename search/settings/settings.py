@@ -10,8 +10,6 @@ from typing import Any
 
 import tomli_w
 from pydantic import ValidationError, model_validator
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from search.errors import UserError
 from search.settings.bucket import parse_s3
@@ -30,6 +28,7 @@ from search.settings.sections import (
     Train,
     Training,
 )
+from search.settings.storage_url import check_storage, safe_url
 from search.text import without_urls
 from search.trial import evaluation_steps
 from space.reader import load_file, load_preset
@@ -218,9 +217,14 @@ def resolve(
         raise UserError(_explain(error, path)) from error
     if not shows:
         _check_inputs(settings)
-    _check_folder(settings)
-    _check_storage(settings)
-    _check_artifacts(settings)
+    for place in (settings.directory, *settings.directory.parents):
+        if place.exists() and not place.is_dir():
+            directory = settings.study.directory
+            raise UserError(f"study.directory is {directory}, but {place} is a file; name another folder")
+    if settings.study.storage is not None:
+        check_storage(settings.study.storage)
+    if "://" in (settings.study.artifacts or ""):
+        parse_s3(str(settings.study.artifacts))
     settings.search_space()
     return settings
 
@@ -287,60 +291,9 @@ def _check_inputs(settings: Settings) -> None:
     recogniser = settings.speech.recogniser
     if recogniser is not None and not (recogniser / "config.json").is_file():
         raise UserError(
-            f"speech.recogniser is {recogniser}, which is no folder with a config.json; name one that holds a speech"
-            " recogniser of transformers (it is not downloaded), or leave it out"
+            f"speech.recogniser is {recogniser}, which is not a folder with a config.json; name a folder with a speech"
+            " recogniser for transformers (nothing is downloaded), or leave it out"
         )
     low, high = settings.conditioning_seconds
     if low > high:
         raise UserError(f"data.min_conditioning_seconds is {low}, above data.max_conditioning_seconds {high}")
-
-
-def _check_folder(settings: Settings) -> None:
-    for folder in (settings.directory, *settings.directory.parents):
-        if folder.exists() and not folder.is_dir():
-            raise UserError(
-                f"study.directory is {settings.study.directory}, but {folder} is a file; name another folder"
-            )
-
-
-def _check_artifacts(settings: Settings) -> None:
-    given = settings.study.artifacts
-    if given is not None and "://" in given:
-        parse_s3(given)
-
-
-def _check_storage(settings: Settings) -> None:
-    if settings.study.storage is None:
-        return
-    try:
-        url = make_url(settings.study.storage)
-        if url.drivername != "postgres":  # an old name, which the storage translates
-            url.get_dialect()
-    except (ArgumentError, ImportError, ValueError) as error:
-        raise UserError(
-            f"study.storage is {safe_url(settings.study.storage)!r}, no database URL of SQLAlchemy's; give one like"
-            " sqlite:///study.db or postgresql+psycopg://user@host/database"
-        ) from error
-    if url.drivername.partition("+")[0] not in ("sqlite", "postgresql", "postgres"):
-        raise UserError(f"study.storage is {safe_url(settings.study.storage)!r}; it must be of sqlite or postgresql")
-    if url.drivername.startswith("sqlite") and url.database in (None, "", ":memory:"):
-        raise UserError(
-            "study.storage is a database in memory, which slots cannot share; name a file: sqlite:///study.db"
-        )
-    folder = Path(url.database or "").parent
-    if url.drivername.startswith("sqlite") and not folder.is_dir():
-        raise UserError(
-            f"study.storage is {safe_url(settings.study.storage)}, but {folder} is not a folder; make it first"
-        )
-
-
-def safe_url(url: str) -> str:
-    """`url` fit for a screen or a file: its password, also one among the query parameters, is ***."""
-    hidden = url
-    if not url.startswith("sqlite") and "@" in url:
-        # From the first colon to the last @: a password may hold any sign, escaped or not.
-        hidden = re.sub(r"(://[^:]*):.*@", r"\1:***@", url)
-    elif not url.startswith("sqlite"):
-        # Where the @ was forgotten, what stands in place of a port is a password.
-        hidden = re.sub(r"(://[^:/?\[]*):(?!\d*(?:[/?]|$)).*", r"\1:***", url)
-    return re.sub(r"([?&][^=&]*(?:password|passwd|pwd|secret)[^=&]*=)[^&]*", r"\1***", hidden, flags=re.IGNORECASE)

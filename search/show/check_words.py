@@ -20,7 +20,7 @@ def training(report: Report) -> list[tuple[str, str]]:
     course = report.course
     if not course.steps_an_epoch:
         return []
-    drawn = f"{course.accumulation} x {course.batch_size} clips each"
+    drawn = f"batches of {course.batch_size} clips, {course.accumulation} per step"
     return [
         ("epoch", f"{course.steps_an_epoch:,} optimizer steps ({drawn})"),
         (
