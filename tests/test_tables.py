@@ -44,7 +44,7 @@ def test_the_rows_of_a_wholly_absent_corpus_are_details(tmp_path: Path) -> None:
 
 def test_a_share_that_holds_out_nothing_is_refused(tmp_path: Path) -> None:
     touch(tmp_path, "a.wav", "b.wav")
-    with pytest.raises(UserError, match=r"data.eval_share is 0.1: no clip of 2 is held out; raise it or name a file"):
+    with pytest.raises(UserError, match=r"data.eval_share is 0.1: no clip of 2 is held out; raise it, or name a table"):
         read(tmp_path, HEADER + "a.wav|one|x\nb.wav|two|x\n", eval_share=0.1)
 
 

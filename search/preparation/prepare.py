@@ -29,7 +29,7 @@ from search.trial import Caller, Prepared
 
 Progress = Callable[[str], None]
 
-# What makes the prepared files, with all that these import. Not this module: it imports the judgement of `check`.
+# The code that makes the prepared files, with its imports. Without this module, which imports the checks.
 _CODE = (
     "search.preparation.encoding",
     "search.preparation.extension",
@@ -45,10 +45,10 @@ def run(caller: Caller, settings: str, cache: str) -> dict[str, Any]:
 
 
 def prepare(settings: Settings, cache: Path, progress: Progress) -> Prepared:
-    """Checks data, base and machine, and writes what is the same in all runs into a folder of `cache` named by its
-    contents, unless it lies there.
+    """Checks data, base and machine, and prepares what is the same in all runs in a folder of `cache`, unless it is
+    there already.
 
-    Raises UserError, also for what `study.py check` calls an error.
+    Raises UserError, also for everything that `study.py check` calls an error.
     """
     refuse_unavailable(settings.training)
     sources = read_sources(settings, cache, progress)
@@ -60,7 +60,7 @@ def prepare(settings: Settings, cache: Path, progress: Progress) -> Prepared:
     progress("checking data and base")
     survey = survey_of(settings, sources)
     machine, needed = look(settings, cache), cache_bytes(survey, settings.data.probe_clips)
-    if target.exists():  # what is there needs no room
+    if target.exists():  # it needs no more space
         machine = replace(machine, cache_free=machine.cache_free + needed)
     report = judge(settings, survey, machine)
     refuse(report)
@@ -101,7 +101,7 @@ def _prepare_into(
     target: Path,
     progress: Progress,
 ) -> Prepared:
-    """What lies in `folder` once `target` is its name. `missing` is what the base's vocabulary lacks."""
+    """Fills `folder`, which becomes `target`. `missing` are the tokens that the base's vocabulary lacks."""
     data, directory, seed = settings.data, sources.base, settings.study.seed
     new_rows = parentage.new_rows(directory)
     if missing:
@@ -158,6 +158,6 @@ def fingerprint_base(directory: Path) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of the libraries that a run's numbers depend on."""
+    """Versions of the libraries that a run's results depend on."""
     names = ("torch", "torchaudio", "coqui-tts", "coqui-tts-trainer", "transformers", "tokenizers", "numpy", "optuna")
     return {"python": sys.version.split()[0], **{name: importlib.metadata.version(name) for name in names}}
