@@ -146,8 +146,9 @@ def make_room(cache: Path, limit_bytes: float, needed_bytes: float, what: str) -
     free = shutil.disk_usage(cache).free
     if needed_bytes > free:
         raise UserError(
-            f"the cache's disk has {free / 1e9:.2g} GB free in {cache}, and {what} needs about {needed_bytes / 1e9:.2g} GB;"
-            " free some (study.py cache lists the folders), or set XTTS_STUDY_CACHE to another folder"
+            f"the cache's disk has {free / 1e9:.2g} GB free in {cache}, and {what} needs about"
+            f" {needed_bytes / 1e9:.2g} GB; free some (study.py cache lists the folders), or set XTTS_STUDY_CACHE to"
+            " another folder"
         )
 
 
