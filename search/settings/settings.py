@@ -39,7 +39,7 @@ DEFAULT_FILE = Path("study.toml")
 
 
 class Settings(Section):
-    """All settings of a study, checked. Paths from a file are absolute."""
+    """All settings of a study, as in `study.toml`. Paths that come from a file are absolute."""
 
     study: Study = Study()
     data: Data = Data()
