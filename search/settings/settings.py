@@ -115,6 +115,10 @@ class Settings(Section):
 
     def search_space(self) -> SearchSpace:
         """The ranges to search. Raises UserError for a space that cannot be read."""
+        return self._search_space
+
+    @functools.cached_property
+    def _search_space(self) -> SearchSpace:  # parsed once per `load`
         return _space(self.space.file, self.space.preset or self._preset)
 
     def stock_recipe(self) -> Baseline:
@@ -137,9 +141,8 @@ class Settings(Section):
         return "# The settings of this study as resolved; written by study.py.\n" + tomli_w.dumps(values)
 
 
-@functools.cache
 def _space(file: Path | None, preset: str) -> SearchSpace:
-    """Parsed once per process. Raises UserError."""
+    """Raises UserError."""
     try:
         return load_preset(preset) if file is None else load_file(file)
     except FileNotFoundError as error:
