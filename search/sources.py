@@ -15,7 +15,7 @@ PROJECT = ("search", "space")
 # Nothing that they do reaches a number; the settings that do are in a study's fingerprint one by one.
 PLUMBING = {
     "search.errors", "search.files", "search.text", "search.devices", "search.preparation.cache",
-    "search.settings.settings", "search.settings.sections", "search.settings.bucket",
+    "search.settings.settings", "search.settings.sections", "search.settings.bucket", "search.settings.storage_url",
 }  # fmt: skip
 
 

@@ -1,7 +1,6 @@
 """The values that a knob may take."""
 
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -15,9 +14,6 @@ class Range:
     def clip(self, value: float) -> float:
         return min(max(value, self.low), self.high)
 
-    def to_dict(self) -> dict[str, Any]:
-        return {"low": self.low, "high": self.high, "log": self.log}
-
 
 @dataclass(frozen=True)
 class WholeRange:
@@ -28,6 +24,3 @@ class WholeRange:
 
     def clip(self, value: int) -> int:
         return min(max(value, self.low), self.high)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"low": self.low, "high": self.high}

@@ -1,6 +1,7 @@
 """Search spaces in TOML: the presets, and a user's own files."""
 
 import tomllib
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -82,18 +83,9 @@ class _Reader:
                 " gamma, clip_norm, new_rows_lr_factor, frozen_layers, baselines"
             )
         return SearchSpace(
-            name,
-            lr,
-            weight_decay,
-            count,
-            Range(*places),
-            gamma,
-            clip_norm,
-            can_be_off,
-            baselines,
-            new_rows,
+            name, lr, weight_decay, count, Range(*places), gamma, clip_norm, can_be_off, baselines, new_rows,
             frozen_layers,
-        )
+        )  # fmt: skip
 
     def section(self, name: str, allowed: tuple[str, ...], defaults: dict[str, Any]) -> dict[str, Any]:
         given = self.table.pop(name, {})
@@ -107,38 +99,37 @@ class _Reader:
     def range(self, name: str, above: float, below: float = float("inf")) -> Range:
         if name not in self.table:
             raise ValueError(f"{name} is missing; give [{name}] with low and high, or value")
-        found = self.ends(name, ("low", "high", "log", "value"), {"log": False})
-        if "value" in found:
-            found["log"] = False
-        for key in ("low", "high"):
-            value = found.get(key)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not above < value < below:
-                shown = "0 or above" if above < 0 else f"above {above:g}"
-                limit = f" and below {below:g}" if below != float("inf") else ""
-                raise ValueError(f"{name}.{key} is {value!r}; it must be a number {shown}{limit}")
-        if found["low"] > found["high"]:
-            raise ValueError(f"{name}.low is {found['low']}, above {name}.high {found['high']}")
-        if found["log"] and found["low"] <= 0:
+        shown = "0 or above" if above < 0 else f"above {above:g}"
+        limit = f" and below {below:g}" if below != float("inf") else ""
+        found = self.ends(
+            name, ("low", "high", "log", "value"), f"a number {shown}{limit}",
+            lambda value: isinstance(value, int | float) and above < value < below,
+        )  # fmt: skip
+        is_log = bool(found.get("log")) and "value" not in found
+        if is_log and found["low"] <= 0:
             raise ValueError(f"{name}.low is {found['low']}; a logarithmic range starts above 0")
-        return Range(float(found["low"]), float(found["high"]), bool(found["log"]))
+        return Range(float(found["low"]), float(found["high"]), is_log)
 
     def whole_range(self, name: str) -> WholeRange:
-        found = self.ends(name, ("low", "high", "value"), {})
-        for key in ("low", "high"):
-            value = found.get(key)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise ValueError(f"{name}.{key} is {value!r}; it must be a whole number, 0 or above")
-        if found["low"] > found["high"]:
-            raise ValueError(f"{name}.low is {found['low']}, above {name}.high {found['high']}")
+        found = self.ends(
+            name, ("low", "high", "value"), "a whole number, 0 or above",
+            lambda value: isinstance(value, int) and value >= 0,
+        )  # fmt: skip
         return WholeRange(found["low"], found["high"])
 
-    def ends(self, name: str, allowed: tuple[str, ...], defaults: dict[str, Any]) -> dict[str, Any]:
-        """The section `name`, whose `value` stands for both `low` and `high`."""
-        found = self.section(name, allowed, defaults)
+    def ends(self, name: str, allowed: tuple[str, ...], what: str, fits: Callable[[Any], bool]) -> dict[str, Any]:
+        """The section `name`; its `value` stands for `low` and `high`, which must be `what` `fits` accepts."""
+        found = self.section(name, allowed, {})
         if "value" in found:
             if "low" in found or "high" in found:
                 raise ValueError(f"{name} has a value and a range; give value, or low and high")
             found["low"] = found["high"] = found["value"]
+        for key in ("low", "high"):
+            value = found.get(key)
+            if isinstance(value, bool) or not fits(value):
+                raise ValueError(f"{name}.{key} is {value!r}; it must be {what}")
+        if found["low"] > found["high"]:
+            raise ValueError(f"{name}.low is {found['low']}, above {name}.high {found['high']}")
         return found
 
     @staticmethod

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from space.hyperparameters import Hyperparameters
@@ -52,30 +52,26 @@ class SearchSpace:
 
     def suggest(self, trial: Trial) -> Hyperparameters:
         """Asks `trial` for every parameter that matters to this point, and for no other."""
-        params: dict[str, Any] = {
-            "lr": trial.suggest_float("lr", self.lr.low, self.lr.high, log=self.lr.log),
-            "weight_decay": trial.suggest_float(
-                "weight_decay", self.weight_decay.low, self.weight_decay.high, log=self.weight_decay.log
-            ),
-        }
+        params: dict[str, Any] = {}
+
+        def ask(name: str, allowed: Range) -> None:
+            params[name] = trial.suggest_float(name, allowed.low, allowed.high, log=allowed.log)
+
+        ask("lr", self.lr)
+        ask("weight_decay", self.weight_decay)
         if self.max_milestones:
             params["n_milestones"] = trial.suggest_int("n_milestones", 0, self.max_milestones)
             for name in self._milestone_names(params["n_milestones"]):
-                reach = self._milestone_range(name)
-                params[name] = trial.suggest_float(name, reach.low, reach.high)
+                ask(name, self._milestone_range(name))
             if params["n_milestones"] and self.gamma:
-                params["gamma"] = trial.suggest_float("gamma", self.gamma.low, self.gamma.high, log=self.gamma.log)
+                ask("gamma", self.gamma)
         if self.clip_norm:
             if self.clip_can_be_off:
                 params["clip"] = trial.suggest_categorical("clip", [False, True])
             if params.get("clip", True):
-                params["clip_norm"] = trial.suggest_float(
-                    "clip_norm", self.clip_norm.low, self.clip_norm.high, log=self.clip_norm.log
-                )
-        if factor := self.new_rows_lr_factor:
-            params["new_rows_lr_factor"] = trial.suggest_float(
-                "new_rows_lr_factor", factor.low, factor.high, log=factor.log
-            )
+                ask("clip_norm", self.clip_norm)
+        if self.new_rows_lr_factor:
+            ask("new_rows_lr_factor", self.new_rows_lr_factor)
         if layers := self.frozen_layers:
             params["frozen_layers"] = trial.suggest_int("frozen_layers", layers.low, layers.high)
         return self.from_params(params)
@@ -171,28 +167,14 @@ class SearchSpace:
 
     def to_dict(self) -> dict[str, Any]:
         """What makes two spaces the same, in plain JSON types (the name and the baselines do not)."""
-        return {
-            "lr": self.lr.to_dict(),
-            "weight_decay": self.weight_decay.to_dict(),
-            "max_milestones": self.max_milestones,
-            "milestones": self.milestones.to_dict(),
-            "gamma": self.gamma and self.gamma.to_dict(),
-            "clip_norm": self.clip_norm and self.clip_norm.to_dict(),
-            "clip_can_be_off": self.clip_can_be_off,
-            # Only where they are declared: spaces that were written before these knobs existed stay the same.
-            **({"new_rows_lr_factor": self.new_rows_lr_factor.to_dict()} if self.new_rows_lr_factor else {}),
-            **({"frozen_layers": self.frozen_layers.to_dict()} if self.frozen_layers else {}),
-        }
+        values = {name: value for name, value in asdict(self).items() if name not in ("name", "baselines")}
+        # Spaces that were written before these knobs existed stay the same.
+        later = ("new_rows_lr_factor", "frozen_layers")
+        return {name: value for name, value in values.items() if name not in later or value}
 
     def _ranges(self) -> dict[str, Range]:
-        ranges = {"lr": self.lr, "weight_decay": self.weight_decay}
-        if self.new_rows_lr_factor:
-            ranges["new_rows_lr_factor"] = self.new_rows_lr_factor
-        if self.gamma:
-            ranges["gamma"] = self.gamma
-        if self.clip_norm:
-            ranges["clip_norm"] = self.clip_norm
-        return ranges
+        names = ("lr", "weight_decay", "new_rows_lr_factor", "gamma", "clip_norm")
+        return {name: getattr(self, name) for name in names if getattr(self, name)}
 
     @staticmethod
     def _milestone_names(count: int) -> list[str]:

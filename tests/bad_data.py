@@ -43,7 +43,7 @@ DEFECTS = (
     Planted("a header that claims too little", "lying.wav", "more follow"),
     Planted("the same audio in eval", "eval/leak.wav", "same audio as a clip of training"),
     Planted("the same text in eval", "eval/same_text.wav", "the text of a clip of training"),
-    Planted("the same audio with another text", "twice_a.wav", "more than one text in training"),
+    Planted("the same audio with another text", "twice_a.wav", "in training with different texts"),
     Planted("the same clip twice", "repeat_a.wav", "more than once in training"),
     Planted("unknown letters", "letters.wav", "ETHIOPIC SYLLABLE SA", "info"),
     Planted("a text of 1,000 characters", "long_text.wav", "more than data.max_text_tokens"),

@@ -1,6 +1,5 @@
 """Real files: every planted defect is named, and what is said of stock is what the stock dataset does."""
 
-import json
 import logging
 import os
 from collections import Counter
@@ -20,14 +19,6 @@ from search.settings.settings import Settings, load
 from search.training import base
 from tests import bad_data
 from tests.bad_data import DEFECTS, LOCKED, Planted
-
-MBOSHI = Path(__file__).parents[2] / "shared" / "data" / "mboshi"  # real speech, beside the project where it is at all
-AMHARIC = (
-    "ሰላም፡ለዓለም፡ይሁን።",  # word spaces and a full stop
-    "በ፲፱፻፹፬ ዓ.ም. ተወለደ፤ በ፳ ዓመቱ ሄደ።",  # numerals: 1984, 20
-    "ማን ነው፧ እኔ፣ አንተ፥ እሷ፦ ሁላችንም!",
-    "፩ ፪ ፫ ፬ ፭ ፮ ፯ ፰ ፱ ፲ ፳ ፻ ፼ ፨",
-)
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +53,6 @@ def test_every_defect_is_named_with_its_file(bad: tuple[Settings, Survey, Report
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
 def test_a_file_that_may_not_be_read_is_named(bad: tuple[Settings, Survey, Report]) -> None:
     assert named(bad[2], LOCKED)
-
-
-def test_there_are_enough_kinds() -> None:
-    assert len({defect.kind for defect in DEFECTS}) == len(DEFECTS) >= 22
 
 
 def test_sound_clips_are_not_called_bad(bad: tuple[Settings, Survey, Report]) -> None:
@@ -121,47 +108,3 @@ def test_stock_drops_what_is_said_of_it(bad: tuple[Settings, Survey, Report], pa
     said = {(d.audio_file, d.text) for d in report.dropped if d.stock and d.part == part}
     assert said == {(row.audio_file, row.text) for row in rows} - set(kept)
     assert kept and said
-
-
-@pytest.mark.full
-@pytest.mark.skipif(not MBOSHI.is_dir(), reason="the speech is not here")
-@pytest.mark.parametrize("language", ["mdw", "en"])
-def test_stock_drops_what_is_said_of_it_on_real_speech(cache: Path, language: str) -> None:
-    """By its own name the language has no rules; as English its letters have no token, and nearly all clips go."""
-    settings, survey, report = surveyed(
-        cache, {"data.path": str(MBOSHI), "data.eval": "eval.csv", "data.language": language}
-    )
-    for part in PARTS:
-        rows = survey.part(part, used=False)
-        kept = stock_keeps(settings, survey, part)
-        assert keys(row for row in rows if not row.stock) == kept
-        assert len(rows) == (300 if part == "train" else 40)
-    assert not report.of("error") and not [row for row in survey.rows if row.dropped]
-    letters = {letter.character for letter in report.letters}
-    assert {"ω", "ώ", "ε", "έ"} <= letters
-
-
-def test_amharic_with_its_numerals_and_marks_is_taken_whole(tmp_path: Path, cache: Path) -> None:
-    rows = [(f"{part}{i}.wav", text) for part in "te" for i, text in enumerate(AMHARIC * 8)]
-    for i, (name, _) in enumerate(rows):
-        bad_data.write(tmp_path / name, bad_data.wave(i, 2.5))
-    for table, letter in (("train.csv", "t"), ("eval.csv", "e")):
-        lines = [f"{name}|{text}|a" for name, text in rows if name.startswith(letter)]
-        (tmp_path / table).write_text("\n".join(["audio_file|text|speaker_name", *lines]), encoding="utf-8")
-    _, survey, report = surveyed(
-        cache,
-        {"data.path": str(tmp_path), "data.eval": "eval.csv", "data.language": "am", "training.accumulation": 1},
-    )
-    assert [row.dropped for row in survey.rows] == [None] * 64
-    assert all(row.stock for row in survey.rows)  # coqui's own code has no rules for the language
-    assert not report.of("error")
-    names = json.dumps([letter.name for letter in report.letters])
-    for name in ("ETHIOPIC NUMBER HUNDRED", "ETHIOPIC FULL STOP", "ETHIOPIC QUESTION MARK", "ETHIOPIC PREFACE COLON"):
-        assert name in names
-    assert report.tags == ["[am]"]
-
-
-def test_the_miniature_may_be_searched(cache: Path) -> None:
-    settings = load(None, {})
-    report = judge(settings, make_survey(settings, cache, lambda _: None), look(settings, cache))
-    assert not report.of("error")

@@ -5,7 +5,6 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile
 import torch
@@ -13,8 +12,7 @@ import torch
 from benchmarks.memory import CASES, measured
 from search.check.header import remark
 from search.check.machine import look
-from search.check.memory import Batch, Model, activations, batch_of, needed
-from search.check.probe import Probe
+from search.check.memory import Batch, Model, Probe, activations, needed
 from search.preparation import probe
 from search.preparation.surveying import make_survey
 from search.settings.settings import load
@@ -24,33 +22,20 @@ from tests.surveys import GB
 XTTS = Model(30, 1024, 16, 6681, 1026, 441_000_000)
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c[0] == "miniature"] + [CASES[3]], ids=lambda c: f"{c[0]} {c[3]}")
+@pytest.mark.parametrize("case", [c for c in CASES if c[0] == "miniature"], ids=lambda c: f"{c[0]} {c[3]}")
 def test_the_law_of_activations_holds_on_real_forward_passes(case: tuple[str, Model, Batch, str]) -> None:
     _, model, batch, precision = case
     assert activations(model, batch, precision, "cpu") == pytest.approx(measured(model, batch, precision), rel=0.01)
 
 
-def test_the_state_of_a_full_size_base_in_fp32() -> None:
-    """Weights, gradients and two averages of the GPT, which is all that a run has until it speaks: 4 bytes each."""
-    found = needed(XTTS, Batch(2, 20, 30, 100), "fp32", "cuda")
-    assert found.state == 16 * 441_000_000
-    assert found.peak == found.state + found.activations + found.transient + found.context
-    # A small batch: the optimizer's step is the peak, which holds one more copy of the weights unless it is fused.
-    assert found.activations + found.transient == 4 * 441_000_000
-    assert needed(XTTS, Batch(2, 20, 30, 100), "fp32", "cuda", fused=True).peak < found.peak
-    large = needed(XTTS, Batch(16, 200, 250, 517), "fp32", "cuda")
-    assert large.activations > 4 * 441_000_000 and large.transient > 0
-    assert needed(XTTS, Batch(2, 60, 100, 517), "fp32", "cpu").context == 0
-
-
-def test_activations_grow_with_the_batch_and_shrink_with_bf16() -> None:
-    small, large = Batch(4, 100, 200, 517), Batch(8, 100, 200, 517)
-    assert activations(XTTS, large, "fp32", "cuda") == pytest.approx(
-        2 * activations(XTTS, small, "fp32", "cuda"), rel=1e-6
-    )
-    assert activations(XTTS, large, "bf16", "cuda") < activations(XTTS, large, "fp32", "cuda")
-    assert activations(XTTS, large, "tf32", "cuda") == activations(XTTS, large, "fp32", "cuda")
-    assert batch_of(3, 50, 11.6, 6.0, 22_050, 1024) == Batch(3, 50, 250, 517)
+def test_the_peak_is_the_end_of_the_forward_pass_or_the_optimizers_step() -> None:
+    """Weights, gradients and two averages of the GPT take 4 bytes each."""
+    small = needed(XTTS, Batch(2, 20, 30, 100), "fp32", "cuda")
+    assert small.state == 16 * 441_000_000
+    # The optimizer's step holds one more copy of the weights unless it is fused.
+    assert small.activations + small.transient == 4 * 441_000_000
+    assert needed(XTTS, Batch(2, 20, 30, 100), "fp32", "cuda", fused=True).peak < small.peak
+    assert needed(XTTS, Batch(16, 200, 250, 517), "fp32", "cuda").activations > 4 * 441_000_000
 
 
 class Device:
@@ -84,11 +69,8 @@ def until(limit: int, tried: list[int]) -> Callable[[int], int | None]:
         (2, 5, (2 * GB, 5, False), [2, 4, 8, 6, 5]),
         (8, 5, (None, 5, False), [8, 4, 6, 5]),
         (8, 1, (None, 0, False), [8, 4, 2]),
-        (8, 2, (None, 2, False), [8, 4, 2, 3]),
         (2, 1, (None, 0, False), [2]),
         (16, 1000, (16 * GB, 64, True), [16, 32, 64]),
-        (40, 1000, (40 * GB, 64, True), [40, 64]),
-        (100, 1000, (100 * GB, 100, True), [100]),
         (3, 3, (3 * GB, 3, False), [3, 6, 4]),
     ],
 )
@@ -169,10 +151,3 @@ def test_headers(tmp_path: Path, name: str, change: Callable[[bytes], bytes], sa
     path.write_bytes(change(content(tmp_path, name)))
     found = remark(path, 22_050)
     assert (found is None) if said is None else (found is not None and said in found)
-
-
-def test_a_header_is_read_of_a_file_whose_audio_ends_far_away(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "a.wav", np.zeros(200_000), 22_050)
-    with open(tmp_path / "a.wav", "ab") as file:
-        file.write(b"id3 " + struct.pack("<I", 9000) + bytes(9000))
-    assert remark(tmp_path / "a.wav", 200_000) is None

@@ -1,14 +1,13 @@
-"""The cache of a machine: made once, by whoever comes first, kept whole, and removed only when nobody uses it."""
+"""The cache of a machine: folders are made once, appear whole, and are removed only when nobody uses them."""
 
 import errno
-import fcntl
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from tests.conftest import ROOT
 MAKER = """
 import sys
 from pathlib import Path
-from search.machine_cache import make_once
+from search.preparation.cache import make_once
 cache = Path(sys.argv[1])
 def build(folder):
     (folder / "half").write_text("half")
@@ -39,7 +38,7 @@ print("there" if (cache / "prepared-a" / "whole").exists() else "missing", flush
 HOLDER = """
 import sys
 from pathlib import Path
-from search.machine_cache import in_use
+from search.preparation.cache import in_use
 with in_use(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()
@@ -88,27 +87,23 @@ def names(cache: Path) -> list[str]:
     return [entry.path.name for entry in entries(cache)]
 
 
-def test_one_of_two_processes_builds_and_both_have_it(tmp_path: Path, processes: list[subprocess.Popen[str]]) -> None:
+@pytest.mark.parametrize("first_dies", [False, True])
+def test_one_of_two_processes_builds_and_the_other_waits(
+    tmp_path: Path, processes: list[subprocess.Popen[str]], first_dies: bool
+) -> None:
     first = start(MAKER, tmp_path)
     assert line(first) == "building"
     second = start(MAKER, tmp_path)
     processes += [first, second]
     assert line(second) == "waiting"
-    go_on(first)
-    assert [line(first), line(second)] == ["there", "there"]
+    if first_dies:  # the kernel frees its lock, and nothing lies under the name
+        os.kill(first.pid, signal.SIGKILL)
+        go_on(second)
+        assert [line(second), line(second)] == ["building", "there"]
+    else:
+        go_on(first)
+        assert [line(first), line(second)] == ["there", "there"]
     assert not list(tmp_path.glob(".*"))
-
-
-def test_a_killed_maker_leaves_nothing_under_the_name(tmp_path: Path, processes: list[subprocess.Popen[str]]) -> None:
-    first = start(MAKER, tmp_path)
-    assert line(first) == "building"
-    second = start(MAKER, tmp_path)
-    processes += [first, second]
-    assert line(second) == "waiting"
-    os.kill(first.pid, signal.SIGKILL)
-    go_on(second)
-    assert [line(second), line(second)] == ["building", "there"]  # the kernel freed the lock
-    assert not list(tmp_path.glob(".*"))  # what the first had begun
 
 
 def test_what_others_had_begun_goes_after_a_day(tmp_path: Path, processes: list[subprocess.Popen[str]]) -> None:
@@ -125,44 +120,39 @@ def test_what_others_had_begun_goes_after_a_day(tmp_path: Path, processes: list[
     assert slow.exists()  # work of more than a day: its lock is held
 
 
-def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
-    def build(target: Path) -> None:
-        (target / "half").write_text("half")
-        raise RuntimeError("no")
+def full(target: Path) -> None:
+    (target / "half").write_text("half")
+    raise OSError(errno.ENOSPC, "full")
 
-    with pytest.raises(RuntimeError):
+
+def full_in_torch(target: Path) -> None:
+    """As `torch.save` does: an error of its own, and the disk's behind it."""
+    try:
+        full(target)
+    finally:
+        raise RuntimeError("unexpected pos 64 vs 0")
+
+
+def broken(target: Path) -> None:
+    (target / "half").write_text("half")
+    raise OSError(errno.EIO, "broken")
+
+
+@pytest.mark.parametrize(
+    ("build", "kind", "words"),
+    [
+        (full, UserError, r"^the cache .* is full \(full\); free some room"),
+        (full_in_torch, UserError, r"^the cache .* is full \(full\); free some room"),
+        (broken, OSError, "broken"),
+    ],
+)
+def test_a_failure_leaves_nothing(
+    tmp_path: Path, build: Callable[[Path], None], kind: type[Exception], words: str
+) -> None:
+    with pytest.raises(kind, match=words):
         make_once(tmp_path / "prepared-a", build, lambda: None)
-    assert names(tmp_path) == []
-    assert not list(tmp_path.glob(".*"))
+    assert [path.name for path in tmp_path.iterdir()] == ["locks"]
     assert folder(tmp_path, "prepared-a", 10).exists()
-
-
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
-def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, number: int) -> None:
-    """Also where a library ended its file with an error of its own, as `torch.save` does."""
-
-    def plain(target: Path) -> None:
-        (target / "half").write_text("half")
-        raise OSError(number, "full")
-
-    def torchs(target: Path) -> None:
-        try:
-            plain(target)
-        finally:
-            raise RuntimeError("unexpected pos 64 vs 0")
-
-    for build in (plain, torchs):
-        with pytest.raises(UserError, match=r"^the cache .* is full \(full\); free some room"):
-            make_once(tmp_path / "prepared-a", build, lambda: None)
-    assert not list(tmp_path.glob("*prepared-a*"))
-
-
-def test_other_errors_of_the_system_come_out(tmp_path: Path) -> None:
-    def build(_: Path) -> None:
-        raise OSError(errno.EIO, "broken")
-
-    with pytest.raises(OSError, match="broken"):
-        make_once(tmp_path / "prepared-a", build, lambda: None)
 
 
 def test_what_folders_share_is_counted_once(tmp_path: Path) -> None:
@@ -189,8 +179,16 @@ def test_the_oldest_make_room(tmp_path: Path) -> None:
 
 def test_what_is_used_is_not_removed(tmp_path: Path, processes: list[subprocess.Popen[str]]) -> None:
     used, idle = folder(tmp_path, "prepared-used", 400_000, 900), folder(tmp_path, "prepared-idle", 400_000, 90)
+    before = used.stat().st_mtime
+    make_once(used, lambda _: pytest.fail("it is there"), lambda: None)
+    assert used.stat().st_mtime > before  # the oldest are removed first
+    os.utime(used, (before, before))
     processes.append(start(HOLDER, used))
     assert line(processes[0]) == "held"
+    with in_use(idle, used):  # by any number of users
+        assert [entry.in_use for entry in entries(tmp_path)] == [True, True]
+        assert not any(remove(entry) for entry in entries(tmp_path))
+    os.utime(used, (before, before))
     assert [entry.in_use for entry in entries(tmp_path)] == [False, True]
     with pytest.raises(UserError, match=r"service.cache_gb is 0.001: .* are in use, and it needs about"):
         make_room(tmp_path, 1e6, 900_000, "it")
@@ -200,20 +198,8 @@ def test_what_is_used_is_not_removed(tmp_path: Path, processes: list[subprocess.
     assert not remove(entry)
     processes[0].kill()
     processes[0].wait()
-    assert remove(entry)
+    assert remove(entry) and remove(entry)  # the second time it is gone already
     assert not used.exists()
-
-
-def test_all_folders_are_held_by_any_number_of_users(tmp_path: Path, processes: list[subprocess.Popen[str]]) -> None:
-    first, second = folder(tmp_path, "prepared-a", 10), folder(tmp_path, "miniature-base-a", 10)
-    with in_use(first, second):
-        assert [entry.in_use for entry in entries(tmp_path)] == [True, True]
-        assert not any(remove(entry) for entry in entries(tmp_path))
-        with open(tmp_path / "locks" / second.name, encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # as another user would, who does not wait
-        processes.append(start(HOLDER, second))
-        assert line(processes[0]) == "held"
-    assert sorted(entry.path.name for entry in entries(tmp_path) if entry.in_use) == ["miniature-base-a"]
 
 
 def test_a_search_holds_the_base_that_an_extended_one_links_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,41 +246,11 @@ def test_a_folder_removed_as_it_is_found_is_made_again(tmp_path: Path, monkeypat
     assert target.exists() and len(built) == 1
 
 
-def test_removing_what_is_gone_leaves_nothing(tmp_path: Path) -> None:
-    folder(tmp_path, "prepared-a", 10)
-    (entry,) = entries(tmp_path)
-    assert remove(entry) and remove(entry)
-    assert [path.name for path in tmp_path.iterdir()] == ["locks"]
-
-
-def test_a_folder_that_vanishes_while_it_is_counted_is_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder(tmp_path, "prepared-a", 10)
-    folder(tmp_path, "prepared-b", 10)
-    lstat = Path.lstat
-
-    def vanish(path: Path) -> os.stat_result:
-        if path.parent.name == "prepared-a":
-            path.unlink()
-        return lstat(path)
-
-    monkeypatch.setattr(Path, "lstat", vanish)
-    assert names(tmp_path) == ["prepared-b"]
-
-
 def test_more_than_the_limit_or_the_disk_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"service.cache_gb is 1, and the audio needs about 2 GB: raise it"):
         make_room(tmp_path, 1e9, 2e9, "the audio")
     with pytest.raises(UserError, match=r"GB free in .*, and the audio needs about 1e\+09 GB; free some"):
         make_room(tmp_path, 1e30, 1e18, "the audio")
-
-
-def test_using_a_folder_keeps_it_young(tmp_path: Path) -> None:
-    target = folder(tmp_path, "prepared-a", 10, 9_000)
-    before = target.stat().st_mtime
-    make_once(target, lambda _: pytest.fail("it is there"), lambda: None)
-    assert target.stat().st_mtime - before > 8_990
 
 
 def study(cache: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -320,7 +276,6 @@ def test_the_command_lists_and_clears(tmp_path: Path) -> None:
         assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
         assert "has no 'prepared-none'" in wrong.stderr
         assert study(tmp_path, "prepared-old").returncode == 2  # without --clear
-        assert study(tmp_path, "--clear", "--older-than", "7").stdout == "0 kB freed\n"
         assert study(tmp_path, "--clear").stdout == "recordings-used: in use, left alone\n2.01 MB freed\n"
     assert names(tmp_path) == ["recordings-used"]
     assert study(tmp_path, "--clear", "recordings-used").stdout == "1 MB freed\n"

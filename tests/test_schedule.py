@@ -26,15 +26,6 @@ def test_steps_strictly_increase_inside_the_run(run: tuple[tuple[float, ...], in
 
 
 @settings(deadline=None)
-@given(runs())
-def test_a_step_moves_only_to_avoid_a_neighbour_or_an_end(run: tuple[tuple[float, ...], int]) -> None:
-    fractions, horizon = run
-    rounded = tuple(round(fraction * horizon) for fraction in fractions)
-    if all(a < b for a, b in zip((0, *rounded), (*rounded, horizon), strict=True)):
-        assert to_steps(fractions, horizon) == rounded
-
-
-@settings(deadline=None)
 @given(st.data(), st.integers(2, 10**6))
 def test_to_fractions_is_the_inverse(data: st.DataObject, horizon: int) -> None:
     steps = tuple(sorted(data.draw(st.sets(st.integers(1, horizon - 1), max_size=9))))

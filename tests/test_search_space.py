@@ -11,7 +11,6 @@ from optuna.samplers import BaseSampler
 
 from space.hyperparameters import Hyperparameters
 from space.reader import PRESETS, load_preset, parse
-from space.schedule import to_steps
 from space.search_space import SearchSpace
 
 NEW_ROWS = "[new_rows_lr_factor]\nlow = 0.1\nhigh = 10.0\nlog = true\n"
@@ -87,38 +86,6 @@ def numbers(point: Hyperparameters) -> tuple[float, ...]:
 @presets
 @settings(deadline=None)
 @given(data=st.data())
-def test_every_sampled_point_is_inside_the_space(space: SearchSpace, data: st.DataObject) -> None:
-    point, _ = sample(space, data)
-    assert space.gamma
-    assert space.clip_norm
-    assert space.lr.low <= point.lr <= space.lr.high
-    assert space.weight_decay.low <= point.weight_decay <= space.weight_decay.high
-    assert len(point.milestones) <= space.max_milestones
-    assert all(space.milestones.low <= m < space.milestones.high for m in point.milestones)
-    assert (point.gamma is None) == (not point.milestones)
-    assert point.gamma is None or space.gamma.low <= point.gamma <= space.gamma.high
-    assert point.clip_norm is None or space.clip_norm.low <= point.clip_norm <= space.clip_norm.high
-    if space.new_rows_lr_factor and space.frozen_layers:
-        assert space.new_rows_lr_factor.low <= point.new_rows_lr_factor <= space.new_rows_lr_factor.high
-        assert space.frozen_layers.low <= point.frozen_layers <= space.frozen_layers.high
-    else:
-        assert (point.new_rows_lr_factor, point.frozen_layers) == (1, 0)
-
-
-@presets
-@settings(deadline=None)
-@given(data=st.data(), spare=st.integers(0, 5) | st.integers(0, 10**5))
-def test_every_sampled_schedule_acts_at_any_horizon(space: SearchSpace, data: st.DataObject, spare: int) -> None:
-    point, _ = sample(space, data)
-    horizon = len(point.milestones) + 1 + spare
-    steps = to_steps(point.milestones, horizon)
-    assert len(steps) == len(point.milestones)
-    assert all(a < b for a, b in zip((0, *steps), (*steps, horizon), strict=True))
-
-
-@presets
-@settings(deadline=None)
-@given(data=st.data())
 def test_from_params_and_to_params_are_inverse(space: SearchSpace, data: st.DataObject) -> None:
     point, trial = sample(space, data)
     assert space.from_params(trial.params) == point
@@ -180,151 +147,72 @@ def test_the_baselines_are_as_their_author_meant_them_and_fit(preset: str, stock
 
 
 @pytest.mark.parametrize(
-    ("point", "fitted", "clipped"),
+    ("declared", "point", "trained", "clipped"),
     [
-        (Hyperparameters(1e-6, 0.0, (), None, 1.0), Hyperparameters(1e-5, 0.0, (), None, 1.0), ["lr 1e-06 -> 1e-05"]),
+        ("full", {"lr": 1e-6}, {"lr": 1e-5}, ["lr 1e-06 -> 1e-05"]),
+        ("full", {"weight_decay": 0.5}, {"weight_decay": 0.1}, ["weight_decay 0.5 -> 0.1"]),
+        ("full", {"clip_norm": 9.0}, {"clip_norm": 2.0}, ["clip_norm 9 -> 2"]),
+        ("full", {"clip_norm": None}, {"clip_norm": 2.0}, ["clip_norm off -> 2"]),
         (
-            Hyperparameters(1e-4, 0.5, (), None, 1.0),
-            Hyperparameters(1e-4, 0.1, (), None, 1.0),
-            ["weight_decay 0.5 -> 0.1"],
-        ),
-        (Hyperparameters(1e-4, 0.0, (), None, 9.0), Hyperparameters(1e-4, 0.0, (), None, 2.0), ["clip_norm 9 -> 2"]),
-        (Hyperparameters(1e-4, 0.0), Hyperparameters(1e-4, 0.0, (), None, 2.0), ["clip_norm off -> 2"]),
-        (
-            Hyperparameters(1e-4, 0.0, (0.1,), 0.95, 1.0),
-            Hyperparameters(1e-4, 0.0, (0.2,), 0.9, 1.0),
+            "full", {"milestones": (0.1,), "gamma": 0.95}, {"milestones": (0.2,), "gamma": 0.9},
             ["milestone_1 0.1 -> 0.2", "gamma 0.95 -> 0.9"],
         ),
         (
-            Hyperparameters(1e-4, 0.0, (0.3, 0.55, 0.7), 0.5, 1.0),
-            Hyperparameters(1e-4, 0.0, (0.3, 0.55), 0.5, 1.0),
+            "full", {"milestones": (0.3, 0.55, 0.7), "gamma": 0.5}, {"milestones": (0.3, 0.55), "gamma": 0.5},
             ["milestones 3 -> 2"],
         ),
-    ],
-)
-def test_a_point_outside_is_clipped_and_said_so(
-    point: Hyperparameters, fitted: Hyperparameters, clipped: list[str]
-) -> None:
-    space = parse(FULL, "full")
-    params, said = space.to_params(point)
-    assert said == clipped
-    assert numbers(space.from_params(params)) == pytest.approx(numbers(fitted))
-
-
-def test_a_space_without_schedule_or_clip_says_what_it_leaves_out() -> None:
-    space = parse(MINIMAL, "minimal")
-    params, clipped = space.to_params(Hyperparameters(1e-4, 0.0, (0.5,), 0.5, 1.0))
-    assert params == {"lr": 1e-4, "weight_decay": 0.0}
-    assert clipped == ["milestones 1 -> 0", "clip_norm 1 -> off"]
-
-
-@pytest.mark.parametrize(
-    ("declared", "point", "clipped", "trained"),
-    [
-        ("", {}, [], (1.0, 0)),
+        ("", {"milestones": (0.5,), "gamma": 0.5}, {"clip_norm": None}, ["milestones 1 -> 0", "clip_norm 1 -> off"]),
         (
-            "",
-            {"new_rows_lr_factor": 0.25, "frozen_layers": 3},
+            "full", {"new_rows_lr_factor": 0.25, "frozen_layers": 3}, {},
             ["new_rows_lr_factor 0.25 -> 1", "frozen_layers 3 -> 0"],
-            (1.0, 0),
         ),
-        (NEW_ROWS + FROZEN, {}, [], (1.0, 0)),  # V0 within the space
-        (NEW_ROWS + FROZEN, {"new_rows_lr_factor": 0.25, "frozen_layers": 3}, [], (0.25, 3)),
         (
-            NEW_ROWS + FROZEN,
-            {"new_rows_lr_factor": 20.0, "frozen_layers": 13},
+            NEW_ROWS + FROZEN, {"new_rows_lr_factor": 20.0, "frozen_layers": 13, "clip_norm": None},
+            {"new_rows_lr_factor": 10.0, "frozen_layers": 12, "clip_norm": None},
             ["new_rows_lr_factor 20 -> 10", "frozen_layers 13 -> 12"],
-            (10.0, 12),
-        ),
-        (
-            "[new_rows_lr_factor]\nvalue = 0.5\n[frozen_layers]\nvalue = 2\n",
-            {},
-            ["new_rows_lr_factor 1 -> 0.5", "frozen_layers 0 -> 2"],
-            (0.5, 2),
         ),
     ],
-)
-def test_a_recipe_has_the_later_knobs_as_far_as_the_space_has(
-    declared: str, point: dict[str, Any], clipped: list[str], trained: tuple[float, int]
+)  # fmt: skip
+def test_a_point_outside_is_clipped_and_said_so(
+    declared: str, point: dict[str, Any], trained: dict[str, Any], clipped: list[str]
 ) -> None:
-    space = parse(MINIMAL + declared, "minimal")
-    params, said = space.to_params(Hyperparameters(1e-4, 0.0, **point))
+    space = parse(FULL if declared == "full" else MINIMAL + declared, "space")
+    inside = {"lr": 1e-4, "weight_decay": 0.0, "clip_norm": 1.0}
+    params, said = space.to_params(Hyperparameters(**{**inside, **point}))
     assert said == clipped
-    fitted = space.from_params(params)
-    assert (fitted.new_rows_lr_factor, fitted.frozen_layers) == trained
-    assert {"new_rows_lr_factor", "frozen_layers"} <= params.keys() if declared else len(params) == 2
+    assert numbers(space.from_params(params)) == pytest.approx(numbers(Hyperparameters(**{**inside, **trained})))
 
 
 @pytest.mark.parametrize(
     ("declared", "params", "found"),
     [
-        (FROZEN, {"frozen_layers": 0}, []),  # fewer than none cannot be tried
-        (FROZEN, {"frozen_layers": 6}, []),
-        (FROZEN, {"frozen_layers": 12}, ["frozen_layers 12 lies at the edge of 0 to 12"]),
-        (FROZEN.replace("= 0", "= 2"), {"frozen_layers": 2}, ["frozen_layers 2 lies at the edge of 2 to 12"]),
-        ("[frozen_layers]\nvalue = 2\n", {"frozen_layers": 2}, []),
-        ("", {}, []),
-        (NEW_ROWS, {"new_rows_lr_factor": 1.0}, []),
-        (NEW_ROWS, {"new_rows_lr_factor": 0.1}, ["new_rows_lr_factor 0.1 lies at the edge of 0.1 to 10"]),
+        ("", {"lr": 1e-4, "weight_decay": 0.05, "gamma": 0.5, "clip_norm": 1.0}, ""),
+        ("", {"lr": 1.05e-5}, "lr 1.05e-05 lies at the edge of 1e-05 to 0.001"),
+        ("", {"lr": 2e-5}, ""),  # 15 % of the logarithmic range, 1 % of the linear one
+        ("", {"clip_norm": 0.5}, "clip_norm 0.5 lies at the edge of 0.5 to 2"),
+        (FROZEN, {"frozen_layers": 0}, ""),  # fewer than none cannot be tried
+        (FROZEN, {"frozen_layers": 12}, "frozen_layers 12 lies at the edge of 0 to 12"),
+        (FROZEN.replace("= 0", "= 2"), {"frozen_layers": 2}, "frozen_layers 2 lies at the edge of 2 to 12"),
+        ("[frozen_layers]\nvalue = 2\n", {"frozen_layers": 2}, ""),
+        (NEW_ROWS, {"new_rows_lr_factor": 0.1}, "new_rows_lr_factor 0.1 lies at the edge of 0.1 to 10"),
     ],
 )
-def test_the_edges_of_the_later_knobs(declared: str, params: dict[str, Any], found: list[str]) -> None:
-    assert parse(MINIMAL + declared, "minimal").at_edge(params) == found
+def test_a_value_at_the_edge_is_told(declared: str, params: dict[str, float], found: str) -> None:
+    assert parse(FULL + declared, "space").at_edge(params) == ([found] if found else [])
 
 
-def test_only_declared_dimensions_make_spaces_different() -> None:
-    """A study from before there were these knobs is of the same space."""
-    plain = parse(MINIMAL, "a").to_dict()
-    assert not {"new_rows_lr_factor", "frozen_layers"} & plain.keys()
-    assert parse(MINIMAL + NEW_ROWS + FROZEN, "b").to_dict() == {
+def test_to_dict_tells_spaces_apart() -> None:
+    """By their ranges alone; a study from before the later knobs is of the same space as one that lacks them."""
+    plain = parse(FULL, "space").to_dict()
+    for old, new in (
+        ("low = 1e-5", "low = 2e-5"), ("log = true", "log = false"), ("max = 2", "max = 3"),
+        ("high = 0.8", "high = 0.7"), ("high = 2.0", "high = 3.0"), ("off = false", "off = true"),
+    ):  # fmt: skip
+        assert parse(FULL.replace(old, new), "space").to_dict() != plain
+    named = 'name = "other"\n' + FULL + '[[baselines]]\nname = "V0"\nlr = 1e-3\nweight_decay = 0.01\n'
+    assert parse(named, "space").to_dict() == plain
+    assert parse(FULL + NEW_ROWS + FROZEN, "space").to_dict() == {
         **plain,
         "new_rows_lr_factor": {"low": 0.1, "high": 10.0, "log": True},
         "frozen_layers": {"low": 0, "high": 12},
     }
-
-
-@pytest.mark.parametrize(
-    ("params", "found"),
-    [
-        ({"lr": 1e-4, "weight_decay": 0.05, "gamma": 0.5, "clip_norm": 1.0}, []),
-        ({"lr": 1e-3}, ["lr 0.001 lies at the edge of 1e-05 to 0.001"]),
-        ({"lr": 1.05e-5}, ["lr 1.05e-05 lies at the edge of 1e-05 to 0.001"]),
-        ({"lr": 2e-5}, []),  # 15 % of the logarithmic range, 1 % of the linear one
-        ({"weight_decay": 0.0, "gamma": 0.899}, 2),
-        ({"clip_norm": 0.5}, 1),
-    ],
-)
-def test_at_edge(params: dict[str, float], found: list[str] | int) -> None:
-    edges = parse(FULL, "full").at_edge(params)
-    assert (len(edges) if isinstance(found, int) else edges) == found
-
-
-def test_a_fixed_knob_is_asked_for_and_has_no_edge() -> None:
-    space = parse(MINIMAL, "minimal")
-    trial = optuna.create_study().ask()
-    assert space.suggest(trial).weight_decay == 0
-    assert trial.params.keys() == {"lr", "weight_decay"}
-    assert space.at_edge({"lr": 5e-4, "weight_decay": 0.0}) == []
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("low = 1e-5", "low = 2e-5"),
-        ("log = true", "log = false"),
-        ("high = 0.1", "high = 0.2"),
-        ("max = 2", "max = 3"),
-        ("high = 0.8", "high = 0.7"),
-        ("high = 0.9", "high = 0.8"),
-        ("high = 2.0", "high = 3.0"),
-        ("off = false", "off = true"),
-    ],
-)
-def test_to_dict_tells_spaces_apart(old: str, new: str) -> None:
-    assert FULL.count(old) == 1
-    assert parse(FULL, "a").to_dict() != parse(FULL.replace(old, new), "b").to_dict()
-
-
-def test_to_dict_leaves_out_the_name_and_the_baselines() -> None:
-    named = 'name = "other"\n' + FULL + '[[baselines]]\nname = "V0"\nlr = 1e-3\nweight_decay = 0.01\n'
-    assert parse(named, "a").to_dict() == parse(FULL, "b").to_dict()

@@ -25,20 +25,14 @@ def test_the_published_schema_is_current() -> None:
 
 
 def test_the_example_is_valid_with_every_key_set(published: dict[str, Any]) -> None:
-    text = study_schema.EXAMPLE.read_text(encoding="utf-8")
+    text = (ROOT / "study.example.toml").read_text(encoding="utf-8")
     for content in (text, re.sub(r"^#([a-z_]+ = )", r"\1", text, flags=re.MULTILINE)):
         jsonschema.Draft202012Validator(published).validate(tomllib.loads(content))
 
 
-def test_every_key_of_the_example_is_explained(published: dict[str, Any]) -> None:
-    keys = {
-        (section, key): entry.get("description")
-        for section, part in published["$defs"].items()
-        for key, entry in part["properties"].items()
-    }
-    assert {place for place, text in keys.items() if not text} == {("Training", "steps"), ("Space", "file")}
-    assert "Seed of the sampler" in keys["Study", "seed"]
-    assert keys["Train", "max_gap"] == keys["Train", "healthy_gap"]
+def test_every_key_is_explained(published: dict[str, Any]) -> None:
+    entries = [(s, k, e) for s, part in published["$defs"].items() for k, e in part["properties"].items()]
+    assert [(section, key) for section, key, entry in entries if not entry.get("description")] == []
 
 
 @pytest.mark.parametrize(

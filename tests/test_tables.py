@@ -44,19 +44,31 @@ def test_the_rows_of_a_wholly_absent_corpus_are_details(tmp_path: Path) -> None:
 
 def test_a_share_that_holds_out_nothing_is_refused(tmp_path: Path) -> None:
     touch(tmp_path, "a.wav", "b.wav")
-    with pytest.raises(UserError, match=r"data.eval_share is 0.1: no clip of 2 is held out; raise it or name a file"):
+    with pytest.raises(UserError, match=r"data.eval_share is 0.1: no clip of 2 is held out; raise it, or name a table"):
         read(tmp_path, HEADER + "a.wav|one|x\nb.wav|two|x\n", eval_share=0.1)
 
 
-def test_the_split_depends_neither_on_the_order_nor_on_repeated_files(tmp_path: Path) -> None:
-    names = [f"{i}.wav" for i in range(10)]
+def test_the_split_is_seeded_and_by_speaker(tmp_path: Path) -> None:
+    names = [f"{i}.wav" for i in range(40)]
     touch(tmp_path, *names)
-    lines = [f"{name}|hello|x\n" for name in names]
-    forth = read(tmp_path, HEADER + "".join(lines))
-    back = read(tmp_path, HEADER + "".join(reversed(lines)))
-    assert {row["audio_file"] for row in forth.eval} == {row["audio_file"] for row in back.eval}
-    twice = read(tmp_path, HEADER + "".join(lines + [f"{name}|again|y\n" for name in names]))
+    lines = [f"{name}|hello|{'ab'[i % 4 == 0]}\n" for i, name in enumerate(names)]
+    rows = read(tmp_path, HEADER + "".join(lines), 0.2)
+    assert sorted(row["speaker_name"] for row in rows.eval) == ["a"] * 6 + ["b"] * 2
+    assert len(rows.train) == 32
+    assert read_rows(Data(path=tmp_path, eval_share=0.2), tmp_path, 2).eval != rows.eval  # another seed
+    files = {row["audio_file"] for row in rows.eval}
+    back = read(tmp_path, HEADER + "".join(reversed(lines)), 0.2)
+    assert {row["audio_file"] for row in back.eval} == files  # in any order
+    twice = read(tmp_path, HEADER + "".join(lines + [f"{name}|again|y\n" for name in names]), 0.2)
     assert not {row["audio_file"] for row in twice.train} & {row["audio_file"] for row in twice.eval}
+
+
+@pytest.mark.parametrize("content", ["", HEADER, HEADER + "missing.wav|hello|a\n", "file,words\na.wav,hello\n"])
+def test_an_empty_or_strange_table_is_refused(tmp_path: Path, content: str) -> None:
+    with pytest.raises(UserError, match=r"data.train is 'train.csv': the 'coqui' formatter finds no clips"):
+        read(tmp_path, content)
+    with pytest.raises(UserError, match="the 'nothing' formatter"):
+        read_rows(Data(path=tmp_path, formatter="nothing"), tmp_path, 1)
 
 
 def test_a_table_that_belies_its_mark_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What an audio file's header or name says and its bytes do not bear out. Decoders pass over most of it in silence."""
+"""How an audio file's header or name differs from its content. Most decoders do not tell."""
 
 from pathlib import Path
 from typing import BinaryIO
@@ -8,7 +8,7 @@ _KINDS = {
     b"\xff\xf2": "MP3",
 }  # fmt: skip
 _NAMES = {"wav": "WAV", "wave": "WAV", "flac": "FLAC", "ogg": "OGG", "oga": "OGG", "opus": "OGG", "mp3": "MP3"}
-_ENOUGH = 0.99  # share of what is promised that may be there without a remark
+_ENOUGH = 0.99  # share of the promised length that is accepted without a remark
 _NOISE = 1024  # bytes after the audio that a trailing chunk may take without a remark
 
 

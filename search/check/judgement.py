@@ -1,12 +1,11 @@
 """What a check finds, as plain data: findings, and the facts that they rest on."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from search.check.machine import Machine
-from search.check.memory import Memory
-from search.check.probe import Probe
+from search.check.memory import Memory, Probe
 
 Level = Literal["error", "warning", "info"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "info")  # the worst first
@@ -20,7 +19,7 @@ class Finding:
     area: str  # data, split, sound, letters, lengths, base, training, memory, machine or storage
     message: str  # one line
     next_step: str = ""  # what to do about it
-    files: list[tuple[str, str]] = field(default_factory=list)  # each clip that it is about, and what is its own
+    files: list[tuple[str, str]] = field(default_factory=list)  # (clip, detail) of each clip that it is about
 
     @property
     def details(self) -> list[str]:
@@ -131,6 +130,10 @@ class Report:
     machine: Machine
     probe: Probe | None  # what was measured on a GPU
 
+    def including(self, findings: list[Finding]) -> "Report":
+        """With what only the caller could find, such as the state of the storage."""
+        return replace(self, findings=sorted_findings([*self.findings, *findings]))
+
     def of(self, level: Level) -> list[Finding]:
         return [finding for finding in self.findings if finding.level == level]
 
@@ -138,6 +141,13 @@ class Report:
     def verdict(self) -> Level:
         """The worst level of its findings; info where there is none."""
         return min((f.level for f in self.findings), key=LEVELS.index, default="info")
+
+
+def about(
+    area: str, files: list[tuple[str, str]], what: str, next_step: str = "", level: Level = "warning"
+) -> list[Finding]:
+    """One finding, "3 clips `what`", about `files`; none where there are no files."""
+    return [Finding(level, area, f"{clips(len(files))} {what}", next_step, files)] if files else []
 
 
 def sorted_findings(findings: Iterable[Finding]) -> list[Finding]:
@@ -152,3 +162,9 @@ def plural(count: int, noun: str) -> str:
 
 def clips(count: int) -> str:
     return plural(count, "clip")
+
+
+def few(names: Iterable[str], separator: str = " ") -> str:
+    """The first 20 of them."""
+    every = list(names)
+    return separator.join(every[:20]) + (" …" if len(every) > 20 else "")

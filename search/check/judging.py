@@ -1,44 +1,34 @@
 """The judgement: a report of settings, survey and machine."""
 
-from collections.abc import Iterable
-
 from search.check import base, clips, course, lengths, letters, resources, sound, split
-from search.check.judgement import Finding, Report, sorted_findings
+from search.check.judgement import Report, sorted_findings
 from search.check.machine import Machine
-from search.check.probe import Probe
+from search.check.memory import Probe
 from search.check.survey import Survey
 from search.errors import UserError
 from search.settings.sections import MINIATURE
 from search.settings.settings import Settings
 
 
-def judge(
-    settings: Settings,
-    survey: Survey,
-    machine: Machine,
-    probe: Probe | None = None,
-    further: Iterable[Finding] = (),
-) -> Report:
-    """What a good colleague would say. Reads no file, so that it takes seconds for 100,000 clips.
+def judge(settings: Settings, survey: Survey, machine: Machine, probe: Probe | None = None) -> Report:
+    """What is to be said of them. Reads no file, so that it takes seconds for 100,000 clips.
 
-    `probe` is what a GPU measured, None where nothing was; `further` are findings that only the caller can make, such
-    as of the storage. A search that gets an error must not start.
+    `probe` is what a GPU measured. A search must not start where there is an error.
     """
     steps, of_course = course.judge(settings, survey)
     memory, of_memory = resources.memory(settings, survey, machine, probe)
-    lacking = letters.lacking(survey)
+    lacking, distributions = letters.lacking(survey), lengths.distributions(settings, survey)
     findings = [
         *base.judge(settings, survey),
         *clips.judge(settings, survey),
         *letters.judge(settings, survey, lacking),
         *split.judge(settings, survey),
-        *lengths.judge(settings, survey),
+        *lengths.judge(distributions, survey),
         *sound.judge(survey),
         *of_course,
         *of_memory,
         *resources.disk(settings, survey, machine, steps),
         *resources.processors(settings, machine),
-        *further,
     ]
     return Report(
         study=settings.study.name,
@@ -48,7 +38,7 @@ def judge(
         speakers=clips.speakers(survey),
         letters=lacking,
         tags=[token for token in survey.missing if len(token) > 1 and token.startswith("[")],
-        lengths=lengths.distributions(settings, survey),
+        lengths=distributions,
         dropped=clips.dropped(survey),
         sound=sound.summary(survey),
         course=steps,

@@ -30,7 +30,7 @@ class Machine:
 
 
 def look(settings: Settings, cache: Path) -> Machine:
-    """This machine. `cache` and the study's folder need not exist yet: their disk is that of the next folder above."""
+    """This machine. `cache` and the study's folder need not exist yet: the next folder above them tells their disk."""
     cache_at, study_at = _existing(cache), _existing(settings.directory)
     return Machine(
         cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
@@ -50,21 +50,15 @@ def _existing(folder: Path) -> Path:
 
 
 def _gpu(device: str) -> Gpu:
-    """Name and memory by NVML, for a UUID or an index; a MIG slice and what NVML does not know keep their own name."""
+    """Name and memory from NVML, for a UUID or an index; a MIG slice and unknown devices keep their own name."""
     import pynvml
 
     try:
         pynvml.nvmlInit()
+        if device.isdigit():
+            handle = pynvml.nvmlDeviceGetHandleByIndex(int(device))
+        else:
+            handle = pynvml.nvmlDeviceGetHandleByUUID(device)
+        return Gpu(str(pynvml.nvmlDeviceGetName(handle)), int(pynvml.nvmlDeviceGetMemoryInfo(handle).total))
     except pynvml.NVMLError:
         return Gpu(device, 0)
-    try:
-        by_index = device.isdigit()
-        handle = (
-            pynvml.nvmlDeviceGetHandleByIndex(int(device)) if by_index else pynvml.nvmlDeviceGetHandleByUUID(device)
-        )
-        name = pynvml.nvmlDeviceGetName(handle)
-        return Gpu(name if isinstance(name, str) else name.decode(), int(pynvml.nvmlDeviceGetMemoryInfo(handle).total))
-    except pynvml.NVMLError:
-        return Gpu(device, 0)
-    finally:
-        pynvml.nvmlShutdown()

@@ -1,8 +1,8 @@
-"""How much memory a training step needs, computed. The law and how well it holds: docs/check.md. No torch.
+"""How much memory a training step needs, computed. The law and how well it holds: docs/memory.md. No torch.
 
 Activations are what autograd keeps from the forward pass for the backward pass. Each number below is a tensor that
-some operation of coqui's GPT saves, counted in floats (4 bytes) a position and model channel; the line that saves it
-is named. Measured on a CPU; for a GPU, whose kernels for attention and dropout save other things, derived.
+some operation of coqui's GPT saves, counted in floats (4 bytes) per position and model channel, with the operation's
+name. Measured on a CPU. Derived for a GPU, whose kernels for attention and dropout save other tensors.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ CONTEXT = 600 * 10**6  # bytes that CUDA's context and its libraries take beside
 ENCODER_BLOCKS = 6  # of the ConditioningEncoder
 PERCEIVER_DEPTH, PERCEIVER_HEADS, PERCEIVER_INNER = 2, 8, 512
 
-# Floats a position and channel that a GPT-2 block saves (transformers' modeling_gpt2, activations.NewGELU).
+# Floats per position and channel that a GPT-2 block saves (transformers' modeling_gpt2, activations.NewGELU).
 #   fp32: inputs of ln_1, c_attn, c_proj, ln_2, c_fc: 5; queries, keys, values: 3; the MLP's NewGELU keeps its input,
 #   the tanh, 0.5 x and 1 + tanh, and c_proj its input, each of 4 channels for one: 20; two dropout masks, which are
 #   floats on a CPU and bytes on a GPU: 2 or 0.5.
@@ -25,13 +25,13 @@ PERCEIVER_DEPTH, PERCEIVER_HEADS, PERCEIVER_INNER = 2, 8, 512
 #   halves on a CPU: 10. CUDA's autocast computes pow in fp32, and with it all but 0.5 x and the input of c_proj: 16.
 #   Queries, keys and values are widened again by the CPU's attention: 3; on a GPU they stay bf16: 1.5.
 _BLOCK = {("cpu", "fp32"): 30.0, ("cuda", "fp32"): 28.5, ("cpu", "bf16"): 17.5, ("cuda", "bf16"): 21.5}
-# Floats a head and pair of positions: the CPU's attention keeps the softmax, the dropped one and the mask; those of a
+# Floats per head and pair of positions: the CPU's attention keeps the softmax, the dropped one and the mask; those of a
 # GPU (memory-efficient or flash) keep none of them.
 _ATTENTION = {"cpu": 3.0, "cuda": 0.0}
 # The same of a block of the ConditioningEncoder, whose attention is written out on any device.
 _ENCODER = {"fp32": 8.0, "bf16": 4.5}
 _ENCODER_ATTENTION = {"fp32": 1.0, "bf16": 1.5}
-# Floats a position and channel around the blocks: dropout of the embeddings, two final norms, inputs of the two heads.
+# The same around the blocks: dropout of the embeddings, two final norms, inputs of the two heads.
 _AROUND = {("cpu", "fp32"): 4.0, ("cuda", "fp32"): 3.25, ("cpu", "bf16"): 3.5, ("cuda", "bf16"): 2.75}
 
 
@@ -84,6 +84,22 @@ class Memory:
     def peak(self) -> int:
         """The larger of the end of the forward pass, and of the optimizer's step, when activations are gone."""
         return self.state + self.activations + self.transient + self.context
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Peak memory of two training steps on the largest possible batch, as measured by the device's allocator."""
+
+    device: str  # its name
+    total: int  # bytes that the device has
+    batch_size: int  # of the settings
+    peak: int | None  # bytes at that batch size; None: out of memory
+    largest: int  # batch size that was measured to fit; 0: none does
+    more: bool  # whether sizes above `largest` were not tried
+
+    @property
+    def fits(self) -> bool:
+        return self.peak is not None
 
 
 def batch_of(clips: int, text_tokens: int, seconds: float, conditioning_seconds: float, rate: int, code: int) -> Batch:

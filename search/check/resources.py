@@ -2,10 +2,9 @@
 
 from math import ceil
 
-from search.check.judgement import Course, Finding
+from search.check.judgement import Course, Finding, plural
 from search.check.machine import Machine
-from search.check.memory import Batch, Kind, Memory, Model, batch_of, needed
-from search.check.probe import Probe
+from search.check.memory import Batch, Kind, Memory, Model, Probe, batch_of, needed
 from search.check.survey import Survey
 from search.settings.settings import Settings
 
@@ -47,7 +46,7 @@ def model(survey: Survey) -> Model:
 def memory(
     settings: Settings, survey: Survey, machine: Machine, probe: Probe | None
 ) -> tuple[Memory | None, list[Finding]]:
-    """What a training process needs, and whether it is there: measured where a probe was made, else computed."""
+    """What a training process needs, and whether there is enough: measured by a probe, or else computed."""
     worst = batch(settings, survey)
     if survey.base.error or worst is None or not survey.base.parameters:
         return None, []
@@ -78,7 +77,7 @@ def _measured(probe: Probe, computed: Memory) -> list[Finding]:
 
 
 def _on_gpu(settings: Settings, machine: Machine, found: Memory) -> Finding:
-    """Against the smallest GPU, with as many processes on it as the slots put there."""
+    """Compared with the smallest GPU, and all processes that share it."""
     smallest = min(machine.gpus, key=lambda gpu: gpu.memory or 2**63)
     sharing = ceil((settings.study.workers or len(machine.gpus)) / len(machine.gpus))
     need = sharing * found.peak
@@ -94,10 +93,8 @@ def _on_gpu(settings: Settings, machine: Machine, found: Memory) -> Finding:
 def _on_cpu(settings: Settings, machine: Machine, found: Memory) -> Finding:
     slots = settings.study.workers or (min(2, machine.cpus) if settings.is_miniature else 1)
     need = slots * found.peak
-    message = (
-        f"no GPU: training takes about {gb(need)} of {gb(machine.memory)} in {slots} slot{'s' if slots > 1 else ''};"
-    )
-    message += " computed, not measured"
+    message = f"no GPU: training takes about {gb(need)} of {gb(machine.memory)} in {plural(slots, 'slot')}; computed,"
+    message += " not measured"
     if need > TIGHT * machine.memory:
         return Finding("warning", "memory", message, "lower training.batch_size or --workers")
     return Finding("info", "memory", message)
@@ -107,22 +104,21 @@ def disk(settings: Settings, survey: Survey, machine: Machine, course: Course) -
     """An error when the prepared data or the trials do not fit."""
     cache, study = cache_bytes(survey, settings.data.probe_clips), study_bytes(settings, course)
     if machine.same_disk:
-        wanted = [(machine.cache, machine.cache_free, cache + study)]
-    else:
-        wanted = [(machine.cache, machine.cache_free, cache), (machine.study, machine.study_free, study)]
+        cache, study = cache + study, 0
     findings = []
-    for folder, free, need in wanted:
-        if need + SPARE > free:
-            what = "cache folder" if folder == machine.cache else "study.directory"
-            message = f"{what} {folder} has {gb(free)} free; about {gb(need + SPARE)} are needed"
-            step = "free some, or set XTTS_STUDY_CACHE" if folder == machine.cache else "free some, or name another"
+    for what, free, need, step in (
+        (f"cache folder {machine.cache}", machine.cache_free, cache, "free some, or set XTTS_STUDY_CACHE"),
+        (f"study.directory {machine.study}", machine.study_free, study, "free some, or name another"),
+    ):
+        if need and need + SPARE > free:
+            message = f"{what} has {gb(free)} free; about {gb(need + SPARE)} are needed"
             findings.append(Finding("error", "machine", message, step))
     return findings
 
 
 def cache_bytes(survey: Survey, probe_clips: int) -> int:
-    """Of what a search prepares besides the decoded audio, which lies in the cache once there is a survey: codes and
-    tokens, the batches of the evaluation, and a copy of the base where its vocabulary grows.
+    """Of all that a search prepares: codes and tokens, the batches of the evaluation, and a copy of the base if its
+    vocabulary grows. The decoded audio is in the cache already when there is a survey.
     """
     evaluated = len(survey.part("eval")) + min(probe_clips, len(survey.part("train")))
     base = 4 * survey.base.total_parameters if survey.missing else 0
@@ -135,11 +131,9 @@ def study_bytes(settings: Settings, course: Course) -> int:
 
 
 def processors(settings: Settings, machine: Machine) -> list[Finding]:
-    """A run keeps one processor busy: batches are made in its own process, by no loader workers."""
+    """A run keeps one processor busy: it makes its batches in its own process, without loader workers."""
     slots = settings.study.workers or len(machine.gpus) or 1
     if slots <= machine.cpus:
         return []
-    message = (
-        f"{slots} slots on {machine.cpus} processor{'' if machine.cpus == 1 else 's'}: runs will wait for each other"
-    )
+    message = f"{slots} slots on {plural(machine.cpus, 'processor')}: runs will wait for each other"
     return [Finding("warning", "machine", message, f"set --workers to {machine.cpus} or fewer")]

@@ -3,17 +3,18 @@
 import re
 import unicodedata
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
-from search.check.judgement import Finding, clips, plural
+from search.check.judgement import Finding, about, clips, plural
 from search.check.survey import Row, Survey
 from search.settings.settings import Settings
 
 AREA = "split"
-HEALTHY = (0.10, 0.15)  # eval share that is usual
+HEALTHY = (0.10, 0.15)  # usual share of the clips that are for evaluation
 FEW = 20  # eval clips below which an evaluation is noise
 ENOUGH = 200  # eval clips with which a small share does no harm
-BROKEN = 0.5  # share of the eval clips that also stand in training, from which the evaluation measures nothing
+BROKEN = 0.5  # share of the eval clips also in training, from which the evaluation measures nothing
 _TAKE = re.compile(r"^(?P<source>.*?[^\W_].*?)[-_. ]+0*\d+$")  # rec1_001, LJ001-0002: a source and the number of a take
 
 
@@ -22,12 +23,18 @@ def judge(settings: Settings, survey: Survey) -> list[Finding]:
     train, held_out = survey.part("train"), survey.part("eval")
     if not train or not held_out:
         return []  # which is an error of its own
+
+    def digest(row: Row) -> str:
+        return survey.recordings[row.audio_file].digest if row.audio_file in survey.recordings else ""
+
+    same_text = _shared(train, held_out, lambda row: plain(row.text))
+    step = "hold such sentences out of one of the two"
     return [
         *_size(settings, train, held_out),
-        *_same_audio(survey, train, held_out),
-        *_same_text(train, held_out),
+        *_same_audio(_shared(train, held_out, digest), len(held_out)),
+        *about(AREA, same_text, "of eval with the text of a clip of training", step),
         *_same_source(train, held_out),
-        *_repeats(survey, train),
+        *_repeats(train, digest),
         *_speakers(train, held_out),
     ]
 
@@ -36,58 +43,41 @@ def _size(settings: Settings, train: list[Row], held_out: list[Row]) -> list[Fin
     share, findings = len(held_out) / (len(train) + len(held_out)), []
     field = "data.eval" if settings.data.eval else "data.eval_share"
     if len(held_out) < FEW:
-        message = f"an evaluation of {clips(len(held_out))} is noise: the order of close trials will be chance"
-        findings.append(Finding("warning", AREA, message, f"hold out {FEW} or more by {field}"))
-    if not HEALTHY[0] <= share <= HEALTHY[1] and not (share < HEALTHY[0] and len(held_out) >= ENOUGH):
-        level = "warning" if not HEALTHY[0] / 2 <= share <= 2 * HEALTHY[1] else "info"
+        message = f"only {clips(len(held_out))} for evaluation: close trials will be ranked by chance"
+        findings.append(Finding("warning", AREA, message, f"hold out {FEW} or more with {field}"))
+    if share > HEALTHY[1] or (share < HEALTHY[0] and len(held_out) < ENOUGH):
         message = f"{share:.1%} of the clips are for evaluation; 10-15 % is usual"
-        findings.append(Finding("warning" if level == "warning" else "info", AREA, message, f"see {field}"))
+        is_far = not HEALTHY[0] / 2 <= share <= 2 * HEALTHY[1]
+        findings.append(Finding("warning" if is_far else "info", AREA, message, f"see {field}"))
     return findings
 
 
-def _same_audio(survey: Survey, train: list[Row], held_out: list[Row]) -> list[Finding]:
+def _shared(train: list[Row], held_out: list[Row], key: Callable[[Row], str]) -> list[tuple[str, str]]:
+    """Eval clips with the same `key` as a clip of training, named in the detail; an empty key is none."""
     trained: dict[str, str] = {}
     for row in train:
-        trained.setdefault(_digest(survey, row), row.audio_file)
-    trained.pop("", None)
-    leaks = [(row, trained[d]) for row in held_out if (d := _digest(survey, row)) in trained]
-    if not leaks:
-        return []
-    broken = len(leaks) >= BROKEN * len(held_out)
-    message = f"{clips(len(leaks))} of eval with the same audio as a clip of training"
-    return [
-        Finding(
-            "error" if broken else "warning",
-            AREA,
-            message + (f": {len(leaks) / len(held_out):.0%} of the evaluation measures memory" if broken else ""),
-            "delete them from one of the two",
-            [(row.audio_file, f"in training: {other}") for row, other in leaks],
-        )
-    ]
+        trained.setdefault(key(row), row.audio_file)
+    keys = ((row.audio_file, key(row)) for row in held_out)
+    return [(file, f"in training: {trained[found]}") for file, found in keys if found and found in trained]
 
 
-def _same_text(train: list[Row], held_out: list[Row]) -> list[Finding]:
-    trained: dict[str, str] = {}
-    for row in train:
-        trained.setdefault(plain(row.text), row.audio_file)
-    same = [(row, trained[text]) for row in held_out if (text := plain(row.text)) in trained and text]
-    if not same:
-        return []
-    message = f"{clips(len(same))} of eval with the text of a clip of training"
-    files = [(row.audio_file, f"in training: {other}") for row, other in same]
-    return [Finding("warning", AREA, message, "hold such sentences out of one of the two", files)]
+def _same_audio(leaks: list[tuple[str, str]], held_out: int) -> list[Finding]:
+    what, step = "of eval with the same audio as a clip of training", "delete them from one of the two"
+    if len(leaks) < BROKEN * held_out:
+        return about(AREA, leaks, what, step)
+    return about(AREA, leaks, f"{what}: {len(leaks) / held_out:.0%} of the evaluation measures memory", step, "error")
 
 
 def plain(text: str) -> str:
-    """A text by what is said: NFKC, case folded, letters, marks and digits with single spaces."""
+    """What is said in a text: NFKC, case folded, letters, marks and digits with single spaces."""
     signs = unicodedata.normalize("NFKC", text).casefold()
     return " ".join("".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in signs).split())
 
 
 def source(file: str) -> str | None:
-    """The recording that a clip was cut from, by its name; None where it does not tell.
+    """The recording that a clip was cut from, by its name; None where the name does not tell.
 
-    `rec1_001.wav` and `rec1_002.wav` are of `rec1`: a name, a separator, a number. Clips of other folders are others'.
+    `rec1_001.wav` and `rec1_002.wav` are of `rec1`: a name, a separator, a number. Other folders are other recordings.
     """
     path = Path(file)
     take = _TAKE.match(path.stem)
@@ -95,11 +85,11 @@ def source(file: str) -> str | None:
 
 
 def _same_source(train: list[Row], held_out: list[Row]) -> list[Finding]:
-    """Eval clips cut from a recording that training clips are cut from, too.
+    """Eval clips that were cut from a recording that training clips were cut from, too.
 
-    Telling only where names divide each speaker's clips: at least three recordings, two clips each on average, and more
-    than there are speakers (or the name is that of the speaker). Where more than half of eval is so, the split was made
-    clip by clip, and that is an info; where less is so, it was meant to be by recording, and a clip has strayed.
+    Names tell this only where they divide each speaker's clips: at least three recordings of two clips on average, and
+    more recordings than speakers (or the name is that of the speaker). If it holds for more than half of eval, the
+    split was made clip by clip, which is an info; otherwise it was made by recording, and a clip has strayed.
     """
     sources = {row.audio_file: found for row in (*train, *held_out) if (found := source(row.audio_file))}
     counts, speakers = Counter(sources.values()), {row.speaker for row in (*train, *held_out)}
@@ -107,53 +97,41 @@ def _same_source(train: list[Row], held_out: list[Row]) -> list[Finding]:
         return []
     trained = {sources[row.audio_file] for row in train if row.audio_file in sources}
     same = [(row.audio_file, "") for row in held_out if sources.get(row.audio_file) in trained]
-    if not same:
-        return []
-    if len(same) > 0.5 * len(held_out):
-        message = (
-            f"{clips(len(same))} of eval, by name, cut from recordings that training has clips of: the evaluation tells"
-            " how well the same recordings are met, not new ones"
-        )
-        return [Finding("info", AREA, message, "hold out whole recordings by a data.eval of your own")]
-    message = f"{clips(len(same))} of eval, by name, cut from a recording that training has clips of"
-    return [Finding("warning", AREA, message, "hold out whole recordings", same)]
+    what = "of eval that, by name, were cut from the same recordings as training clips"
+    if len(same) <= 0.5 * len(held_out):
+        return about(AREA, same, what, "hold out whole recordings")
+    message = f"{clips(len(same))} {what}: the evaluation does not tell how well new recordings are met"
+    return [Finding("info", AREA, message, "hold out whole recordings with a data.eval of your own")]
 
 
-def _repeats(survey: Survey, train: list[Row]) -> list[Finding]:
-    """Audio that stands twice in training."""
+def _repeats(train: list[Row], digest: Callable[[Row], str]) -> list[Finding]:
+    """Audio that is in training more than once."""
     by_audio: dict[str, list[Row]] = defaultdict(list)
     for row in train:
-        by_audio[_digest(survey, row)].append(row)
+        by_audio[digest(row)].append(row)
     by_audio.pop("", None)
-    twice = [rows for rows in by_audio.values() if len(rows) > 1]
-    differing = [rows for rows in twice if len({plain(row.text) for row in rows}) > 1]
-    same = [rows for rows in twice if rows not in differing]
+    differing: list[tuple[str, str]] = []
+    same: list[tuple[str, str]] = []
+    for rows in by_audio.values():
+        if len(rows) > 1:
+            group = (rows[0].audio_file, "also " + ", ".join(row.audio_file for row in rows[1:]))
+            (differing if len({plain(row.text) for row in rows}) > 1 else same).append(group)
     findings = []
     if differing:
         message = (
-            f"{plural(len(differing), 'recording')} with more than one text in training, of which one at most is right"
+            f"{plural(len(differing), 'recording')} in training with different texts, of which at most one is right"
         )
-        findings.append(Finding("warning", AREA, message, "listen, and keep the right text", _groups(differing)))
+        findings.append(Finding("warning", AREA, message, "listen, and keep the right text", differing))
     if same:
         message = f"{plural(len(same), 'recording')} more than once in training with the same text"
-        findings.append(Finding("warning", AREA, message, "delete the repeats", _groups(same)))
+        findings.append(Finding("warning", AREA, message, "delete the repeats", same))
     return findings
 
 
-def _groups(groups: list[list[Row]]) -> list[tuple[str, str]]:
-    return [(rows[0].audio_file, "also " + ", ".join(row.audio_file for row in rows[1:])) for rows in groups]
-
-
 def _speakers(train: list[Row], held_out: list[Row]) -> list[Finding]:
-    trained = {row.speaker for row in train}
-    unseen = sorted({row.speaker for row in held_out} - trained)
+    unseen = sorted({row.speaker for row in held_out} - {row.speaker for row in train})
     if not unseen:
         return []
     files = [(row.audio_file, row.speaker) for row in held_out if row.speaker in unseen]
     message = f"{plural(len(unseen), 'eval speaker')} not in training: {', '.join(unseen[:10])}"
     return [Finding("warning", AREA, message, "evaluate the voices that are trained", files)]
-
-
-def _digest(survey: Survey, row: Row) -> str:
-    recording = survey.recordings.get(row.audio_file)
-    return recording.digest if recording else ""

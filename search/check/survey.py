@@ -1,11 +1,6 @@
-"""What a study's data and base are, as found: the facts that a check judges. Plain data; no torch."""
+"""The facts about data and base that a check judges. Plain data; no torch."""
 
-import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
-
-from search.files import write_text
+from dataclasses import dataclass
 
 PARTS = ("train", "eval")
 
@@ -28,12 +23,12 @@ class Recording:
     clipped: float = 0.0  # share of samples at full scale
     silent: float = 0.0  # share of 20 ms frames below -50 dB of full scale
     offset: float = 0.0  # mean of the samples
-    remark: str | None = None  # what its header or name says and its bytes do not (search.check.header.remark)
+    remark: str | None = None  # how its header or name differs from its content (search.check.header.remark)
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the metadata: a clip, and whether training would use it."""
+    """A row of a table: a clip, and whether training would use it."""
 
     part: str  # of PARTS
     audio_file: str
@@ -88,15 +83,3 @@ class Survey:
 
     def seconds(self, row: Row) -> float:
         return self.recordings[row.audio_file].seconds
-
-    def write(self, path: Path) -> None:
-        write_text(path, json.dumps(asdict(self)))  # ASCII: a file's name need not be text
-
-
-def read_survey(path: Path) -> Survey:
-    """What `Survey.write` wrote."""
-    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    values["rows"] = [Row(**row) for row in values["rows"]]
-    values["recordings"] = {name: Recording(**found) for name, found in values["recordings"].items()}
-    values["base"] = BaseFacts(**{**values["base"], "languages": tuple(values["base"]["languages"])})
-    return Survey(**values)

@@ -1,9 +1,9 @@
-"""`study.py check`: what is wrong with data, base and machine. A child makes the survey, since it needs torch."""
+"""`study.py check`: what is wrong with data, base and machine. A child, which has torch, looks and judges."""
 
 import os
+import pickle
 import sys
 import tempfile
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
@@ -12,10 +12,7 @@ import click
 
 from search.check import document
 from search.check.judgement import Finding, Report
-from search.check.judging import judge
 from search.check.machine import look
-from search.check.probe import Probe
-from search.check.survey import Survey, read_survey
 from search.commands.options import common, load_settings, make_console
 from search.devices import reserved, visible_gpus
 from search.errors import UserError
@@ -29,52 +26,37 @@ from search.text import printable, shown
 from search.workers.launcher import Failed, Launcher
 from search.workers.session import told
 
-Progress = Callable[[str], None]
-
 
 def check(settings: Settings, stream: TextIO, measure: bool = True) -> Report:
-    """The findings on data, base and machine. With `measure`, two training steps are made on a free GPU.
+    """What a check finds. With `measure` and a free GPU, two training steps are made on it.
 
     Writes its progress to `stream`. Raises UserError for what cannot be read at all, such as a table without a clip.
     """
-    progress = Told(stream)
     cache = make_cache_directory()
-    machine = look(settings, cache)
-    further = storage_findings(settings)
+    machine, further, device = look(settings, cache), storage_findings(settings), None
     with ExitStack() as stack:
-        device = None
         if measure and machine.gpus:
             try:
                 device = stack.enter_context(reserved(visible_gpus(), 1, cache / "gpus"))[0]
             except UserError:
                 further.append(Finding("info", "memory", "all GPUs are in use by searches: nothing was measured"))
-        try:
-            survey, probe, failure = _survey(settings, cache, device, progress)
-        finally:
-            progress.clear()
-    if failure:
-        further.append(Finding("warning", "memory", f"the measurement on the GPU failed: {failure}", "look at the GPU"))
-    return judge(settings, survey, machine, probe, further)
-
-
-def _survey(
-    settings: Settings, cache: Path, device: str | None, progress: Progress
-) -> tuple[Survey, Probe | None, str | None]:
-    """(survey, what was measured, why nothing was) by a child. Raises UserError, also when the child dies."""
-    with tempfile.TemporaryDirectory(prefix="check-", dir=cache) as folder:
-        found = Path(folder) / "survey.json"
+        written = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="check-", dir=cache))) / "report"
+        progress = Told(stream)
+        stack.callback(progress.clear)
         progress("loading torch and TTS")
         request = {
-            "settings": settings.model_dump_json(), "cache": str(cache), "survey": str(found),
+            "settings": settings.model_dump_json(), "cache": str(cache), "machine": machine, "report": str(written),
             "measure": device is not None,
         }  # fmt: skip
         try:
-            measured = Launcher().call("search.preparation.check_child:run", request, told(progress), device=device)
+            Launcher().call("search.preparation.check_child:run", request, told(progress), device=device)
         except Failed as error:
-            if not found.exists():
+            if not written.exists():
                 raise UserError(f"the check failed: {error}") from error
-            return read_survey(found), None, str(error)
-        return read_survey(found), Probe(**measured) if measured else None, None
+            message = f"the measurement on the GPU failed: {error}"
+            further.append(Finding("warning", "memory", message, "look at the GPU"))
+        report: Report = pickle.loads(written.read_bytes())
+    return report.including(further)
 
 
 def storage_findings(settings: Settings) -> list[Finding]:
@@ -86,18 +68,18 @@ def storage_findings(settings: Settings) -> list[Finding]:
         findings.append(Finding("error", "storage", str(error), "see docs/operations.md"))
     else:
         if there:
-            message = f"study {settings.study.name!r} is there already, in {safe_url(settings.storage_url)}"
+            message = f"study {settings.study.name!r} already exists in {safe_url(settings.storage_url)}"
             findings.append(Finding("info", "storage", message, "a search with these settings continues it"))
     folder = settings.directory.absolute()
     above = next(place for place in (folder, *folder.parents) if place.exists())
     if not os.access(above, os.W_OK):
         message = f"study.directory {settings.study.directory} cannot be written to"
-        findings.append(Finding("error", "storage", message, f"name another, or give this user the right to {above}"))
+        findings.append(Finding("error", "storage", message, f"name another, or let this user write to {above}"))
     return findings
 
 
 class Told:
-    """Writes progress to a stream: in a terminal each text replaces the one before, elsewhere it is a line."""
+    """Writes progress to a stream: on one line in a terminal, as lines elsewhere."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._live = stream, stream.isatty()
@@ -113,20 +95,18 @@ class Told:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, for scripts.")
-@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Also write a page with pictures.")
-@click.option(
-    "--csv", "table", type=click.Path(path_type=Path), metavar="FILE", help="Write the clips that the findings name."
-)
-@click.option("--fast", is_flag=True, help="Skip the measurement on a GPU.")
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Also write a page with charts.")
+@click.option("--csv", "table", type=click.Path(path_type=Path), metavar="FILE", help="File for the list of clips.")
+@click.option("--fast", is_flag=True, help="Do not measure on a GPU.")
 @common
 @click.pass_context
 def command(
     context: click.Context, as_json: bool, html: Path | None, table: Path | None, fast: bool, **given: Any
 ) -> None:
-    """Say what is wrong with data, base and machine before any GPU time is spent.
+    """Find what is wrong with data, base and machine before any GPU time is spent.
 
-    The exit code is 2 for what would stop a search, and 0 for warnings. Without --csv the list of clips is written
-    next to the study's folder.
+    Exit code 2 if a search would not start, otherwise 0. Without --csv the list of clips is written next to the
+    study's folder.
     """
     settings = load_settings(given)
     report = check(settings, sys.stderr, measure=not fast)

@@ -23,7 +23,7 @@ from search.settings.best_config import (
     Schedule,
     Stopping,
 )
-from search.settings.knobs import beyond_coqui, coqui_fields, fused_field, precision_fields
+from search.settings.knobs import beyond_coqui, run_fields
 from search.settings.settings import Settings, steps_an_epoch
 from search.study import noise
 from search.study.findings import Findings, Row
@@ -32,7 +32,7 @@ from space.schedule import to_steps
 from space.search_space import SearchSpace
 
 OBJECTIVE = "mean mel cross-entropy over the eval set, nats per audio token"
-_LOCAL = ("storage", "directory", "workers")  # of [study]: a machine's own; the first may hold a password
+_LOCAL = ("storage", "directory", "workers")  # of [study]: for one machine; storage may hold a password
 
 
 def write_best_config(
@@ -73,13 +73,22 @@ def confirmation_at(path: Path, study: str) -> Confirmation | None:
 
 
 def write(best: BestConfig, path: Path) -> None:
-    """Writes the document whole or not at all. Raises UserError rather than replace anything but its study's own."""
-    _refuse_strange_file(path, best.study)
+    """Writes the document whole or not at all. Raises UserError rather than replace another study's or another file."""
+    if path.exists():
+        content = content_of(path)
+        if not {"version", "study", "hyperparameters"} <= content.keys():
+            found = f"{path} is not a best_config.json"
+        elif content["study"] != best.study:
+            found = f"{path} belongs to study {content['study']!r}, not to {best.study!r}"
+        else:
+            found = ""
+        if found:
+            raise UserError(f"{found}, and is left alone; move it away, or name another file with --output")
     write_file(path, to_json(best))
 
 
 def write_file(path: Path, text: str) -> None:
-    """Raises UserError in one line where the folder is missing or may not be written to."""
+    """Raises UserError in one line if the folder is missing or cannot be written to."""
     try:
         write_text(path, text)
     except OSError as error:
@@ -99,21 +108,6 @@ def content_of(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _refuse_strange_file(path: Path, study: str) -> None:
-    if not path.exists():
-        return
-    content = content_of(path)
-    if not {"version", "study", "hyperparameters"} <= content.keys():
-        raise UserError(
-            f"{path} is no best_config.json, and is left alone; move it away, or name another with --output"
-        )
-    if content["study"] != study:
-        raise UserError(
-            f"{path} belongs to study {content['study']!r}, not to {study!r}, and is left alone; move it away, or name"
-            " another with --output"
-        )
-
-
 def build(
     findings: Findings,
     settings: Settings,
@@ -127,12 +121,12 @@ def build(
 
     `attributes` are the study's: the horizon and fingerprint that its trials ran under.
     """
-    space = settings.search_space()
+    space, pruning, training = settings.search_space(), settings.pruning, settings.training
     if point is None:
         trial = trial or findings.completed[0]
         point = space.from_params(trial.trial.params)
     horizon = attributes["full_horizon"]
-    confirmed = _recommends(confirmation, point)
+    confirmed = confirmation is not None and _recommends(confirmation, point)
     status = _status(findings, trial, horizon, confirmation, confirmed)
     return BestConfig(
         version=best_config.VERSION,
@@ -140,11 +134,23 @@ def build(
         confirmed=confirmed,
         status=status,
         hyperparameters=Knobs(**point.to_dict()),
-        schedule=_schedule(point, horizon, findings, settings),
-        stopping=_stopping(findings, settings),
+        schedule=Schedule(
+            horizon=horizon,
+            evaluation_steps=settings.full_evaluation_steps(findings.prepared["train_clips"]),
+            milestones=list(to_steps(point.milestones, horizon)),
+            gamma=point.gamma,
+            accumulation=training.accumulation,
+            batch_size=training.batch_size,
+        ),
+        stopping=Stopping(
+            n_increases=pruning.n_increases if pruning.two_increases else None,
+            min_delta=noise.min_delta(settings, [row.trial for row in findings.rows]) or 0.0,
+            max_gap=settings.train.max_gap,
+            healthy_gap=settings.train.healthy_gap,
+        ),
         settings=portable(settings),
         coqui_config=_coqui_config(point, horizon, findings, settings, status),
-        grad_accum_steps=settings.training.accumulation,
+        grad_accum_steps=training.accumulation,
         confirmation=confirmation,
         evidence=_evidence(findings, trial) if trial else None,
         base_model=asdict(findings.base),
@@ -153,10 +159,8 @@ def build(
     )
 
 
-def _recommends(confirmation: Confirmation | None, point: Hyperparameters) -> bool:
-    """Whether `point` is what a confirmation says to use, should one fine-tune at all."""
-    if confirmation is None:
-        return False
+def _recommends(confirmation: Confirmation, point: Hyperparameters) -> bool:
+    """Whether a confirmation says to use `point`, if one fine-tunes at all."""
     return Hyperparameters.from_dict(recommended(confirmation).hyperparameters.model_dump()) == point
 
 
@@ -182,29 +186,8 @@ def _status(
     return f"Not confirmed: {evidence}."
 
 
-def _schedule(point: Hyperparameters, horizon: int, findings: Findings, settings: Settings) -> Schedule:
-    return Schedule(
-        horizon=horizon,
-        evaluation_steps=settings.full_evaluation_steps(findings.prepared["train_clips"]),
-        milestones=list(to_steps(point.milestones, horizon)),
-        gamma=point.gamma,
-        accumulation=settings.training.accumulation,
-        batch_size=settings.training.batch_size,
-    )
-
-
-def _stopping(findings: Findings, settings: Settings) -> Stopping:
-    pruning = settings.pruning
-    return Stopping(
-        n_increases=pruning.n_increases if pruning.two_increases else None,
-        min_delta=noise.min_delta(settings, [row.trial for row in findings.rows]) or 0.0,
-        max_gap=settings.train.max_gap,
-        healthy_gap=settings.train.healthy_gap,
-    )
-
-
 def portable(settings: Settings) -> dict[str, dict[str, Any]]:
-    """The settings as `study.toml` has them, without what is one machine's or secret."""
+    """The settings as in `study.toml`, without what is secret or belongs to one machine."""
     values = tomllib.loads(settings.to_toml())
     values["study"] = {name: value for name, value in values["study"].items() if name not in _LOCAL}
     return values
@@ -213,22 +196,15 @@ def portable(settings: Settings) -> dict[str, dict[str, Any]]:
 def _coqui_config(
     point: Hyperparameters, horizon: int, findings: Findings, settings: Settings, status: str
 ) -> dict[str, Any]:
-    """A complete `GPTTrainerConfig`, without fields that are infinite: JSON cannot hold them, and they are defaults."""
+    """A complete `GPTTrainerConfig` without its infinite fields, which JSON cannot hold and which are defaults."""
     prepared = findings.prepared["coqui_config"]
-    training = settings.training
-    optimizer = {k: v for k, v in prepared["optimizer_params"].items() if k != "weight_decay"}
-    optimizer |= fused_field(training.fused_adamw)
     config = {
         **prepared,
-        **coqui_fields(point, horizon, optimizer),
+        **run_fields(prepared, point, horizon, settings.training, settings.study.seed),
         "run_name": findings.study,
         "run_description": status,
-        "batch_size": training.batch_size,
-        "eval_batch_size": training.eval_batch_size,
         "eval_split_size": settings.data.eval_share,  # read only where the dataset names no eval table
-        "training_seed": settings.study.seed,
-        **precision_fields(training.precision),
-        # coqui counts epochs: as many as the horizon needs, the last one perhaps in part.
+        # coqui counts epochs: enough of them for the horizon; the last one may be cut short.
         "epochs": ceil(horizon / steps_an_epoch(settings, findings.prepared["train_clips"])),
         "save_checkpoints": True,
     }
@@ -236,7 +212,7 @@ def _coqui_config(
 
 
 def _evidence(findings: Findings, row: Row) -> Evidence | None:
-    """None for a run that had no evaluation before it was given up."""
+    """None for a run that ended before its first evaluation."""
     evaluation = row.best
     if evaluation is None:
         return None

@@ -1,7 +1,7 @@
-"""The cache of a machine: folders that are made once, for all trials, slots and searches on it.
+"""The cache of a machine: folders that are made once for all trials, slots and searches on it.
 
-A folder is named by what it holds and appears whole or not at all. Beside it, in `locks/`, lies a file whose lock says
-that the folder is being made (exclusive) or used (shared); the kernel frees it whatever ends the process.
+A folder's name depends on its content, and it appears complete or not at all. A file in `locks/` is locked while the
+folder is being made (exclusive) or used (shared); the kernel releases the lock when the process ends in any way.
 """
 
 import errno
@@ -30,19 +30,19 @@ _LEFT_OVER_SECONDS = 86_400
 
 
 def cache_directory() -> Path:
-    """Where prepared corpora and the miniature lie; XTTS_STUDY_CACHE overrides the user's cache directory."""
+    """Where prepared data is stored: XTTS_STUDY_CACHE, or else the user's cache directory."""
     return Path(os.environ.get("XTTS_STUDY_CACHE") or platformdirs.user_cache_path("xtts-study")).absolute()
 
 
 def make_cache_directory() -> Path:
-    """`cache_directory`, made if it is not there. Raises UserError, also where this user may not write."""
+    """`cache_directory`, created if necessary. Raises UserError, also if this user may not write to it."""
     cache = cache_directory()
     try:
         cache.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=cache).close()
     except OSError as error:
         raise UserError(
-            f"cache folder {cache} cannot be made or written to ({error.strerror}); set XTTS_STUDY_CACHE to another"
+            f"cache folder {cache} cannot be created or written to ({error.strerror}); set XTTS_STUDY_CACHE to another"
         ) from error
     return cache
 
@@ -53,14 +53,14 @@ class Entry:
 
     path: Path
     kind: str  # of KINDS
-    bytes: int  # on the disk; what two folders share is counted with the first that is listed
+    bytes: int  # on the disk; files that two folders share are counted once, with the first that is listed
     used: float  # seconds since the epoch at which it was last asked for
-    in_use: bool  # a search, or the making of it, is under way
+    in_use: bool  # it is being made or used
     about: str  # what it was made from
 
 
 def entries(cache: Path) -> list[Entry]:
-    """What lies in the cache, the most recently used first."""
+    """The content of the cache, the most recently used first."""
     folders = [f for f in cache.glob("*-*") if f.is_dir() and not f.name.startswith(".") and kind_of(f)]
     found, seen = [], set[tuple[int, int]]()
     for folder in sorted(folders, key=_used, reverse=True):
@@ -92,9 +92,9 @@ def _used(folder: Path) -> float:
 
 
 def make_once(target: Path, build: Callable[[Path], None], wait: Callable[[], None]) -> None:
-    """Has `build` fill a folder that takes the name `target` on success; does nothing where it exists.
+    """Lets `build` fill a folder that is named `target` on success; does nothing if `target` exists.
 
-    Of several processes one builds; the others call `wait` once and wait for it.
+    Only one of several processes builds; the others call `wait` once and wait for it.
     """
     while True:
         if not target.exists():
@@ -103,36 +103,36 @@ def make_once(target: Path, build: Callable[[Path], None], wait: Callable[[], No
                     _build(target, build)
         try:
             os.utime(target)  # the oldest are removed first
-        except FileNotFoundError:  # removed since: nothing holds it before its maker does
+        except FileNotFoundError:  # removed meanwhile: it is not locked until its maker uses it
             continue
         return
 
 
 @contextmanager
 def in_use(*folders: Path) -> Iterator[None]:
-    """Until the block ends nothing removes these folders of a cache. Raises UserError where one is gone already."""
+    """Keeps these folders of a cache from being removed within the block. Raises UserError if one is gone already."""
     if not folders:
         yield
         return
     with _lock(folders[0].parent, folders[0].name, fcntl.LOCK_SH, lambda: None), in_use(*folders[1:]):
-        if not folders[0].exists():  # between the making of it and this lock anybody may have removed it
+        if not folders[0].exists():  # another process may have removed it before this lock
             raise UserError(f"{folders[0]} was removed by another process meanwhile; run the same command again")
         yield
         with suppress(FileNotFoundError):
-            os.utime(folders[0])  # used until now, not since it was asked for
+            os.utime(folders[0])  # used until now
 
 
 def make_room(cache: Path, limit_bytes: float, needed_bytes: float, what: str) -> None:
-    """Removes what was not used for longest until `needed_bytes` more fit under the limit.
+    """Removes the least recently used folders until `needed_bytes` more fit under the limit.
 
-    Raises UserError when they cannot: for the limit, or for the disk.
+    Raises UserError if they do not fit under the limit or on the disk.
     """
     if needed_bytes > limit_bytes:
         raise UserError(
             f"service.cache_gb is {limit_bytes / 1e9:g}, and {what} needs about {needed_bytes / 1e9:.2g} GB: raise it"
         )
     for entry in reversed(entries(cache)):
-        total = sum(e.bytes for e in entries(cache))  # counted anew: what folders share is freed with the last of them
+        total = sum(e.bytes for e in entries(cache))  # again: shared files are freed with the last folder
         if total + needed_bytes <= limit_bytes:
             break
         if not entry.kind.startswith("miniature"):
@@ -147,13 +147,13 @@ def make_room(cache: Path, limit_bytes: float, needed_bytes: float, what: str) -
     if needed_bytes > free:
         raise UserError(
             f"the cache's disk has {free / 1e9:.2g} GB free in {cache}, and {what} needs about"
-            f" {needed_bytes / 1e9:.2g} GB; free some (study.py cache shows what lies there), or set XTTS_STUDY_CACHE"
-            " to another folder"
+            f" {needed_bytes / 1e9:.2g} GB; free some (study.py cache lists the folders), or set XTTS_STUDY_CACHE to"
+            " another folder"
         )
 
 
 def remove(entry: Entry) -> bool:
-    """Whether the folder is gone: False where it is in use. Whole at once for those who look at the cache."""
+    """Whether the folder is gone: False if it is in use. It disappears at once, with all files."""
     try:
         with _lock(entry.path.parent, entry.path.name, fcntl.LOCK_EX | fcntl.LOCK_NB, lambda: None):
             if not entry.path.exists():
@@ -171,21 +171,21 @@ def _build(target: Path, build: Callable[[Path], None]) -> None:
     try:
         with whole_folder(target) as folder:
             build(folder)
-            for file in folder.rglob("*"):  # or a power loss could leave a whole folder of empty files
+            for file in folder.rglob("*"):  # otherwise a power loss could leave a complete folder of empty files
                 if file.is_file() and not file.is_symlink():
                     with open(file, "rb") as content:
                         os.fsync(content.fileno())
-    except Exception as error:  # torch ends a file on a full disk with an error of its own, and the disk's behind it
+    except Exception as error:  # on a full disk torch raises an error of its own, with the disk's as its context
         if (reason := _full_disk(error)) is None:
             raise
         raise UserError(
-            f"the cache {target.parent} is full ({reason}); free some room (study.py cache shows what lies"
-            " there), or set XTTS_STUDY_CACHE to another folder"
+            f"the cache {target.parent} is full ({reason}); free some room (study.py cache lists it), or"
+            " set XTTS_STUDY_CACHE to another folder"
         ) from error
 
 
 def _remove_left_over(target: Path) -> None:
-    """What killed processes had begun: of `target`, whose lock the caller holds, at once; of others after a day."""
+    """Unfinished folders of killed processes: of `target`, whose lock the caller holds, at once; others after a day."""
     for left in target.parent.glob(".*-*.*"):
         name = left.name[1:].rpartition(".")[0]
         if name != target.name:
@@ -201,7 +201,7 @@ def _remove_left_over(target: Path) -> None:
 
 
 def _full_disk(error: BaseException | None) -> str | None:
-    """What the system said where a full disk or quota is behind `error`; None for anything else."""
+    """The system's message if a full disk or quota caused `error`; None otherwise."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return error.strerror
@@ -211,7 +211,7 @@ def _full_disk(error: BaseException | None) -> str | None:
 
 @contextmanager
 def _lock(cache: Path, name: str, how: int, wait: Callable[[], None]) -> Iterator[None]:
-    """Raises BlockingIOError for LOCK_NB where another process holds it."""
+    """Raises BlockingIOError with LOCK_NB if another process holds the lock."""
     (cache / "locks").mkdir(parents=True, exist_ok=True)
     with open(cache / "locks" / name, "a", encoding="utf-8") as file:
         try:

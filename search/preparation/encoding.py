@@ -1,8 +1,8 @@
-"""The clips of a study, prepared once for all trials: what no searched hyperparameter changes.
+"""The clips of a study, prepared once for all trials, because no searched hyperparameter changes them.
 
-Prepared are waveforms, tokens, and the DVAE's codes of each clip. Codes are made clip by clip: coqui makes them of the
-padded batch, whose padding leaks into the last few codes of the shorter clips, and an evaluation of those would depend
-on the batch size (docs/parity.md).
+They consist of waveforms, tokens and the DVAE's codes. Codes are made clip by clip. coqui makes them from the padded
+batch: the padding affects the last few codes of the shorter clips, and the evaluation depends on the batch size
+(docs/parity.md).
 """
 
 import hashlib
@@ -38,10 +38,10 @@ def prepare(
     progress: Callable[[int, int], None],
     decoded: Recordings | None = None,
 ) -> list[list[str]]:
-    """Writes the corpus of (training, evaluation) rows into the folder `target`; returns [file, reason] of each clip
-    left out. Without `decoded` the audio is decoded first, into the same folder.
+    """Writes the corpus of (training, evaluation) rows into the folder `target`. Returns [file, reason] of each clip
+    that is left out. Without `decoded` the audio is first decoded into the same folder.
 
-    Raises UserError when no clip is left for training or evaluation.
+    Raises UserError if no clip is left for training or evaluation.
     """
     rate = model.config.audio.sample_rate
     if decoded is None:
@@ -61,11 +61,10 @@ def prepare(
                 dropped.append([file, reason])
             else:
                 kept[part].append((row, tokens))
-    for part, clips in kept.items():
+    for (part, clips), rows in zip(kept.items(), parts, strict=True):
         if not clips:
-            count = len(parts[PARTS.index(part)])
             reason = f"; the first: {dropped[0][0]}: {dropped[0][1]}" if dropped else ""
-            raise UserError(f"data: no clip of {count} is left for the {part} set{reason}")
+            raise UserError(f"data: no clip of {len(rows)} is left for the {part} set{reason}")
     _write(kept, decoded, model, target, progress)
     return dropped
 
@@ -77,7 +76,7 @@ def _write(
     target: Path,
     progress: Callable[[int, int], None],
 ) -> None:
-    """clips.json and the arrays. A recording of several rows is encoded once."""
+    """Writes clips.json and the arrays. A recording of several rows is encoded once."""
     waveforms = np.memmap(decoded.waveforms, np.float32, mode="r")
 
     def make(file: str) -> np.ndarray:
@@ -113,7 +112,7 @@ def _write(
 
 @torch.no_grad()
 def clip_codes(model: GPTTrainer, wav: torch.Tensor) -> torch.Tensor:
-    """DVAE codes (codes,) of one clip (1, samples): stock's computation on a batch of one, that is, without padding."""
+    """DVAE codes (codes,) of one clip (1, samples): stock's computation on a batch of one clip, so without padding."""
     device = next(model.dvae.parameters()).device
     batch = {
         "text_lengths": None, "wav_lengths": None, "padded_text": None, "cond_idxs": None,
@@ -128,7 +127,7 @@ def clip_codes(model: GPTTrainer, wav: torch.Tensor) -> torch.Tensor:
 def fingerprint(
     parts: tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]], data: Data, digests: Mapping[str, str]
 ) -> str:
-    """SHA-256 over texts, speakers, audio bytes and limits, in order; the same files elsewhere agree."""
+    """SHA-256 over texts, speakers, audio bytes and limits, in order; independent of the files' folder."""
     digest = hashlib.sha256()
     digest.update(f"{data.language} {data.max_audio_seconds} {data.max_text_tokens} {data.probe_clips}".encode())
     for part in parts:

@@ -19,6 +19,7 @@ from tokenizers.trainers import BpeTrainer
 from TTS.tts.layers.tortoise.arch_utils import TorchMelSpectrogram
 from TTS.tts.layers.xtts.gpt import GPT
 from TTS.tts.layers.xtts.tokenizer import VoiceBpeTokenizer
+from TTS.tts.models.xtts import Xtts
 
 from search.preparation import miniature_base as base
 from search.preparation.miniature_texts import ENGLISH, sentences
@@ -82,11 +83,8 @@ def train(
             with torch.no_grad():
                 text_ce, mel_ce = losses(gpt, held_out, style, np.random.default_rng(2))
             gpt.train()
-            print(
-                f"step {step + 1}  train {mel_loss:.3f}  held out mel {mel_ce:.3f} text {text_ce:.3f}"
-                f"  {time.time() - start:.0f} s",
-                flush=True,
-            )
+            others = f"held out mel {mel_ce:.3f} text {text_ce:.3f}"
+            print(f"step {step + 1}  train {mel_loss:.3f}  {others}  {time.time() - start:.0f} s", flush=True)
 
 
 def losses(
@@ -129,38 +127,22 @@ def main(output: Path, steps: int, batch: int) -> None:
             encoded = {p: [encoder(mel(wav[None]))[0].T for _, wav in parts[p]] for p in parts}
         codebook, scale = base.quantise(kmeans(torch.cat(encoded["train"]), base.CODES).numpy())
         centres = base.dequantise(codebook, scale)
-        clips = {
-            p: [
-                {
-                    "tokens": torch.tensor(tokenizer.encode(text, "en")),
-                    "wav": wav,
-                    "codes": torch.cdist(points, centres).argmin(1),
-                }
-                for (text, wav), points in zip(parts[p], encoded[p], strict=True)
-            ]
-            for p in parts
-        }
+        clips: dict[str, list[dict]] = {part: [] for part in parts}
+        for part, made in clips.items():
+            for (text, wav), points in zip(parts[part], encoded[part], strict=True):
+                tokens, codes = torch.tensor(tokenizer.encode(text, "en")), torch.cdist(points, centres).argmin(1)
+                made.append({"tokens": tokens, "wav": wav, "codes": codes})
         counts = torch.cat([c["codes"] for c in clips["eval"]]).bincount(minlength=base.CODES) + 1e-9
         share = counts / counts.sum()
         print(f"entropy of the held-out codes {-(share * share.log()).sum():.2f} of {np.log(base.CODES):.2f} nats")
 
-        settings = base.config().model_args
-        gpt = GPT(
-            layers=settings.gpt_layers,
-            model_dim=settings.gpt_n_model_channels,
-            heads=settings.gpt_n_heads,
-            max_text_tokens=settings.gpt_max_text_tokens,
-            max_mel_tokens=settings.gpt_max_audio_tokens,
-            max_prompt_tokens=settings.gpt_max_prompt_tokens,
-            number_text_tokens=tokenizer.get_number_tokens(),
-            start_text_token=tokenizer.tokenizer.token_to_id("[START]"),
-            stop_text_token=0,
-            num_audio_tokens=settings.gpt_num_audio_tokens,
-            start_audio_token=settings.gpt_start_audio_token,
-            stop_audio_token=settings.gpt_stop_audio_token,
-            use_perceiver_resampler=True,
-            code_stride_len=settings.gpt_code_stride_len,
-        )
+        settings = base.config()
+        settings.model_args.gpt_number_text_tokens = tokenizer.get_number_tokens()
+        settings.model_args.gpt_start_text_token = tokenizer.tokenizer.token_to_id("[START]")
+        settings.model_args.gpt_stop_text_token = 0
+        model = Xtts(settings)
+        model.init_models()
+        gpt = model.gpt
         gpt.train()
         train(gpt, clips["train"], clips["eval"], style, steps, batch)
         learnt = {

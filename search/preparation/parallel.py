@@ -1,4 +1,4 @@
-"""Work on all cores of the machine, for preparation: the same results in the same order as on one."""
+"""Runs preparation on all cores of the machine, with the same results in the same order as on one core."""
 
 import ctypes
 import multiprocessing
@@ -15,7 +15,7 @@ import torch
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
-_CHUNK = 8  # items a task: large enough that passing it costs little, small enough for a lively progress bar
+_CHUNK = 8  # items per task: enough to make passing it cheap, few enough for smooth progress
 _PR_SET_PDEATHSIG = 1
 
 
@@ -25,25 +25,25 @@ def cores() -> int:
 
 
 def on_all_cores(make: Callable[[Item], Made], items: Sequence[Item]) -> Iterator[Made]:
-    """`make` of each item, in order. What it raises comes out.
+    """`make` of each item, in order. Its exceptions are raised here.
 
-    The workers are forked, so `make` may use whatever is loaded, without a copy of it. Every process computes with one
-    thread: the numbers do not depend on how many cores there are.
+    The workers are forked, so `make` may use everything that is loaded, without a copy. Each process computes with one
+    thread, so that the results do not depend on the number of cores.
     """
     if cores() == 1 or len(items) <= _CHUNK:
         yield from map(make, items)
         return
     chunks = [items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK)]
     workers = min(cores(), len(chunks))
-    # A thread pool of torch's would hang in a forked process; with one thread none was ever started.
+    # A thread pool of torch would hang in a forked process; with one thread there is none.
     assert torch.get_num_threads() == 1
-    # The launcher's children are daemons, which may have no children; here it means no more than that.
+    # The launcher's children are daemons, which may not have children of their own.
     multiprocessing.current_process().daemon = False
     global _make
     _make = make
     fork = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(workers, fork, initializer=_die_with, initargs=(os.getpid(),)) as pool:
-        # Results wait in memory for their turn: few are asked for ahead.
+        # Results wait in memory for their turn, so only a few are requested ahead.
         waiting: deque[Future[list[Made]]] = deque()
         try:
             for chunk in chunks:
@@ -56,7 +56,7 @@ def on_all_cores(make: Callable[[Item], Made], items: Sequence[Item]) -> Iterato
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-_make: Callable[..., object]  # as the fork found it: a closure cannot be sent to a process
+_make: Callable[..., object]  # a global, which the fork copies: a closure cannot be sent to a process
 
 
 def _make_all(items: Sequence[Item]) -> list[Made]:
@@ -64,7 +64,7 @@ def _make_all(items: Sequence[Item]) -> list[Made]:
 
 
 def _die_with(parent: int) -> None:
-    """A preparation that is killed leaves no workers behind."""
+    """Ends the worker when a killed preparation leaves it behind."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Where data and base lie; the miniature's are made on first use."""
+"""Where data and base are; those of the miniature are made on first use."""
 
 import hashlib
 import subprocess
@@ -19,7 +19,7 @@ def locate(settings: Settings, cache: Path, progress: Progress) -> tuple[Path, P
 
     def speak(folder: Path) -> None:
         progress("generating the miniature's Amharic speech")
-        # A fresh process: the synthesiser keeps state, and its output must not depend on what came before.
+        # A new process: the synthesiser keeps state, and its output must not depend on earlier calls.
         subprocess.run(
             [sys.executable, "-m", "search.preparation.miniature_speech", "amharic", str(folder)], check=True
         )
@@ -41,6 +41,6 @@ def locate(settings: Settings, cache: Path, progress: Progress) -> tuple[Path, P
 
 
 def _base_digest() -> str:
-    """Of the weights, and of what writes them."""
+    """Digest of the weights and of the code that writes them."""
     weights = Path(__file__).with_name("miniature_weights.npz").read_bytes()
     return hashlib.sha256(weights + sources.digest("search.preparation.miniature_base").encode()).hexdigest()[:16]

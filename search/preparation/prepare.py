@@ -1,11 +1,11 @@
-"""Preparation: all that is the same in every trial of a study, made once a machine and checked before any starts."""
+"""Preparation: all that is the same in every trial, checked first, and made once per machine."""
 
 import hashlib
 import importlib.metadata
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,8 @@ from search.check.resources import cache_bytes
 from search.files import write_text
 from search.preparation import cache as machine_cache
 from search.preparation import encoding, extension, parentage, tables
-from search.preparation.places import locate
-from search.preparation.recordings import Recordings, file_digest
-from search.preparation.surveying import Count, decoded, sample_rate, survey_of
-from search.preparation.tables import Rows
+from search.preparation.recordings import file_digest
+from search.preparation.surveying import Count, Sources, read_sources, survey_of
 from search.settings.settings import Settings
 from search.sources import digest
 from search.training import base, corpus
@@ -31,25 +29,13 @@ from search.trial import Caller, Prepared
 
 Progress = Callable[[str], None]
 
-# What makes the prepared files, with all that these import. Not this module: it imports the judgement of `check`.
+# The code that makes the prepared files, with its imports. Without this module, which imports the checks.
 _CODE = (
     "search.preparation.encoding",
     "search.preparation.extension",
     "search.preparation.tables",
     "search.training.evaluation",
 )
-
-
-@dataclass(frozen=True)
-class Sources:
-    """What a study is prepared from."""
-
-    root: Path  # of the corpus
-    base: Path
-    rows: Rows
-    recordings: Recordings
-    data_fingerprint: str
-    base_fingerprint: str
 
 
 def run(caller: Caller, settings: str, cache: str) -> dict[str, Any]:
@@ -59,24 +45,22 @@ def run(caller: Caller, settings: str, cache: str) -> dict[str, Any]:
 
 
 def prepare(settings: Settings, cache: Path, progress: Progress) -> Prepared:
-    """Checks data, base and machine, and writes what is the same in all runs into a folder of `cache` named by its
-    contents, unless it lies there.
+    """Checks data, base and machine, and prepares what is the same in all runs in a folder of `cache`, unless it is
+    there already.
 
-    Raises UserError, also for what `study.py check` calls an error.
+    Raises UserError, also for everything that `study.py check` calls an error.
     """
     refuse_unavailable(settings.training)
-    root, directory = locate(settings, cache, progress)
-    rows = tables.read_rows(settings.data, root, settings.study.seed)
-    found = decoded(settings, rows, sample_rate(directory), cache, progress)
-    digests = {path: recording.digest for path, recording in found.found.items()}
-    data_fingerprint = encoding.fingerprint(rows.parts, settings.data, digests)
-    sources = Sources(root, directory, rows, found, data_fingerprint, fingerprint_base(directory))
-    target = cache / f"prepared-{key_of(settings, sources, cache)}"
+    sources = read_sources(settings, cache, progress)
+    digests = {path: recording.digest for path, recording in sources.recordings.found.items()}
+    data_fingerprint = encoding.fingerprint(sources.rows.parts, settings.data, digests)
+    fingerprints = data_fingerprint, fingerprint_base(sources.base)
+    target = cache / f"prepared-{key_of(settings, sources, fingerprints, cache)}"
 
     progress("checking data and base")
-    survey = survey_of(settings, rows, found, directory)
+    survey = survey_of(settings, sources)
     machine, needed = look(settings, cache), cache_bytes(survey, settings.data.probe_clips)
-    if target.exists():  # what is there needs no room
+    if target.exists():  # it needs no more space
         machine = replace(machine, cache_free=machine.cache_free + needed)
     report = judge(settings, survey, machine)
     refuse(report)
@@ -84,44 +68,48 @@ def prepare(settings: Settings, cache: Path, progress: Progress) -> Prepared:
     def build(folder: Path) -> None:
         limit = settings.service.cache_gb * 1e9
         machine_cache.make_room(cache, limit, needed, f"what a study of {settings.data.path} prepares")
-        made = _prepare_into(settings, sources, survey.missing, folder, target, progress)
-        made.dropped.extend([file, f"not there; {table} names it"] for file, table in rows.absent)
+        made = _prepare_into(settings, sources, fingerprints, survey.missing, folder, target, progress)
+        made.dropped.extend([file, f"the file does not exist; {table} names it"] for file, table in sources.rows.absent)
         write_text(folder / "about.txt", f"{settings.data.path} on {settings.base.path}")
         write_text(folder / "prepared.json", made.to_json())
 
-    with machine_cache.in_use(found.waveforms.parent):  # until `target` has the audio under a second name
+    with machine_cache.in_use(sources.recordings.waveforms.parent):  # until `target` has the audio under a second name
         machine_cache.make_once(
-            target, build, lambda: progress("waiting for another search on this machine, which prepares the same study")
+            target, build, lambda: progress("waiting for another search, which prepares the same study")
         )
     made = Prepared.from_json((target / "prepared.json").read_text(encoding="utf-8"))
-    # Of this start: settings that are no part of the folder's name may have changed.
+    # The warnings of this start: settings that do not change the prepared files may have changed.
     return replace(made, warnings=[f"{found.message}; {found.next_step}" for found in report.of("warning")])
 
 
-def key_of(settings: Settings, sources: Sources, cache: Path) -> str:
-    """The files name each other by paths in `cache`: one that was moved is prepared anew."""
+def key_of(settings: Settings, sources: Sources, fingerprints: tuple[str, str], cache: Path) -> str:
+    """The files contain paths in `cache`: after the cache has moved, they are prepared again."""
     paths = [row["audio_file"] for part in sources.rows.parts for row in part]
     parts = (
-        sources.data_fingerprint, sources.base_fingerprint, settings.conditioning_seconds,
-        settings.base.extend_vocabulary, settings.study.seed, settings.training.eval_batch_size, paths,
-        str(sources.base), str(cache), versions(), digest(*_CODE),
+        *fingerprints, settings.conditioning_seconds, settings.base.extend_vocabulary, settings.study.seed,
+        settings.training.eval_batch_size, paths, str(sources.base), str(cache), versions(), digest(*_CODE),
     )  # fmt: skip
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def _prepare_into(
-    settings: Settings, sources: Sources, missing: list[str], folder: Path, target: Path, progress: Progress
+    settings: Settings,
+    sources: Sources,
+    fingerprints: tuple[str, str],
+    missing: list[str],
+    folder: Path,
+    target: Path,
+    progress: Progress,
 ) -> Prepared:
-    """What lies in `folder` once `target` is its name. `missing` is what the base's vocabulary lacks."""
+    """Fills `folder`, which becomes `target`. `missing` are the tokens that the base's vocabulary lacks."""
     data, directory, seed = settings.data, sources.base, settings.study.seed
     new_rows = parentage.new_rows(directory)
     if missing:
         progress(f"extending the vocabulary by {len(missing)} tokens")
         new_rows = extension.extend(directory, missing, data.language, seed, folder / "base")
     building_base, final = (folder / "base", target / "base") if missing else (directory, directory)
-    config = base.training_config(
-        building_base, settings.conditioning_seconds, data.max_audio_seconds, data.max_text_tokens
-    )
+    lengths = settings.conditioning_seconds, data.max_audio_seconds, data.max_text_tokens
+    config = base.training_config(building_base, *lengths)
     seed_everything(seed)
     model = base.load_model(config)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -136,9 +124,7 @@ def _prepare_into(
     write_sets(sets, folder, settings.training.eval_batch_size)
     untouched = Evaluator(model, sets)(0, time.monotonic())
     rate = config.audio.sample_rate
-    final_config = base.training_config(
-        building_base, settings.conditioning_seconds, data.max_audio_seconds, data.max_text_tokens
-    ).to_dict()
+    final_config = base.training_config(building_base, *lengths).to_dict()
     for name in ("tokenizer_file", "mel_norm_file", "dvae_checkpoint", "xtts_checkpoint"):
         final_config["model_args"][name] = str(final / Path(final_config["model_args"][name]).name)
     final_config["datasets"] = [tables.dataset_config(data, sources.root, data.train, data.eval or "").to_dict()]
@@ -156,8 +142,8 @@ def _prepare_into(
         vocabulary_size=model.xtts.tokenizer.get_number_tokens(),
         base_evaluation=asdict(untouched),
         coqui_config=final_config,
-        data_fingerprint=sources.data_fingerprint,
-        base_fingerprint=sources.base_fingerprint,
+        data_fingerprint=fingerprints[0],
+        base_fingerprint=fingerprints[1],
         versions=versions(),
         new_rows=new_rows,
     )
@@ -172,6 +158,6 @@ def fingerprint_base(directory: Path) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of the libraries that a run's numbers depend on."""
+    """Versions of the libraries that a run's results depend on."""
     names = ("torch", "torchaudio", "coqui-tts", "coqui-tts-trainer", "transformers", "tokenizers", "numpy", "optuna")
     return {"python": sys.version.split()[0], **{name: importlib.metadata.version(name) for name in names}}

@@ -1,8 +1,9 @@
-"""Two training steps on the longest batch there can be: what they take of a GPU, and which batches fit."""
+"""Measures how much GPU memory two training steps on the longest batch take, and which batches fit."""
 
 import gc
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,18 +11,17 @@ from typing import Any, Protocol
 import torch
 
 from search.check import memory, resources
-from search.check.probe import Probe
+from search.check.memory import Probe
 from search.check.survey import Survey
-from search.settings.knobs import coqui_fields, fused_field, precision_fields
 from search.settings.settings import Settings
 from search.training import base
-from search.training.run import seed_everything
+from search.training.run import completed, seed_everything
 from search.training.trainee import Trainee
 from search.training.trainer import StudyTrainer
 from space.hyperparameters import Hyperparameters
 
-SMALLEST = 2  # clips a batch that training takes
-LARGEST = 64  # that is tried
+SMALLEST = 2  # clips per batch that training accepts
+LARGEST = 64  # clips per batch that are tried
 STEPS = 2  # the first makes AdamW's averages, the second has them beside its activations
 
 
@@ -35,11 +35,11 @@ class Meter(Protocol):
         """Frees what is not in use, and forgets the peak."""
 
     def peak(self) -> int:
-        """Bytes taken at most since `reset`."""
+        """Most bytes taken since `reset`."""
 
 
 class CudaMeter:
-    """The first visible GPU, by torch's allocator: what it took from the device, its gaps included."""
+    """The first visible GPU, as torch's allocator sees it: what it took from the device, including its gaps."""
 
     def __init__(self) -> None:
         device = torch.cuda.get_device_properties(0)
@@ -82,26 +82,25 @@ def probe(settings: Settings, survey: Survey, meter: Meter, progress: Callable[[
 
 
 def find_largest(measure: Callable[[int], int | None], wanted: int, meter: Meter) -> Probe:
-    """Measures `wanted` and then others, doubling or halving, then between: some ten measurements at most."""
+    """Measures `wanted`, doubles it until a batch fails, and then halves the interval: at most about ten batches."""
     peak = measure(wanted)
     fits, fails = (wanted, 0) if peak is not None else (0, wanted)
-    while not fails and fits < LARGEST:
-        tried = min(2 * fits, LARGEST)
+    while True:
+        low = max(fits, SMALLEST - 1)
+        if not fails and fits < LARGEST:
+            tried = min(2 * fits, LARGEST)
+        elif fails - low > 1:
+            tried = (low + fails) // 2
+        else:
+            return Probe(meter.name, meter.total, wanted, peak, fits, not fails)
         if measure(tried) is not None:
             fits = tried
         else:
             fails = tried
-    while fails and fails - max(fits, SMALLEST - 1) > 1:
-        tried = (max(fits, SMALLEST - 1) + fails) // 2
-        if measure(tried) is not None:
-            fits = tried
-        else:
-            fails = tried
-    return Probe(meter.name, meter.total, wanted, peak, fits, not fails)
 
 
 def longest_batch(trainer: StudyTrainer, worst: memory.Batch, clips: int, survey: Survey) -> dict[str, Any]:
-    """A batch of the longest text and clip, as `PreparedDataset` makes it; its content is chance."""
+    """A batch of the longest text and clip, as `PreparedDataset` makes it, with random content."""
     args = trainer.config.model_args
     samples = worst.codes * survey.base.code_samples
     codes = args.gpt_num_audio_tokens - 2  # START and STOP are no codes
@@ -121,27 +120,21 @@ def longest_batch(trainer: StudyTrainer, worst: memory.Batch, clips: int, survey
 
 
 def _trainer(settings: Settings, survey: Survey, folder: Path) -> StudyTrainer:
-    """A trial's trainer on the base as it is, without the rows to be appended."""
+    """A trial's trainer on the unchanged base."""
     data = settings.data
     seed_everything(settings.study.seed)
     config = base.training_config(
         Path(survey.base.directory), settings.conditioning_seconds, data.max_audio_seconds, data.max_text_tokens
     )
-    fields = coqui_fields(
-        Hyperparameters(1e-9, 0.01), STEPS, {**base.ADAMW, **fused_field(settings.training.fused_adamw)}
-    )
-    for name, value in {**fields, **precision_fields(settings.training.precision)}.items():
-        config[name] = value
-    config.run_name = "probe"
-    config.print_step = config.plot_step = config.save_step = config.log_model_step = 2**62
+    config = completed(config, Hyperparameters(1e-9, 0.01), STEPS, settings.training, settings.study.seed)
     return StudyTrainer(config, Trainee(config), folder / "coqui", 1)
 
 
 def _appended(settings: Settings, survey: Survey, worst: memory.Batch) -> int:
-    """Bytes that the rows appended to the vocabulary will take, by the law: the base is measured without them."""
-    without = Survey(**{**vars(survey), "missing": []})
-    sizes = (resources.model(survey), resources.model(without))
+    """Computed bytes of the rows that will be added to the vocabulary: the base is measured without them."""
+    training = settings.training
     with_rows, base_alone = (
-        memory.needed(size, worst, settings.training.precision, "cuda", settings.training.fused_adamw) for size in sizes
+        memory.needed(resources.model(each), worst, training.precision, "cuda", training.fused_adamw)
+        for each in (survey, replace(survey, missing=[]))
     )
     return with_rows.peak - base_alone.peak

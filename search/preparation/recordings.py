@@ -1,4 +1,4 @@
-"""Audio files, decoded once a machine: their waveforms at the model's rate, and what they hold."""
+"""Audio files, decoded once per machine: their waveforms at the model's rate, and their properties."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Recordings:
-    """Decoded files. The waveforms that training can use lie one after the other in a file."""
+    """Decoded files. The waveforms that training can use are stored one after the other in one file."""
 
     found: dict[str, Recording]  # by path
     first_sample: dict[str, int]  # by path, of those whose waveform is kept
@@ -35,7 +35,7 @@ class Recordings:
 
 
 def digests(paths: Sequence[str]) -> dict[str, str]:
-    """SHA-256 in hex of each file's bytes; "" where it cannot be read, which decoding reports."""
+    """SHA-256 in hex of each file's bytes; "" for files that cannot be read, which decoding reports."""
     unique = list(dict.fromkeys(paths))
     return dict(zip(unique, on_all_cores(_digest, unique), strict=True))
 
@@ -45,7 +45,7 @@ def _digest(path: str) -> str:
 
 
 def file_digest(path: Path) -> bytes:
-    """SHA-256 of a file's bytes; of nothing where it cannot be read."""
+    """SHA-256 of a file's bytes; empty if it cannot be read."""
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
@@ -54,7 +54,7 @@ def file_digest(path: Path) -> bytes:
 
 
 def decode(path: str, rate: int) -> tuple[Recording, torch.Tensor]:
-    """What a file holds, and its waveform: float32 (1, samples) at `rate`, as coqui's `load_audio` gives it.
+    """The properties of a file, and its waveform: float32 (1, samples) at `rate`, as coqui's `load_audio` gives it.
 
     A file that cannot be decoded gives a Recording with the error, and no sample.
     """
@@ -65,7 +65,7 @@ def decode(path: str, rate: int) -> tuple[Recording, torch.Tensor]:
     except Exception as error:  # decoders raise their own kinds
         lines = (str(error).strip() or type(error).__name__).splitlines()
         return Recording(path, "", lines[0].replace(path, Path(path).name)), torch.zeros(1, 0)
-    # As in `load_audio`, which decodes each file for itself and does not tell its rate or channels.
+    # As in `load_audio`, which does not tell the rate and the channels.
     mono = stored if stored.size(0) == 1 else torch.mean(stored, dim=0, keepdim=True)
     wav = mono if stored_rate == rate else torchaudio.functional.resample(mono, stored_rate, rate)
     wav = wav.clip(-1, 1)
@@ -99,7 +99,7 @@ def _describe(path: str, stored: torch.Tensor, stored_rate: int, wav: torch.Tens
 
 
 def expected_seconds(paths: Iterable[str], longest_seconds: float) -> float:
-    """About how many seconds of audio would be kept, by the files' headers."""
+    """Approximate seconds of audio that would be kept, from the files' headers."""
 
     def look(path: str) -> float:
         try:
@@ -148,7 +148,7 @@ def write(known: Mapping[str, str], rate: int, longest_seconds: float, target: P
 
 
 def read(known: Mapping[str, str], directory: Path) -> Recordings:
-    """What `write` wrote for the same contents, under the paths that `known` has for them now."""
+    """What `write` wrote for the same contents, under their current paths in `known`."""
     stored = json.loads((directory / "recordings.json").read_text(encoding="utf-8"))
     found, first_sample = {}, {}
     for path, digest in known.items():
@@ -160,12 +160,12 @@ def read(known: Mapping[str, str], directory: Path) -> Recordings:
 
 
 def _content(path: str, digest: str) -> str:
-    """What is found depends on the bytes, and on the kind that the name promises (`search.check.header`)."""
+    """The properties depend on the bytes, and on the file name's extension (`search.check.header`)."""
     return digest + Path(path).suffix.lower() if digest else path
 
 
 def store_key(known: Mapping[str, str], rate: int, longest_seconds: float) -> str:
-    """Names the folder of `write` by what it holds."""
+    """The key in the name of `write`'s folder, which depends on all of its content."""
     contents = sorted({_content(path, digest) for path, digest in known.items()})
     return hashlib.sha256(
         repr((contents, rate, longest_seconds, torchaudio.__version__, sources.digest(__name__))).encode()

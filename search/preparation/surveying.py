@@ -1,10 +1,9 @@
-"""Looks at data and base: decodes the audio into the machine's cache, tokenises the texts, reads the base's shape."""
+"""Reads data and base: decodes the audio into the machine's cache, tokenises the texts, reads the base's shape."""
 
-import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from search.preparation import recordings, tables
 from search.preparation.parallel import on_all_cores
 from search.preparation.places import locate
 from search.preparation.recordings import Recordings
-from search.preparation.tables import Rows
+from search.preparation.tables import Rows, reason
 from search.settings.sections import Data
 from search.settings.settings import Settings
 from search.training import base
@@ -31,9 +30,19 @@ from search.training.tokenizer import (
     preprocessed,
 )
 
-_BYTES_A_SAMPLE = 4
+_BYTES_PER_SAMPLE = 4
 
 Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a study is prepared from."""
+
+    root: Path  # of the corpus
+    base: Path
+    rows: Rows
+    recordings: Recordings
 
 
 def encoded(row: Mapping[str, Any], data: Data, tokenizer: VoiceBpeTokenizer) -> tuple[list[int], str | None]:
@@ -48,7 +57,7 @@ def encoded(row: Mapping[str, Any], data: Data, tokenizer: VoiceBpeTokenizer) ->
     except UserError:
         raise
     except Exception as error:  # a language without rules, or rules that fail on a text; stock drops either
-        return [], f"the text cannot be tokenised: {_reason(error)}"
+        return [], f"the text cannot be tokenised: {reason(error)}"
     if UNKNOWN_ID in tokens:
         return tokens, "a letter that the vocabulary lacks"
     if STOP_ID in tokens:
@@ -58,8 +67,15 @@ def encoded(row: Mapping[str, Any], data: Data, tokenizer: VoiceBpeTokenizer) ->
     return tokens, None
 
 
-def decoded(settings: Settings, rows: Rows, rate: int, cache: Path, progress: Progress) -> Recordings:
-    """The recordings of `rows`, decoded into the cache unless they lie there."""
+def read_sources(settings: Settings, cache: Path, progress: Progress) -> Sources:
+    """Rows, and their audio decoded. Raises UserError for a table without clips, or a base that cannot be read."""
+    root, directory = locate(settings, cache, progress)
+    rows = tables.read_rows(settings.data, root, settings.study.seed)
+    return Sources(root, directory, rows, _decoded(settings, rows, sample_rate(directory), cache, progress))
+
+
+def _decoded(settings: Settings, rows: Rows, rate: int, cache: Path, progress: Progress) -> Recordings:
+    """The recordings of `rows`, decoded into the cache unless they are there."""
     paths = [row["audio_file"] for part in rows.parts for row in part]
     progress(f"reading {len(paths)} clips")
     known = recordings.digests(paths)
@@ -68,30 +84,26 @@ def decoded(settings: Settings, rows: Rows, rate: int, cache: Path, progress: Pr
     count = Count(progress, "decoding audio", "clips")
 
     def build(folder: Path) -> None:
-        needed = _BYTES_A_SAMPLE * rate * recordings.expected_seconds(known, longest)
+        needed = _BYTES_PER_SAMPLE * rate * recordings.expected_seconds(known, longest)
         limit = settings.service.cache_gb * 1e9
         machine_cache.make_room(cache, limit, needed, f"the decoded audio of {settings.data.path}")
         recordings.write(known, rate, longest, folder, count)
         (folder / "about.txt").write_text(str(settings.data.path), encoding="utf-8")
 
-    machine_cache.make_once(
-        target, build, lambda: progress("waiting for another search on this machine, which decodes the same audio")
-    )
+    machine_cache.make_once(target, build, lambda: progress("waiting for another search, which decodes the same audio"))
     return recordings.read(known, target)
 
 
 def make_survey(settings: Settings, cache: Path, progress: Progress) -> Survey:
-    """What data and base are. Raises UserError for a table without clips, or a base whose vocabulary cannot be read."""
-    root, directory = locate(settings, cache, progress)
-    rows = tables.read_rows(settings.data, root, settings.study.seed)
-    found = decoded(settings, rows, sample_rate(directory), cache, progress)
+    """The facts about data and base. Raises UserError as `read_sources` does."""
+    sources = read_sources(settings, cache, progress)
     progress("reading texts and base")
-    return survey_of(settings, rows, found, directory)
+    return survey_of(settings, sources)
 
 
-def survey_of(settings: Settings, rows: Rows, found: Recordings, directory: Path) -> Survey:
+def survey_of(settings: Settings, sources: Sources) -> Survey:
     """As `make_survey`, of what was read."""
-    data = settings.data
+    data, rows, directory, found = settings.data, sources.rows, sources.base, sources.recordings.found
     facts = base_facts(settings, directory)
     own = Tokenizer(directory / "vocab.json")
     stock = VoiceBpeTokenizer(directory / "vocab.json")
@@ -108,7 +120,7 @@ def survey_of(settings: Settings, rows: Rows, found: Recordings, directory: Path
 
     def describe(item: tuple[str, Mapping[str, Any]]) -> Row:
         part, row = item
-        audio = recordings.usable(found.found[row["audio_file"]], data.max_audio_seconds)
+        audio = recordings.usable(found[row["audio_file"]], data.max_audio_seconds)
         tokens, ours = encoded(row, data, trained)
         _, theirs = encoded(row if row["text"] is not None else {**row, "text": "None"}, data, stock)
         unknown = sorted(letters & set(preprocessed(own, str(row["text"]), row["language"]) or ""))
@@ -127,7 +139,7 @@ def survey_of(settings: Settings, rows: Rows, found: Recordings, directory: Path
     return Survey(
         sample_rate=sample_rate(directory),
         rows=list(on_all_cores(describe, flat)),
-        recordings=found.found,
+        recordings=found,
         absent=rows.absent,
         table_remarks=rows.remarks,
         missing=missing,
@@ -168,7 +180,7 @@ def base_facts(settings: Settings, directory: Path) -> BaseFacts:
         rows=shapes["gpt.text_embedding.weight"][0] if "gpt.text_embedding.weight" in shapes else 0,
         start=tokenizer.tokenizer.token_to_id("[START]"),
         stop=tokenizer.tokenizer.token_to_id("[STOP]"),
-        languages=tuple(_languages(directory)),
+        languages=tuple(map(str, base.config_values(directory).get("languages", []))),
         language_listed=settings.data.language.split("-")[0] in LISTED,
         max_audio_seconds=seconds,
         max_text_tokens=tokens,
@@ -182,13 +194,8 @@ def base_facts(settings: Settings, directory: Path) -> BaseFacts:
     )
 
 
-def _languages(directory: Path) -> list[str]:
-    content = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    return [str(name) for name in content.get("languages", [])]
-
-
 class Count:
-    """Says how far a long work is: every two seconds, and at its end; with the time left once it can be told."""
+    """Tells the progress of a long task: every two seconds and at its end, with the time left once that is known."""
 
     def __init__(self, say: Progress, doing: str, what: str) -> None:
         self._say, self._doing, self._what = say, doing, what
@@ -200,9 +207,5 @@ class Count:
             return
         self._told = now
         spent = now - self._started
-        left = f", {(total - done) * spent / done:.0f} s left" if spent > 5 and done < total else ""
+        left = f", {(total - done) * spent / done:.0f} s left" if spent > 5 and total / 10 < done < total else ""
         self._say(f"{self._doing}: {done} of {total} {self._what}{left}")
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

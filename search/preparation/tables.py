@@ -18,10 +18,12 @@ from TTS.tts.datasets import load_tts_samples
 from search.errors import UserError
 from search.settings.sections import Data
 
-# Formatters that leave out rows whose audio is not there, and the column that names it.
+# Formatters that leave out rows without an audio file, and the column that names the file.
 _AUDIO_COLUMNS = {"coqui": "audio_file", "cml_tts": "wav_filename"}
 
-_BY_THE_TABLES_FOLDER = ("mls",)  # formatters that look for the audio where the table lies, so not beside a copy of it
+_BY_THE_TABLES_FOLDER = (
+    "mls",
+)  # formatters that look for the audio next to the table, so a copy elsewhere does not work
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
@@ -33,7 +35,7 @@ class Rows:
     train: list[dict[str, Any]]
     eval: list[dict[str, Any]]
     absent: list[list[str]] = field(default_factory=list)  # [audio file, table] of each row without its file
-    remarks: list[str] = field(default_factory=list)  # what the formatters warned of, and what they did not
+    remarks: list[str] = field(default_factory=list)  # warnings of the formatters, and of this module
 
     @property
     def parts(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -41,10 +43,10 @@ class Rows:
 
 
 def read_rows(data: Data, root: Path, seed: int) -> Rows:
-    """The rows of a corpus; without an eval table a seeded split.
+    """The rows of a corpus. Without an eval table the seed decides which clips are held out.
 
-    The split takes a clip's speaker into account: of each speaker the same share is held out. Raises UserError for
-    metadata that cannot be read, or that names no clip.
+    The same share of each speaker's clips is held out. Raises UserError for a table that cannot be read, or that names
+    no clip.
     """
     rows = Rows([], [])
     with _warnings(rows.remarks):
@@ -61,8 +63,8 @@ def read_rows(data: Data, root: Path, seed: int) -> Rows:
         rows.eval += clips[: round(data.eval_share * len(clips))]
     if not rows.eval:
         raise UserError(
-            f"data.eval_share is {data.eval_share}: no clip of {len(rows.train)} is held out; raise it or name a file"
-            " by data.eval"
+            f"data.eval_share is {data.eval_share}: no clip of {len(rows.train)} is held out; raise it, or"
+            " name a table with data.eval"
         )
     names = {row["audio_file"] for row in rows.eval}
     rows.train = [row for row in rows.train if row["audio_file"] not in names]
@@ -88,22 +90,22 @@ def _format(data: Data, root: Path, table: str, key: str, found: Rows) -> list[d
         dataset = dataset_config(data, root, str(path) if path != root / table else table)
         try:
             rows: list[dict[str, Any]] = load_tts_samples(BaseTTSConfig(datasets=[dataset]), eval_split=False)[0]
-        except Exception as error:  # formatters are 30 small parsers, each failing in its own way on a malformed table
+        except Exception as error:  # formatters are 30 small parsers; each fails in its own way on a malformed table
             raise UserError(
-                f"{key} is {table!r}: the {data.formatter!r} formatter finds no clips in {root} ({_reason(error)});"
+                f"{key} is {table!r}: the {data.formatter!r} formatter finds no clips in {root} ({reason(error)});"
                 " check the table, that its audio files exist, and data.formatter",
                 [f"{file}: not there" for file, _ in found.absent[:20]],
             ) from error
     if any("text" not in row for row in rows):
         raise UserError(
-            f"data.formatter is {data.formatter!r}, whose data has no texts; name one of speech with its transcripts"
+            f"data.formatter is {data.formatter!r}, whose data has no texts; use one for speech with transcripts"
         )
     return rows
 
 
 @contextmanager
 def _plain_table(path: Path, formatter: str) -> Iterator[Path]:
-    """`path`, or a copy of it in UTF-8 without the mark at its start that spreadsheets write."""
+    """`path`, or a copy in UTF-8 without the byte order mark that spreadsheets write."""
     try:
         with open(path, "rb") as file:
             start = file.read(4)
@@ -123,12 +125,12 @@ def _plain_table(path: Path, formatter: str) -> Iterator[Path]:
         try:
             copy.write_text(path.read_text(encoding=encoding), encoding="utf-8")
         except UnicodeDecodeError as error:
-            raise UserError(f"{path} cannot be read as {encoding}: {_reason(error)}; save it as UTF-8") from error
+            raise UserError(f"{path} cannot be read as {encoding}: {reason(error)}; save it as UTF-8") from error
         yield copy
 
 
 def _look_at_table(root: Path, path: Path, table: str, column: str, found: Rows) -> None:
-    """Names what the formatter leaves out, or changes, without saying which."""
+    """Collects the rows that the formatter silently leaves out or joins."""
     try:
         with open(path, newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file, delimiter="|")
@@ -160,6 +162,6 @@ def _warnings(into: list[str]) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """The first line of an error, or its kind when it has no text."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

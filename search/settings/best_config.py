@@ -1,4 +1,4 @@
-"""`best_config.json` as a document: its fields, their checks, and its published JSON schema."""
+"""The fields of `best_config.json`, their checks, and the published JSON schema."""
 
 import json
 from pathlib import Path
@@ -28,40 +28,51 @@ class Knobs(_Model):
     """The point, independent of the length of a run."""
 
     lr: float = Field(gt=0, description="learning rate of AdamW before the first milestone")
-    weight_decay: float = Field(ge=0, description="AdamW's, decoupled: a step shrinks a weight by lr * weight_decay")
+    weight_decay: float = Field(
+        ge=0, description="of AdamW, decoupled: each step shrinks a weight by lr * weight_decay"
+    )
     milestones: list[Fraction] = Field(description="fractions of the run's optimizer steps, strictly increasing")
-    gamma: Fraction | None = Field(description="factor on the rate at each milestone; null exactly when there is none")
-    clip_norm: Annotated[float, Field(gt=0)] | None = Field(description="bound of the gradient's L2 norm; null: off")
-    new_rows_lr_factor: float = Field(gt=0, description="on the rate of new vocabulary rows; 1: they have no own")
-    frozen_layers: Count = Field(description="first layers of the GPT that are not trained")
+    gamma: Fraction | None = Field(
+        description="factor on the learning rate at each milestone; null if there are no milestones"
+    )
+    clip_norm: Annotated[float, Field(gt=0)] | None = Field(
+        description="upper bound of the gradient's L2 norm; null: off"
+    )
+    # A file of version 2 lacks the last two.
+    new_rows_lr_factor: float = Field(
+        default=1.0, gt=0, description="factor on the learning rate of new vocabulary rows; 1: off"
+    )
+    frozen_layers: Count = Field(default=0, description="number of first GPT layers that are not trained")
 
 
 class Schedule(_Model):
     """The point in optimizer steps of the full run."""
 
     horizon: Step = Field(description="optimizer steps of the full run")
-    evaluation_steps: list[Step] = Field(description="optimizer steps after which the full run is evaluated, rising")
+    evaluation_steps: list[Step] = Field(
+        description="optimizer steps after which the full run is evaluated, in increasing order"
+    )
     milestones: list[Step] = Field(description="the first m updates use the rate before milestone m; below horizon")
     gamma: Fraction | None = Field(description="as in hyperparameters")
-    accumulation: Step = Field(description="micro-steps, which are batches, an optimizer step")
-    batch_size: int = Field(ge=2, description="clips a micro-step")
+    accumulation: Step = Field(description="batches per optimizer step")
+    batch_size: int = Field(ge=2, description="clips per batch")
 
 
 class Stopping(_Model):
     """When the full run ends before its horizon."""
 
-    n_increases: Step | None = Field(description="rises in a row that stop the run; null: the rule is off")
-    min_delta: float = Field(ge=0, description="nats per audio token; a smaller rise is none")
-    max_gap: float = Field(gt=1, description="eval / train probe above which the run stops")
-    healthy_gap: float = Field(gt=1, description="eval / train probe below which a report calls it healthy")
+    n_increases: Step | None = Field(description="number of rises in a row that stop the run; null: never")
+    min_delta: float = Field(ge=0, description="nats per audio token; smaller rises do not count")
+    max_gap: float = Field(gt=1, description="ratio of eval to train probe loss above which the run stops")
+    healthy_gap: float = Field(gt=1, description="ratio below which a report calls the run healthy")
 
 
 class Difference(_Model):
     """How much lower the exported config's mean is, nats per audio token, with its simultaneous interval."""
 
     estimate: float
-    low: float | None = Field(description="null: no bound, for want of runs")
-    high: float | None = Field(description="null: no bound, for want of runs")
+    low: float | None = Field(description="null: too few runs for a bound")
+    high: float | None = Field(description="null: too few runs for a bound")
 
 
 class FullRun(_Model):
@@ -78,12 +89,12 @@ class Candidate(_Model):
     """A config of the confirmation."""
 
     name: str
-    trial: Count | None = Field(description="of the search; null for a recipe that the search did not run as it stands")
+    trial: Count | None = Field(description="its number in the search; null for a config that the search did not run")
     hyperparameters: Knobs
-    truncated: float | None = Field(description="its value in the search, nats per audio token")
+    truncated: float | None = Field(description="its value in the search (a truncated run), nats per audio token")
     runs: list[FullRun]
     mean: float | None = Field(description="of its runs' values, nats per audio token")
-    dropped_after: Step | None = Field(description="round, from 1, after which it could no longer win")
+    dropped_after: Step | None = Field(description="round, counted from 1, after which it could no longer win")
 
 
 class Fidelity(_Model):
@@ -126,7 +137,7 @@ class Confirmation(_Model):
     verdict: Verdict
     text: str = Field(description="the verdict with its numbers, for people")
     winner: str = Field(description="the candidate with the lowest mean")
-    exported: str = Field(description="the winner where it is proven better than the stock recipe, else that recipe")
+    exported: str = Field(description="the winner if it is proven better than the stock recipe, otherwise that recipe")
     base: float = Field(description="evaluation of the untouched base model, nats per audio token")
     over_stock: Difference | None
     over_base: Difference | None
@@ -151,37 +162,39 @@ class Evidence(_Model):
     best_step: Count = Field(description="the trial's optimizer step at that evaluation")
     trial_horizon: Step = Field(description="optimizer steps of a trial")
     evaluations: list[dict[str, Any]] = Field(description="of the trial, in order")
-    record: dict[str, Any] | None = Field(description="what the knobs did, measured; null: the run had to be killed")
+    record: dict[str, Any] | None = Field(description="measured effect of the knobs; null: the run had to be killed")
     finished_trials: Count = Field(description="complete and pruned trials of the study when the file was written")
 
 
 class Provenance(_Model):
-    """With what the config was found."""
+    """What the config was found with."""
 
     fingerprint: dict[str, Any] = Field(description="what all trials of the study share")
     versions: dict[str, str] = Field(description="Python and the libraries when the data was prepared")
-    commit: str | None = Field(description="of this project, -dirty for uncommitted changes; null outside a checkout")
+    commit: str | None = Field(
+        description="of this project, with -dirty for uncommitted changes; null outside a checkout"
+    )
     seed: Count = Field(description="of the sampler and every run of the search")
-    train_clips: Count = Field(description="in use, after those left out")
-    eval_clips: Count = Field(description="in use, after those left out")
+    train_clips: Count = Field(description="clips in use")
+    eval_clips: Count = Field(description="clips in use")
     added_tokens: list[str] = Field(description="appended to the base's vocabulary, in order of their ids")
 
 
 class BestConfig(_Model):
     """The config for the full run, with the evidence for it and where it came from."""
 
-    version: Literal[3] = Field(description="raised when an older reader would misread the file")
+    version: Literal[3] = Field(description="increases when an older reader would misread the file")
     study: str
     confirmed: bool = Field(description="whether full runs with several seeds recommend this config")
-    status: str = Field(description="one sentence for people: how far to trust it")
+    status: str = Field(description="one sentence for people: how far to trust the config")
     hyperparameters: Knobs
     schedule: Schedule
     stopping: Stopping
     settings: dict[str, dict[str, Any]] = Field(description="of the study, as in study.toml, without its storage")
     coqui_config: dict[str, Any] = Field(description="a complete GPTTrainerConfig of coqui's")
-    grad_accum_steps: Step = Field(description="of coqui's TrainerArgs; its config has no such field")
+    grad_accum_steps: Step = Field(description="for coqui's TrainerArgs; GPTTrainerConfig has no such field")
     confirmation: Confirmation | None
-    evidence: Evidence | None = Field(description="null: no run of the search speaks for the config")
+    evidence: Evidence | None = Field(description="null: no run of the search used the config")
     base_model: dict[str, Any] = Field(description="evaluation of the untouched base model, at step 0")
     warnings: list[str]
     provenance: Provenance
@@ -205,7 +218,7 @@ def read(path: Path) -> BestConfig:
             " study.py export"
         )
     try:
-        best = BestConfig.model_validate(_from_2(content) if version == 2 else content)
+        best = BestConfig.model_validate({**content, "version": VERSION})
         _ = best.point
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
@@ -213,23 +226,6 @@ def read(path: Path) -> BestConfig:
     except ValueError as error:
         raise UserError(f"{path}: hyperparameters: {error}") from error
     return best
-
-
-def _from_2(content: dict[str, Any]) -> dict[str, Any]:
-    """The content in version 3, which added two knobs; version 2 had neither, so they are off."""
-
-    def with_knobs(part: Any) -> Any:
-        knobs = part.get("hyperparameters") if isinstance(part, dict) else None
-        if not isinstance(knobs, dict):
-            return part  # for the model to refuse
-        return {**part, "hyperparameters": {"new_rows_lr_factor": 1.0, "frozen_layers": 0, **knobs}}
-
-    content = {**with_knobs(content), "version": VERSION}
-    confirmation = content.get("confirmation")
-    if isinstance(confirmation, dict) and isinstance(confirmation.get("candidates"), list):
-        candidates = [with_knobs(candidate) for candidate in confirmation["candidates"]]
-        content["confirmation"] = {**confirmation, "candidates": candidates}
-    return content
 
 
 def schema() -> str:

@@ -1,16 +1,35 @@
-"""A point of the space as fields of coqui's config: the one place that says what each knob sets. No torch."""
+"""A point of the space and a mode of training as fields of coqui's config: what each knob sets. No torch."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from search.errors import UserError
+from search.settings.sections import Training
 from search.settings.settings import Settings
-from search.trial import Prepared
+from search.trial import Prepared, TrialSpec
 from space.hyperparameters import Hyperparameters
 from space.schedule import to_steps
 
 
+def run_fields(
+    prepared: Mapping[str, Any], point: Hyperparameters, horizon: int, training: Training | TrialSpec, seed: int
+) -> dict[str, Any]:
+    """What completes `prepared`, a `GPTTrainerConfig` of the base and the data, for a run of `horizon` steps."""
+    optimizer_params = {k: v for k, v in prepared["optimizer_params"].items() if k != "weight_decay"}
+    return {
+        **coqui_fields(point, horizon, {**optimizer_params, **fused_field(training.fused_adamw)}),
+        "batch_size": training.batch_size,
+        "eval_batch_size": training.eval_batch_size,
+        "training_seed": seed,
+        # Autocast of the training step; evaluation stays in fp32.
+        "mixed_precision": training.precision == "bf16",
+        "precision": "bf16" if training.precision == "bf16" else "fp16",  # stock reads it only with mixed_precision
+        "allow_tf32": training.precision == "tf32",
+    }
+
+
 def coqui_fields(point: Hyperparameters, horizon: int, optimizer_params: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a `GPTTrainerConfig` that `point` sets in a run of `horizon` optimizer steps.
+    """The fields that `point` sets in a run of `horizon` optimizer steps.
 
     Milestones count optimizer steps: `scheduler_after_epoch` must be False, or coqui counts epochs.
     `grad_clip` 0 is off.
@@ -27,7 +46,7 @@ def coqui_fields(point: Hyperparameters, horizon: int, optimizer_params: dict[st
 
 
 def fused_field(fused_adamw: bool) -> dict[str, Any]:
-    """What `optimizer_params` gets for torch's fused AdamW; nothing for the default, so that configs stay the same."""
+    """The field of `optimizer_params` for torch's fused AdamW; none when off, so that such configs stay the same."""
     return {"fused": True} if fused_adamw else {}
 
 
@@ -72,12 +91,3 @@ def _refuse_layers(name: str, count: int, prepared: Prepared) -> None:
     layers = prepared.coqui_config.get("model_args", {}).get("gpt_layers")
     if layers is not None and count > layers:
         raise UserError(f"{name} is {count}, but the base's GPT has {layers} layers; lower it to {layers} or less")
-
-
-def precision_fields(precision: str) -> dict[str, Any]:
-    """coqui's fields for a precision: bf16 is autocast of the training step; evaluation stays fp32."""
-    return {
-        "mixed_precision": precision == "bf16",
-        "precision": "bf16" if precision == "bf16" else "fp16",  # read by stock only with mixed_precision
-        "allow_tf32": precision == "tf32",
-    }

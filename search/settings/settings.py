@@ -1,16 +1,15 @@
 """Settings: `study.toml` and flags, validated before anything is created."""
 
+import functools
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import ceil
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 from pydantic import ValidationError, model_validator
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from search.errors import UserError
 from search.settings.bucket import parse_s3
@@ -29,6 +28,7 @@ from search.settings.sections import (
     Train,
     Training,
 )
+from search.settings.storage_url import check_storage, safe_url
 from search.text import without_urls
 from search.trial import evaluation_steps
 from space.reader import load_file, load_preset
@@ -39,7 +39,7 @@ DEFAULT_FILE = Path("study.toml")
 
 
 class Settings(Section):
-    """All settings of a study, checked. Paths from a file are absolute."""
+    """All settings of a study, as in `study.toml`. Paths that come from a file are absolute."""
 
     study: Study = Study()
     data: Data = Data()
@@ -114,35 +114,43 @@ class Settings(Section):
         return evaluation_steps(self.full_horizon(train_clips), self.training.full_evaluations)
 
     def search_space(self) -> SearchSpace:
-        try:
-            if self.space.file is not None:
-                return load_file(self.space.file)
-            return load_preset(self.space.preset or (MINIATURE if self.base.path == MINIATURE else "xtts-v2"))
-        except FileNotFoundError as error:
-            raise UserError(f"space.file is {self.space.file}, which does not exist") from error
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"space.file is {self.space.file}, which cannot be read: {error}") from error
-        except ValueError as error:
-            raise UserError(str(error)) from error
+        """The ranges to search. Raises UserError for a space that cannot be read."""
+        return self._search_space
+
+    @functools.cached_property
+    def _search_space(self) -> SearchSpace:  # parsed once per `load`
+        return _space(self.space.file, self.space.preset or self._preset)
 
     def stock_recipe(self) -> Baseline:
-        """coqui's recipe, V0, as it stands; a space of the user's own may lack it, or not contain it."""
-        preset = load_preset(MINIATURE if self.base.path == MINIATURE else "xtts-v2")
+        """coqui's recipe, V0, unchanged; a space of the user's own may lack it, or not contain it."""
+        preset = _space(None, self._preset)
         return next(b for b in (*self.search_space().baselines, *preset.baselines) if b.name == STOCK)
+
+    @property
+    def _preset(self) -> str:
+        """The space that belongs to the base."""
+        return MINIATURE if self.base.path == MINIATURE else "xtts-v2"
 
     def to_toml(self) -> str:
         """The settings as resolved, for the study's folder. No password."""
         values = self.model_dump(mode="json", exclude_none=True)
-        # Absolute, so that the file means the same from its place in the study's folder.
-        values["study"]["directory"] = str(self.study.directory.absolute())
-        for section, key in (("data", "path"), ("base", "path"), ("space", "file"), ("speech", "recogniser")):
-            if values[section].get(key, MINIATURE) != MINIATURE:
-                values[section][key] = str(Path(values[section][key]).absolute())
-        if "://" not in values["study"].get("artifacts", "://"):
-            values["study"]["artifacts"] = str(Path(values["study"]["artifacts"]).absolute())
+        # Absolute, because the file is read from the study's folder.
+        _change_paths(values, lambda path: path.absolute())
         if "storage" in values["study"]:
             values["study"]["storage"] = safe_url(values["study"]["storage"])
         return "# The settings of this study as resolved; written by study.py.\n" + tomli_w.dumps(values)
+
+
+def _space(file: Path | None, preset: str) -> SearchSpace:
+    """Raises UserError."""
+    try:
+        return load_preset(preset) if file is None else load_file(file)
+    except FileNotFoundError as error:
+        raise UserError(f"space.file is {file}, which does not exist") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"space.file is {file}, which cannot be read: {error}") from error
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def steps_an_epoch(settings: Settings, train_clips: int) -> int:
@@ -150,7 +158,7 @@ def steps_an_epoch(settings: Settings, train_clips: int) -> int:
     return ceil(ceil(train_clips / settings.training.batch_size) / settings.training.accumulation)
 
 
-# The embedded default: small enough that 40 trials take minutes on two cores.
+# The default study: 40 trials take minutes on two cores.
 MINIATURE_SETTINGS: dict[str, dict[str, Any]] = {
     "study": {"name": MINIATURE},
     "data": {"language": "am", "eval": "eval.csv", "probe_clips": 20},
@@ -159,19 +167,28 @@ MINIATURE_SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-_EXCLUSIVE = {
-    "training.epochs": "training.steps",
-    "training.steps": "training.epochs",
-    "space.preset": "space.file",
-    "space.file": "space.preset",
-}
+_EXCLUSIVE = (("training", "epochs", "steps"), ("space", "preset", "file"))
+_PATHS = (
+    ("data", "path"), ("base", "path"), ("space", "file"), ("study", "directory"), ("study", "artifacts"),
+    ("speech", "recogniser"),
+)  # fmt: skip
+
+
+def _change_paths(values: Mapping[str, dict[str, Any]], change: Callable[[Path], Path]) -> None:
+    """Applies `change` to every setting that is a path: not to URLs, nor to the miniature's name."""
+    for section, key in _PATHS:
+        value = values.get(section, {}).get(key)
+        is_miniature = value == MINIATURE and section in ("data", "base")
+        if isinstance(value, str) and "://" not in value and not is_miniature:
+            values[section][key] = str(change(Path(value)))
 
 
 def load(path: Path | None, overrides: Mapping[str, Any], shows: bool = False) -> Settings:
-    """Settings from `path` (None: `study.toml` of the working folder, or else the miniature) under `overrides`.
+    """Settings from the file `path`, changed by `overrides`. Without a path: `study.toml` of the working folder, or
+    the miniature where there is none.
 
-    `overrides` maps "section.key" to a value and wins over the file. Relative paths of the file are relative to its
-    folder. What only `shows` a study needs neither its data nor its base. Raises UserError in one line.
+    `overrides` maps "section.key" to a value. Relative paths in the file are relative to its folder. A command that
+    only `shows` a study needs neither its data nor its base. Raises UserError in one line.
     """
     if path is None and DEFAULT_FILE.exists():
         path = DEFAULT_FILE
@@ -188,10 +205,10 @@ def resolve(
         if not field:
             raise UserError(f"setting {key!r} is not of the form section.key=value")
         values.setdefault(section, {})[field] = value
-        if key in _EXCLUSIVE:  # a flag wins over the other form in the file
-            other_section, _, other = _EXCLUSIVE[key].partition(".")
-            if _EXCLUSIVE[key] not in overrides:
-                values.get(other_section, {}).pop(other, None)
+    for section, *pair in _EXCLUSIVE:  # a flag replaces the other form in the file
+        for one, other in (pair, pair[::-1]):
+            if f"{section}.{one}" in overrides and f"{section}.{other}" not in overrides:
+                values[section].pop(other, None)
     if values.get("data", {}).get("path", MINIATURE) == values.get("base", {}).get("path", MINIATURE) == MINIATURE:
         values = _merged(MINIATURE_SETTINGS, values)
     elif "name" not in values.get("study", {}):
@@ -203,9 +220,14 @@ def resolve(
         raise UserError(_explain(error, path)) from error
     if not shows:
         _check_inputs(settings)
-    _check_folder(settings)
-    _check_storage(settings)
-    _check_artifacts(settings)
+    for place in (settings.directory, *settings.directory.parents):
+        if place.exists() and not place.is_dir():
+            directory = settings.study.directory
+            raise UserError(f"study.directory is {directory}, but {place} is a file; name another folder")
+    if settings.study.storage is not None:
+        check_storage(settings.study.storage)
+    if "://" in (settings.study.artifacts or ""):
+        parse_s3(str(settings.study.artifacts))
     settings.search_space()
     return settings
 
@@ -221,27 +243,13 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
         if not isinstance(entries, dict):
             allowed = ", ".join(Settings.model_fields)
             raise UserError(f"{path}: unknown key {section!r} outside a section; sections are {allowed}")
-    for section, key in (
-        ("data", "path"),
-        ("base", "path"),
-        ("space", "file"),
-        ("study", "directory"),
-        ("study", "artifacts"),
-        ("speech", "recogniser"),
-    ):
-        value = values.get(section, {}).get(key)
-        if (
-            isinstance(value, str)
-            and (value != MINIATURE or section in ("space", "study", "speech"))
-            and "://" not in value
-        ):
-            values[section][key] = str((path.absolute().parent / Path(value).expanduser()).resolve())
+    folder = path.absolute().parent
+    _change_paths(values, lambda given: (folder / given.expanduser()).resolve())
     return values
 
 
 def _merged(defaults: dict[str, dict[str, Any]], values: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    sections = {**defaults, **values}
-    merged = {name: {**defaults.get(name, {}), **values.get(name, {})} for name in sections}
+    merged = {name: {**defaults.get(name, {}), **values.get(name, {})} for name in {**defaults, **values}}
     given = values.get("training", {})
     if "steps" in given and "epochs" not in given:
         merged["training"].pop("epochs", None)
@@ -249,7 +257,7 @@ def _merged(defaults: dict[str, dict[str, Any]], values: dict[str, dict[str, Any
 
 
 def _explain(error: ValidationError, path: Path | None) -> str:
-    """The first complaint of pydantic as `field: value; what is allowed`."""
+    """Pydantic's first complaint as `field is value: what is allowed`."""
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"][:2])  # what follows are the branches of a union
     source = f"{path}: " if path else ""
@@ -262,7 +270,7 @@ def _explain(error: ValidationError, path: Path | None) -> str:
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     if first["type"] == "string_pattern_mismatch":
-        message = f"it must be {section.model_fields[str(first['loc'][-1])].description}"
+        message = f"it must be {section.model_fields[str(first['loc'][-1])].description.partition(': ')[2]}"
     if isinstance(first["input"], dict):
         return f"{source}{place}: {message}"
     return f"{source}{place} is {without_urls(repr(first['input']))}: {message}"
@@ -286,60 +294,9 @@ def _check_inputs(settings: Settings) -> None:
     recogniser = settings.speech.recogniser
     if recogniser is not None and not (recogniser / "config.json").is_file():
         raise UserError(
-            f"speech.recogniser is {recogniser}, which is no folder with a config.json; name one that holds a speech"
-            " recogniser of transformers (it is not downloaded), or leave it out"
+            f"speech.recogniser is {recogniser}, which is not a folder with a config.json; name a folder with a speech"
+            " recogniser for transformers (nothing is downloaded), or leave it out"
         )
     low, high = settings.conditioning_seconds
     if low > high:
         raise UserError(f"data.min_conditioning_seconds is {low}, above data.max_conditioning_seconds {high}")
-
-
-def _check_folder(settings: Settings) -> None:
-    for folder in (settings.directory, *settings.directory.parents):
-        if folder.exists() and not folder.is_dir():
-            raise UserError(
-                f"study.directory is {settings.study.directory}, but {folder} is a file; name another folder"
-            )
-
-
-def _check_artifacts(settings: Settings) -> None:
-    given = settings.study.artifacts
-    if given is not None and "://" in given:
-        parse_s3(given)
-
-
-def _check_storage(settings: Settings) -> None:
-    if settings.study.storage is None:
-        return
-    try:
-        url = make_url(settings.study.storage)
-        if url.drivername != "postgres":  # an old name, which the storage translates
-            url.get_dialect()
-    except (ArgumentError, ImportError, ValueError) as error:
-        raise UserError(
-            f"study.storage is {safe_url(settings.study.storage)!r}, no database URL of SQLAlchemy's; give one like"
-            " sqlite:///study.db or postgresql+psycopg://user@host/database"
-        ) from error
-    if url.drivername.partition("+")[0] not in ("sqlite", "postgresql", "postgres"):
-        raise UserError(f"study.storage is {safe_url(settings.study.storage)!r}; it must be of sqlite or postgresql")
-    if url.drivername.startswith("sqlite") and url.database in (None, "", ":memory:"):
-        raise UserError(
-            "study.storage is a database in memory, which slots cannot share; name a file: sqlite:///study.db"
-        )
-    folder = Path(url.database or "").parent
-    if url.drivername.startswith("sqlite") and not folder.is_dir():
-        raise UserError(
-            f"study.storage is {safe_url(settings.study.storage)}, but {folder} is not a folder; make it first"
-        )
-
-
-def safe_url(url: str) -> str:
-    """`url` fit for a screen or a file: its password, also one among the query parameters, is ***."""
-    hidden = url
-    if not url.startswith("sqlite") and "@" in url:
-        # From the first colon to the last @: a password may hold any sign, escaped or not.
-        hidden = re.sub(r"(://[^:]*):.*@", r"\1:***@", url)
-    elif not url.startswith("sqlite"):
-        # Where the @ was forgotten, what stands in place of a port is a password.
-        hidden = re.sub(r"(://[^:/?\[]*):(?!\d*(?:[/?]|$)).*", r"\1:***", url)
-    return re.sub(r"([?&][^=&]*(?:password|passwd|pwd|secret)[^=&]*=)[^&]*", r"\1***", hidden, flags=re.IGNORECASE)

@@ -1,6 +1,6 @@
-"""A report in a terminal, at 80 columns and more; in a pipe each thing is one line."""
+"""A report in a terminal, at 80 columns and more; in a pipe each item is one line."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -11,18 +11,22 @@ from search.show import check_words as words
 from search.show import styles
 from search.text import duration, printable
 
-SHOWN_FILES, SHOWN_SPEAKERS, SHOWN_LETTERS = 4, 12, 20
+SHOWN_FILES, SHOWN_ROWS = 4, 20
 _STYLES = {"error": f"bold {styles.FAILED}", "warning": styles.WARNING, "info": ""}
 
 
 def show(report: Report, console: Console) -> None:
-    """Prints the report: the facts, the findings with the worst first, and the verdict."""
+    """Prints the facts, then the findings, the worst first, then the verdict."""
     console.print(Text(f"Check of study {report.study}", style="bold"))
     _pairs(console, "Data", words.parts(report))
-    _pairs(console, "", [("files", words.sound(report))] if report.sound.kinds else [])
-    _speakers(console, report)
-    _table(console, "Lengths", words.LENGTHS, words.lengths(report), words.LENGTHS[1:])
-    _letters(console, report)
+    _table(console, "Speakers", ("", "train", "time", "eval", "time"), _speakers(report))
+    _table(console, "Lengths", words.LENGTHS, words.lengths(report))
+    letters = [
+        (each.character, each.code_points, each.name, f"{each.count:,}", f"{each.clips:,}", each.example.split("/")[-1])
+        for each in report.letters
+    ]
+    header = ("", "", "name", "count", "clips", "an example")
+    _table(console, f"Letters without a token ({len(letters)})", header, letters)
     _pairs(console, "Training", words.training(report))
     _pairs(console, "Memory of a training process", words.memory(report))
     _pairs(console, "Machine", words.machine(report))
@@ -30,25 +34,22 @@ def show(report: Report, console: Console) -> None:
         _title(console, "Findings")
     for finding in report.findings:
         _finding(console, finding, report.root)
-    console.print()
-    console.print(Text(words.verdict(report), style="bold"))
+    _title(console, words.verdict(report))
 
 
 def _title(console: Console, text: str) -> None:
-    if text:
-        console.print()
-        console.print(Text(text, style="bold"))
+    console.print()
+    console.print(Text(text, style="bold"))
 
 
 def _pairs(console: Console, title: str, pairs: Sequence[tuple[str, str]]) -> None:
-    if not pairs:
-        return
-    _title(console, title)
-    _grid(console, [(f"  {name:<11}", Text(printable(value))) for name, value in pairs])
+    if pairs:
+        _title(console, title)
+        _grid(console, [(f"  {name:<11}", Text(printable(value))) for name, value in pairs])
 
 
 def _grid(console: Console, rows: Sequence[tuple[str, Text]], style: str = "") -> None:
-    """Two columns; where a line is too long for the terminal it goes on below its second column."""
+    """Two columns; a line that is too long for the terminal continues below its second column."""
     if not console.is_terminal:
         for first, second in rows:
             console.print(Text.assemble(first, " ", second), soft_wrap=True)
@@ -61,49 +62,33 @@ def _grid(console: Console, rows: Sequence[tuple[str, Text]], style: str = "") -
     console.print(table)
 
 
-def _table(
-    console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], numbers: Collection[str]
-) -> None:
-    """The columns that `numbers` names are set to the right."""
+def _table(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """The first rows, and how many more there are. Texts are set to the left, numbers to the right."""
     if not rows:
         return
     _title(console, title)
     table = Table(box=None, pad_edge=False, header_style="", padding=(0, 2, 0, 0))
     table.add_column("")
     for name in header:
-        table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
-    for row in rows:
+        table.add_column(name, justify="left" if name in ("", "name", "an example") else "right", overflow="fold")
+    for row in rows[:SHOWN_ROWS]:
         table.add_row("", *(Text(printable(cell)) for cell in row))
     console.print(table)
+    if len(rows) > SHOWN_ROWS:
+        console.print(f"  and {len(rows) - SHOWN_ROWS} more")
 
 
-def _speakers(console: Console, report: Report) -> None:
-    speakers = sorted(report.speakers, key=lambda speaker: -speaker.train_seconds)
-    rows = [
+def _speakers(report: Report) -> list[tuple[str, ...]]:
+    return [
         (
-            s.name or "(none)", f"{s.train_clips:,}", duration(s.train_seconds), f"{s.eval_clips:,}",
+            s.name or "(none)",
+            f"{s.train_clips:,}",
+            duration(s.train_seconds),
+            f"{s.eval_clips:,}",
             duration(s.eval_seconds),
         )
-        for s in speakers[:SHOWN_SPEAKERS]
-    ]  # fmt: skip
-    header = ("", "train", "time", "eval", "time")
-    _table(console, "Speakers", header, rows, header[1:])
-    _more(console, len(speakers) - SHOWN_SPEAKERS)
-
-
-def _letters(console: Console, report: Report) -> None:
-    rows = [
-        (each.character, each.code_points, each.name, f"{each.count:,}", f"{each.clips:,}", _short(each.example))
-        for each in report.letters[:SHOWN_LETTERS]
+        for s in sorted(report.speakers, key=lambda speaker: -speaker.train_seconds)
     ]
-    header = ("", "", "name", "count", "clips", "an example")
-    _table(console, f"Letters without a token ({len(report.letters)})", header, rows, ("count", "clips"))
-    _more(console, len(report.letters) - SHOWN_LETTERS)
-
-
-def _more(console: Console, count: int) -> None:
-    if count > 0:
-        console.print(f"  and {count} more")
 
 
 def _finding(console: Console, finding: Finding, root: str) -> None:
@@ -116,8 +101,3 @@ def _finding(console: Console, finding: Finding, root: str) -> None:
         rows.append(Text(f"and {len(lines) - SHOWN_FILES:,} more"))
     labels = [f"  {finding.level:<8}", *[" " * 10] * (len(rows) - 1)]
     _grid(console, list(zip(labels, rows, strict=True)), _STYLES[finding.level])
-
-
-def _short(file: str) -> str:
-    """The end of a path, which tells clips apart."""
-    return file.rpartition("/")[2]

@@ -1,28 +1,26 @@
 """The facts of a report in words and numbers, as the terminal and the page show them."""
 
-from search.check.judgement import Report
+from search.check.judgement import Report, plural
 from search.check.resources import gb
 from search.text import duration
 
 
 def parts(report: Report) -> list[tuple[str, str]]:
-    """(part, its clips and time)."""
+    """(part, its clips and time), and the kinds of audio files."""
     total = sum(part.clips for part in report.parts) or 1
-    return [
-        (
-            part.name,
-            f"{part.clips:,} clips, {duration(part.seconds)} ({part.clips / total:.0%} of the clips)"
-            + (f"; {part.dropped:,} left out" if part.dropped else ""),
-        )
-        for part in report.parts
-    ]
+    pairs = []
+    for part in report.parts:
+        out = f"; {part.dropped:,} left out" if part.dropped else ""
+        share = f"{part.clips / total:.0%} of the clips"
+        pairs.append((part.name, f"{part.clips:,} clips, {duration(part.seconds)} ({share}){out}"))
+    return pairs + ([("files", _sound(report))] if report.sound.kinds else [])
 
 
 def training(report: Report) -> list[tuple[str, str]]:
     course = report.course
     if not course.steps_an_epoch:
         return []
-    drawn = f"batches of {course.batch_size} clips, {course.accumulation} per optimizer step"
+    drawn = f"batches of {course.batch_size} clips, {course.accumulation} per step"
     return [
         ("epoch", f"{course.steps_an_epoch:,} optimizer steps ({drawn})"),
         (
@@ -36,7 +34,7 @@ def training(report: Report) -> list[tuple[str, str]]:
 
 
 def memory(report: Report) -> list[tuple[str, str]]:
-    """(what, how much) of a training process, the sum last."""
+    """(what, how much) of a training process, the total last."""
     found = report.memory
     if found is None:
         return []
@@ -54,7 +52,7 @@ def memory(report: Report) -> list[tuple[str, str]]:
     ]
     if found.context:
         rows.append(("CUDA context", gb(found.context)))
-    return [*rows, ("in all", f"{gb(found.peak)}, computed")]
+    return [*rows, ("total", f"{gb(found.peak)}, computed")]
 
 
 def machine(report: Report) -> list[tuple[str, str]]:
@@ -85,8 +83,8 @@ def lengths(report: Report) -> list[tuple[str, ...]]:
 LENGTHS = ("", "min", "5 %", "median", "95 %", "max", "limit", "close", "above")
 
 
-def sound(report: Report) -> str:
-    """The kinds of files, the commonest first."""
+def _sound(report: Report) -> str:
+    """The kinds of files, the most frequent first."""
     channels = {1: "mono", 2: "stereo"}
     kinds = [f"{n:,} at {rate:,} Hz {channels.get(c, f'{c} channels')}" for rate, c, n in report.sound.kinds[:6]]
     more = len(report.sound.kinds) - 6
@@ -94,12 +92,12 @@ def sound(report: Report) -> str:
 
 
 def short(line: str, root: str) -> str:
-    """A line with the names of files as they stand in the table, without the folder of the data."""
+    """A line with file names as in the table, without the folder of the data."""
     return line.replace(f"{root}/", "") if root else line
 
 
 def verdict(report: Report) -> str:
-    """The conclusion of the report, in a sentence."""
+    """The report in a sentence."""
     counts = {level: len(report.of(level)) for level in ("error", "warning")}
-    said = ", ".join(f"{n} {level}{'' if n == 1 else 's'}" for level, n in counts.items() if n) or "nothing to fix"
-    return f"{said}: a search would {'stop here' if counts['error'] else 'start'}"
+    said = ", ".join(plural(n, level) for level, n in counts.items() if n) or "no errors or warnings"
+    return f"{said}: a search would {'not start' if counts['error'] else 'start'}"

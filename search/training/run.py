@@ -15,7 +15,8 @@ import torch
 from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainerConfig
 
 from search.files import write_text
-from search.settings.knobs import coqui_fields, fused_field, precision_fields, refuse_point
+from search.settings.knobs import refuse_point, run_fields
+from search.settings.sections import Training
 from search.training import base, corpus
 from search.training.batches import PreparedDataset, training_batches
 from search.training.evaluation import Evaluator, evaluation_sets, read_sets
@@ -26,6 +27,7 @@ from search.training.state import RunState
 from search.training.trainee import Trainee
 from search.training.trainer import Diverged, Stopped, StudyTrainer
 from search.trial import Evaluation, Prepared, RunRecord, StopReason, TrialSpec
+from space.hyperparameters import Hyperparameters
 
 
 def seed_everything(seed: int) -> None:
@@ -189,15 +191,15 @@ class Course:
 def run_config(spec: TrialSpec, prepared: Prepared) -> GPTTrainerConfig:
     """The complete coqui config of a run."""
     config = base.config_from_dict(prepared.coqui_config)
-    optimizer_params = {**base.ADAMW, **fused_field(spec.fused_adamw)}
-    for name, value in coqui_fields(spec.hyperparameters, spec.horizon, optimizer_params).items():
+    return completed(config, spec.hyperparameters, spec.horizon, spec, spec.seed)
+
+
+def completed(
+    config: GPTTrainerConfig, point: Hyperparameters, horizon: int, training: Training | TrialSpec, seed: int
+) -> GPTTrainerConfig:
+    """`config`, changed to that of a run. It logs nothing: stock would report at steps of its own."""
+    silent = dict.fromkeys(("print_step", "plot_step", "save_step", "log_model_step"), 2**62)
+    fields = run_fields(config, point, horizon, training, seed)
+    for name, value in {**fields, **silent, "run_name": "run"}.items():
         config[name] = value
-    config.batch_size = spec.batch_size
-    config.eval_batch_size = spec.eval_batch_size
-    config.training_seed = spec.seed
-    config.run_name = "run"
-    for name, value in precision_fields(spec.precision).items():
-        config[name] = value
-    # Console lines and dashboards are the study's; stock's would report at its own steps.
-    config.print_step = config.plot_step = config.save_step = config.log_model_step = 2**62
     return config
