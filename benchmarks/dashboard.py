@@ -1,4 +1,4 @@
-"""What an open dashboard costs: its answers with and without news, and a search beside it.
+"""What notes and an open dashboard cost: a refresh, answers, and a search beside an open page.
 
     python -m benchmarks.dashboard             # on a PostgreSQL of its own; the figures of docs/dashboard.md
     python -m benchmarks.dashboard --short     # a smaller study and search, for a look
@@ -23,6 +23,7 @@ from pathlib import Path
 
 import optuna
 
+from search.pages.dashboard_notes import Notes
 from search.settings.settings import Settings
 from search.study import storage
 from tests import shown
@@ -52,33 +53,32 @@ def dashboard(settings: Settings) -> Iterator[str]:
 
 
 def ask(url: str) -> tuple[float, int]:
-    """(seconds, bytes) of an answer, packed as browsers take it."""
-    request = urllib.request.Request(url, headers={"Accept-Encoding": "gzip"})
+    """(seconds, bytes) of an answer."""
     began = time.perf_counter()
-    with urllib.request.urlopen(request, timeout=600) as answer:
+    with urllib.request.urlopen(url, timeout=600) as answer:
         size = len(answer.read())
     return time.perf_counter() - began, size
 
 
 def answers(server: Server, folder: Path, trials: int) -> None:
-    """The first load of a study, and what the page asks afterwards, with and without news."""
+    """A refresh of notes and figures after one more trial, and what the page then asks for."""
     settings = shown.study(folder, trials, 10, overrides={"study.storage": server.empty_database()})
-    study = optuna.load_study(study_name=settings.study.name, storage=storage.open_storage(settings.storage_url))
-    [running] = study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING])
-    trial = optuna.Trial(study, running._trial_id)
+    opened = storage.open_storage(settings.storage_url)
+    notes = Notes(settings, opened)
+    notes.refresh()
+    study = optuna.load_study(study_name=settings.study.name, storage=opened)
+    spent = []
+    for _ in range(5):
+        study.add_trial(study.trials[0])
+        began = time.process_time()
+        notes.refresh()
+        spent.append(time.process_time() - began)
+    print(f"refresh of a study of {trials} trials: {statistics.median(spent):.3f} s of a core")
     with dashboard(settings) as url:
-        first, size = ask(url)
-        print(f"first load of {trials} trials x 10 evaluations: {first:.2f} s, {size / 1e6:.1f} MB packed")
-        news = []
-        for step in range(40, 100, 20):
-            trial.report(4.0, step)
-            news.append(ask(f"{url}?after={trials}")[0])
-        ask(url)
-        for name, address in (("poll", f"{url}?after={trials}"), ("full reload", url)):
-            ask(address)
-            seconds = statistics.median(ask(address)[0] for _ in range(20))
-            print(f"{name} without news: {1e3 * seconds:.1f} ms, 1/{first / seconds:.0f} of the first load")
-        print(f"poll with an evaluation more: {1e3 * statistics.median(news):.0f} ms")
+        for name, address in (("whole study", url), ("what is new", f"{url}?after={trials}")):
+            seconds, size = min(ask(address) for _ in range(5))
+            print(f"{name}: {1e3 * seconds:.0f} ms, {size / 1e6:.2f} MB")
+    opened.engine.dispose()
 
 
 def beside_a_search(server: Server, folder: Path, trials: int, rounds: int) -> None:
@@ -128,7 +128,7 @@ def watch(settings: Settings, ended: threading.Event) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--short", action="store_true", help="500 trials, and searches of 20")
+    parser.add_argument("--short", action="store_true", help="40 trials, and searches of 20")
     short = parser.parse_args().short
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     os.chdir(Path(__file__).parent.parent)
@@ -136,7 +136,7 @@ def main() -> None:
     try:
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "answers").mkdir()
-            answers(server, Path(folder) / "answers", 500 if short else 5000)
+            answers(server, Path(folder) / "answers", 40 if short else 400)
             beside_a_search(server, Path(folder), *((20, 1) if short else (40, 3)))
     finally:
         server.remove()

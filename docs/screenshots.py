@@ -96,7 +96,7 @@ def dashboard(browser: Any, findings: Findings, settings: Settings, study: Path,
         shoot(browser, folder / "dashboard-sound.png", 860, round(height), left=266, top=top)
         window(browser, 1280, 900)
         browser.get(page)
-        height = bottom(browser, ".js-plotly-plot", "Evaluations of")
+        height = bottom(browser, ".js-plotly-plot", "Lowest evaluation of each trial")
         window(browser, 1280, height)
         shoot(browser, folder / "dashboard-study.png", 1280, height)
     finally:

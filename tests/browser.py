@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ from typing import Any
 import pytest
 
 from search.settings.settings import Settings
+from search.study import storage
 from search.study.findings import Row
 from tests import shown
 from tests.conftest import ROOT
+from tests.postgres import free_port
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 REQUIRED = "XTTS_STUDY_BROWSER"  # set where the programs are known to be there, so that no test is skipped in silence
@@ -165,16 +168,37 @@ def quotes_hostile_text(browser: Any) -> bool:
 
 
 @contextmanager
-def served_by(command: str, settings: Settings, **environment: str) -> Iterator[str]:
+def served_by(command: str, settings: Settings, *options: str, **environment: str) -> Iterator[str]:
     """The URL that `study.py COMMAND` tells, as a process."""
-    called = [sys.executable, str(ROOT / "study.py"), command, "--port", "0"]
+    called = [sys.executable, str(ROOT / "study.py"), command, "--port", "0", *options]
     called += ["--settings", str(settings.study.directory / "study.toml"), "--storage", settings.storage_url]
     called += ["--set", f"study.directory={settings.study.directory}"]
-    process = subprocess.Popen(called, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment})
+    with told_url(called, **environment) as url:
+        yield url.split()[0]
+
+
+@contextmanager
+def optunas_own(settings: Settings) -> Iterator[str]:
+    """The URL of the study in Optuna's own command."""
+    url = storage.parse(settings.storage_url).render_as_string(hide_password=False)
+    called = [str(Path(sys.executable).parent / "optuna-dashboard"), url, "--port", str(free_port())]
+    with told_url([*called, "--artifact-dir", str(settings.directory / "artifacts")]) as origin:
+        yield origin.rstrip("/\n") + "/dashboard/studies/1"
+
+
+@contextmanager
+def told_url(command: list[str], **environment: str) -> Iterator[str]:
+    """The end of the line, from its URL on, in which a process tells where it listens."""
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        command, stdout=pipe, stderr=subprocess.STDOUT, text=True, env={**os.environ, **environment}
+    )
     try:
         assert process.stdout
         line = next(line for line in process.stdout if "http://" in line)
-        yield line[line.index("http://") :].split()[0]
+        reading = threading.Thread(target=process.stdout.read, daemon=True)  # what it logs must not fill the pipe
+        reading.start()
+        yield line[line.index("http://") :]
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(30)
@@ -185,6 +209,7 @@ class Served:
     """A dashboard that runs."""
 
     page: str  # URL of the study's page
+    is_ours: bool
     rows: dict[int, Row]
 
     @property
@@ -193,11 +218,6 @@ class Served:
 
     def trial(self, number: int) -> str:
         return f"{self.page}/trials?numbers={number}"
-
-    @property
-    def confirmation(self) -> str:
-        """URL of its study's page, which is the next."""
-        return self.page.removesuffix("1") + "2"
 
     @property
     def speaker(self) -> Row:

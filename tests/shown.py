@@ -22,10 +22,12 @@ import soundfile
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.confirmation.candidates import Candidate
+from search.confirmation.rounds import knobs
 from search.settings.sections import CONFIRMATION
 from search.settings.settings import Settings
 from search.study import artifacts, storage
 from search.study import spoken as speech
+from search.study.columns import columns
 from search.study.spoken import Sentence, Speech
 from search.trial import Evaluation, Prepared, StopReason
 from space.hyperparameters import Hyperparameters
@@ -71,6 +73,8 @@ def study(
     for trial in full[:speaks]:
         found, system = spoken(settings, draw, trial.number)
         trial.set_user_attr(speech.ATTRIBUTE, found.to_dict())
+        for name, value in columns(None, None, found, None).items():
+            trial.set_user_attr(name, value)
         trial._system_attrs.update({key: json.dumps(meta) for key, meta in system.items()})
     made.add_trials(ended)
     running = made.ask(dict(DISTRIBUTIONS))
@@ -112,6 +116,7 @@ def _trial(number: int, count: int, draw: random.Random) -> FrozenTrial:
             "error": "loss is nan after 61 optimizer steps" if reason == StopReason.DIVERGED else None,
         },
     }
+    attributes |= columns(min(found, key=lambda e: e.mel_ce), measured, None, None)
     if number < 3:
         attributes["baseline"] = f"V{number}"
     if number in (0, 3):
@@ -163,7 +168,7 @@ def spoken(settings: Settings, draw: random.Random, number: int) -> tuple[Speech
         )
     )  # fmt: skip
     found = Speech(step=100, sentences=[first, second], recogniser="whisper-am", artifacts=known)
-    return found, artifacts.described(known, "audio/wav")
+    return found, artifacts.described(found.labelled(), "audio/wav")
 
 
 V0, BEST = Hyperparameters(1e-3, 0.01), Hyperparameters(4e-4, 0.02)
@@ -203,10 +208,14 @@ def confirmed(
 
 def _full_run(candidate: Candidate, seed: int, value: float, length: str = "full") -> FrozenTrial:
     found = [Evaluation(20 * i, v, 2.0, v / 1.25, 2.0) for i, v in enumerate((value + 0.2, value), 1)]
+    values = knobs(candidate.point)
     return create_trial(
         value=value,
+        params=values,
+        distributions={name: optuna.distributions.FloatDistribution(fixed, fixed) for name, fixed in values.items()},
         user_attrs={
             "candidate": candidate.to_dict(), "seed": seed, "length": length, "stop_reason": "finished",
+            **columns(found[-1], None, None, candidate.name),
             "run": {"evaluations": [asdict(e) for e in found], "record": record(40, []), "error": None},
         },
     )  # fmt: skip

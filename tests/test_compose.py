@@ -165,10 +165,8 @@ def test_services_are_started_as_they_should(tmp_path: Path) -> None:
     further = resolve(tmp_path, DATABASE_HOST="10.0.0.5", STUDY_ARGS="--trials 60 --study voice")["services"]
     assert further["worker"]["environment"]["PGHOST"] == "10.0.0.5"
     assert further["worker"]["command"].endswith("--storage postgresql:// --workers 1 --trials 60 --study voice")
-    shown = resolve(tmp_path, DASHBOARD_ARGS="--study voice --writable", TENSORBOARD_PORT="6007")["services"][
-        "dashboard"
-    ]
-    assert shown["command"].endswith(" --tensorboard http://127.0.0.1:6007 --study voice --writable")
+    shown = resolve(tmp_path, DASHBOARD_ARGS="--study voice --writable")["services"]["dashboard"]
+    assert shown["command"].endswith("/dashboard_password --study voice --writable")
 
 
 # The entrypoint

@@ -1,182 +1,250 @@
-"""The dashboard: its pages on real databases."""
+"""What Optuna's own dashboard shows of a study: its notes, columns, sound and figures, as its API answers."""
 
-import gzip
-from collections.abc import Callable, Iterator
+import json
+import math
+import threading
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 
-from search.pages import dashboard_answers as pages
+from search.confirmation.candidates import Candidate
+from search.pages.dashboard_notes import Notes
 from search.study import storage
-from tests.dashboards import CHANGES, PAGE, Dashboard, found
-from tests.postgres import PASSWORD, Server
+from search.study.findings import Row, row_of
+from search.trial import StopReason
+from tests import dashboards, shown
+from tests.dashboards import Dashboard, attributes_of, figures_of
+from tests.markdown import LINKED, read, tokens
+from tests.studies import FLAT, STEPPED, evaluations, record, run
+
+UNREAD = "Not shown, since this release cannot read it: "
 
 
 @pytest.fixture
-def dashboard(either: str, tmp_path: Path) -> Iterator[Dashboard]:
-    made = Dashboard(either, tmp_path)
-    yield made
-    made.opened.engine.dispose()
+def small(tmp_path: Path) -> tuple[optuna.Study, Dashboard]:
+    return dashboards.small(tmp_path)
 
 
-def test_what_did_not_change_is_not_read_again(either: str, dashboard: Dashboard) -> None:
-    found(either)
-    first = dashboard.get("/api/studies/1")
-    assert [t["number"] for t in first.get_json()["trials"]] == [0, 1, 2]
-    assert first.get_json()["note"]["body"] == "voice ሰላም"
-    read: list[int] = []
-    get_trials = dashboard.opened._get_trials
-
-    def count(*arguments: Any, **named: Any) -> Any:
-        trials = get_trials(*arguments, **named)
-        read.append(len(trials))
-        return trials
-
-    dashboard.opened._get_trials = count  # type: ignore[method-assign]
-    again = dashboard.get("/api/studies/1")
-    assert (again.data, again.headers["ETag"]) == (first.data, first.headers["ETag"])
-    assert dashboard.content.asked == 1
-    assert dashboard.study(after=3)["trials"] == dashboard.study(after=3)["trials"] == []
-    assert dashboard.content.asked == 2
-    assert dashboard.get("/api/studies/1/param_importances").status_code == 200
-    assert sum(read) == 0
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Of a study of 40 trials, of which three spoke, with hostile texts, and one trial more that runs."""
+    return Dashboard(shown.study(tmp_path_factory.mktemp("study"))).refreshed()
 
 
-def test_what_changed_is_shown_at_once(either: str, dashboard: Dashboard) -> None:
-    study = found(either)
-    running: list[optuna.Trial] = []
-    changes: list[tuple[Callable[[], Any], Callable[[dict[str, Any]], Any], Any]] = [
-        (lambda: running.append(study.ask({"lr": CHANGES})), lambda d: d["trials"][3]["state"], "Running"),
-        (lambda: running[0].report(0.25, 1), lambda d: d["trials"][3]["intermediate_values"][0]["value"], 0.25),
-        (lambda: running[0].set_user_attr("host", "gpu"), lambda d: d["trials"][3]["user_attrs"][0]["value"], "gpu"),
-        (lambda: study.tell(running[0], -1.0), lambda d: d["best_trials"][0]["number"], 3),
-        (lambda: study.set_user_attr("who", "me"), lambda d: d["user_attrs"][0]["value"], "me"),
-        (lambda: study.enqueue_trial({"lr": 0.5}), lambda d: d["trials"][4]["state"], "Waiting"),
-        (lambda: study.add_trial(optuna.trial.create_trial(value=-2.0)), lambda d: len(d["trials"]), 6),
-        (
-            lambda: dashboard.client.put("/api/studies/1/1/note", json={"version": 1, "body": "mine"}, headers=PAGE),
-            lambda d: d["trials"][0]["note"]["body"],
-            "mine",
-        ),
-    ]
-    before = dashboard.get("/api/studies/1").headers["ETag"]
-    for change, look, expected in changes:
-        change()
-        assert look(dashboard.study()) == expected
-        after = dashboard.get("/api/studies/1").headers["ETag"]
-        assert after != before
-        before = after
-    assert [t["number"] for t in dashboard.study(after=4)["trials"]] == [4, 5]
-
-    asked = dashboard.content.asked
-    confirmation = found(either, "voice.confirm", 0)
-    dashboard.study()
-    confirmation.ask({"lr": CHANGES})
-    dashboard.study()
-    assert dashboard.content.asked == asked + 2  # its figures are the search's, too
-    found(either, "another")
-    dashboard.study()
-    assert dashboard.content.asked == asked + 2
+def test_every_trial_that_ended_has_a_note_and_columns(whole: dict[str, Any]) -> None:
+    *ended, running = whole["trials"]
+    assert len(ended) == 40 and running["note"]["body"] == ""
+    for trial in ended:
+        assert "What the knobs did" in trial["note"]["body"] or "Stopped by" in trial["note"]["body"]
+        assert {"at_step", "text_ce", "gap", "host", "stop_reason"} <= attributes_of(trial).keys()
+    sortable = {each["key"] for each in whole["union_user_attrs"] if each["sortable"]}
+    assert sortable >= {"at_step", "text_ce", "gap", "clipped_share", "similarity", "cer"}
+    assert whole["objective_names"] == ["lowest eval, nats per audio token"]
 
 
-def test_a_study_that_was_deleted_and_made_again(either: str, dashboard: Dashboard) -> None:
-    """SQLite gives the new one the old one's number, and its trials the old numbers, too."""
-    for trials in (3, 2, 5):
-        study = found(either, trials=trials)
-        study.set_user_attr("trials", trials)
-        document = dashboard.study(study._study_id)
-        assert len(document["trials"]) == trials
-        assert [t["datetime_start"] for t in document["trials"]] == [t.datetime_start.isoformat() for t in study.trials]  # type: ignore[union-attr]
-        optuna.delete_study(study_name="voice", storage=study._storage)
-        assert dashboard.get(f"/api/studies/{study._study_id}").status_code == 404
-        assert dashboard.get(f"/api/studies/{study._study_id}/param_importances").status_code == 404
+def test_sound_says_what_one_hears(whole: dict[str, Any]) -> None:
+    spoke = [trial for trial in whole["trials"] if trial["artifacts"]]
+    assert len(spoke) == 3
+    names = [f"sentence {number}, {kind}.wav" for number in (1, 2) for kind in ("model", "recording")]
+    for trial in spoke:
+        assert sorted(artifact["filename"] for artifact in trial["artifacts"]) == [*names, "voice reference.wav"]
+        assert {artifact["mimetype"] for artifact in trial["artifacts"]} == {"audio/wav"}
+        assert "Spoken with the weights of step 100" in trial["note"]["body"]
 
 
-def test_studies_of_others_do_no_harm(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/study.db"
-    dashboard = Dashboard(url, tmp_path)
-    found(url)
-    two = optuna.create_study(study_name="two aims", storage=storage.open_storage(url), directions=["minimize"] * 2)
-    two.add_trial(optuna.trial.create_trial(values=[1.0, float("inf")], user_attrs={"odd": [None, {"a": "\ud800"}]}))
-    two.add_trial(optuna.trial.create_trial(state=TrialState.FAIL, intermediate_values={0: float("nan")}))
-    optuna.create_study(study_name="empty", storage=storage.open_storage(url), direction="maximize")
-    assert dashboard.study(2)["trials"][0]["values"] == [1.0, "inf"]
-    assert dashboard.study(3)["trials"] == []
-    assert dashboard.get("/api/studies").get_json()["studies_seen"] == 3
-    assert len(dashboard.study(1)["trials"]) == 3
+def test_no_text_of_the_data_breaks_out_of_a_note(whole: dict[str, Any]) -> None:
+    notes = [whole["note"]["body"], *(trial["note"]["body"] for trial in whole["trials"])]
+    assert sum(shown.HOSTILE[:100] in read(note) for note in notes) == 4  # of the check, and of three that spoke
+    for note in notes:
+        found = tokens(note)
+        assert not {t.type for t in found} & {"html_inline", "html_block", "link_open", "image", "fence"}
+        assert not any(LINKED.search(t.content) for t in found if t.type.startswith("text"))
 
 
-def test_answers_travel_packed_and_once(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/study.db"
-    dashboard = Dashboard(url, tmp_path)
-    found(url)
-    plain = dashboard.get("/api/studies/1")
-    packed = dashboard.get("/api/studies/1", Accept_Encoding="br, gzip")
-    assert "Content-Encoding" not in plain.headers
-    assert packed.headers["Content-Encoding"] == "gzip"
-    assert gzip.decompress(packed.data) == plain.data
-    assert plain.headers["ETag"] != packed.headers["ETag"]
-    for answer in (plain, packed):
-        assert "no-cache" in answer.headers["Cache-Control"]
-        headers = {
-            "If_None_Match": answer.headers["ETag"],
-            "Accept_Encoding": answer.headers.get("Content-Encoding", ""),
-        }
-        same = dashboard.get("/api/studies/1", **headers)
-        assert (same.status_code, same.data) == (304, b"")
-    assert len(dashboard.get("/api/studies/1?after=1&after=3").get_json()["trials"]) == 2
-    assert len(dashboard.study(after=1)["trials"]) == 2
-    for wrong in ("x", "", "1.5"):
-        assert "after" in dashboard.get(f"/api/studies/1?after={wrong}").get_json()["reason"]
+def test_the_study_says_its_answer_and_what_comes_next(small: tuple[optuna.Study, Dashboard]) -> None:
+    study, dashboard = small
+    empty = dashboard.refreshed()
+    assert "Next: let the search go on; `study.py status`" in empty["note"]["body"]
+    assert figures_of(empty) == {}, "there is nothing to draw"
+    crashed = {"stop_reason": "crashed", "owner": {"host": "gpu-1"}, "run": {"error": "no <b>room</b>"}}
+    study.add_trial(create_trial(state=TrialState.FAIL, user_attrs=crashed))
+    note = read(dashboard.refreshed()["note"]["body"])
+    assert "Cut short, which says nothing about a config: 1 crashed. The last was trial 0 on gpu-1: no <b>room" in note
+    run(study, FLAT, [math.nan], StopReason.DIVERGED)
+    assert "Next: all finished trials diverged: look into the data" in read(dashboard.refreshed()["note"]["body"])
+    run(study, FLAT, [4.5, 4.0], baseline="V0")
+    note = read(dashboard.refreshed()["note"]["body"])
+    assert "Trial 2 is 1.0000 nats per audio token below the untouched base model (4.0000 against 5.0000)" in note
+    assert "Next: study.py confirm proves the winner" in note and "100 training clips" in note
+    study.ask()
+    assert "Next: let the search go on; then `study.py confirm`" in dashboard.refreshed()["note"]["body"]
 
 
-def test_many_questions_need_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "KEPT", 3)
-    url = f"sqlite:///{tmp_path}/study.db"
-    made = Dashboard(url, tmp_path)
-    found(url)
-    for after in range(6):
-        made.study(after=after)
-    assert len(made.pages._answers) == 3
+def test_a_confirmation_is_told_in_both_studies(small: tuple[optuna.Study, Dashboard]) -> None:
+    study, dashboard = small
+    run(study, FLAT, [4.5, 4.0], baseline="V0")
+    run(study, STEPPED, [3.5, 3.25])
+    shown.confirmed(dashboard.settings, {"V0": [3.9, 3.95, 3.92], "trial <b>1</b>": [3.0, 3.06, 3.01]}, over=False)
+    running = dashboard.document(2)["trials"][-1]["trial_id"]
+    for key, value in {"candidate": Candidate("V0", shown.V0).to_dict(), "seed": 1, "length": "full"}.items():
+        dashboard.opened.set_trial_user_attr(running, key, value)
+    proof = dashboard.refreshed(2)
+    assert "It is not over: 6 of 7 runs have ended." in proof["note"]["body"]
+    assert "`study.py confirm` goes on" in dashboard.document()["note"]["body"]
+    dashboard.opened.set_trial_state_values(running, TrialState.FAIL)
+    proof, search = dashboard.refreshed(2), dashboard.document()
+    for document in (search, proof):
+        assert "is better than the stock recipe (V0), by 0.8950 nats" in read(document["note"]["body"])
+        assert "confirmation" in figures_of(document)
+    assert "trial <b>1</b> (exported): mean 3.0300, 3 seeds" in read(proof["note"]["body"])
+    assert "Next: study.py export" in read(search["note"]["body"])
+    run_of = proof["trials"][4]
+    assert attributes_of(run_of)["config"] == "trial <b>1</b>"
+    assert "| stock recipe, trial 1 |" in run_of["note"]["body"], "of the same seed"
+    assert "40 of 1000" in run_of["note"]["body"] and "`confirm/4/log.txt`" in run_of["note"]["body"]
 
 
-def test_an_outage_is_told_and_survived(
-    database: str, server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    made = Dashboard(database, tmp_path)
-    found(database)
-    caplog.clear()
-    before = made.study()
-    name = database.rpartition("/")[2]
-
-    def allow(connections: str) -> None:
-        with server.connect("postgres") as connection:
-            connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS {connections}".encode())
-
-    allow("false")
-    server.end_connections()
-    for path in ("/api/studies/1", "/api/studies/1?after=3", "/api/studies", "/csv/1", "/artifacts/1/1/ab"):
-        answer = made.get(path)
-        assert answer.status_code == 503, path
-        assert "database does not answer" in answer.get_json()["reason"]
-        assert answer.headers["Retry-After"]
-        assert PASSWORD not in answer.text
-    assert made.get("/dashboard").status_code == 200
-    assert not caplog.records
-    allow("true")
-    assert made.study() == before
-    made.opened.engine.dispose()
+# When notes are written
 
 
-def test_a_failure_of_ours_is_an_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    url = f"sqlite:///{tmp_path}/study.db"
-    made = Dashboard(url, tmp_path)
-    found(url)
-    made.content.study = None  # type: ignore[assignment,method-assign]
-    answer = made.get("/api/studies/1")
-    assert (answer.status_code, answer.headers["X-Content-Type-Options"]) == (500, "nosniff")
-    assert "not callable" not in answer.text
-    assert "not callable" in caplog.text
+def test_a_refresh_without_news_writes_nothing(small: tuple[optuna.Study, Dashboard]) -> None:
+    study, dashboard = small
+    run(study, FLAT, [4.5, 4.0], baseline="V0")
+    dashboard.notes.refresh()
+    before = dashboard.opened.get_study_system_attrs(1)
+    dashboard.notes.refresh()
+    assert dashboard.opened.get_study_system_attrs(1) == before
+
+
+def test_a_note_that_somebody_saved_in_the_page_stays(small: tuple[optuna.Study, Dashboard]) -> None:
+    study, dashboard = small
+    run(study, FLAT, [4.5, 4.0], baseline="V0")
+    dashboard.notes.refresh()
+    from optuna_dashboard import save_note
+
+    save_note(study, "mine")
+    save_note(optuna.Trial(study, study.ask()._trial_id), "mine, too")
+    run(study, STEPPED, [3.5, 3.25])
+    study.tell(1, 3.0)
+    document = dashboard.refreshed()
+    assert document["note"]["body"] == "mine" and document["trials"][1]["note"]["body"] == "mine, too"
+    assert "3.2500" in document["trials"][2]["note"]["body"] and "3.2500" in json.dumps(figures_of(document))
+
+
+def test_a_trial_whose_machine_died_gets_its_note_from_the_next(small: tuple[optuna.Study, Dashboard]) -> None:
+    study, dashboard = small
+    run(study, FLAT, [4.5, 4.0], baseline="V0")
+    study.add_trial(
+        create_trial(
+            state=TrialState.FAIL, user_attrs={"stop_reason": "preempted"}, intermediate_values={20: 4.4, 40: 4.6}
+        )
+    )
+    document = dashboard.refreshed()
+    assert "**4.0000**" in document["trials"][0]["note"]["body"]
+    assert "its machine or its search disappeared" in document["trials"][1]["note"]["body"]
+    assert "**4.4000**" in document["trials"][1]["note"]["body"]
+
+
+def test_notes_of_several_machines_are_whole_and_of_all_trials(either: str, tmp_path: Path) -> None:
+    """Each adds trials and refreshes; the last one to write has read them all, and no figure is a mixture."""
+    study, dashboard = dashboards.small(tmp_path, {"study.storage": either})
+    run(study, FLAT, [4.5, 4.0], baseline="V0")
+
+    def machine(number: int) -> None:
+        own = Notes(dashboard.settings, storage.open_storage(either))
+        for i in range(4):
+            value = 3 - number / 10 - i / 100
+            study_of_its_own = optuna.load_study(study_name="miniature", storage=storage.open_storage(either))
+            study_of_its_own.add_trial(
+                create_trial(value=value, user_attrs=with_run(), params={"lr": 1e-3}, distributions=LR)
+            )
+            own.refresh()
+
+    machines = [threading.Thread(target=machine, args=(number,)) for number in range(3)]
+    for each in machines:
+        each.start()
+    for each in machines:
+        each.join()
+    document = dashboard.document()
+    assert all(trial["note"]["body"] for trial in document["trials"])
+    assert f"below the untouched base model ({3 - 0.23:.4f} against" in document["note"]["body"]
+    history = figures_of(document)["history"]["data"]
+    assert sum(len(trace["x"]) for trace in history if trace["mode"] == "markers") == 13
+    before = document["note"]
+    assert dashboard.refreshed()["note"] == before
+
+
+def test_notes_are_not_repaired_with_other_settings(small: tuple[optuna.Study, Dashboard]) -> None:
+    study, dashboard = small
+    run(study, FLAT, [4.5, 4.0], baseline="V0")
+    training = dashboard.settings.training.model_copy(update={"batch_size": 7})
+    other = dashboard.settings.model_copy(update={"training": training})
+    Notes(other, dashboard.opened).repair()
+    assert dashboard.document()["note"]["body"] == ""
+    dashboard.notes.repair()
+    assert dashboard.document()["note"]["body"]
+
+
+# Studies of other releases, and odd ones
+
+
+EVALUATIONS = [asdict(e) for e in evaluations([3.5, 3.25])]
+RECORD = record(40, [])
+LR = {"lr": optuna.distributions.FloatDistribution(1e-5, 1e-1, log=True)}
+SENTENCE = {
+    "text": "a", "speaker": "s", "spoken": "a", "recorded": "b", "reference": "c", "seconds": 1.0, "cut": False,
+    "similarity": None, "recorded_similarity": None,
+}  # fmt: skip
+SPEECH = {"step": 20, "sentences": [SENTENCE], "artifacts": {}}
+
+
+def with_run(**changed: Any) -> dict[str, Any]:
+    return {"run": {"evaluations": EVALUATIONS, "record": RECORD, "error": None, **changed}, "stop_reason": "finished"}
+
+
+ODD: list[tuple[dict[str, Any], str | None]] = [
+    (with_run(evaluations=[{**e, "added": {"a": 1}} for e in EVALUATIONS], added=1), None),
+    ({**with_run(record={**RECORD, "added": [1]}), "speech": {**SPEECH, "added": 1}}, None),
+    ({"run": 3}, "run"),
+    (with_run(evaluations={"a": 1}), "evaluations"),
+    (with_run(evaluations=[{**EVALUATIONS[0], "mel_ce": "3.5"}]), "evaluations"),
+    (with_run(evaluations=[{**EVALUATIONS[0], "probe_mel_ce": 0.0}]), "evaluations"),
+    (with_run(record="none", evaluations="none"), "evaluations, record"),
+    (with_run(record={**RECORD, "lr_changes": [[math.nan, 1e-4]]}), "record"),
+    (with_run(record={**RECORD, "lr_last": math.nan}), None),
+    (with_run(record={**RECORD, "clipped_share": None}), "record"),
+    ({**with_run(), "speech": {**SPEECH, "sentences": [{**SENTENCE, "seconds": "long"}]}}, "speech"),
+    ({**with_run(), "speech": {**SPEECH, "took": math.nan}}, "speech"),
+    ({**with_run(), "owner": "me", "baseline": {"a": 1}, "attempt": "y", "candidate": 3}, None),
+    ({**with_run(error={"a": "b"}), "owner": {"host": ["x"]}, "stop_reason": {"why": 1}, "seed": []}, None),
+    ({}, None),
+]
+
+
+def test_an_odd_trial_costs_its_own_detail_at_most(small: tuple[optuna.Study, Dashboard]) -> None:
+    study, dashboard = small
+    run(study, FLAT, [4.5, 4.0], baseline="V0")
+    for number, (odd, _) in enumerate(ODD, 1):
+        study.add_trial(create_trial(value=3 - number / 100, user_attrs=odd, intermediate_values={20: 3}))
+    study.add_trial(create_trial(value=1.0, user_attrs={**with_run(), "repeat": {"of": "V0"}}))
+    document = dashboard.refreshed()
+    for trial, (odd, said) in zip(document["trials"][1:], ODD, strict=False):
+        note = trial["note"]["body"]
+        assert (f"{UNREAD}{said}." in note) if said else (UNREAD not in note), odd
+    assert f"Trial {len(ODD)} is {5 - 3 + len(ODD) / 100:.4f} nats" in read(document["note"]["body"]), "no repeat wins"
+    assert "history" in figures_of(document)
+
+
+def test_names_that_are_no_utf_8_are_shown_as_codes(small: tuple[optuna.Study, Dashboard]) -> None:
+    study, dashboard = small
+    study.set_user_attr("prepared", {**study.user_attrs["prepared"], "warnings": ["wavs/\udcff😀.wav is silent"]})
+    assert r"wavs/\xdcff😀.wav is silent" in read(dashboard.refreshed()["note"]["body"])
+
+
+def test_a_row_without_anything_has_nothing_unread() -> None:
+    assert row_of(create_trial(value=1.0)).unread == []
+    assert Row(create_trial(value=1.0, user_attrs=with_run()), [], None).unread == ["evaluations", "record"]

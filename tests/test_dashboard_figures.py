@@ -1,129 +1,93 @@
-"""The dashboard's figures: of a trial, and of all trials of a study."""
+"""The figures that Optuna's dashboard gets: what they show, and what they leave off their axes."""
 
 import json
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
-from optuna.trial import TrialState, create_trial
 
-from search.pages import trial_figures as figures
-from search.pages.dashboard_content import FIGURE
-from search.pages.dimensions import dimensions
-from search.pages.importance import importance
-from search.study import storage
-from search.study.findings import Row, read
 from search.trial import StopReason
-from tests import dashboards, shown
-from tests.dashboards import Served
-from tests.studies import BASE, FLAT, STEPPED, evaluations, run
+from tests import dashboards
+from tests.dashboards import Dashboard, figures_of
+from tests.shown import confirmed
+from tests.studies import FLAT, STEPPED, run
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> tuple[optuna.Study, Served]:
+def small(tmp_path: Path) -> tuple[optuna.Study, Dashboard]:
     return dashboards.small(tmp_path)
 
 
-def texts(svg: bytes) -> list[str]:
-    """The words of a picture, which is well-formed."""
-    return ["".join(e.itertext()) for e in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+def named(figure: dict[str, Any]) -> str:
+    """Its title and the texts beside its lines."""
+    layout = figure["layout"]
+    return " ".join([layout["title"]["text"], *(each["text"] for each in layout.get("annotations", []))])
 
 
-def test_a_trials_figure_names_its_lines_and_follows_the_study(small: tuple[optuna.Study, Served]) -> None:
-    study, served = small
-    run(study, FLAT, [4.5, 4.0, 4.2])
-    path = f"/artifacts/1/1/{FIGURE}"
-    found = served.content.resource(path)
-    assert found is not None
-    assert found[0] == "image/svg+xml"
-    words = texts(found[1])
-    assert {"optimizer steps", "mel cross-entropy, nats per audio token", "untouched base", "train probe"} <= set(words)
-    assert {"trial 0", "median of completed trials", "lowest: 4.0000 at step 40"} <= set(words)
-    assert served.content.resource(path) == found
-    run(study, STEPPED, [3.5, 3.0, 2.9])
-    newer = served.content.resource(path)
-    assert newer is not None
-    assert newer[1] != found[1]  # the median has moved
-    waiting = study.ask(shown.DISTRIBUTIONS)
-    empty = served.content.resource(f"/artifacts/1/{waiting._trial_id}/{FIGURE}")
-    assert empty is not None
-    assert "untouched base" in texts(empty[1])
+def drawn(figure: dict[str, Any], axis: str) -> list[float]:
+    return [value for trace in figure["data"] for value in trace[axis]]
 
 
-def rows_of(losses: dict[int, list[float]], reason: StopReason = StopReason.FINISHED) -> list[Row]:
-    rows = []
-    for number, values in losses.items():
-        made = create_trial(state=TrialState.COMPLETE, value=min(values), user_attrs={"stop_reason": str(reason)})
-        made.number = number
-        rows.append(Row(made, evaluations(values), None))
-    return rows
+def test_a_base_far_above_the_trials_is_named_and_does_not_squeeze_them(small: tuple[optuna.Study, Dashboard]) -> None:
+    study, dashboard = small  # with a base of 5.0
+    for value in (1.59, 1.61, 1.63, 1.66):
+        run(study, {**FLAT, "lr": value / 1000}, [value])
+    for name, axis in (("history", "yaxis"), ("learning-rate", "yaxis")):
+        figure = figures_of(dashboard.refreshed())[name]
+        low, high = figure["layout"][axis]["range"]
+        assert 1.5 < low < 1.59 and 1.66 < high < 1.75
+        assert "untouched base: 5.0000, above" in named(figure)
+        assert not figure["layout"].get("shapes")
+    run(study, FLAT, [4.5])
+    figure = figures_of(dashboard.refreshed())["history"]
+    assert figure["layout"]["yaxis"]["range"][1] > 5 and "untouched base, 5.0000" in named(figure)
 
 
-def test_of_many_trials_some_are_drawn_and_the_best_always() -> None:
-    rows = rows_of({i: [5.0, 4.0 + (i != 698) * i / 1000] for i in range(701)})
-    best = rows[698]
-    figure = figures.evaluations(rows, figures.median_of(rows), BASE, best)
-    assert figure["layout"]["title"]["text"] == "Evaluations of 235 of 701 trials, evenly over the study"
-    lines = figure["data"][0]
-    assert len(set(lines["customdata"]) - {None}) == 235
-    assert 698 in lines["customdata"]
-    assert figure["data"][1]["name"] == "best, trial 698"
-    assert figure["data"][2]["y"] == [5.0, 4.349]  # the median of all, not of those that are drawn
-    assert len(json.dumps(figure)) < 60_000
-    assert figures.evaluations([], [], BASE, None)["data"] == []
+@pytest.mark.parametrize(
+    ("values", "is_near"),
+    [
+        ({"V0": [1.62, 1.66], "trial 0": [1.59, 1.61]}, False),
+        ({"V0": [4.6, 4.7], "trial 0": [4.5, 4.55]}, True),
+    ],
+)
+def test_a_confirmations_base_is_drawn_only_if_it_is_near(
+    values: dict[str, list[float]], is_near: bool, small: tuple[optuna.Study, Dashboard]
+) -> None:
+    study, dashboard = small
+    run(study, FLAT, [4.5, 4.0], baseline="V0")
+    confirmed(dashboard.settings, values)
+    figure = figures_of(dashboard.refreshed(2))["confirmation"]
+    low, high = figure["layout"]["xaxis"]["range"]
+    ends = [
+        value + sign * length
+        for sign, key in ((1, "array"), (-1, "arrayminus"))
+        for value, length in zip(figure["data"][1]["x"], figure["data"][1]["error_x"][key], strict=True)
+    ]
+    assert low < min(ends + drawn(figure, "x")) and max(ends + drawn(figure, "x")) < high
+    assert bool(figure["layout"].get("shapes")) == is_near == (high > 5)
+    assert ("untouched base, 5.0000" if is_near else "untouched base: 5.0000, above") in named(figure)
 
 
-def test_the_median_is_of_the_completed_trials() -> None:
-    rows = rows_of({0: [4.0, 3.0], 1: [5.0, 3.5], 2: [4.5]})
-    pruned = create_trial(state=TrialState.PRUNED, user_attrs={"stop_reason": "median"})
-    rows += [Row(pruned, evaluations([9.0, 9.0]), None)] * 3
-    assert figures.median_of(rows) == [(20, 4.5), (40, 3.25)]
+def test_trials_are_told_apart_by_why_they_stopped(small: tuple[optuna.Study, Dashboard]) -> None:
+    study, dashboard = small
+    run(study, FLAT, [4.5, 4.25, 4.0, 4.1, 4.2], StopReason.TWO_INCREASES, "V0")
+    run(study, {**FLAT, "lr": 5e-3}, [4.9, 4.8], StopReason.MEDIAN)
+    run(study, STEPPED, [3.5, 2.75])
+    run(study, FLAT, [2.0], attributes={"repeat": 1})
+    figure = figures_of(dashboard.refreshed())["history"]
+    traces = {trace["name"]: trace for trace in figure["data"]}
+    assert traces.keys() == {"finished (2)", "two increases (1)", "pruned by the median (1)", "best so far, 2.7500"}
+    assert traces["pruned by the median (1)"]["text"] == ["trial 1: 4.8000"]
+    rates = figures_of(dashboard.document())["learning-rate"]
+    assert rates["layout"]["xaxis"]["type"] == "log" and sorted(drawn(rates, "x")) == [4e-4, 1e-3, 1e-3, 5e-3]
+    assert "stock recipe, 4.0000" in named(rates)
 
 
-def test_one_trial_that_diverges_does_not_flatten_the_others() -> None:
-    rows = rows_of({i: [4.0, 3.0 + i / 100] for i in range(60)}) + rows_of({60: [1e6]}, StopReason.DIVERGED)
-    low, high = figures.evaluations(rows, [], BASE, None)["layout"]["yaxis"]["range"]
-    assert 2.8 < low < 3.0
-    assert 5.0 < high < 5.2  # the base is in it
-
-
-def test_the_importances_are_the_reports(tmp_path: Path) -> None:
-    """Optuna's are of the survivors: here the better half by learning rate, so that it finds others important."""
-    settings = shown.study(tmp_path, 60, speaks=0)
-    served = Served(settings)
-    asked = served.content.importances(1)
-    assert asked is not None
-    judged = [row for row in read(storage.load_study(settings)).judged if row.best]
-    found = importance(judged, [dimension.name for dimension in dimensions(judged)])
-    assert found is not None and found.told == ["lr"]
-    names = [name if name == "lr" else f"{name} (chance?)" for name in found.shares]
-    assert [each["name"] for each in asked] == names
-    assert [each["importance"] for each in asked] == list(found.shares.values())
-    kinds = {each["name"]: each["distribution"] for each in asked}
-    assert kinds["lr"] == "FloatDistribution" and kinds["clip (chance?)"] == "CategoricalDistribution"
-    assert served.content.importances(1) is asked, "nothing has changed"
-    study = storage.load_study(settings)
-    run(study, FLAT, [4.5, 4.0, 3.9])
-    assert served.content.importances(1) not in (None, asked)
-
-
-def test_few_trials_and_a_confirmation_have_no_importances(small: tuple[optuna.Study, Served]) -> None:
-    study, served = small
-    for value in range(4):
-        run(study, FLAT, [4.5, 4.0 + value / 10])
-    shown.confirmed(served.settings, {"V0": [3.9, 3.95], "trial 1": [3.4, 3.46]})
-    assert served.content.importances(2) == []
-    assert served.content.importances(3) is None
-
-
-def test_of_one_dimension_there_is_nothing_to_weigh(small: tuple[optuna.Study, Served]) -> None:
-    study, served = small
-    scale = {"lr": optuna.distributions.FloatDistribution(1e-5, 1e-2, log=True)}
-    for i in range(12):
-        found = evaluations([4.0 - i / 10])
-        attributes = {"stop_reason": "finished", "run": {"evaluations": [vars(e) for e in found], "record": None}}
-        only = {"lr": 1e-3 * (1 + i / 20)}
-        value = found[0].mel_ce
-        study.add_trial(create_trial(value=value, params=only, distributions=scale, user_attrs=attributes))
-    assert served.content.importances(1) == []
+def test_names_in_a_figure_are_text_and_figures_are_small(small: tuple[optuna.Study, Dashboard]) -> None:
+    study, dashboard = small
+    run(study, FLAT, [4.5, 4.0], baseline="V0")
+    confirmed(dashboard.settings, {"V0": [3.9, 3.95], "trial <b>1</b>": [3.0, 3.06]})
+    document = dashboard.refreshed(2)
+    assert figures_of(document)["confirmation"]["data"][1]["y"] == ["trial &lt;b&gt;1&lt;/b&gt; (exported)", "V0"]
+    assert len(json.dumps(document["plotly_graph_objects"])) < 4000, "without Plotly's template"

@@ -1,5 +1,6 @@
 """`study.py dashboard` as a process: what it refuses, waits for and serves."""
 
+import base64
 import json
 import os
 import re
@@ -33,7 +34,7 @@ def serve() -> Iterator[Callable[..., None]]:
     before = signal.getsignal(signal.SIGTERM)
 
     def call(settings: Settings, host: str = "127.0.0.1", port: int = 0, **given: Any) -> None:
-        asked = {"writable": False, "password_file": None, "tensorboard": "http://127.0.0.1:6006", **given}
+        asked = {"writable": False, "password_file": None, **given}
         server.serve(settings, host, port, say=pytest.fail, **asked)
 
     yield call
@@ -51,10 +52,8 @@ def serve() -> Iterator[Callable[..., None]]:
         ({"host": "10.0.0.5"}, "a password is required"),
         ({"host": ""}, "--host '' is no address"),
         ({"host": "no.such.host.invalid"}, "is no address of this machine"),
-        ({"host": "x" * 70}, "is no address of this machine"),
         ({"host": "203.0.113.1", "password": SECRET}, "cannot be listened on"),
         ({"password": ""}, "XTTS_STUDY_DASHBOARD_PASSWORD is empty"),
-        ({"tensorboard": "javascript:alert(1)"}, "--tensorboard is"),
     ],
 )
 def test_what_it_cannot_do_is_refused(
@@ -102,25 +101,6 @@ def test_it_says_once_what_it_waits_for(tmp_path: Path, monkeypatch: pytest.Monk
     assert list(looks) == []
 
 
-ODD = [
-    (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + 300_000 * b"a" + b"\r\n\r\n", 431),
-    (b"POST /api/studies HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000000\r\n\r\n", 413),
-    (b"POST /api/studies HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
-    (b"delete /api/studies/1 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
-    (b"GET\t/ HTTP/1.1\r\n\r\n", 400),
-    (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
-    (b"PROPFIND /api/studies/1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 401),
-    (b"GET /api/studies/1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 401),
-]
-
-
-def status_of(port: int, request: bytes) -> int:
-    """Of the answer to bytes that may be no HTTP."""
-    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
-        connection.sendall(request)
-        return int(connection.recv(100).split()[1])
-
-
 def test_the_command(database: str, tmp_path: Path) -> None:
     """Started before the study; with a password; what it answers is what the pages above do; ended by a signal."""
     file = tmp_path / "password"
@@ -146,8 +126,6 @@ def test_the_command(database: str, tmp_path: Path) -> None:
         def ask(path: str, method: str = "GET", password: str | None = SECRET) -> tuple[int, str]:
             request = urllib.request.Request(shown[1] + path, method=method)
             if password:
-                import base64
-
                 request.add_header("Authorization", "Basic " + base64.b64encode(f"me:{password}".encode()).decode())
             try:
                 with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
@@ -157,18 +135,10 @@ def test_the_command(database: str, tmp_path: Path) -> None:
                 return error.code, error.read().decode()
 
         assert [ask(shown[2], password=p)[0] for p in (None, "wrong", SECRET)] == [401, 401, 200]
-        assert "Read-only" in ask(shown[2])[1]
         assert ask("/api/studies/1", "DELETE")[0] == 403
         status, document = ask("/api/studies/1")
         assert (status, len(json.loads(document)["trials"])) == (200, 1)
-        port = int(shown[1].rpartition(":")[2])
-        assert [status_of(port, request) for request, _ in ODD] == [status for _, status in ODD]
-        slow = [socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) for _ in range(30)]
-        for connection in slow:  # more than there are threads
-            connection.sendall(b"POST /api/studies HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n{")
-        assert ask("/api/meta")[0] == 200
-        for connection in slow:
-            connection.close()
+        assert "lr 1.00e-03" in json.loads(document)["trials"][0]["note"]["body"], "it was repaired at the start"
         assert SECRET.encode() not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 130

@@ -78,9 +78,15 @@ def test_what_a_trial_spoke_is_kept_as_optunas_artifacts(tmp_path: Path) -> None
             assert artifacts.read(store, found.artifacts[name]) == (folder / name).read_bytes()
     study = storage.load_study(settings)
     meta = get_all_artifact_meta(study.trials[0], storage=study._storage)
-    # Of files with the same content, the first.
+    # Files of the same content are one artifact, with all their names.
     named = {m.filename: m.artifact_id for m in meta}
-    assert named == {n: i for n, i in found.artifacts.items() if n in ("1-spoken.wav", "2-spoken.wav") or n[0] == "1"}
+    assert named == found.labelled()
+    assert named.keys() == {
+        "sentence 1, model.wav", "sentence 2, model.wav", "sentence 1, recording; sentence 2, recording.wav",
+        "voice reference 1; voice reference 2.wav",
+    }  # fmt: skip
+    shown = {"at_step", "text_ce", "gap", "similarity", "host"}
+    assert shown <= study.trials[0].user_attrs.keys() and study.trials[0].user_attrs["similarity"] == 0.5
     assert {m.mimetype for m in meta} == {"audio/wav"}
     assert len(list((settings.directory / "artifacts").iterdir())) == 4, "the same sound is stored once"
     assert trial.state == TrialState.COMPLETE and trial.value == 2.0

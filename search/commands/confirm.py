@@ -36,7 +36,7 @@ def prove(settings: Settings, context: click.Context, urls: Sequence[str], is_de
     """Confirms, shows the result, and exports what it recommends."""
     output = output_of(context)
     output.open(settings.study.name, urls)
-    with output.watching() as view:
+    with output.watching(settings) as view:
         result = confirm.confirm(settings, view, is_described)
     console = make_console()
     if result.confirmation is None:

@@ -5,12 +5,15 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from search.commands.news import News
 from search.commands.notify import VARIABLE, Post
 from search.workers.events import View
 from search.workers.listeners import Listeners
+
+if TYPE_CHECKING:
+    from search.settings.settings import Settings
 
 
 class Output:
@@ -39,15 +42,19 @@ class Output:
             self.listeners.add(News(self._post, board, study))
 
     @contextmanager
-    def watching(self) -> Iterator[Listeners]:
-        """What a search or a confirmation tells its events to. Its display is closed when the block ends."""
+    def watching(self, settings: "Settings") -> Iterator[Listeners]:
+        """What a search or a confirmation tells its events to; these listen until the block ends."""
+        from search.pages.dashboard_notes import NotesWriter
         from search.show.terminal import make_view
 
         display = View() if self._lines else make_view(self.listeners.board)
+        notes = NotesWriter(settings, self.listeners.note)
         self.listeners.add(display)
+        self.listeners.add(notes)
         try:
             yield self.listeners
         finally:
+            self.listeners.remove(notes)  # first: the display shows what it says
             self.listeners.remove(display)
 
     def over(self, event: str, **found: Any) -> None:

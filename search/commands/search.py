@@ -46,7 +46,7 @@ def command(
         console.print(
             "Searching the miniature: a small base, generated Amharic speech. For your own data see study.example.toml."
         )
-    with output.watching() as view:
+    with output.watching(settings) as view:
         result = session.search(settings, view)
         path, confirmed = export.write_best_config(result.findings, settings, result.attributes, view.note)
     found = outcome.of_search(result.findings, settings.study.trials, path, confirmed)

@@ -221,9 +221,15 @@ def load(settings: Settings, findings: Findings) -> Confirmation | None:
 
 def read(settings: Settings) -> Runs | None:
     """The confirmation's runs so far; None when it was never started. Raises UserError for one that it cannot read."""
-    if not storage.exists(settings, CONFIRMATION):
-        return None
-    study = storage.load_study(settings, CONFIRMATION)
+    return (
+        runs_of(storage.load_study(settings, CONFIRMATION), settings)
+        if storage.exists(settings, CONFIRMATION)
+        else None
+    )
+
+
+def runs_of(study: optuna.Study, settings: Settings) -> Runs | None:
+    """The runs of a study of the confirmation's name; None for a study of another kind. Raises UserError."""
     if not confirms(study.user_attrs, settings):
         return None  # a study of that name, of another tool or of a search
     trials, seeds = study.get_trials(deepcopy=False), seeds_of(study.user_attrs, settings)

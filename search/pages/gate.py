@@ -5,10 +5,10 @@ import ipaddress
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from limits import RateLimitItemPerMinute
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 VARIABLE = "XTTS_STUDY_DASHBOARD_PASSWORD"
-FAILURES = 10  # wrong passwords a minute and address
-GROUPS = 4096  # addresses are counted in so many groups, by a secret hash: memory is bounded, whoever comes
+FAILURES = 10  # wrong passwords per minute and address
+GROUPS = 4096  # addresses are counted in this many groups, by a secret hash, so that memory is bounded
 SAFE = ("GET", "HEAD", "OPTIONS")
 READ_ONLY = "This dashboard is read-only; to change or delete anything, start it with: study.py dashboard --writable"
 # Set where the answer has none of its own.
@@ -34,8 +34,10 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Content-Security-Policy": "default-src 'none'",
 }
+NOTHING = "default-src 'none'"
+# An artifact may be HTML or SVG: it shall not run script here.
+SANDBOX = f"sandbox; {NOTHING}; style-src 'unsafe-inline'; img-src 'self' data:; media-src 'self'"
 FRAMES = "frame-ancestors 'none'"  # in every policy
 
 
@@ -62,7 +64,7 @@ def read_password(given: str | None, file: Path | None) -> str | None:
         empty = f"{VARIABLE} is empty" if file is None else f"--password-file {file} is empty, and {VARIABLE} not set"
         raise UserError(f"the dashboard has no password: {empty}; put one there, or leave it out on this machine alone")
     if not password.isprintable():
-        raise UserError(f"the dashboard's password, from {VARIABLE} or the file, has signs that no keyboard types")
+        raise UserError(f"the dashboard's password, from {VARIABLE} or the file, contains unprintable characters")
     return password
 
 
@@ -70,15 +72,15 @@ class Gate:
     """WSGI application: what it lets through, `pages` answers.
 
     Args:
-        pages: What is guarded.
-        password: Asked for by HTTP Basic, of any user; None: nobody is asked.
+        password: Asked for by HTTP Basic, with any user name. None: no password is asked for.
         writable: Whether requests that change something pass, from the dashboard's own page.
-        loopback: Whether it listens on loopback alone. Then the Host must be of loopback, too: a name of the web that
-            is made to point here (DNS rebinding) would be the same origin to a browser.
+        loopback: Whether it listens on loopback only. Then the Host must be a loopback name, too: to a browser, a name
+            of the web that is made to point here (DNS rebinding) would be the same origin.
     """
 
-    def __init__(self, pages: "WSGIApplication", password: str | None, writable: bool, loopback: bool = True) -> None:
-        self._pages = pages
+    pages: "WSGIApplication"
+
+    def __init__(self, password: str | None, writable: bool, loopback: bool = True) -> None:
         self._password = password.encode() if password is not None else None
         self._writable = writable
         self._loopback = loopback
@@ -87,12 +89,16 @@ class Gate:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         request = Request(environ)
+        response = self._refuse(request) or self._ask(request)
+        return guarded(request.path, response)(environ, start_response)
 
-        def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Callable[[bytes], object]:
-            return start_response(status, guarded(headers), *rest)
-
-        refused = self._refuse(request)
-        return self._pages(environ, start) if refused is None else refused(environ, start)
+    def _ask(self, request: Request) -> Response:
+        environ = {name: value for name, value in request.environ.items() if name != "wsgi.file_wrapper"}
+        environ.setdefault("HTTP_ACCEPT_ENCODING", "")  # optuna-dashboard 0.21 fails without one
+        response = Response.from_app(self.pages, environ)
+        if response.status_code == 204:  # its page reads JSON of every answer, and takes none for a failure
+            return Response("{}", 200, content_type="application/json")
+        return response
 
     def _refuse(self, request: Request) -> Response | None:
         if self._loopback and not is_loopback_name(request.host):
@@ -110,7 +116,7 @@ class Gate:
         return None
 
     def _ask_password(self, request: Request) -> Response | None:
-        """None for the right password. An address that failed too often is not heard until its minute is over."""
+        """None for the right password. An address that failed too often is refused until its minute is over."""
         assert self._password is not None
         limit, group = RateLimitItemPerMinute(FAILURES), self._group(request.remote_addr or "")
         if not self._failures.test(limit, group):
@@ -143,7 +149,7 @@ def is_loopback_name(host: str) -> bool:
 
 
 def is_same_origin(request: Request) -> bool:
-    """Whether the dashboard's own page asks. Browsers tell, and no page can make them lie; who tells nothing is not."""
+    """Whether the dashboard's own page asks, by headers that no web page can set. Without such headers: no."""
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:  # behind a proxy with TLS, too, where the Host is another
         return site == "same-origin"
@@ -151,13 +157,14 @@ def is_same_origin(request: Request) -> bool:
     return origin.lower() == request.host.lower() != ""
 
 
-def guarded(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """`headers` with those that every answer has."""
-    given = {name.lower() for name, _ in headers}
-    whole = [*headers, *((name, value) for name, value in HEADERS.items() if name.lower() not in given)]
-    return [
-        (name, f"{value}; {FRAMES}" if name.lower() == "content-security-policy" else value) for name, value in whole
-    ]
+def guarded(path: str, response: Response) -> Response:
+    """The answer for `path`, with the headers that every answer has."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    own = SANDBOX if path.startswith("/artifacts/") else NOTHING
+    response.headers["Content-Security-Policy"] = f"{response.headers.get('Content-Security-Policy', own)}; {FRAMES}"
+    response.headers.pop("Access-Control-Allow-Origin", None)  # Optuna's lets every web page read artifacts
+    return response
 
 
 def refusal(status: int, reason: str) -> Response:

@@ -35,6 +35,7 @@ KEPT = (
 # Optuna's tables. Times in them are UTC without a zone.
 STUDIES: Table = models.StudyModel.__table__
 STUDY_ATTRS: Table = models.StudyUserAttributeModel.__table__
+STUDY_SYSTEM_ATTRS: Table = models.StudySystemAttributeModel.__table__
 TRIALS: Table = models.TrialModel.__table__
 VALUES: Table = models.TrialValueModel.__table__
 ATTRS: Table = models.TrialUserAttributeModel.__table__
@@ -246,6 +247,25 @@ class Ledger:
                 attributes = {"stop_reason": str(StopReason.PREEMPTED)}
                 self._finish(connection, lease.trial_id, TrialState.FAIL, None, attributes)
                 return self._queue_again(connection, lease.trial_id, retries)
+
+        return self._storage.survive(transaction)
+
+    def annotate(self, attributes: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+        """Writes system attributes of the study at once, if those in `known` still are what they were.
+
+        A value None in `known` stands for an attribute that is not there. False: somebody else wrote meanwhile.
+        """
+        columns = STUDY_SYSTEM_ATTRS.c
+        query = select(columns.key, columns.value_json).where(columns.study_id == self.study_id, columns.key.in_(known))
+
+        def transaction() -> bool:
+            with self._begin() as connection:
+                self._lock_study(connection)
+                stored = {key: json.loads(value) for key, value in connection.execute(query)}
+                if stored != {key: value for key, value in known.items() if value is not None}:
+                    return False
+                _set_attributes(connection, STUDY_SYSTEM_ATTRS, {"study_id": self.study_id}, attributes)
+                return True
 
         return self._storage.survive(transaction)
 

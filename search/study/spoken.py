@@ -54,3 +54,23 @@ class Speech:
         """Over the sentences, of one of their figures; None where none has it."""
         known = [value for sentence in self.sentences if (value := getattr(sentence, name)) is not None]
         return fmean(known) if known else None
+
+    def labelled(self) -> dict[str, str]:
+        """Artifact ids by file names that say what one hears, in the order to listen in.
+
+        Files of the same content are one artifact, with all their labels in its name.
+        """
+        digits = len(str(len(self.sentences)))  # Optuna's dashboard sorts by name
+        references = list(dict.fromkeys(sentence.reference for sentence in self.sentences))
+        labels: dict[str, list[str]] = {}
+        for number, sentence in enumerate(self.sentences, 1):
+            which = f" {references.index(sentence.reference) + 1}" if len(references) > 1 else ""
+            for file, label in (
+                (sentence.spoken, f"sentence {number:0{digits}}, model"),
+                (sentence.recorded, f"sentence {number:0{digits}}, recording"),
+                (sentence.reference, f"voice reference{which}"),
+            ):
+                known = self.artifacts.get(file)
+                if known is not None and label not in labels.setdefault(known, []):
+                    labels[known].append(label)
+        return {f"{'; '.join(parts)}.wav": known for known, parts in labels.items()}

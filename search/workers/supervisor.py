@@ -16,6 +16,7 @@ from search.errors import UserError
 from search.settings.settings import Settings
 from search.study import artifacts
 from search.study import spoken as speech
+from search.study.columns import columns
 from search.study.leases import Leases
 from search.study.spoken import Speech
 from search.text import printable
@@ -264,14 +265,19 @@ class Supervisor:
             "record": outcome.record,
             "error": outcome.error,
         }
-        attributes = {"stop_reason": str(outcome.reason), "run": run}
         known: dict[str, str] = {}
+        said: Speech | None = None
         # A run obeys late. Had it evaluated once more, and lower, it would have spoken with weights of no trial's.
         spoke = outcome.speech and outcome.best and outcome.speech["step"] == outcome.best.step
         if outcome.speech and spoke and state == TrialState.COMPLETE:
             known = artifacts.identified(_files(outcome.speech, directory))
-            attributes[speech.ATTRIBUTE] = {**outcome.speech, "artifacts": known}
-        described = artifacts.described(known, "audio/wav")
+            said = Speech.from_dict({**outcome.speech, "artifacts": known})
+        candidate = job.trial.user_attrs.get("candidate")
+        attributes: dict[str, Any] = {"stop_reason": str(outcome.reason), "run": run}
+        attributes |= columns(outcome.best, outcome.record, said, candidate and candidate["name"])
+        if said:
+            attributes[speech.ATTRIBUTE] = said.to_dict()
+        described = artifacts.described(said.labelled() if said else {}, "audio/wav")
         finished = self._leases.end(job.trial._trial_id, state, value, attributes, described)
         if known and finished is not None:  # only now: a store that is slow shall not keep a result from its peers
             self._store_speech(job, outcome.speech or {}, directory)

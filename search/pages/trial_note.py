@@ -1,6 +1,6 @@
-"""What the dashboard says of a trial, in Markdown as its page renders it: CommonMark with GitHub's extensions, no HTML.
+"""The note of a trial in Optuna's dashboard: Markdown (CommonMark with GitHub's extensions, no HTML).
 
-Whatever comes from data, names, errors or hosts goes through `escape`.
+All text from data, names, errors or hosts goes through `escape`.
 """
 
 import math
@@ -9,51 +9,50 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.trial import TrialState
-
 from search.study.findings import Row
 from search.study.spoken import Speech
 from search.text import duration
 from search.trial import INTERRUPTIONS, Evaluation, StopReason
 from space.hyperparameters import Hyperparameters
 
-_MARKS = re.compile(r"[\\`*_\[\]<>#|~&=]")  # what Markdown gives a meaning to anywhere
-_LIST = re.compile(r"^(\d{0,9})([-+.)])")  # and at the start of a line
-_JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"  # which some scripts need; marks of direction are not shown
+_MARKS = re.compile(r"[\\`*_\[\]<>#|~&=]")  # with a meaning in Markdown anywhere
+_LIST = re.compile(r"^(\d{0,9})([-+.)])")  # with a meaning at the start of a line
+_JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"  # some scripts need them; marks of direction are not shown
 _LINKED = re.compile(r"(?:(?<=www)\.|://|@)+", re.IGNORECASE)
 
 REASONS = {
     StopReason.FINISHED: "it reached its end.",
     StopReason.TWO_INCREASES: "the evaluation rose {rises} in a row{each}. Its lowest evaluation is a full result.",
     StopReason.GAP: "the gap rose above its bound.",
-    StopReason.MEDIAN: "its best evaluation so far was above the median of the completed trials at that step. It is"
-    " abandoned and cannot win.",
-    StopReason.DIVERGED: "a loss or a gradient was not finite. It never reached the weights.",
-    StopReason.OUT_OF_MEMORY: "the memory did not suffice.",
+    StopReason.MEDIAN: "its best evaluation so far was above the median of the completed trials. It cannot win.",
+    StopReason.DIVERGED: "a loss or a gradient was not finite. It was not applied to the weights.",
+    StopReason.OUT_OF_MEMORY: "there was not enough memory.",
     StopReason.TIMEOUT: "it gave no sign of life for too long.",
     StopReason.CRASHED: "it crashed.",
-    StopReason.PREEMPTED: "its machine or its search went away.",
+    StopReason.PREEMPTED: "its machine or its search disappeared.",
     StopReason.STOPPED_BY_USER: "it was stopped by hand.",
 }
-_CUT_SHORT = " This says nothing about its hyperparameters; they are run again."
+_BREAK = "\\\n"  # Optuna's page does not wrap the lines of a note beside long attributes: they are short instead
+_CUT_SHORT = f"{_BREAK}This says nothing about its hyperparameters, which are run again."
 
 
 @dataclass(frozen=True)
 class Standing:
-    """What a trial is compared with, and how long its run is."""
+    """What a trial is compared with, how long its run is, and where its files are."""
 
     base: Evaluation
     stock: tuple[int, Evaluation] | None  # trial of the stock recipe and its best evaluation
     horizon: int  # optimizer steps
     rises: int  # in a row, that end a run
-    min_delta: float  # nats; a smaller rise is none
+    min_delta: float  # nats; smaller rises do not count
+    folder: str = "trials"  # of the runs, in the study's folder
 
 
 def escape(text: object, limit: int = 300) -> str:
-    """`text` in one line that the page shows letter by letter, also in a table; what is beyond `limit` signs is cut.
+    """`text` as one line that the page shows letter by letter, also in a table, cut at `limit` characters.
 
-    Marks get a backslash. The page makes links of bare addresses after it has taken backslashes away, so what it knows
-    an address by is set in a code span.
+    Marks get a backslash. The page makes links of bare addresses after it has removed backslashes, so the part by which
+    it recognises an address is put into a code span.
     """
     line = " ".join(str(text).split())
     if not line.isprintable():
@@ -80,52 +79,30 @@ def percent(share: float | None) -> str:
     return "an unknown share" if share is None else f"{100 * share:.3g} %"
 
 
-def listed(parts: Sequence[str]) -> str:
-    """a, b and c."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def in_words(point: Hyperparameters) -> str:
-    """Learning rate 4.0e-4, halved at 33 % and 67 %; weight decay 0.02; gradient clip 1."""
-    if point.milestones:
-        act = "halved" if f"{point.gamma:.2g}" == "0.5" else f"times {point.gamma:.2g}"
-        schedule = f"{act} at {listed([f'{100 * m:.0f} %' for m in point.milestones])} of the run"
-    else:
-        schedule = "constant"
-    parts = [f"Learning rate {rate(point.lr)}, {schedule}", f"weight decay {point.weight_decay:.2g}"]
-    parts.append("no gradient clip" if point.clip_norm is None else f"gradient clip {point.clip_norm:.2g}")
-    if point.new_rows_lr_factor != 1:
-        parts.append(f"new vocabulary rows at {point.new_rows_lr_factor:.2g} times the rate")
-    if point.frozen_layers:
-        parts.append(f"the first {point.frozen_layers} layers of the GPT frozen")
-    return "; ".join(parts)
-
-
 def best_of(row: Row) -> Evaluation | None:
-    """The lowest evaluation; one that is not finite is none."""
+    """The lowest finite evaluation."""
     return min((e for e in row.evaluations if math.isfinite(e.mel_ce)), key=lambda e: e.mel_ce, default=None)
 
 
 def trial_note(row: Row, point: Hyperparameters | None, standing: Standing) -> str:
-    """All but the links. `point` None: its parameters are not all known, or of another space."""
+    """Of a trial that has ended. `point` None: its parameters are not all known, or of another space."""
     parts = [_headline(row, point), _stopped(row, standing)]
     if row.evaluations or row.trial.intermediate_values:
         parts.append(_table(row, standing))
-    if row.record and row.record["steps"]:  # else there was no update on which they could act
+    if row.record and row.record["steps"]:  # without an update they could not act
         parts.append(_knobs(row, point))
     if speech := row.speech:
         parts.append(_spoken(speech))
-    if time := _time(row):
-        parts.append(time)
+    parts.append(_files(row, standing.folder))
     if row.unread:
-        parts.append(f"Not shown, since this release cannot read it: {listed(row.unread)}.")
+        parts.append(f"Not shown, since this release cannot read it: {', '.join(row.unread)}.")
     return "\n\n".join(parts)
 
 
 def _headline(row: Row, point: Hyperparameters | None) -> str:
-    tried = in_words(point) if point else "; ".join(f"{k} {_short(v)}" for k, v in row.trial.params.items())
+    tried = point.describe() if point else "  ".join(f"{k} {_short(v)}" for k, v in row.trial.params.items())
     label = _label(row)
-    return f"**{label + ': ' if label else ''}{escape(tried) if tried else 'its parameters are being drawn'}.**"
+    return f"**{label + ': ' if label else ''}{escape(tried) if tried else 'no parameters'}**"
 
 
 def _short(value: object) -> str:
@@ -144,22 +121,18 @@ def _label(row: Row) -> str:
 
 
 def _stopped(row: Row, standing: Standing) -> str:
-    state, reason, again = row.trial.state, row.trial.user_attrs.get("stop_reason"), row.trial.user_attrs.get("attempt")
-    attempt = f" Attempt {escape(again + 1)}." if isinstance(again, int) and again else ""
-    if state == TrialState.WAITING:
-        return f"It waits to be run.{attempt}"
-    if state == TrialState.RUNNING:
-        steps = max(row.trial.intermediate_values, default=0)
-        return f"**Running**: {steps} of {standing.horizon} optimizer steps so far.{attempt}"
+    reason, again = row.trial.user_attrs.get("stop_reason"), row.trial.user_attrs.get("attempt")
     known = next((r for r in StopReason if r == reason), None)
     if known is None:
-        text = f"**{escape(reason or state.name.lower())}**"
+        text = f"**{escape(reason or row.trial.state.name.lower())}**"
     else:
         twice = "twice" if standing.rises == 2 else f"{standing.rises} times"
         by = "" if known == StopReason.FINISHED else "Stopped by "
         each = f", by more than {standing.min_delta:.2g} nats each time" if standing.min_delta else ""
-        text = f"{by}**{escape(known)}**: {REASONS[known].format(rises=twice, each=each)}"
+        told = REASONS[known].format(rises=twice, each=each).replace(". ", f".{_BREAK}")
+        text = f"{by}**{escape(known)}**: {told}"
         text += _CUT_SHORT if known in INTERRUPTIONS else ""
+    attempt = f" Attempt {escape(again + 1)}." if isinstance(again, int) and again else ""
     return f"{text}{attempt}" + (f"\n\nError: {escape(row.error)}" if row.error else "")
 
 
@@ -178,7 +151,7 @@ def _table(row: Row, standing: Standing) -> str:
         number, stock = standing.stock
         lines.append(_line(f"stock recipe, trial {number}", stock, str(stock.step)))
     lines.append(_line("untouched base", standing.base, "0"))
-    return f"{table(lines, ':' + 5 * '>')}\n\nLosses in nats per token; gap is eval / train probe, 1 is none."
+    return f"{table(lines, ':' + 5 * '>')}\n\nLosses in nats per token. The gap is eval / train probe; 1 means no gap."
 
 
 def _line(name: str, e: Evaluation, step: str, bold: bool = False) -> tuple[str, ...]:
@@ -187,9 +160,9 @@ def _line(name: str, e: Evaluation, step: str, bold: bool = False) -> tuple[str,
 
 
 def table(lines: Sequence[Sequence[str]], sides: str) -> str:
-    """The first of the `lines` of cells is the head; `sides` has a : for each column to the left, a > for the right.
+    """A table of `lines` of cells, the first as its head; `sides` has : for a left-aligned column, > for a right one.
 
-    The page sets columns side by side without a space, so each cell after the first brings one.
+    The page puts no space between columns, so each cell after the first begins with one.
     """
     rows = ["| " + " | ".join([cells[0], *(f"\N{EM SPACE}{cell}" for cell in cells[1:])]) + " |" for cells in lines]
     rule = "|" + "|".join(":--" if side == ":" else "--:" for side in sides) + "|"
@@ -214,7 +187,7 @@ def _knobs(row: Row, point: Hyperparameters | None) -> str:
 
 
 def _trace(record: Mapping[str, Any]) -> str:
-    """The rates that the optimizer applied: the first, each change, the last."""
+    """The learning rates that the optimizer applied: the first, each change, the last."""
     changes = [f"{rate(value)} after {int(step)} steps" for step, value in record["lr_changes"]]
     if len(changes) > 4:
         changes = [*changes[:3], f"{len(changes) - 4} more changes", changes[-1]]
@@ -229,23 +202,20 @@ def bullets(lines: Iterable[str], limit: int = 300) -> str:
 
 
 def _spoken(speech: Speech) -> str:
-    """The figures are means over the sentences; beside each, what the recordings come to."""
-    told = [f"spoken with the weights of step {speech.step}"]
-    similarity, cer = speech.mean("similarity"), speech.mean("cer")
-    if similarity is not None:
+    """Means over the sentences, each beside that of the recordings; then a line per sentence."""
+    told = []
+    if (similarity := speech.mean("similarity")) is not None:
         beside = speech.mean("recorded_similarity")
         told.append(
             f"speaker similarity to the voice reference {similarity:.2f}"
             + ("" if beside is None else f" (the recordings: {beside:.2f})")
         )
-    if cer is not None:
+    if (cer := speech.mean("cer")) is not None:
         own = speech.mean("recorded_cer")
-        who = f" by {speech.recogniser}" if speech.recogniser else ""
         told.append(
-            f"character error rate{who} {percent(cer)}"
-            + ("" if own is None else f" (its own on the recordings: {percent(own)})")
+            f"character error rate{f' by {speech.recogniser}' if speech.recogniser else ''} {percent(cer)}"
+            + ("" if own is None else f" (the recordings: {percent(own)})")
         )
-    lines = []
     for number, sentence in enumerate(speech.sentences, 1):
         figures = [f"{sentence.seconds:.1f} s"]
         if sentence.similarity is not None:
@@ -254,19 +224,21 @@ def _spoken(speech: Speech) -> str:
             figures.append(f"CER {percent(sentence.cer)}")
         if sentence.cut:
             figures.append("cut: the model did not stop by itself")
-        lines.append(f"{number}. {escape(sentence.text, 200)} ({'; '.join(figures)})")
-    head = "; ".join(told)
-    return f"{escape(head[0].upper() + head[1:])}.\n\n" + "\n".join(lines)
+        told.append(f"sentence {number} ({', '.join(figures)}): {sentence.text}")
+    return f"Spoken with the weights of step {speech.step}:\n\n{bullets(told)}"
 
 
-def _time(row: Row) -> str:
-    place = f"on {escape(row.host, 80)}" if row.host else ""
-    if not row.record:
-        return f"{place[0].upper()}{place[1:]}." if place else ""
-    spent = [
-        f"{what} {duration(row.record[f'{key}_seconds'])}"
-        for what, key in (("set-up", "setup"), ("training", "train"), ("evaluation", "evaluation"))
-    ]
-    if (speech := row.speech) and speech.took:
-        spent.append(f"speaking {duration(speech.took)}")
-    return f"Time: {', '.join(spent)}{'; ' + place if place else ''}."
+def _files(row: Row, folder: str) -> str:
+    """How long it took, and where its log and its curves are."""
+    where = f"{folder}/{row.trial.number}"
+    host = f" on {escape(row.host, 80)}" if row.host else ""
+    lines = [f"Log: `{where}/log.txt` in the study's folder{host}; run in TensorBoard: `{where}`"]
+    if row.record:
+        spent = [
+            f"{what} {duration(row.record[f'{key}_seconds'])}"
+            for what, key in (("set-up", "setup"), ("training", "train"), ("evaluation", "evaluation"))
+        ]
+        if (speech := row.speech) and speech.took:
+            spent.append(f"speaking {duration(speech.took)}")
+        lines.insert(0, f"Time: {', '.join(spent)}")
+    return _BREAK.join(lines)
