@@ -7,6 +7,7 @@ from typing import Any
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore
+from optuna.storages import get_storage
 from werkzeug.test import Client, TestResponse
 
 from search.pages import dashboard_answers as pages
@@ -14,7 +15,6 @@ from search.pages import gate
 from search.pages.dashboard_content import Content
 from search.settings.settings import Settings
 from search.study import artifacts, storage
-from search.study.study_cache import StudyCache
 from tests.studies import miniature, new_study
 
 TENSORBOARD = "http://127.0.0.1:6006/"
@@ -29,7 +29,7 @@ class Served:
         from optuna_dashboard import wsgi
 
         self.settings = settings
-        self.storage = StudyCache(storage.open_storage(settings.storage_url))
+        self.storage = get_storage(storage.open_storage(settings.storage_url))
         self._app = wsgi(self.storage, artifact_store=artifacts.open_store(settings))
         self.content = Content(settings, self.storage, TENSORBOARD)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.storages import get_storage
 from optuna.trial import create_trial
 
 from search.confirmation import confirm as session
@@ -14,7 +15,6 @@ from search.errors import UserError
 from search.pages import trial_figures as figures
 from search.settings import best_config as written
 from search.study import storage
-from search.study.study_cache import StudyCache
 from tests import dashboards
 from tests.dashboards import Served, figures_of, pairs
 from tests.markdown import read
@@ -58,7 +58,7 @@ def test_a_confirmation_that_is_not_over_says_so(small: tuple[optuna.Study, Serv
     study, served = small
     run(study, FLAT, [4.5, 4.0], baseline="V0")
     confirmed(served.settings, {"V0": [3.9, 3.95], "trial 1": [3.0, 3.06]}, over=False)
-    trial = StudyCache(storage.open_storage(served.settings.storage_url)).get_all_trials(2)[-1]
+    trial = get_storage(storage.open_storage(served.settings.storage_url)).get_all_trials(2)[-1]
     for key, value in {"candidate": candidate(), "seed": 1, "length": "full"}.items():
         served.storage.set_trial_user_attr(trial._trial_id, key, value)
     proof = served.study("miniature.confirm")

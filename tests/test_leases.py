@@ -18,9 +18,10 @@ from optuna.trial import TrialState
 
 from search.settings.sections import Service
 from search.study import leases
-from search.study.database import DatabaseLost, StudyStorage
+from search.study.database import StudyStorage
 from search.study.leases import Leases, Watch, is_dead, owner
 from search.study.ledger import Lease, Ledger
+from search.study.server import DatabaseLost
 from search.study.storage import open_storage
 from tests.conftest import ROOT, wait_until
 from tests.postgres import Server

@@ -29,6 +29,7 @@ from search.study.folder import make_folder, study_lock
 from search.study.leases import Leases
 from search.study.ledger import FINISHED_STATES, Ledger
 from search.study.pruners import FirstToFire, TwoIncreasePruner
+from search.study.server import wait_for_server
 from search.text import duration
 from search.trial import Prepared, StopReason
 from search.workers.events import Extent, View
@@ -51,6 +52,7 @@ def confirm(settings: Settings, view: View, is_described: bool = False) -> Resul
     `is_described` after a search in the same command, which has told what it works on.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    wait_for_server(settings.storage_url, 60 * settings.service.start_minutes, view.note)
     findings = report.read(storage.load_study(settings))
     if not findings.completed:
         raise UserError(

@@ -12,7 +12,7 @@ from search.confirmation.proof import FULL, TRUNCATED, Runs
 from search.settings.settings import Settings
 from search.study.leases import Leases
 from search.study.ledger import Claim, Ledger
-from search.study.storage import one_trial
+from search.study.optuna_private import claimed_trial
 from search.trial import Evaluation, Prepared, StopReason, evaluation_steps
 from search.workers.events import View
 from search.workers.work import Job, fired, taken_if_gone
@@ -125,8 +125,9 @@ class ConfirmWork:
 
     def begin(self, trial_id: int) -> Job:
         """The run as it was queued. Raises Taken."""
-        with taken_if_gone(), one_trial(self._study, trial_id) as trial:
-            attributes = trial.user_attrs
+        with taken_if_gone():
+            trial = claimed_trial(self._study, trial_id)
+        attributes = trial.user_attrs
         candidate = Candidate.from_dict(attributes["candidate"])
         with taken_if_gone():
             for name, value in knobs(candidate.point).items():

@@ -17,7 +17,8 @@ from werkzeug.wrappers import Request, Response
 
 from search.pages.dashboard_reading import Reading
 from search.pages.gate import refusal
-from search.study.database import DatabaseLost, StudyStorage
+from search.study.database import StudyStorage
+from search.study.server import DatabaseLost
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -4,12 +4,12 @@ import hashlib
 from typing import Any
 
 import sqlalchemy
+from optuna.storages import get_storage
 from optuna.storages._rdb import models
 from optuna.study._frozen import FrozenStudy
 
 from search.settings.sections import CONFIRMATION
 from search.study.database import StudyStorage
-from search.study.study_cache import StudyCache
 
 TRIALS = models.TrialModel.__table__
 
@@ -22,7 +22,7 @@ class Reading:
     """
 
     def __init__(self, storage: StudyStorage) -> None:
-        self.cache = StudyCache(storage)
+        self.cache = get_storage(storage)
         self._storage = storage
         self._known: dict[int, tuple[str, int, Any]] = {}  # study id -> name, number of trials, first start
 
@@ -43,7 +43,7 @@ class Reading:
         parts = [s for s in studies if s.study_name in (search, search + CONFIRMATION)]
         known = [self._is_known(part) for part in parts]
         if not all(known):
-            self.cache = StudyCache(self._storage)
+            self.cache = get_storage(self._storage)
         text = repr([self._state(part) for part in parts])
         return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 

@@ -147,6 +147,7 @@ class Service(Section):
 
     heartbeat_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 10.0
     grace_seconds: Annotated[float, Field(gt=0, le=86_400)] = 60.0  # a trial whose owner is silent for so long is taken
+    start_minutes: Annotated[float, Field(ge=0)] = 1.0  # for which a server that is starting is waited for at the start
     outage_minutes: Annotated[float, Field(ge=0)] = 60.0  # for which a database that does not answer is waited for
     connections: Annotated[int, Field(ge=2, le=64)] = 3  # of one search, at most; not for SQLite
     cache_gb: Annotated[float, Field(gt=0)] = 200.0  # of decoded audio and codes that this machine keeps

@@ -12,8 +12,8 @@ from typing import Any
 from optuna.trial import TrialState
 
 from search.settings.sections import Service
-from search.study.database import DatabaseLost
 from search.study.ledger import Claim, Lease, Ledger
+from search.study.server import DatabaseLost
 
 
 def owner(grace_seconds: float) -> dict[str, Any]:

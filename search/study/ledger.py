@@ -12,34 +12,28 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy import Connection, Table, func, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
 
 from search.errors import UserError
 from search.settings.settings import safe_url
 from search.study.database import StudyStorage
+from search.study.optuna_private import (
+    ATTRS,
+    BEATS,
+    STUDIES,
+    STUDY_ATTRS,
+    SYSTEM_ATTRS,
+    TRIALS,
+    VALUES,
+    read_trial,
+    stored_value,
+)
 from search.trial import StopReason
 
 FINISHED_STATES = (TrialState.COMPLETE, TrialState.PRUNED)
-KEPT = (
-    "baseline",
-    "repeat",
-    "candidate",
-    "seed",
-    "length",
-)  # attributes that say what a trial is; a retry has them, too
-
-# Optuna's tables. Times in them are UTC without a zone.
-STUDIES: Table = models.StudyModel.__table__
-STUDY_ATTRS: Table = models.StudyUserAttributeModel.__table__
-TRIALS: Table = models.TrialModel.__table__
-VALUES: Table = models.TrialValueModel.__table__
-ATTRS: Table = models.TrialUserAttributeModel.__table__
-SYSTEM_ATTRS: Table = models.TrialSystemAttributeModel.__table__
-BEATS: Table = models.TrialHeartbeatModel.__table__
+KEPT = ("baseline", "repeat", "candidate", "seed", "length")  # attributes that say what a trial is: a retry has them
 
 
 @dataclass(frozen=True)
@@ -355,15 +349,13 @@ class Ledger:
         finished = {"state": state, "datetime_complete": _now()}
         connection.execute(update(TRIALS).where(TRIALS.c.trial_id == trial_id).values(**finished))
         if value is not None:
-            stored, kind = models.TrialValueModel.value_to_stored_repr(value)
+            stored, kind = stored_value(value)
             connection.execute(insert(VALUES).values(trial_id=trial_id, objective=0, value=stored, value_type=kind))
         _set_attributes(connection, ATTRS, {"trial_id": trial_id}, attributes)
 
     def _queue_again(self, connection: Connection, trial_id: int, retries: int) -> bool:
         """Queues a failed trial's parameters, in the transaction that failed it: so exactly once. Whether it did."""
-        with Session(connection) as session:
-            model = session.get_one(models.TrialModel, trial_id)
-            trial = self._storage._build_frozen_trial_from_trial_model(model)
+        trial = read_trial(self._storage, connection, trial_id)
         attempt = trial.user_attrs.get("attempt", 0)
         if trial.user_attrs["stop_reason"] != StopReason.STOPPED_BY_USER:
             attempt += 1  # a stop by hand says nothing against the trial

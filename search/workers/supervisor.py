@@ -17,6 +17,7 @@ from search.settings.settings import Settings
 from search.study import artifacts
 from search.study import spoken as speech
 from search.study.leases import Leases
+from search.study.optuna_private import trial_id
 from search.study.spoken import Speech
 from search.text import printable
 from search.ties import lowest
@@ -254,7 +255,7 @@ class Supervisor:
         """Why nobody waits for the run any more."""
         if self._ending.is_set():
             return StopReason.STOPPED_BY_USER
-        return StopReason.PREEMPTED if self._leases.is_lost(job.trial._trial_id) else None
+        return StopReason.PREEMPTED if self._leases.is_lost(trial_id(job.trial)) else None
 
     def _end(self, job: Job, outcome: Outcome, directory: Path) -> int | None:
         """How many trials of the study have finished with this one; None when a peer had taken it."""
@@ -272,7 +273,7 @@ class Supervisor:
             known = artifacts.identified(_files(outcome.speech, directory))
             attributes[speech.ATTRIBUTE] = {**outcome.speech, "artifacts": known}
         described = artifacts.described(known, "audio/wav")
-        finished = self._leases.end(job.trial._trial_id, state, value, attributes, described)
+        finished = self._leases.end(trial_id(job.trial), state, value, attributes, described)
         if known and finished is not None:  # only now: a store that is slow shall not keep a result from its peers
             self._store_speech(job, outcome.speech or {}, directory)
         return finished

@@ -1,0 +1,87 @@
+"""The private names of Optuna that this project uses, all of them, each with the reason why no public one serves.
+
+A new release of Optuna may change them. The tests of the ledger and of the storage fail then.
+"""
+
+from pathlib import Path
+
+import optuna
+from alembic.script import ScriptDirectory
+from optuna.storages import RDBStorage
+from optuna.storages._rdb import models
+from optuna.trial import FrozenTrial
+from sqlalchemy import Connection, Table
+from sqlalchemy.orm import Session
+
+# Optuna's tables. Its public methods write one thing per transaction; the ledger must write several at once, or none.
+# Times in them are UTC without a zone.
+STUDIES: Table = models.StudyModel.__table__
+STUDY_ATTRS: Table = models.StudyUserAttributeModel.__table__
+TRIALS: Table = models.TrialModel.__table__
+VALUES: Table = models.TrialValueModel.__table__
+ATTRS: Table = models.TrialUserAttributeModel.__table__
+SYSTEM_ATTRS: Table = models.TrialSystemAttributeModel.__table__
+BEATS: Table = models.TrialHeartbeatModel.__table__
+
+# The methods of RDBStorage that open a session, each one transaction. Those that begin with _ are what Optuna's cache,
+# which stands between a study and its storage, calls in place of the public ones.
+TRANSACTIONS = (
+    "create_new_study",
+    "delete_study",
+    "set_study_user_attr",
+    "set_study_system_attr",
+    "get_study_id_from_name",
+    "get_study_name_from_id",
+    "get_study_directions",
+    "get_study_user_attrs",
+    "get_study_system_attrs",
+    "get_all_studies",
+    "_create_new_trial",
+    "_set_trial_param",
+    "get_trial_param",
+    "set_trial_intermediate_value",
+    "set_trial_user_attr",
+    "set_trial_system_attr",
+    "get_trial_user_attrs",
+    "get_trial_system_attrs",
+    "get_trial_id_from_study_id_trial_number",
+    "get_trial",
+    "_get_trials",
+    "_get_best_trial_id",
+    "record_heartbeat",
+    "_get_stale_trial_ids",
+)
+
+
+def schema_versions() -> list[str]:
+    """Optuna's schemas, the one of the installed release first. `RDBStorage` tells them only once it has tables."""
+    folder = Path(optuna.__file__).parent / "storages" / "_rdb" / "alembic"
+    return [script.revision for script in ScriptDirectory(str(folder)).walk_revisions()]
+
+
+def stored_value(value: float) -> tuple[float | None, str]:
+    """A trial's value as the columns `value` and `value_type` hold it: infinity has a type of its own."""
+    found: tuple[float | None, str] = models.TrialValueModel.value_to_stored_repr(value)
+    return found
+
+
+def read_trial(storage: RDBStorage, connection: Connection, trial_id: int) -> FrozenTrial:
+    """The trial as a transaction of `connection` sees it. `get_trial` would use a transaction of its own."""
+    with Session(connection) as session:
+        found: FrozenTrial = storage._build_frozen_trial_from_trial_model(session.get_one(models.TrialModel, trial_id))
+    return found
+
+
+def trial_id(trial: optuna.Trial | FrozenTrial) -> int:
+    """The trial's key in the tables. Its public `number` counts within a study."""
+    return trial._trial_id
+
+
+def claimed_trial(study: optuna.Study, trial_id: int) -> optuna.Trial:
+    """A trial that the ledger claimed, as `Study.ask` returns one: that would claim a trial of its own choice.
+
+    The study is read here, so that Optuna's cache knows the trial. What this thread sampled from before is replaced, as
+    `ask` does it.
+    """
+    study._thread_local.cached_all_trials = study.get_trials(deepcopy=False)
+    return optuna.Trial(study, trial_id)
