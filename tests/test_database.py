@@ -27,8 +27,9 @@ from sqlalchemy.engine import make_url
 
 from search.errors import UserError
 from search.study import database as module
-from search.study.database import DatabaseLost, StudyStorage, connect_arguments, is_transient, reason_of
-from search.study.storage import check_reachable, open_storage
+from search.study.database import StudyStorage
+from search.study.server import DatabaseLost, connect_arguments, is_transient, reason_of
+from search.study.storage import open_storage
 from tests.conftest import wait_until
 from tests.cut import Cut
 from tests.postgres import PASSWORD, Server
@@ -281,6 +282,7 @@ OURS = {
     "keepalives_count",
     "tcp_user_timeout",
     "application_name",
+    "options",
 }
 
 
@@ -378,9 +380,7 @@ def speaks_tls(server: Server, authority: trustme.CA) -> Iterator[bool]:
 
 
 def test_a_server_without_tls_is_refused_where_tls_is_required(database: str) -> None:
-    assert "server does not support SSL, but SSL was required" in refusal(
-        check_reachable, database + "?sslmode=require"
-    )
+    assert "server does not support SSL, but SSL was required" in refusal(open_storage, database + "?sslmode=require")
 
 
 @pytest.mark.parametrize("root", ["its own", "a stranger's"])
@@ -389,9 +389,9 @@ def test_tls_is_the_url_s(database: str, speaks_tls: bool, authority: trustme.CA
     trusted.cert_pem.write_to_path(tmp_path / "root.pem")
     url = f"{database}?sslmode=verify-full&sslrootcert={tmp_path}/root.pem"
     if not speaks_tls:
-        assert "server does not support SSL, but SSL was required" in refusal(check_reachable, url)
+        assert "server does not support SSL, but SSL was required" in refusal(open_storage, url)
     elif trusted is not authority:
-        assert "certificate verify failed" in refusal(check_reachable, url)
+        assert "certificate verify failed" in refusal(open_storage, url)
     else:
         storage = open_storage(url)
         with storage.engine.connect() as connection:

@@ -1,16 +1,18 @@
 """What makes trials comparable: by content, in lines that name what differs."""
 
-import importlib.util
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from search import sources
 from search.settings.settings import Settings, load
-from search.study.fingerprint import code_digest, differences, fingerprint
+from search.study import fingerprint as fingerprints
+from search.study.fingerprint import differences, fingerprint
 from tests.conftest import ROOT
 from tests.stub import PREPARED
 
@@ -47,21 +49,12 @@ def test_the_same_files_at_another_path_agree(tmp_path: Path) -> None:
     assert str(tmp_path) not in json.dumps(one)
 
 
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        {"study.name": "other"},
-        {"study.trials": 99},
-        {"study.workers": 2},
-        {"study.max_retries": 0},
-        {"study.stall_minutes": 5},
-        {"study.storage": "postgresql://reader:hunter2@host/db"},
-        {"training.eval_batch_size": 3},
-        {"service.heartbeat_seconds": 1},
-        {"service.connections": 9},
-    ],
-)
-def test_what_is_free_to_change(overrides: dict[str, Any]) -> None:
+def test_what_is_free_to_change() -> None:
+    overrides = {
+        **{"study.name": "other", "study.trials": 99, "study.workers": 2, "study.max_retries": 0},
+        **{"study.stall_minutes": 5, "study.storage": "postgresql://reader:hunter2@host/db"},
+        **{"training.eval_batch_size": 3, "service.heartbeat_seconds": 1, "service.connections": 9},
+    }
     assert fingerprint(load(None, overrides), PREPARED) == fingerprint(load(None, {}), PREPARED)
 
 
@@ -85,10 +78,6 @@ def test_what_is_free_to_change(overrides: dict[str, Any]) -> None:
         ({"pruning.min_delta": 0.5}, ["pruning.min_delta: 0.02 there, 0.5 here"]),
         ({"pruning.median": False}, ["pruning.median: True there, False here"]),
         ({"data.min_conditioning_seconds": 0.6}, ["conditioning_seconds: [0.5, 1.0] there, [0.6, 1.0] here"]),
-        (
-            {"study.seed": 2, "training.precision": "bf16"},
-            ["seed: 1 there, 2 here", "precision: fp32 there, bf16 here"],
-        ),
     ],
 )
 def test_settings_that_differ_are_named_and_nothing_else(overrides: dict[str, Any], lines: list[str]) -> None:
@@ -151,32 +140,59 @@ def test_data_base_and_versions_that_differ_are_named(change: dict[str, Any], li
     assert differences(there, fingerprint(settings, replace(PREPARED, **change))) == lines
 
 
+# The code
+
+
+Edit = Callable[[Path], None]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The project's code in another folder."""
+    for package in ("search", "space"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__", "*.npz"))
+    return tmp_path
+
+
+def replaced(file: str, old: str, new: str) -> Edit:
+    def edit(root: Path) -> None:
+        text = (root / file).read_text(encoding="utf-8")
+        assert old in text
+        (root / file).write_text(text.replace(old, new, 1), encoding="utf-8")
+
+    return edit
+
+
+def renamed(root: Path) -> None:
+    """A module that others import gets another name, and they import it by that."""
+    (root / "search/ties.py").rename(root / "search/equal.py")
+    for file in root.rglob("*.py"):
+        file.write_text(file.read_text(encoding="utf-8").replace("search.ties", "search.equal"), encoding="utf-8")
+
+
+RULES, TIES = "search/study/pruners.py", "search/ties.py"
+
+
 @pytest.mark.parametrize(
-    ("file", "differs"),
+    ("edit", "changes"),
     [
-        ("search/settings/knobs.py", True),
-        ("search/study/pruners.py", True),
-        ("search/training/run.py", True),
-        ("search/training/new.py", True),
-        ("space/schedule.py", True),
-        ("search/study/findings.py", False),
-        ("search/study/ledger.py", False),
-        ("tests/test_knobs.py", False),
-        ("search/training/notes.txt", False),
+        pytest.param(replaced(RULES, "import itertools", "# Why.\nimport itertools"), False, id="a comment"),
+        pytest.param(replaced(TIES, "Whether two values are equal", "Whether values tie"), False, id="a docstring"),
+        pytest.param(replaced(RULES, "it must be a whole number", "it must be whole"), False, id="an error"),
+        pytest.param(renamed, False, id="the name of a module"),
+        pytest.param(replaced("search/study/findings.py", "math.inf", "0.0"), False, id="a module of no run"),
+        pytest.param(replaced(TIES, "one < other", "one <= other"), True, id="an operator"),
+        pytest.param(replaced(TIES, "RESOLUTION = 1e-9", "RESOLUTION = 1e-8"), True, id="a constant"),
+        pytest.param(replaced(RULES, "n_increases: int = 2", "n_increases: int = 3"), True, id="a default"),
     ],
 )
-def test_the_code_s_digest_is_of_what_a_trial_s_numbers_depend_on(tmp_path: Path, file: str, differs: bool) -> None:
-    """The copy also shows that the checkout's own path is not part of it."""
-    for package in ("search", "space"):
-        shutil.copytree(
-            ROOT / package, tmp_path / "copy" / package, ignore=shutil.ignore_patterns("__pycache__", "*.npz")
-        )
-    (tmp_path / "copy" / file).parent.mkdir(exist_ok=True)
-    copied = importlib.util.spec_from_file_location("copied", tmp_path / "copy/search/study/fingerprint.py")
-    assert copied and copied.loader
-    module = importlib.util.module_from_spec(copied)
-    copied.loader.exec_module(module)
-    assert module.code_digest() == code_digest()
-    with open(tmp_path / "copy" / file, "a", encoding="utf-8") as source:
-        source.write("\n# changed\n")
-    assert (module.code_digest() != code_digest()) == differs
+def test_the_digest_is_of_what_code_computes(copy: Path, edit: Edit, changes: bool) -> None:
+    before = sources.digest("search.study.pruners", root=ROOT)
+    edit(copy)
+    assert (sources.digest("search.study.pruners", root=copy) != before) == changes
+
+
+@pytest.mark.parametrize("file", ["training/evaluation.py", "training/run.py", "settings/knobs.py", "trial.py"])
+def test_the_digest_of_a_study_is_of_all_that_a_run_imports(copy: Path, file: str) -> None:
+    (copy / "search" / file).write_text((copy / "search" / file).read_text(encoding="utf-8") + "\nADDED = 1\n")
+    assert sources.digest(*fingerprints._CODE, root=copy) != fingerprints.code_digest()

@@ -15,7 +15,7 @@ from search.confirmation.proof import TRUNCATED, Runs, key
 from search.confirmation.readable import confirms, is_readable, seeds_of
 from search.confirmation.rounds import ConfirmWork, Plan
 from search.devices import reserved, visible_gpus
-from search.errors import UserError
+from search.errors import NoResult, TryAgain, UserError
 from search.preparation.cache import cache_directory
 from search.settings.best_config import Confirmation
 from search.settings.knobs import refuse_space
@@ -105,16 +105,16 @@ def run(
     supervisor.run(database.hurry)
     found = result(work.runs, findings, settings)
     if found is None and not supervisor.stopped:
-        raise UserError(_why_open(work.runs, settings))
+        raise _why_open(work.runs, settings)
     return Result(found, findings)
 
 
-def _why_open(runs: Runs, settings: Settings) -> str:
+def _why_open(runs: Runs, settings: Settings) -> UserError:
     """Why there is no result, although there is nothing left to do here."""
     if not runs.are_over:
-        return "another machine goes on with the confirmation; run the same command again to join it"
+        return TryAgain("another machine goes on with the confirmation; run the same command again to join it")
     stock = settings.stock_recipe().name
-    return (
+    return NoResult(
         f"no full run of the stock recipe ({stock}) came to an end, so there is nothing to compare with; see the logs"
         f" in {settings.directory / 'confirm'}, then run the same command again"
     )

@@ -125,9 +125,8 @@ class ConfirmWork:
 
     def begin(self, trial_id: int) -> Job:
         """The run as it was queued. Raises Taken."""
-        with taken_if_gone():
-            trial = claimed_trial(self._study, trial_id)
-        attributes = trial.user_attrs
+        with taken_if_gone(), claimed_trial(self._study, trial_id) as trial:
+            attributes = trial.user_attrs
         candidate = Candidate.from_dict(attributes["candidate"])
         with taken_if_gone():
             for name, value in knobs(candidate.point).items():

@@ -17,6 +17,7 @@ from werkzeug.wrappers import Request, Response
 
 from search.pages.dashboard_reading import Reading
 from search.pages.gate import refusal
+from search.study import artifacts
 from search.study.database import StudyStorage
 from search.study.server import DatabaseLost
 
@@ -231,8 +232,10 @@ class SharedStore:
     def open_reader(self, artifact_id: str) -> BinaryIO:
         try:
             reader: BinaryIO = self._store.open_reader(artifact_id)
-        except OSError as error:
-            raise StoreLost(str(error)) from error
+        except ArtifactNotFound:
+            raise
+        except Exception as error:  # each kind of store raises its own
+            raise StoreLost(artifacts.reason_of(error)) from None  # without a server's text, which may repeat a key
         return reader
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:

@@ -3,13 +3,17 @@
 A new release of Optuna may change them. The tests of the ledger and of the storage fail then.
 """
 
+import threading
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
 from alembic.script import ScriptDirectory
 from optuna.storages import RDBStorage
+from optuna.storages._cached_storage import _CachedStorage, _StudyInfo
 from optuna.storages._rdb import models
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Table
 from sqlalchemy.orm import Session
 
@@ -22,6 +26,8 @@ VALUES: Table = models.TrialValueModel.__table__
 ATTRS: Table = models.TrialUserAttributeModel.__table__
 SYSTEM_ATTRS: Table = models.TrialSystemAttributeModel.__table__
 BEATS: Table = models.TrialHeartbeatModel.__table__
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 # The methods of RDBStorage that open a session, each one transaction. Those that begin with _ are what Optuna's cache,
 # which stands between a study and its storage, calls in place of the public ones.
@@ -77,11 +83,66 @@ def trial_id(trial: optuna.Trial | FrozenTrial) -> int:
     return trial._trial_id
 
 
-def claimed_trial(study: optuna.Study, trial_id: int) -> optuna.Trial:
-    """A trial that the ledger claimed, as `Study.ask` returns one: that would claim a trial of its own choice.
+class _Local(threading.local):
+    has_read = False  # whether this thread sees the trials as they were read before
 
-    The study is read here, so that Optuna's cache knows the trial. What this thread sampled from before is replaced, as
-    `ask` does it.
+
+class StudyCache(_CachedStorage):
+    """Optuna's cache of trials, asked for less: reading running trials is what costs, and they change all the time.
+
+    Measured with 64 slots and 1,000 finished trials: slots wait for 5.4 % of their time with Optuna's own, which reads
+    all running trials for each decision of the median rule, and again for each group of parameters that TPE samples.
     """
-    study._thread_local.cached_all_trials = study.get_trials(deepcopy=False)
-    return optuna.Trial(study, trial_id)
+
+    def __init__(self, storage: RDBStorage) -> None:
+        super().__init__(storage)
+        self._local = _Local()
+
+    @contextmanager
+    def as_read(self) -> Iterator[None]:
+        """Until the block ends this thread sees the trials that were read before."""
+        before, self._local.has_read = self._local.has_read, True
+        try:
+            yield
+        finally:
+            self._local.has_read = before
+
+    def _read_trials_from_remote_storage(self, study_id: int) -> None:
+        if not self._local.has_read:
+            super()._read_trials_from_remote_storage(study_id)
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        if states is None or TrialState.RUNNING in states or TrialState.WAITING in states:
+            return super().get_all_trials(study_id, deepcopy, states)
+        if not self._local.has_read:
+            self._read_finished(study_id)
+        with self.as_read():
+            return super().get_all_trials(study_id, deepcopy, states)
+
+    def _read_finished(self, study_id: int) -> None:
+        """Adds the trials that finished since the last full reading."""
+        with self._lock:
+            known = self._studies.setdefault(study_id, _StudyInfo())
+            last = max(known.unfinished_trial_ids, default=known.last_finished_trial_id)
+            trials = self._backend._get_trials(
+                study_id, FINISHED, known.unfinished_trial_ids, max(last, known.last_finished_trial_id)
+            )
+            self._add_trials_to_cache(study_id, trials)
+            # Newer ones stay to be read by the next full reading: there may be running ones between them.
+            known.unfinished_trial_ids -= {trial._trial_id for trial in trials}
+
+
+@contextmanager
+def claimed_trial(study: optuna.Study, trial_id: int) -> Iterator[optuna.Trial]:
+    """A trial that the ledger claimed, to be asked for its parameters, as `Study.ask` returns one.
+
+    `ask` would claim a trial of its own choice.
+    """
+    cache = study._storage
+    assert isinstance(cache, StudyCache)
+    study.get_trials(deepcopy=False)
+    with cache.as_read():
+        study._thread_local.cached_all_trials = None  # else this thread samples from the history of its trial before
+        yield optuna.Trial(study, trial_id)

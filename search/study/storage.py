@@ -17,7 +17,7 @@ from search.settings.settings import Settings, safe_url
 from search.study.database import StudyStorage
 from search.study.fingerprint import differences, fingerprint
 from search.study.ledger import Ledger
-from search.study.optuna_private import STUDIES, claimed_trial, schema_versions
+from search.study.optuna_private import STUDIES, StudyCache, claimed_trial, schema_versions
 from search.study.pruners import FirstToFire, MedianRule, TwoIncreasePruner
 from search.study.server import DatabaseLost, connected, is_away, parse, reason_of
 from search.trial import Prepared, StopReason, evaluation_steps
@@ -153,7 +153,7 @@ def open_ours(
     Raises UserError when another tool made it, or a founder whose fingerprint differs.
     """
     study = optuna.create_study(
-        study_name=name, storage=storage, direction="minimize", load_if_exists=True, pruner=pruner
+        study_name=name, storage=StudyCache(storage), direction="minimize", load_if_exists=True, pruner=pruner
     )
     place = safe_url(settings.storage_url)
     ledger = Ledger(storage, storage.get_study_id_from_name(name))
@@ -203,8 +203,8 @@ def attributes_of(settings: Settings, prepared: Prepared) -> dict[str, Any]:
 
 def suggest(study: optuna.Study, trial_id: int, space: SearchSpace) -> tuple[optuna.Trial, Hyperparameters]:
     """A trial that the ledger claimed, and its point."""
-    trial = claimed_trial(study, trial_id)
-    return trial, space.suggest(trial)
+    with claimed_trial(study, trial_id) as trial:
+        return trial, space.suggest(trial)
 
 
 def make_sampler(seed: int, search: int) -> optuna.samplers.TPESampler:

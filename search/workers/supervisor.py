@@ -12,7 +12,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from search.errors import UserError
+from search.errors import NoResult, TryAgain, UserError
 from search.settings.settings import Settings
 from search.study import artifacts
 from search.study import spoken as speech
@@ -307,7 +307,7 @@ class Supervisor:
                 if outcome.reason == StopReason.OUT_OF_MEMORY
                 else f"see {log}"
             )
-            raise UserError(
+            raise NoResult(
                 f"{self._failures} runs in a row ended as {outcome.reason} ({outcome.error}); {hint}, then run the same"
                 " command again"
             )
@@ -324,7 +324,7 @@ class Supervisor:
         """When a database keeps its connections and says nothing, no call to it returns: leaves without the slots."""
         for child in list(self._children.values()):
             child.kill()
-        raise self._error or UserError(
+        raise self._error or TryAgain(
             f"not all slots ended within {LEAVE_AFTER:.0f} s of the stop, most likely since study.storage does not"
             " answer; what was measured last may be missing there; see that the server runs, then run the same command"
             " again"
