@@ -1,4 +1,4 @@
-"""Errors that a user can act on. The exit code says whether the same command may succeed later: docs/operations.md."""
+"""Errors that a user can act on. Exit codes say whether the same command may succeed later (docs/operations.md)."""
 
 from collections.abc import Sequence
 

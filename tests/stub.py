@@ -159,4 +159,5 @@ if __name__ == "__main__":
     try:
         main()
     except UserError as error:  # as `study.py` does
-        sys.exit(refuse(str(error), error.details))
+        refuse(str(error), error.details)
+        sys.exit(error.exit_code)

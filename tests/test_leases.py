@@ -350,10 +350,10 @@ def expired(ledger: Ledger, trial_id: int) -> bool:
 
 SUPERVISOR = """
 import sys, time
-from search.ledger import Ledger
-from search.leases import Leases
-from search.sections import Service
-from search.storage import open_storage
+from search.study.ledger import Ledger
+from search.study.leases import Leases
+from search.settings.sections import Service
+from search.study.storage import open_storage
 held = Leases(Ledger(open_storage(sys.argv[1]), int(sys.argv[2])), Service(), 2, print)
 with held:
     held.claim(100)

@@ -189,8 +189,8 @@ def test_threads_claim_exactly_the_total(ledger: Ledger) -> None:
 WORK = """
 import sys
 from optuna.trial import TrialState
-from search.ledger import Ledger
-from search.storage import open_storage
+from search.study.ledger import Ledger
+from search.study.storage import open_storage
 ledger = Ledger(open_storage(sys.argv[1]), int(sys.argv[2]))
 print("ready", flush=True)
 sys.stdin.readline()

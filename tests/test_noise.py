@@ -10,6 +10,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from search.settings.settings import Settings, load
+from search.show import tables
 from search.study import findings as report
 from search.study import storage
 from search.study.leases import Leases
@@ -150,7 +151,7 @@ def settings_of(folder: Path, url: str | None = None, **more: Any) -> Settings:
 def search(tmp_path: Path) -> Iterator[Search]:
     search = Search(settings_of(tmp_path))
     yield search
-    search.study.database.engine.dispose()
+    search.database.engine.dispose()
 
 
 def test_repeats_run_unpruned_with_seeds_of_their_own(search: Search) -> None:
@@ -172,7 +173,7 @@ def test_repeats_run_unpruned_also_where_the_rule_is_known(tmp_path: Path) -> No
     search = Search(settings_of(tmp_path, **{"pruning.min_delta": 0.0}))
     reasons = [search.fired(search.begin(), RISES) for _ in range(4)]
     assert reasons == [None, None, None, StopReason.TWO_INCREASES]
-    search.study.database.engine.dispose()
+    search.database.engine.dispose()
 
 
 def test_the_two_increase_rule_begins_when_the_noise_is_known(search: Search) -> None:
@@ -200,7 +201,7 @@ def test_a_search_that_is_resumed_knows_the_noise_at_once(search: Search, tmp_pa
 
 def overrides_of(search: Search) -> dict[str, Any]:
     return {
-        "study.directory": str(Path(search.study.database.engine.url.database or "").parent.parent),
+        "study.directory": str(Path(search.database.engine.url.database or "").parent.parent),
         "study.repeats": 2,
         "pruning.min_delta": "seed_noise",
     }
@@ -211,7 +212,7 @@ def test_the_last_evaluation_ends_no_trial_early(tmp_path: Path) -> None:
     job = search.begin()
     assert search.fired(job, [5.0] * 8 + [5.1, 5.2]) is None
     assert search.fired(job, [5.0] * 7 + [5.1, 5.2]) == StopReason.TWO_INCREASES
-    search.study.database.engine.dispose()
+    search.database.engine.dispose()
 
 
 @pytest.mark.parametrize("reason", [StopReason.CRASHED, StopReason.STOPPED_BY_USER])
@@ -223,7 +224,7 @@ def test_a_repeat_that_is_run_again_keeps_its_seed(search: Search, reason: StopR
     assert [job.label for job in jobs[:3]] == ["repeat 2 of the stock recipe", "baseline V1", "baseline V2"]
     assert (again.label, again.seed) == ("repeat 1 of the stock recipe", 2)
     assert search.fired(again, RISES) is None
-    assert min_delta(search.workers.work._settings, search.study.trials) is None
+    assert min_delta(search.work._settings, search.study.trials) is None
 
 
 def test_repeats_beyond_the_number_of_trials_wait(tmp_path: Path) -> None:
@@ -231,9 +232,9 @@ def test_repeats_beyond_the_number_of_trials_wait(tmp_path: Path) -> None:
     search = Search(settings_of(tmp_path, **{"study.trials": 2}))
     for value in (3.0, 3.1):
         search.end(search.begin(), value)
-    claim = search.workers.work.claim(search.study.leases)
-    assert (claim.trial_id, search.workers.work.is_done(claim)) == (None, True)
-    search.study.database.engine.dispose()
+    claim = search.work.claim(search.leases)
+    assert (claim.trial_id, search.work.is_done(claim)) == (None, True)
+    search.database.engine.dispose()
     more = Search(load(tmp_path / "study.toml", {**overrides_of(search), "study.trials": 3}))
     assert more.begin().label == "repeat 2 of the stock recipe"
     more.database.engine.dispose()
@@ -246,8 +247,8 @@ def test_a_lucky_repeat_is_not_the_best_trial(either: str, tmp_path: Path) -> No
     search = Search(settings_of(tmp_path, either))
     for value in (3.5, 3.0, 3.1):  # the first is the recipe's own
         search.end(search.begin(), value)
-    assert search.workers.work.claim(search.study.leases).best == (0, 3.5)
-    search.study.database.engine.dispose()
+    assert search.work.claim(search.leases).best == (0, 3.5)
+    search.database.engine.dispose()
 
 
 def measured(folder: Path, *repeated: float, others: tuple[float, ...] = (), diverged: bool = False) -> report.Findings:
@@ -266,7 +267,7 @@ def measured(folder: Path, *repeated: float, others: tuple[float, ...] = (), div
 
 def verdict(findings: report.Findings) -> list[str]:
     settings = load(None, {})
-    return report.verdict(findings, findings.completed[0], settings.search_space())
+    return tables.verdict(findings, findings.completed[0], settings.search_space())
 
 
 def test_the_report_ranks_no_repeat(tmp_path: Path) -> None:

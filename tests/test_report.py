@@ -12,6 +12,7 @@ from rich.console import Console
 
 from search.errors import UserError
 from search.files import write_text
+from search.show import tables
 from search.study import findings as report
 from search.trial import Evaluation, StopReason
 from space.reader import load_preset
@@ -25,7 +26,7 @@ def study(tmp_path: Path) -> optuna.Study:
 
 def shown(study: optuna.Study) -> str:
     console = Console(file=io.StringIO(), width=160)
-    report.show(report.read(study), load_preset("miniature"), console)
+    tables.show(report.read(study), load_preset("miniature"), console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -121,7 +122,7 @@ def test_the_verdict_says_what_speaks_against_the_winner(
 ) -> None:
     run(study, params, [loss], inert=inert)
     findings = report.read(study)
-    lines = report.verdict(findings, findings.completed[0], load_preset("miniature"))
+    lines = tables.verdict(findings, findings.completed[0], load_preset("miniature"))
     assert set(expected) <= set(lines)
     for mark in ("Do not fine-tune", "Warning", "Did not act"):
         assert any(line.startswith(mark) for line in lines) == any(line.startswith(mark) for line in expected)
@@ -136,7 +137,7 @@ def test_the_verdict_says_what_speaks_against_the_winner(
 )
 def test_the_time_is_shared_over_the_slots(seconds: tuple[float, ...], slots: int, line: str) -> None:
     spent = dict(zip(("training", "evaluation", "speech"), seconds, strict=True))
-    assert report.time_share(spent, 80, slots) == line
+    assert tables.time_share(spent, 80, slots) == line
 
 
 def test_a_study_of_another_tool_is_refused() -> None:
@@ -150,7 +151,7 @@ def test_trials_within_twice_the_noise_of_the_best_are_counted(study: optuna.Stu
     for loss in (3.9, 4.05):  # the noise is 0.0707: the stock recipe is within twice that of the best, the last is not
         run(study, STEPPED, [loss])
     findings = report.read(study)
-    assert report.doubts(findings, findings.completed[0], load_preset("miniature")) == [
+    assert tables.doubts(findings, findings.completed[0], load_preset("miniature")) == [
         "Seed noise: 2 runs of the stock recipe differ by 0.0707 (standard deviation); 2 trials, the best included,"
         " within twice that of the best."
     ]
@@ -211,7 +212,7 @@ def test_where_nothing_beats_the_base_the_best_trial_is_named(study: optuna.Stud
     run(study, FLAT, [5.5], baseline="V0")
     run(study, {**FLAT, "lr": 2e-4}, [5.25])
     findings = report.read(study)
-    base, stock, *_ = report.verdict(findings, findings.completed[0], load_preset("miniature"))
+    base, stock, *_ = tables.verdict(findings, findings.completed[0], load_preset("miniature"))
     assert base.startswith("Do not fine-tune")
     assert stock == "Trial 1, the best, is 0.2500 below the stock recipe (V0, 5.5000)."
 
@@ -221,7 +222,7 @@ def test_an_equal_stock_recipe_is_not_called_stopped(study: optuna.Study) -> Non
     run(study, FLAT, [4.0], baseline="V0")
     findings = report.read(study)
     best = next(row for row in findings.completed if row.baseline is None)
-    assert "It is no better than the stock recipe (V0, 4.0000)." in report.verdict(
+    assert "It is no better than the stock recipe (V0, 4.0000)." in tables.verdict(
         findings, best, load_preset("miniature")
     )
 
@@ -229,6 +230,6 @@ def test_an_equal_stock_recipe_is_not_called_stopped(study: optuna.Study) -> Non
 def test_a_base_that_is_not_beaten_is_not_sent_on_to_be_confirmed(study: optuna.Study) -> None:
     run(study, FLAT, [9.0])
     findings = report.read(study)
-    lines = report.verdict(findings, findings.completed[0], load_preset("miniature"))
+    lines = tables.verdict(findings, findings.completed[0], load_preset("miniature"))
     assert any("do not fine-tune" in line.lower() for line in lines)
     assert not any("study.py confirm" in line for line in lines)

@@ -43,7 +43,7 @@ def test_a_trial_of_plain_optuna_whose_process_is_gone_runs_again_once(database:
     """It never had a heartbeat. One that has no parameters yet either is failed, and nobody misses it."""
     code = (
         "import sys, optuna\n"
-        "from search import settings, storage\n"
+        "from search.settings import settings\nfrom search.study import storage\n"
         "study = optuna.load_study(study_name='miniature', storage=storage.open_storage(sys.argv[1]))\n"
         "asked = study.ask()\n"
         "settings.load(None, {}).search_space().suggest(asked)\n"

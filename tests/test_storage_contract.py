@@ -7,6 +7,7 @@ from optuna.storages import BaseStorage
 from optuna.testing.pytest_storages import StorageTestCase
 
 from search.study.database import StudyStorage
+from search.study.optuna_private import StudyCache
 from search.study.storage import open_storage
 from tests.postgres import Server
 
@@ -38,3 +39,12 @@ class TestPostgresql(StorageTestCase):
     @pytest.fixture
     def storage(self, postgresql: StudyStorage) -> Iterator[BaseStorage]:
         yield from emptied(postgresql)
+
+
+class TestCached(StorageTestCase):
+    @pytest.fixture
+    def storage(self, sqlite: StudyStorage) -> Iterator[BaseStorage]:
+        for storage in emptied(sqlite):
+            yield StudyCache(storage)
+
+    test_pickle_storage = None  # it belongs to one process
