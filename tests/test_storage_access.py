@@ -64,7 +64,7 @@ def test_a_server_that_is_away_is_said_in_one_line_and_may_be_tried_again(
         with pytest.raises(DatabaseLost) as caught:
             action(argument)
         message = str(caught.value)
-        assert f"127.0.0.1:{closed_port}/db cannot be reached: " in message
+        assert f"127.0.0.1:{closed_port}/db" in message and " cannot be reached: " in message
         assert "Connection refused" in message and "\n" not in message and "hunter2" not in message
         assert caught.value.exit_code == 75
 

@@ -85,6 +85,7 @@ def test_finished_trials_are_read_only_once_and_running_ones_not_for_them(study:
     ids = [study.elsewhere.create_new_trial(study.id) for _ in range(3)]
     for done in ids[:2]:
         study.elsewhere.set_trial_state_values(done, TrialState.COMPLETE, [1.0])
+    study.read()
     before = study.read(*FINISHED)
     assert all(a is b for a, b in zip(study.read(*FINISHED), before, strict=True))
     study.elsewhere.set_trial_state_values(ids[2], TrialState.PRUNED, [1.0])

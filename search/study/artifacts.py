@@ -9,7 +9,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from optuna.artifacts import FileSystemArtifactStore
+import boto3  # Optuna's artifacts import it in any case
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+from optuna.artifacts import Boto3ArtifactStore, FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 
 from search.errors import UserError
@@ -39,16 +42,11 @@ def open_store(settings: Settings, make: bool = True) -> Any:
     return Folder(folder)
 
 
-def _bucket(name: str, endpoint: str | None) -> Any:
+def _bucket(name: str, endpoint: str | None) -> Boto3ArtifactStore:
     """Optuna's store of a bucket. Keys come from where boto3 looks: its environment, files and roles.
 
     Asks nothing of the server yet. A server that does not answer is given up within half a minute.
     """
-    import boto3  # half a second, which folders need not spend
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError
-    from optuna.artifacts import Boto3ArtifactStore
-
     config = Config(
         connect_timeout=ANSWER,
         read_timeout=ANSWER,

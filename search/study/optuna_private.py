@@ -65,10 +65,9 @@ def schema_versions() -> list[str]:
     return [script.revision for script in ScriptDirectory(str(folder)).walk_revisions()]
 
 
-def stored_value(value: float) -> tuple[float | None, str]:
+def stored_value(value: float) -> tuple[float | None, object]:
     """A trial's value as the columns `value` and `value_type` hold it: infinity has a type of its own."""
-    found: tuple[float | None, str] = models.TrialValueModel.value_to_stored_repr(value)
-    return found
+    return models.TrialValueModel.value_to_stored_repr(value)
 
 
 def read_trial(storage: RDBStorage, connection: Connection, trial_id: int) -> FrozenTrial:

@@ -74,8 +74,12 @@ def _refusing(given: str) -> Iterator[None]:
 
 
 def _has_tables(connection: Connection) -> bool:
+    """Whether Optuna's tables are there. Raises SQLAlchemy's error for another tool's table of the same name."""
     there = inspect(connection)
-    return there.has_table("studies") and there.has_table("alembic_version")
+    if not there.has_table("studies"):
+        return False
+    connection.execute(select(STUDIES).limit(0))
+    return there.has_table("alembic_version")
 
 
 def _check_schema(connection: Connection, given: str) -> None:
