@@ -104,12 +104,6 @@ def test_a_folder_of_the_settings_file_is_relative_to_it(tmp_path: Path, monkeyp
     assert artifacts.read(artifacts.open_store(load(kept, {})), "id") == b"x"
 
 
-def test_a_reader_makes_no_folder(tmp_path: Path) -> None:
-    store = artifacts.open_store(settings_of(tmp_path), make=False)
-    assert artifacts.read(store, "id") == artifacts.MISSING
-    assert list(tmp_path.iterdir()) == []
-
-
 def refuses(settings: Settings, words: str) -> bool:
     try:
         artifacts.open_store(settings)
@@ -127,12 +121,6 @@ def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
         there, below = settings_of(tmp_path, closed), settings_of(tmp_path, f"{closed}/new")
         assert as_another_user(lambda: refuses(there, "cannot be written to"))
         assert as_another_user(lambda: refuses(below, "cannot be made (Permission denied)"))
-
-
-def test_what_is_no_file_is_as_one_that_is_gone(tmp_path: Path) -> None:
-    store = artifacts.open_store(settings_of(tmp_path))
-    (tmp_path / "miniature" / "artifacts" / "id").mkdir()
-    assert artifacts.read(store, "id") == "not read from the artifact store: Is a directory"
 
 
 # Buckets

@@ -2,21 +2,18 @@
 
 import inspect
 import itertools
-import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import optuna
 import psycopg
 import pytest
 import sqlalchemy.exc as sql_errors
-import trustme
 from optuna.distributions import FloatDistribution
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
@@ -30,10 +27,8 @@ from search.study import database as module
 from search.study.database import StudyStorage
 from search.study.server import DatabaseLost, connect_arguments, is_transient, reason_of
 from search.study.storage import open_storage
-from tests.conftest import wait_until
 from tests.cut import Cut
 from tests.postgres import PASSWORD, Server
-from tests.test_storage import refusal
 
 MINIMIZE = [StudyDirection.MINIMIZE]
 
@@ -220,14 +215,6 @@ def test_a_database_that_stays_away_is_lost_after_the_patience(storage: StudySto
     assert storage.get_all_studies() == []
 
 
-def test_a_call_that_was_long_under_way_is_tried_again(storage: StudyStorage, server: Server) -> None:
-    """As after a suspended machine or a stopped process: the database was there all the time."""
-    storage.patience = 0.2
-    with Cut(storage, server, 0, meanwhile=lambda: time.sleep(0.3)) as cut:
-        assert storage.get_all_studies() == []
-    assert cut.happened
-
-
 def test_an_outage_is_told_at_its_beginning_and_at_its_end(
     storage: StudyStorage, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -350,50 +337,3 @@ def test_a_full_disk_is_waited_for_and_said_in_one_line(storage: StudyStorage) -
 
 
 # TLS
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def speaks_tls(server: Server, authority: trustme.CA) -> Iterator[bool]:
-    """Whether the server could be made to: PostgreSQL's programs from the wheel are built without."""
-    certificate = authority.issue_cert("127.0.0.1")
-    owner = server.data.stat()
-    for name, pem in (("server.crt", certificate.cert_chain_pems[0]), ("server.key", certificate.private_key_pem)):
-        pem.write_to_path(server.data / name)
-        (server.data / name).chmod(0o600)
-        os.chown(server.data / name, owner.st_uid, owner.st_gid)
-    with server.connect("postgres") as connection:
-        try:
-            connection.execute("ALTER SYSTEM SET ssl = on")
-        except psycopg.DatabaseError:
-            yield False
-            return
-        connection.execute("SELECT pg_reload_conf()")
-        wait_until(lambda: connection.execute("SHOW ssl").fetchone() == ("on",))
-        yield True
-        connection.execute("ALTER SYSTEM RESET ssl")
-        connection.execute("SELECT pg_reload_conf()")
-
-
-def test_a_server_without_tls_is_refused_where_tls_is_required(database: str) -> None:
-    assert "server does not support SSL, but SSL was required" in refusal(open_storage, database + "?sslmode=require")
-
-
-@pytest.mark.parametrize("root", ["its own", "a stranger's"])
-def test_tls_is_the_url_s(database: str, speaks_tls: bool, authority: trustme.CA, tmp_path: Path, root: str) -> None:
-    trusted = authority if root == "its own" else trustme.CA()
-    trusted.cert_pem.write_to_path(tmp_path / "root.pem")
-    url = f"{database}?sslmode=verify-full&sslrootcert={tmp_path}/root.pem"
-    if not speaks_tls:
-        assert "server does not support SSL, but SSL was required" in refusal(open_storage, url)
-    elif trusted is not authority:
-        assert "certificate verify failed" in refusal(open_storage, url)
-    else:
-        storage = open_storage(url)
-        with storage.engine.connect() as connection:
-            assert connection.scalar(text("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")) is True
-        storage.engine.dispose()

@@ -75,19 +75,6 @@ def test_only_silence_tells_of_an_owner_elsewhere(gone: dict[str, Any], change: 
     assert is_dead(signed) == (signed["machine"] == leases.machine())
 
 
-def test_a_later_process_of_the_same_id_is_not_the_owner() -> None:
-    assert is_dead({**owner(60), "started": owner(60)["started"] - 3600})
-
-
-def test_an_owner_that_names_no_machine_is_presumed_alive() -> None:
-    assert not is_dead({"host": "here", "pid": 2**22, "started": 0.0})
-
-
-def test_a_start_is_counted_from_the_boot_and_stays_when_the_clock_is_set() -> None:
-    ticks = os.sysconf("SC_CLK_TCK")
-    assert 0 < start_of(os.getpid()) <= float(Path("/proc/uptime").read_text().split()[0]) * ticks
-
-
 @pytest.mark.parametrize("hidepid", [1, 2])
 def test_a_process_of_another_user_may_be_hidden(monkeypatch: pytest.MonkeyPatch, hidepid: int) -> None:
     """By the option of that name of /proc's mount; a signal still tells that there is one."""
@@ -232,11 +219,6 @@ def test_what_is_claimed_is_kept_alive_until_it_ends(ledger: Ledger, held: Lease
     assert held.error is None
 
 
-def test_a_claim_without_a_trial_holds_nothing(held: Leases) -> None:
-    assert held.claim(0).trial_id is None
-    assert held._held == set()
-
-
 def test_signs_of_life_go_on_after_errors_of_the_database(
     ledger: Ledger, held: Leases, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -315,21 +297,6 @@ def test_a_trial_of_somebody_who_is_gone_is_taken_and_told(
     assert len(told) == 1
     assert told[0].endswith(described)
     assert states(ledger) == "FWWWW"
-
-
-def test_no_trial_is_said_to_be_queued_that_is_not(ledger: Ledger, gone: dict[str, Any]) -> None:
-    told: list[str] = []
-    ledger.claim(100, gone)
-    Leases(ledger, QUICK, 0, told.append)._reap()
-    assert states(ledger) == "FWWW"
-    assert "which is gone" in told[0]
-    assert "queued" not in told[0]
-
-
-def test_the_dead_of_this_machine_are_reaped_before_the_first_claim(ledger: Ledger, gone: dict[str, Any]) -> None:
-    ledger.claim(100, gone)
-    with Leases(ledger, Service(heartbeat_seconds=20, grace_seconds=60), 2, lambda _: None):
-        assert states(ledger) == "FWWWW"
 
 
 def test_a_trial_that_a_peer_took_is_lost(ledger: Ledger, held: Leases) -> None:

@@ -15,7 +15,6 @@ from search.errors import UserError
 from search.study.database import StudyStorage
 from search.study.ledger import Claim, Ledger
 from search.study.storage import open_storage
-from search.trial import StopReason
 from tests.cut import Cut
 from tests.postgres import Server
 
@@ -68,15 +67,6 @@ def test_a_round_is_queued_in_its_order_with_all_that_says_what_it_is(ledger: Le
     assert [optuna.Trial(study, trial_id).suggest_float("lr", 0, 1) for trial_id in ids] == [0.1, 0.2]
 
 
-def test_a_later_round_goes_on_with_the_numbers(ledger: Ledger) -> None:
-    ledger.queue(ROUND, 0)
-    complete(ledger, claimed(ledger))
-    ledger.end(claimed(ledger), TrialState.FAIL, None, {"stop_reason": str(StopReason.CRASHED)}, 2)
-    assert states(ledger) == "CFW"
-    assert ledger.queue(ROUND, 3) is True
-    assert states(ledger) == "CFWWW"
-
-
 @pytest.mark.parametrize("known", [0, 1, 3])
 def test_a_round_that_was_planned_from_other_trials_is_not_queued(ledger: Ledger, known: int) -> None:
     ledger.queue(ROUND, 0)
@@ -103,23 +93,6 @@ def test_a_claim_of_the_queue_makes_no_trial(ledger: Ledger) -> None:
     assert states(ledger) == "CC"
 
 
-def test_a_claim_of_the_queue_is_signed_and_alive(ledger: Ledger) -> None:
-    ledger.queue(ROUND, 0)
-    claimed(ledger)
-    (lease,) = ledger.leases()
-    assert lease.heartbeat is not None
-    assert lease.owner and {key: lease.owner[key] for key in OWNER} == OWNER
-
-
-def test_a_run_that_failed_is_queued_again_as_what_it_was(ledger: Ledger) -> None:
-    attributes = {"candidate": {"name": "V0"}, "seed": 7, "length": "full"}
-    ledger.queue([({"lr": 0.1}, {**attributes, "note": "not kept"})], 0)
-    ledger.end(claimed(ledger), TrialState.FAIL, None, {"stop_reason": str(StopReason.TIMEOUT)}, 2)
-    again = trials(ledger)[1]
-    assert again.user_attrs == {**attributes, "retry_of": 0, "attempt": 1}
-    assert again.system_attrs == {"fixed_params": {"lr": 0.1}}
-
-
 def meeting(ledger: Ledger, moment: str) -> Any:
     """A listener that makes two threads wait for each other, shortly, before statements that begin with `moment`."""
     both = threading.Barrier(2)
@@ -140,14 +113,6 @@ def test_of_two_planners_at_once_one_queues_the_round(ledger: Ledger) -> None:
         told = [call.result() for call in [threads.submit(ledger.queue, ROUND, 0) for _ in range(2)]]
     assert sorted(told) == [False, True]
     assert states(ledger) == "WW"
-
-
-def test_of_two_that_claim_at_once_each_gets_its_own(ledger: Ledger) -> None:
-    ledger.queue(ROUND, 0)
-    meeting(ledger, "UPDATE trials")
-    with ThreadPoolExecutor(2) as threads:
-        ids = [call.result() for call in [threads.submit(claimed, ledger) for _ in range(2)]]
-    assert len(set(ids)) == 2
 
 
 def test_many_planners_and_claimers_run_every_round_once(ledger: Ledger) -> None:

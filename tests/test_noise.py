@@ -14,8 +14,7 @@ from search.show import tables
 from search.study import findings as report
 from search.study import storage
 from search.study.leases import Leases
-from search.study.ledger import Ledger
-from search.study.noise import min_delta, repeats_sd, seed_sd
+from search.study.noise import min_delta, seed_sd
 from search.trial import Evaluation, StopReason
 from search.workers.work import Job, SearchWork
 from tests.studies import FLAT, PREPARED, miniature, new_study, run
@@ -72,10 +71,6 @@ def test_min_delta_is_the_deviation_of_the_repeats_once_all_have_ended(
 ) -> None:
     settings = miniature(tmp_path, {"study.repeats": 2, "pruning.min_delta": "seed_noise"})
     assert min_delta(settings, repeats(*trials)) == pytest.approx(expected)
-
-
-def test_a_number_is_taken_as_it_is(tmp_path: Path) -> None:
-    assert min_delta(miniature(tmp_path, {"pruning.min_delta": 0.03}), repeats((R, None))) == 0.03
 
 
 # The queue of a search
@@ -167,13 +162,6 @@ def test_repeats_run_unpruned_with_seeds_of_their_own(search: Search) -> None:
     assert [job.competes for job in jobs] == [True, False, False, True]
     assert [search.fired(job, RISES) for job in jobs[:3]] == [None] * 3
     assert {job.horizon for job in jobs} == {200}
-
-
-def test_repeats_run_unpruned_also_where_the_rule_is_known(tmp_path: Path) -> None:
-    search = Search(settings_of(tmp_path, **{"pruning.min_delta": 0.0}))
-    reasons = [search.fired(search.begin(), RISES) for _ in range(4)]
-    assert reasons == [None, None, None, StopReason.TWO_INCREASES]
-    search.database.engine.dispose()
 
 
 def test_the_two_increase_rule_begins_when_the_noise_is_known(search: Search) -> None:
@@ -299,23 +287,3 @@ def test_the_report_says_how_many_trials_lie_within_the_noise(
     assert len(said) == 1
     assert said[0].startswith(f"Seed noise: {line} trial")
     assert said[0].endswith(", the best included, within twice that of the best.")
-
-
-@pytest.mark.parametrize("repeated", [(), (3.4,)])
-def test_without_two_runs_nothing_is_said_of_noise(tmp_path: Path, repeated: tuple[float, ...]) -> None:
-    findings = measured(tmp_path, *repeated, others=(3.0,))
-    assert not [line for line in verdict(findings) if "noise" in line]
-    assert repeats_sd([row.trial for row in findings.rows]) == (None, 0)
-
-
-def test_the_ledger_tells_repeats_from_the_recipe_itself(either: str) -> None:
-    """Whose attribute is 0."""
-    opened = storage.open_storage(either)
-    ledger = Ledger(opened, optuna.create_study(study_name="study", storage=opened)._study_id)
-    ledger.found({"horizon": 200}, [({"lr": 0.1}, {"repeat": i} if i < 12 else {}) for i in range(13)])
-    ids = [ledger.claim(None, {"pid": 1}).trial_id for _ in range(13)]
-    for trial_id, value in zip(ids, [3.5, *(3.0 - i / 10 for i in range(11)), 3.7], strict=True):
-        assert trial_id is not None
-        ledger.end(trial_id, C, value, {"stop_reason": "finished"}, 0)
-    assert ledger.claim(None, {"pid": 1}).best == (0, 3.5)
-    opened.engine.dispose()
