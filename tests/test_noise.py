@@ -11,8 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.settings.settings import Settings, load
 from search.show import tables
-from search.study import findings as report
 from search.study import storage
+from search.study.findings import Findings, read
 from search.study.leases import Leases
 from search.study.noise import min_delta, seed_sd
 from search.trial import Evaluation, StopReason
@@ -239,7 +239,7 @@ def test_a_lucky_repeat_is_not_the_best_trial(either: str, tmp_path: Path) -> No
     search.database.engine.dispose()
 
 
-def measured(folder: Path, *repeated: float, others: tuple[float, ...] = (), diverged: bool = False) -> report.Findings:
+def measured(folder: Path, *repeated: float, others: tuple[float, ...] = (), diverged: bool = False) -> Findings:
     """V0 and its repeats, then other trials."""
     settings = settings_of(folder)
     study = new_study(settings)
@@ -250,10 +250,10 @@ def measured(folder: Path, *repeated: float, others: tuple[float, ...] = (), div
         run(study, FLAT, [8.0], StopReason.DIVERGED, attributes={"repeat": len(repeated), "seed": 9})
     for value in others:
         run(study, {**FLAT, "lr": 4e-4}, [4.0, value])
-    return report.read(study)
+    return read(study)
 
 
-def verdict(findings: report.Findings) -> list[str]:
+def verdict(findings: Findings) -> list[str]:
     settings = load(None, {})
     return tables.verdict(findings, findings.completed[0], settings.search_space())
 

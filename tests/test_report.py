@@ -13,7 +13,7 @@ from rich.console import Console
 from search.errors import UserError
 from search.files import write_text
 from search.show import tables
-from search.study import findings as report
+from search.study.findings import Row, read
 from search.trial import Evaluation, StopReason
 from space.reader import load_preset
 from tests.studies import BASE, FLAT, STEPPED, miniature, new_study, run, three_trials
@@ -26,7 +26,7 @@ def study(tmp_path: Path) -> optuna.Study:
 
 def shown(study: optuna.Study) -> str:
     console = Console(file=io.StringIO(), width=160)
-    tables.show(report.read(study), load_preset("miniature"), console)
+    tables.show(read(study), load_preset("miniature"), console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -48,7 +48,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> optuna.Study:
 
 
 def test_findings(three: optuna.Study) -> None:
-    findings = report.read(three)
+    findings = read(three)
     assert [row.trial.number for row in findings.completed] == [2, 0]
     assert [row.reason for row in findings.rows] == ["two_increases", "median", "finished"]
     assert findings.rows[0].best == Evaluation(60, 4.0, 2.0, 3.2, 2.0)
@@ -71,7 +71,7 @@ def test_the_tables_name_best_baseline_and_base(three: optuna.Study) -> None:
 def test_a_run_that_diverged_saved_nothing(study: optuna.Study) -> None:
     run(study, FLAT, [4.9, 4.8], StopReason.MEDIAN)
     run(study, STEPPED, [4.9], StopReason.DIVERGED)
-    assert report.read(study).steps == (60, 220), "no rule ended the second"
+    assert read(study).steps == (60, 220), "no rule ended the second"
 
 
 def test_a_study_without_a_result_says_so(study: optuna.Study) -> None:
@@ -101,7 +101,7 @@ def test_the_verdict_says_what_speaks_against_the_winner(
     study: optuna.Study, params: dict[str, Any], loss: float, inert: list[str], expected: list[str]
 ) -> None:
     run(study, params, [loss], inert=inert)
-    findings = report.read(study)
+    findings = read(study)
     lines = tables.verdict(findings, findings.completed[0], load_preset("miniature"))
     assert set(expected) <= set(lines)
     for mark in ("Do not fine-tune", "Warning", "Did not act"):
@@ -122,7 +122,7 @@ def test_the_time_is_shared_over_the_slots(seconds: tuple[float, ...], slots: in
 
 def test_a_study_of_another_tool_is_refused() -> None:
     with pytest.raises(UserError, match="study 'other' was not made by xtts-study"):
-        report.read(optuna.create_study(study_name="other"))
+        read(optuna.create_study(study_name="other"))
 
 
 # Atomic files
@@ -166,7 +166,7 @@ def test_control_characters_of_the_database_do_not_reach_the_terminal(study: opt
     run(study, FLAT, [4.0], attributes={})
     trial = study.trials[-1]
     trial.set_user_attr("stop_reason", "\x1b[2J")
-    assert "\x1b" not in report.Row(trial, [], None).reason
+    assert "\x1b" not in Row(trial, [], None).reason
 
 
 def test_runs_that_were_cut_short_come_with_the_last_error(study: optuna.Study) -> None:

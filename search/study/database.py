@@ -44,14 +44,14 @@ def _surviving(name: str) -> Any:
 class StudyStorage(RDBStorage):
     """Optuna's storage. Each method is one transaction, and is repeated after a lost connection.
 
-    Repeating is safe: reads and attributes change nothing by it, and a trial's end is looked up before it is told
-    again. Only Optuna's own creation of a trial, which a search does not use (see `search.study.ledger`), can leave one
-    RUNNING that nobody holds, when its commit succeeds and the answer is lost; the reaper fails it.
+    Repeating is safe: reading or writing an attribute twice is the same as once, and a trial's end is looked up before
+    it is told again. Only Optuna's own creation of a trial, which a search does not use (see `search.study.ledger`),
+    can leave a RUNNING trial that nobody owns, when the answer to its commit is lost. The reaper fails it.
 
     Args:
         url: SQLAlchemy URL, psycopg 3 for PostgreSQL.
         patience: Seconds that a method waits for a database that does not answer, before it raises `DatabaseLost`.
-        connections: At most so many to a server, whatever the number of threads.
+        connections: The most connections to a server, whatever the number of threads.
     """
 
     def __init__(self, url: URL, patience: float, connections: int = 3) -> None:
@@ -69,7 +69,7 @@ class StudyStorage(RDBStorage):
         super().__init__(url.render_as_string(hide_password=False), engine_kwargs=arguments)
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        """Optuna's, which tells a trial once: a repetition that finds it told so by us has nothing left to do."""
+        """Optuna's, which ends a trial once. A repetition that finds its own end has nothing left to do."""
         attempts = 0
 
         def tell() -> bool:
@@ -88,11 +88,11 @@ class StudyStorage(RDBStorage):
     # Patience
 
     def hurry(self) -> None:
-        """From now on nobody waits longer than `HURRIED`: the user wants to leave."""
+        """From now on no call waits longer than `HURRIED`: the user wants to leave."""
         self._hurried = True
 
     def survive(self, transaction: Callable[[], Result]) -> Result:
-        """What `transaction` returns, once the database lets it. It must stand being repeated after a commit whose
+        """What `transaction` returns. It is repeated while the database does not answer, perhaps after a commit whose
         answer was lost. Raises `DatabaseLost` after `patience`, and UserError when the database refuses."""
         failing_since: float | None = None  # not since the call began, in which this process may have been stopped
 

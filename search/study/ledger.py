@@ -1,7 +1,7 @@
-"""Which trial is whose: the transactions by which the supervisors of all machines share a study exactly.
+"""Who owns which trial: the transactions by which the supervisors of all machines share a study exactly.
 
-Each locks the study's row, or a trial's, so that no two machines count or take at the same time; each may be repeated
-after a commit whose answer was lost. They write Optuna's own tables, and any Optuna tool reads what they wrote.
+Each locks the row of the study or of a trial, so that no two machines count or take trials at the same time. Each may
+be repeated after a commit whose answer was lost. They write Optuna's own tables, which any Optuna tool can read.
 """
 
 import json
@@ -67,9 +67,9 @@ class Ledger:
     ) -> dict[str, Any]:
         """Gives a new study its attributes and queues (parameters, user attributes) of its first trials, once.
 
-        Returns the attributes as they then stand; those of another founder, if there was one before. An empty
-        dictionary: the study has trials or attributes of another tool, so it is not ours. Each call also counts one up
-        in the attribute "searches": a number that no two searches of a study share.
+        Returns the study's attributes, which are those of the first founder. An empty dictionary means that the study
+        has trials or attributes of another tool. Each call adds one to the attribute "searches", so that no two
+        searches of a study get the same number.
         """
 
         def transaction() -> dict[str, Any]:
@@ -99,7 +99,7 @@ class Ledger:
     def queue(self, entries: Sequence[tuple[dict[str, Any], dict[str, Any]]], known: int) -> bool:
         """Queues trials, as `found` does, if the study still has the `known` number that the caller planned them from.
 
-        False: it has others by now, of a peer or of this very call, whose answer was lost; read it and plan again.
+        False: it has other trials by now, queued by a peer or by this call, whose answer was lost. Plan again.
         """
 
         def transaction() -> bool:

@@ -69,7 +69,9 @@ def _refusing(given: str) -> Iterator[None]:
             raise DatabaseLost(
                 f"study.storage {place} cannot be reached: {reason}; see that the server runs, and check host and port"
             ) from error
-        hint = "" if parse(given).get_backend_name() == "sqlite" else "; check host, port, name and password"
+        # SQLAlchemy's errors of a connection that could not be made have no statement.
+        is_server = getattr(error, "statement", "") is None and parse(given).get_backend_name() != "sqlite"
+        hint = "; check host, port, name and password" if is_server else ""
         raise UserError(f"study.storage {place} cannot be opened: {reason}{hint}") from error
 
 
