@@ -11,7 +11,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import optuna
 import psutil
 import pytest
 from optuna.trial import TrialState
@@ -24,6 +23,7 @@ from search.study.ledger import Lease, Ledger
 from search.study.server import DatabaseLost
 from search.study.storage import open_storage
 from tests.conftest import ROOT, wait_until
+from tests.ledgers import founded, states
 from tests.postgres import Server
 
 ELSEWHERE = {"host": "there", "machine": "another", "pid": 1, "started": 0.0, "grace_seconds": 60.0}
@@ -176,9 +176,7 @@ def storage(database: str) -> Iterator[StudyStorage]:
 
 @pytest.fixture
 def ledger(storage: StudyStorage) -> Ledger:
-    ledger = Ledger(storage, optuna.create_study(study_name="study", storage=storage)._study_id)
-    ledger.found({"horizon": 200}, [({"lr": 0.1 * i}, {}) for i in range(1, 5)])
-    return ledger
+    return founded(storage, [({"lr": 0.1 * i}, {}) for i in range(1, 5)])
 
 
 @pytest.fixture
@@ -197,10 +195,6 @@ def claimed(held: Leases) -> int:
 
 def heartbeat(ledger: Ledger, trial_id: int) -> datetime | None:
     return next(lease.heartbeat for lease in ledger.leases() if lease.trial_id == trial_id)
-
-
-def states(ledger: Ledger) -> str:
-    return "".join(trial.state.name[0] for trial in ledger._storage.get_all_trials(ledger.study_id))
 
 
 def beats(ledger: Ledger, trial_id: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 from sqlalchemy import event
 
 from search.errors import UserError
@@ -19,8 +19,8 @@ from search.study.database import StudyStorage
 from search.study.ledger import Lease, Ledger
 from search.study.storage import open_storage
 from search.trial import StopReason
+from tests.ledgers import OWNER, new_ledger, states, trials
 
-OWNER = {"host": "here", "machine": "m", "pid": 1, "started": 0.0, "grace_seconds": 60.0}
 ATTRIBUTES = {"fingerprint": {"seed": 1}, "horizon": 200}
 BASELINES = [({"lr": 1e-3}, {"baseline": "V0"}), ({"lr": 1e-4}, {"baseline": "V1"})]
 FAILURES = [StopReason.CRASHED, StopReason.OUT_OF_MEMORY, StopReason.TIMEOUT, StopReason.PREEMPTED]
@@ -35,23 +35,7 @@ def storage(either: str) -> Iterator[StudyStorage]:
 
 @pytest.fixture
 def ledger(storage: StudyStorage) -> Ledger:
-    return make_ledger(storage)
-
-
-def make_ledger(storage: StudyStorage, name: str = "study") -> Ledger:
-    """Of a new study, not founded yet."""
-    return Ledger(storage, optuna.create_study(study_name=name, storage=storage)._study_id)
-
-
-def trials(ledger: Ledger) -> list[FrozenTrial]:
-    return ledger._storage.get_all_trials(ledger.study_id)
-
-
-def states(ledger: Ledger) -> str:
-    """Initials in the order of the numbers, which are checked to be 0, 1, …: R, C, P, F, W."""
-    found = trials(ledger)
-    assert [trial.number for trial in found] == list(range(len(found)))
-    return "".join(trial.state.name[0] for trial in found)
+    return new_ledger(storage)
 
 
 def claimed(ledger: Ledger, *suggested: float) -> int:

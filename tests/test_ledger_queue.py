@@ -8,42 +8,24 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 from sqlalchemy import event
 
 from search.errors import UserError
-from search.study.database import StudyStorage
 from search.study.ledger import Claim, Ledger
 from search.study.storage import open_storage
 from tests.cut import Cut
+from tests.ledgers import OWNER, founded, states, trials
 from tests.postgres import Server
 
-OWNER = {"host": "here", "machine": "m", "pid": 1, "started": 0.0, "grace_seconds": 60.0}
 ROUND = [({"lr": 0.1}, {"candidate": {"name": "V0"}, "seed": 7}), ({"lr": 0.2}, {"length": "full"})]
 
 
 @pytest.fixture
 def ledger(either: str) -> Iterator[Ledger]:
     opened = open_storage(either)
-    yield make_ledger(opened)
+    yield founded(opened, [])
     opened.engine.dispose()
-
-
-def make_ledger(storage: StudyStorage, name: str = "study") -> Ledger:
-    """Of a new study without a trial."""
-    ledger = Ledger(storage, optuna.create_study(study_name=name, storage=storage)._study_id)
-    ledger.found({"horizon": 200}, [])
-    return ledger
-
-
-def trials(ledger: Ledger) -> list[FrozenTrial]:
-    found = ledger._storage.get_all_trials(ledger.study_id)
-    assert [trial.number for trial in found] == list(range(len(found)))
-    return found
-
-
-def states(ledger: Ledger) -> str:
-    return "".join(trial.state.name[0] for trial in trials(ledger))
 
 
 def claimed(ledger: Ledger) -> int:
@@ -76,7 +58,7 @@ def test_a_round_that_was_planned_from_other_trials_is_not_queued(ledger: Ledger
 
 
 def test_trials_of_other_studies_do_not_count(ledger: Ledger) -> None:
-    other = make_ledger(ledger._storage, "other")
+    other = founded(ledger._storage, [], "other")
     other.queue(ROUND, 0)
     assert ledger.claim(None, OWNER) == Claim(None, 0, None)
     assert ledger.queue(ROUND[:1], 0) is True
@@ -151,7 +133,7 @@ def test_a_study_that_was_deleted_is_said_in_one_line(ledger: Ledger) -> None:
 def test_a_round_whose_answer_was_lost_is_not_queued_twice(database: str, server: Server) -> None:
     storage = open_storage(database)
     for moment in range(100):
-        ledger = make_ledger(storage, f"study {moment}")
+        ledger = founded(storage, [], f"study {moment}")
         there: list[str] = []
         with Cut(storage, server, moment, meanwhile=lambda made=ledger, seen=there: seen.append(peeked(made))):
             told = ledger.queue(ROUND, 0)
