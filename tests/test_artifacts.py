@@ -77,21 +77,6 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "store") == [known]
 
 
-def test_a_crash_between_writing_and_naming_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = artifacts.open_store(settings_of(tmp_path, str(tmp_path / "store")))
-    on_disk: list[bytes] = []
-
-    def replace(source: Path, _: Path) -> None:
-        on_disk.append(Path(source).read_bytes())
-        raise OSError("gone")
-
-    monkeypatch.setattr(os, "replace", replace)
-    with pytest.raises(OSError, match="gone"):
-        store.write("id", io.BytesIO(SOUND))
-    assert on_disk == [SOUND], "whole before it has its name"
-    assert os.listdir(tmp_path / "store") == []
-
-
 def test_a_folder_of_the_settings_file_is_relative_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "study.toml").write_text('[study]\nartifacts = "sound/of it"\n', encoding="utf-8")

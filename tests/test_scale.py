@@ -8,15 +8,13 @@ import psycopg
 import pytest
 
 from benchmarks import scale
-from benchmarks.slots import cell, paced, supervisors
+from benchmarks.slots import cell, supervisors
 from benchmarks.slots.cell import Cell, Found
-from benchmarks.slots.paced import Pace, Seen
 from benchmarks.slots.supervisors import History, opening
 from search.study.storage import open_storage
-from search.trial import Evaluation, StopReason, TrialSpec
+from search.trial import Evaluation, StopReason
 from search.workers import supervisor
 from search.workers.work import told
-from space.hyperparameters import Hyperparameters
 from tests.postgres import Server
 
 CELL = Cell(slots=4, trials=30, pace=0.1, seconds=1.0)
@@ -70,44 +68,6 @@ def test_what_goes_wrong_is_counted(
     found = measured().errors
     for error in errors:
         assert any(error in text for text in found), found
-
-
-class Clock:
-    """In place of the module `time` and of a run's event: who waits turns the clock."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wait(self, seconds: float) -> bool:
-        self.now += seconds
-        return False
-
-    is_set = staticmethod(lambda: False)
-
-
-def test_a_run_speaks_on_time_whether_it_is_heard_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A slot that is late gets all that its run has said meanwhile, and its time counts once."""
-    clock, seen = Clock(), Seen()
-    monkeypatch.setattr(paced, "time", clock)
-    spec = TrialSpec("s", 1, Hyperparameters(1e-3, 0.01), 1, 200, [50, 100, 150, 200], 2, 1, 2, "fp32", "p", "d")
-    pace = Pace(10.0, seed=1, seen=seen, begun=lambda: None)
-    pace.start(print, spec.to_json())  # the slot's first run, which begins anywhere
-    run = pace.start(print, spec.to_json())
-    monkeypatch.setattr(run, "_stopped", clock)
-    heard = []
-    while (message := run.receive(0.5)) is None or message["kind"] == "evaluation":
-        if message:
-            heard.append((message["step"], clock.now))
-            clock.now += 100 if len(heard) == 1 else 0
-    assert [step for step, _ in heard] == spec.evaluation_steps
-    first = heard[0][1]
-    assert 105 <= first <= 115
-    assert [when for _, when in heard[1:]] == [first + 100] * 3
-    waits = [wait.until - wait.since for wait in seen.waits if wait.kind == "decision"]
-    assert waits == pytest.approx([100, 0, 0, 0])
 
 
 def test_a_history_is_what_optuna_would_have_written(server: Server, past: History) -> None:
