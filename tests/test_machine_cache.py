@@ -25,7 +25,7 @@ from tests.conftest import ROOT
 MAKER = """
 import sys
 from pathlib import Path
-from search.machine_cache import make_once
+from search.preparation.cache import make_once
 cache = Path(sys.argv[1])
 def build(folder):
     (folder / "half").write_text("half")
@@ -39,7 +39,7 @@ print("there" if (cache / "prepared-a" / "whole").exists() else "missing", flush
 HOLDER = """
 import sys
 from pathlib import Path
-from search.machine_cache import in_use
+from search.preparation.cache import in_use
 with in_use(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()

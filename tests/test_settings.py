@@ -234,13 +234,13 @@ def test_a_file_without_data_is_the_miniature_with_changes(project: Path) -> Non
 @pytest.mark.parametrize(
     ("text", "values"),
     [
-        ("", (10, 60, 60, 3, 200)),
+        ("", (10, 60, 1, 60, 3, 200)),
         (
             "[service]\nheartbeat_seconds = 0.5\ngrace_seconds = 1.5\nconnections = 2\ncache_gb = 0.5",
-            (0.5, 1.5, 60, 2, 0.5),
+            (0.5, 1.5, 1, 60, 2, 0.5),
         ),
-        ("[service]\nheartbeat_seconds = 0.1\ngrace_seconds = 0.3", (0.1, 0.3, 60, 3, 200)),
-        ("[service]\nheartbeat_seconds = 20\noutage_minutes = 0", (20, 60, 0, 3, 200)),
+        ("[service]\nheartbeat_seconds = 0.1\ngrace_seconds = 0.3", (0.1, 0.3, 1, 60, 3, 200)),
+        ("[service]\nheartbeat_seconds = 20\nstart_minutes = 0\noutage_minutes = 0", (20, 60, 0, 0, 3, 200)),
     ],
 )
 def test_how_machines_keep_in_touch(project: Path, text: str, values: tuple[float, ...]) -> None:
