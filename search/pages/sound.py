@@ -135,6 +135,7 @@ class _Clips:
     def __init__(self, store: object) -> None:
         self._store = store
         self._read: dict[str, Clip] = {}
+        self._lost: str | None = None  # why the store cannot be read
         self._bytes = 0
 
     def clip(self, said: Speech, name: str) -> Clip:
@@ -146,8 +147,12 @@ class _Clips:
         return self._read[known]
 
     def _load(self, known: str, name: str) -> Clip:
+        if self._lost is not None:
+            return Clip(name, None, self._lost)
         content = artifacts.read(self._store, known)
         if isinstance(content, str):
+            if content != artifacts.MISSING and not isinstance(self._store, artifacts.Folder):
+                self._lost = content  # every file would wait for a server that is away
             return Clip(name, None, content)
         if self._bytes + len(content) > LARGEST:
             return Clip(name, None, f"left out: the page has {LARGEST // 10**6} MB of sound already")
