@@ -1,4 +1,4 @@
-"""The service under many slots and in large studies: how long slots wait for it, what it costs, and where it ends.
+"""The service under many slots and in large studies: how long slots wait for it, and what it costs.
 
     python -m benchmarks.scale            # 1 to 128 slots, 100 to 10,000 trials: the figures of docs/operations.md
     python -m benchmarks.scale --short    # 4 and 32 slots, 100 and 1,000 trials: part of `make bench`
@@ -14,7 +14,7 @@ are set against the time of runs that evaluate every ten.
 import argparse
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,6 @@ import optuna
 
 from benchmarks import figures
 from benchmarks.slots.cell import PACE, Cell, Found, measure
-from benchmarks.slots.law import fit
 from benchmarks.slots.supervisors import NODE, History, opening
 from tests.postgres import Server
 
@@ -56,57 +55,6 @@ def show_row(found: Found) -> None:
     print("| " + " | ".join(column(found) for column in COLUMNS.values()) + " |", flush=True)
     for error in found.errors[:5]:
         print(f"    error: {error}", flush=True)
-
-
-# What the law is sought for: (name, unit, of one cell).
-COSTS: list[tuple[str, str, Callable[[Found], float]]] = [
-    ("an evaluation waits", "ms", lambda f: 1e3 * statistics.fmean(f.decision)),
-    ("a turnover waits", "ms", lambda f: 1e3 * statistics.fmean(f.turnover)),
-    ("statements an evaluation", "", lambda f: f.statements / f.evaluations),
-    ("PostgreSQL an evaluation", "CPU ms", lambda f: 1e3 * f.server_cpu / f.evaluations),
-    ("supervisors an evaluation", "CPU ms", lambda f: 1e3 * f.supervisor_cpu / f.evaluations),
-]
-
-
-def show_laws(found: Sequence[Found], claim_seconds: float) -> dict[str, float]:
-    """Prints how costs grow and where one server ends; the laws' quality as figures.
-
-    Args:
-        found: At `PACE`; what a supervisor costs by the second is in the cost of an evaluation.
-        claim_seconds: A claim in the largest study; claims take turns.
-    """
-    most = max(f.cell.trials for f in found)
-    laws, named = {}, {}
-    print(f"\nlaws, with a run that evaluates every {PACE:g} s; slots S, finished trials T:")
-    for name, unit, cost in COSTS:
-        law = laws[name] = fit([(f.cell.slots, f.cell.trials, cost(f)) for f in found if f.decision and f.turnover])
-        print(
-            f"  {name}: {law.constant:.3g} + {law.per_slot:.3g} S + {law.per_trial:.3g} T {unit};"
-            f" R² {law.r_squared:.2f}, at most {100 * law.worst:.0f} % beside a measurement"
-        )
-        named[f"law, {name}: deviates, %"] = 100 * law.worst
-    evaluations = sum(len(f.decision) for f in found) / sum(len(f.turnover) for f in found)  # of a run
-
-    def cores(slots: float, name: str) -> float:
-        return slots / PACE * laws[name].at(slots, most) / 1e3
-
-    slots = 8
-    while cores(slots, "PostgreSQL an evaluation") < 1 and slots < 100_000:
-        slots += 8
-    turns = PACE * evaluations / claim_seconds
-    print(
-        f"  with {most:,} trials PostgreSQL is busy with one core at {slots:,} slots; claims, which take turns of"
-        f" {1e3 * claim_seconds:.1f} ms,\n  fill the time at {turns:,.0f} slots ({evaluations:.1f} evaluations a run)"
-    )
-    for many in (1000, 10_000):
-        statements = many / PACE * laws["statements an evaluation"].at(many, most)
-        print(
-            f"  {many:,} slots: {statements:,.0f} statements a second, {3 * many // NODE:,} connections,"
-            f" PostgreSQL {cores(many, 'PostgreSQL an evaluation'):,.1f} cores,"
-            f" supervisors {cores(many, 'supervisors an evaluation'):,.1f} cores,"
-            f" claims {100 * many / turns:.0f} % of the time"
-        )
-    return {**named, "slots at one core of PostgreSQL": slots, "slots at which claims fill the time": turns}
 
 
 def cells(short: bool) -> list[Cell]:
@@ -151,9 +99,6 @@ def main() -> None:
         )
         named[f"{of}: waits, %"] = 100 * each.share
         named[f"{of}: cores in all"] = each.server_cpu + each.supervisor_cpu
-    if not given.short:
-        steady = [each for each in found if each.cell.pace == PACE]
-        named |= show_laws(steady, alone[max(alone)]["claim, ms"] / 1e3)
     named["errors"] = sum(len(each.errors) for each in found)
     figures.show("scale --short" if given.short else "scale", named, given.record)
 

@@ -1,13 +1,12 @@
 """The GPUs that this machine offers, found without torch: the supervisor must not start CUDA."""
 
-import fcntl
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 from search.errors import UserError
+from search.files import lock
 
 
 def visible_gpus() -> list[str]:
@@ -33,11 +32,10 @@ def visible_gpus() -> list[str]:
 
 @contextmanager
 def reserved(gpus: Sequence[str], at_most: int | None, folder: Path) -> Iterator[list[str]]:
-    """Those of `gpus` that no other search of this machine uses, `at_most` so many, kept from others until the end.
+    """Up to `at_most` of `gpus` that no other search of this machine uses, kept from others until the block ends.
 
-    So several searches share out the GPUs of a machine. A lock on a file of `folder` says that a GPU is in use; the
-    kernel frees it whatever ends the process. GPUs that are named by index are not locked: an index means another GPU
-    in another container, and who names one has chosen. Raises UserError when all are in use.
+    A lock on a file in `folder` says that a GPU is in use. GPUs that are named by index are not locked: an index means
+    another GPU in another container, and was chosen by a person. Raises UserError when all are in use.
     """
     with ExitStack() as locks:
         mine: list[str] = []
@@ -46,24 +44,13 @@ def reserved(gpus: Sequence[str], at_most: int | None, folder: Path) -> Iterator
                 break
             if not gpu.startswith(("GPU-", "MIG-")):
                 mine.append(gpu)
-            elif (file := _locked(folder / f"{gpu.replace('/', '-')}.lock")) is not None:
-                locks.enter_context(file)
-                mine.append(gpu)
+            else:
+                with suppress(BlockingIOError):  # another search has it
+                    locks.enter_context(lock(folder / f"{gpu.replace('/', '-')}.lock"))
+                    mine.append(gpu)
         if gpus and not mine:
             raise UserError(
-                f"all {len(gpus)} GPUs of this machine are in use by other searches; wait for one to end, or start them"
-                " with fewer --workers, so that each takes so many GPUs"
+                f"all {len(gpus)} GPUs of this machine are in use by other searches; wait for one to end, or limit each"
+                " search with --workers N"
             )
         yield mine
-
-
-def _locked(path: Path) -> IO[str] | None:
-    """The open file, locked; None when another process holds it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (whoever gets it closes it)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    return file

@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend."""
+"""Errors that a user can act on. Exit codes say whether the same command may succeed later (docs/operations.md)."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,23 @@ class UserError(ValueError):
 
     Args:
         message: One line.
-        details: Further lines, where there are several things to say.
+        details: Further lines, one per difference or problem.
     """
 
-    exit_code = 2  # never: the same command would end so again
+    exit_code = 2  # the same command would fail again
 
     def __init__(self, message: str, details: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.details = tuple(details)
+
+
+class NoResult(UserError):
+    """Runs fail, or none of them completed: there is nothing to export, and somebody should look."""
+
+    exit_code = 1
+
+
+class TryAgain(UserError):
+    """Something outside this machine is away, as a database that restarts: the same command may succeed later."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h

@@ -1,12 +1,14 @@
-"""Files that are either the old or the new version, and folders that are there whole or not at all."""
+"""Files that are either the old or the new version, folders that are there whole or not at all, and locks."""
 
 import errno
+import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
 def write_text(path: Path, text: str) -> None:
@@ -40,6 +42,47 @@ def whole_folder(target: Path) -> Iterator[Path]:
         os.rename(folder, target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def lock(path: Path) -> IO[str]:
+    """The open file `path`, locked until it is closed or its process ends, however it ends.
+
+    Raises BlockingIOError while another process holds it.
+    """
+    return _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def wait_for_lock(path: Path) -> IO[str]:
+    """As `lock`, once no other process holds it."""
+    return _locked(path, fcntl.LOCK_EX)
+
+
+def wait_for_shared_lock(path: Path) -> IO[str]:
+    """As `wait_for_lock`, but several processes may share it. None of the other kind is given meanwhile."""
+    return _locked(path, fcntl.LOCK_SH)
+
+
+def _locked(path: Path, how: int) -> IO[str]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (the caller closes it)
+    try:
+        fcntl.flock(file, how)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds a lock of either kind on the file. It need not be writable."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:  # nobody ever locked it
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def link(source: Path, target: Path) -> None:

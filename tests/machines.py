@@ -53,7 +53,11 @@ class Machine:
         self._log = folder / f"output-{len(list(folder.glob('output-*')))}.txt"
         with open(self._log, "wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *command], cwd=folder, env=os.environ | environment, stdout=log, stderr=log
+                [sys.executable, *command],
+                cwd=folder,
+                env=os.environ | {"PYTHONPATH": str(ROOT), **environment},
+                stdout=log,
+                stderr=log,
             )
         self.everyone: set[psutil.Process] = set()
 
@@ -145,7 +149,7 @@ class Study:
             (self._folder / folder / stub.HOLD).write_text(str(held))
         named = {"trials": self.total, "retries": self.retries, **options, **({"machine": machine} if machine else {})}
         flags = [word for name, value in named.items() for word in (f"--{name}", str(value))]
-        started = Machine(["-m", "tests.stub", self.url, ".", *flags], self._folder / folder, PYTHONPATH=str(ROOT))
+        started = Machine(["-m", "tests.stub", self.url, ".", *flags], self._folder / folder)
         return self.add(started)
 
     def add(self, machine: Machine) -> Machine:

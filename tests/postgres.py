@@ -123,12 +123,17 @@ class Server:
             return {"cwd": "/"}
         return {"cwd": "/", "user": self._user, "group": pwd.getpwnam(self._user).pw_gid, "extra_groups": []}
 
-    def start(self) -> None:
-        """Returns once the server answers."""
+    def launch(self) -> None:
+        """Starts the server, and does not wait until it answers."""
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
                 [self.programs / "postgres", "-D", self.data], stdout=log, stderr=log, **self.as_user()
             )
+
+    def start(self) -> None:
+        """Returns once the server answers."""
+        self.launch()
+        assert self._process
         deadline = time.monotonic() + PATIENCE
         while True:
             try:

@@ -72,6 +72,10 @@ def run_stub(line: Caller, spec: str) -> dict[str, Any]:
     return {"reason": reason, "record": None}
 
 
+def run_broken(_line: Caller, spec: str) -> dict[str, Any]:
+    raise RuntimeError(f"a run of {len(spec)} characters cannot run")
+
+
 def is_held(folder: Path, number: int, count: int) -> bool:
     """Whether trial `number` waits after `count` evaluations."""
     try:
@@ -102,6 +106,7 @@ def main() -> None:
     parser.add_argument("--outage", type=float, default=5.0, help="minutes")
     parser.add_argument("--retries", type=int, default=5)
     parser.add_argument("--idle", type=float, help="seconds, of a transaction whose process was stopped")
+    parser.add_argument("--run", default="run_stub")
     given = parser.parse_args()
     os.environ |= {"STUB_SECONDS": str(given.seconds), "STUB_FOLDER": str(given.folder.absolute())}
 
@@ -130,9 +135,8 @@ def main() -> None:
     launcher = Launcher(["search.workers.child"])
     slots: list[str | None] = [None] * given.slots
     todo = work.SearchWork(study, settings, PREPARED)
-    supervisor.Supervisor(todo, mine, settings, PREPARED, launcher, view, slots, "tests.stub:run_stub").run(
-        opened.hurry
-    )
+    target = f"tests.stub:{given.run}"
+    supervisor.Supervisor(todo, mine, settings, PREPARED, launcher, view, slots, target).run(opened.hurry)
 
 
 def held(function: Callable[..., Any], file: Path) -> Callable[..., Any]:

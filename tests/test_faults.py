@@ -111,7 +111,7 @@ def test_ctrl_c_during_an_outage_ends_the_search_with_one_line(server: Server, d
             machine.wait_for("the database does not answer")
             machine.send(signal.SIGINT)
             began = time.monotonic()
-            machine.wait(code=2)
+            machine.wait(code=75)
             seconds = time.monotonic() - began
         assert machine.output.splitlines()[-1].startswith("study.py: study.storage postgresql")
         assert machine.output.count("study.py: ") == 1
@@ -123,23 +123,6 @@ def test_ctrl_c_during_an_outage_ends_the_search_with_one_line(server: Server, d
 
 
 # A supervisor
-
-
-def test_the_trials_of_a_killed_supervisor_of_this_machine_run_again_at_once(database: str, tmp_path: Path) -> None:
-    """While the peer trains."""
-    with Study(database, tmp_path, trials=3) as study:
-        victim = study.start(None, "victim", held=LAST, slots=2, heartbeat=BEAT, grace=NEVER)
-        victim.wait_for("step", count=2 * LAST)
-        peer = study.start(None, "peer", held=LAST, slots=3, heartbeat=BEAT, grace=NEVER)
-        peer.wait_for("step", count=LAST)
-        victim.kill()
-        killed = now()
-        seconds = [(start - killed).total_seconds() for start in wait_for_successors(study, [0, 1])]
-        peer.release()
-        peer.wait()
-        trials = study.assert_exact()
-        assert [t.number for t in trials if t.state == TrialState.FAIL] == [0, 1]
-        print(f"\nrun again {seconds} s after the kill")
 
 
 def test_the_trials_of_a_killed_supervisor_run_again_after_its_grace(database: str, tmp_path: Path) -> None:

@@ -1,16 +1,18 @@
 """What makes trials comparable: by content, in lines that name what differs."""
 
-import importlib.util
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from search import sources
 from search.settings.settings import Settings, load
-from search.study.fingerprint import code_digest, differences, fingerprint
+from search.study import fingerprint as fingerprints
+from search.study.fingerprint import differences, fingerprint
 from tests.conftest import ROOT
 from tests.stub import PREPARED
 
@@ -47,138 +49,116 @@ def test_the_same_files_at_another_path_agree(tmp_path: Path) -> None:
     assert str(tmp_path) not in json.dumps(one)
 
 
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        {"study.name": "other"},
-        {"study.trials": 99},
-        {"study.workers": 2},
-        {"study.max_retries": 0},
-        {"study.stall_minutes": 5},
-        {"study.storage": "postgresql://reader:hunter2@host/db"},
-        {"training.eval_batch_size": 3},
-        {"service.heartbeat_seconds": 1},
-        {"service.connections": 9},
-    ],
-)
-def test_what_is_free_to_change(overrides: dict[str, Any]) -> None:
+def test_what_is_free_to_change() -> None:
+    overrides = {
+        **{"study.name": "other", "study.trials": 99, "study.workers": 2, "study.max_retries": 0},
+        **{"study.stall_minutes": 5, "study.storage": "postgresql://reader:hunter2@host/db"},
+        **{"training.eval_batch_size": 3, "service.heartbeat_seconds": 1, "service.connections": 9},
+    }
     assert fingerprint(load(None, overrides), PREPARED) == fingerprint(load(None, {}), PREPARED)
 
 
+LENGTHS = "horizon full_horizon"
+
+
 @pytest.mark.parametrize(
-    ("overrides", "lines"),
+    ("overrides", "change", "names"),
     [
-        ({"study.seed": 2}, ["seed: 1 there, 2 here"]),
-        (
-            {"training.batch_size": 5},
-            ["batch_size: 4 there, 5 here", "horizon: 200 there, 160 here", "full_horizon: 1000 there, 800 here"],
-        ),
-        (
-            {"training.accumulation": 5},
-            ["accumulation: 1 there, 5 here", "horizon: 200 there, 40 here", "full_horizon: 1000 there, 200 here"],
-        ),
-        ({"training.truncation": 0.5}, ["horizon: 200 there, 500 here"]),
-        ({"training.evaluations": 5}, ["evaluations: 10 there, 5 here"]),
-        ({"training.precision": "bf16"}, ["precision: fp32 there, bf16 here"]),
-        ({"training.fused_adamw": True}, ["fused_adamw: nothing there, True here"]),
-        ({"training.pin_memory": True}, ["pin_memory: nothing there, True here"]),
-        ({"pruning.min_delta": 0.5}, ["pruning.min_delta: 0.02 there, 0.5 here"]),
-        ({"pruning.median": False}, ["pruning.median: True there, False here"]),
-        ({"data.min_conditioning_seconds": 0.6}, ["conditioning_seconds: [0.5, 1.0] there, [0.6, 1.0] here"]),
-        (
-            {"study.seed": 2, "training.precision": "bf16"},
-            ["seed: 1 there, 2 here", "precision: fp32 there, bf16 here"],
-        ),
+        ({"study.seed": 2, "training.precision": "bf16"}, {}, "seed precision"),
+        ({"training.batch_size": 5}, {}, f"batch_size {LENGTHS}"),
+        ({"training.accumulation": 5}, {}, f"accumulation {LENGTHS}"),
+        ({"training.truncation": 0.5}, {}, "horizon"),
+        ({"training.evaluations": 5}, {}, "evaluations"),
+        ({"training.fused_adamw": True}, {}, "fused_adamw"),
+        ({"training.pin_memory": True}, {}, "pin_memory"),
+        ({"pruning.min_delta": 0.5, "pruning.median": False}, {}, "pruning.median pruning.min_delta"),
+        ({"data.min_conditioning_seconds": 0.6}, {}, "conditioning_seconds"),
+        ({}, {"data_fingerprint": "data-2", "base_fingerprint": "base-2"}, "data base"),
+        ({}, {"versions": {"torch": "2.9.0", "numpy": "2.3", "python": "3.12.0"}}, "versions.torch versions.numpy"),
+        ({}, {"versions": {}}, "versions.torch"),
+        ({}, {"train_clips": 101, "eval_clips": 21}, f"training_clips eval_clips {LENGTHS}"),
     ],
 )
-def test_settings_that_differ_are_named_and_nothing_else(overrides: dict[str, Any], lines: list[str]) -> None:
-    there = fingerprint(load(None, {}), PREPARED)
-    assert differences(there, fingerprint(load(None, overrides), PREPARED)) == lines
+def test_what_differs_is_named_and_nothing_else(overrides: dict[str, Any], change: dict[str, Any], names: str) -> None:
+    there, here = (fingerprint(load(None, o), replace(PREPARED, **c)) for o, c in (({}, {}), (overrides, change)))
+    lines = differences(there, here)
+    assert sorted(line.partition(":")[0].replace(" ", "_") for line in lines) == sorted(names.split())
 
 
 def test_settings_that_are_off_are_no_difference_to_a_study_that_did_not_have_them() -> None:
     assert not {"fused_adamw", "pin_memory"} & fingerprint(load(None, {}), PREPARED).keys()
 
 
-def test_a_dimension_that_is_declared_is_named(tmp_path: Path) -> None:
-    settings = with_file(tmp_path / "one")
-    there = fingerprint(settings, PREPARED)
-    (tmp_path / "one/space.toml").write_text(SPACE + "[frozen_layers]\nlow = 0\nhigh = 2\n")
-    settings = Settings.model_validate(settings.model_dump())  # read again
-    assert differences(there, fingerprint(settings, PREPARED)) == [
-        "space.frozen_layers.low: nothing there, 0 here",
-        "space.frozen_layers.high: nothing there, 2 here",
-    ]
-
-
-def test_a_space_that_differs_is_named_knob_by_knob(tmp_path: Path) -> None:
-    settings = with_file(tmp_path / "one")
-    there = fingerprint(settings, PREPARED)
-    (tmp_path / "one/space.toml").write_text(SPACE.replace("1e-3", "1e-2"))
-    settings = Settings.model_validate(settings.model_dump())  # read again
-    assert differences(there, fingerprint(settings, PREPARED)) == ["space.lr.high: 0.001 there, 0.01 here"]
-
-
 @pytest.mark.parametrize(
-    ("change", "lines"),
+    ("changed", "lines"),
     [
+        (SPACE.replace("1e-3", "1e-2"), ["space.lr.high: 0.001 there, 0.01 here"]),
         (
-            {"data_fingerprint": "data-2"},
-            ["data: data-1 there, data-2 here (digests of texts, speakers and audio, in the tables' order)"],
+            SPACE + "[frozen_layers]\nlow = 0\nhigh = 2\n",
+            ["space.frozen_layers.low: nothing there, 0 here", "space.frozen_layers.high: nothing there, 2 here"],
         ),
-        (
-            {"base_fingerprint": "base-2"},
-            ["base: base-1 there, base-2 here (digests of the base model's files)"],
-        ),
-        ({"versions": {"torch": "2.9.0"}}, ["versions.torch: 2.8.0 there, 2.9.0 here"]),
-        ({"versions": {}}, ["versions.torch: 2.8.0 there, nothing here"]),
-        (
-            {"versions": {"torch": "2.8.0", "numpy": "2.3", "python": "3.12.0"}},
-            ["versions.numpy: nothing there, 2.3 here"],
-        ),
-        (
-            {"train_clips": 101},
-            [
-                "training clips: 100 there, 101 here",
-                "horizon: 200 there, 208 here",
-                "full_horizon: 1000 there, 1040 here",
-            ],
-        ),
-        ({"eval_clips": 21}, ["eval clips: 20 there, 21 here"]),
     ],
 )
-def test_data_base_and_versions_that_differ_are_named(change: dict[str, Any], lines: list[str]) -> None:
-    settings = load(None, {})
+def test_a_space_that_differs_is_named_value_by_value(tmp_path: Path, changed: str, lines: list[str]) -> None:
+    settings = with_file(tmp_path / "one")
     there = fingerprint(settings, PREPARED)
-    assert differences(there, fingerprint(settings, replace(PREPARED, **change))) == lines
+    (tmp_path / "one/space.toml").write_text(changed)
+    assert differences(there, fingerprint(settings, PREPARED)) == lines
 
 
-@pytest.mark.parametrize(
-    ("file", "differs"),
-    [
-        ("search/settings/knobs.py", True),
-        ("search/study/pruners.py", True),
-        ("search/training/run.py", True),
-        ("search/training/new.py", True),
-        ("space/schedule.py", True),
-        ("search/study/findings.py", False),
-        ("search/study/ledger.py", False),
-        ("tests/test_knobs.py", False),
-        ("search/training/notes.txt", False),
-    ],
-)
-def test_the_code_s_digest_is_of_what_a_trial_s_numbers_depend_on(tmp_path: Path, file: str, differs: bool) -> None:
-    """The copy also shows that the checkout's own path is not part of it."""
+# The code
+
+
+Edit = Callable[[Path], None]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The project's code in another folder."""
     for package in ("search", "space"):
-        shutil.copytree(
-            ROOT / package, tmp_path / "copy" / package, ignore=shutil.ignore_patterns("__pycache__", "*.npz")
-        )
-    (tmp_path / "copy" / file).parent.mkdir(exist_ok=True)
-    copied = importlib.util.spec_from_file_location("copied", tmp_path / "copy/search/study/fingerprint.py")
-    assert copied and copied.loader
-    module = importlib.util.module_from_spec(copied)
-    copied.loader.exec_module(module)
-    assert module.code_digest() == code_digest()
-    with open(tmp_path / "copy" / file, "a", encoding="utf-8") as source:
-        source.write("\n# changed\n")
-    assert (module.code_digest() != code_digest()) == differs
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__", "*.npz"))
+    return tmp_path
+
+
+def replaced(file: str, old: str, new: str) -> Edit:
+    def edit(root: Path) -> None:
+        text = (root / file).read_text(encoding="utf-8")
+        assert old in text
+        (root / file).write_text(text.replace(old, new, 1), encoding="utf-8")
+
+    return edit
+
+
+def renamed(root: Path) -> None:
+    """A module that others import gets another name, and they import it by that."""
+    (root / "search/ties.py").rename(root / "search/equal.py")
+    for file in root.rglob("*.py"):
+        file.write_text(file.read_text(encoding="utf-8").replace("search.ties", "search.equal"), encoding="utf-8")
+
+
+RULES, TIES = "search/study/pruners.py", "search/ties.py"
+
+
+@pytest.mark.parametrize(
+    ("edit", "changes"),
+    [
+        pytest.param(replaced(RULES, "import itertools", "# Why.\nimport itertools"), False, id="a comment"),
+        pytest.param(replaced(TIES, "Whether two values are equal", "Whether values tie"), False, id="a docstring"),
+        pytest.param(replaced(RULES, "it must be a whole number", "it must be whole"), False, id="an error"),
+        pytest.param(renamed, False, id="the name of a module"),
+        pytest.param(replaced("search/study/findings.py", "math.inf", "0.0"), False, id="a module of no run"),
+        pytest.param(replaced(TIES, "one < other", "one <= other"), True, id="an operator"),
+        pytest.param(replaced(TIES, "RESOLUTION = 1e-9", "RESOLUTION = 1e-8"), True, id="a constant"),
+        pytest.param(replaced(RULES, "n_increases: int = 2", "n_increases: int = 3"), True, id="a default"),
+    ],
+)
+def test_the_digest_is_of_what_code_computes(copy: Path, edit: Edit, changes: bool) -> None:
+    before = sources.digest("search.study.pruners", root=ROOT)
+    edit(copy)
+    assert (sources.digest("search.study.pruners", root=copy) != before) == changes
+
+
+@pytest.mark.parametrize("file", ["training/evaluation.py", "training/run.py", "settings/knobs.py", "trial.py"])
+def test_the_digest_of_a_study_is_of_all_that_a_run_imports(copy: Path, file: str) -> None:
+    (copy / "search" / file).write_text((copy / "search" / file).read_text(encoding="utf-8") + "\nADDED = 1\n")
+    assert sources.digest(*fingerprints._CODE, root=copy) != fingerprints.code_digest()

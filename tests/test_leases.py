@@ -11,18 +11,19 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import optuna
 import psutil
 import pytest
 from optuna.trial import TrialState
 
 from search.settings.sections import Service
 from search.study import leases
-from search.study.database import DatabaseLost, StudyStorage
+from search.study.database import StudyStorage
 from search.study.leases import Leases, Watch, is_dead, owner
 from search.study.ledger import Lease, Ledger
+from search.study.server import DatabaseLost
 from search.study.storage import open_storage
 from tests.conftest import ROOT, wait_until
+from tests.ledgers import founded, states
 from tests.postgres import Server
 
 ELSEWHERE = {"host": "there", "machine": "another", "pid": 1, "started": 0.0, "grace_seconds": 60.0}
@@ -72,19 +73,6 @@ def test_a_process_that_ended_and_was_not_waited_for_is_dead() -> None:
 def test_only_silence_tells_of_an_owner_elsewhere(gone: dict[str, Any], change: dict[str, Any]) -> None:
     signed = {**gone, **change}
     assert is_dead(signed) == (signed["machine"] == leases.machine())
-
-
-def test_a_later_process_of_the_same_id_is_not_the_owner() -> None:
-    assert is_dead({**owner(60), "started": owner(60)["started"] - 3600})
-
-
-def test_an_owner_that_names_no_machine_is_presumed_alive() -> None:
-    assert not is_dead({"host": "here", "pid": 2**22, "started": 0.0})
-
-
-def test_a_start_is_counted_from_the_boot_and_stays_when_the_clock_is_set() -> None:
-    ticks = os.sysconf("SC_CLK_TCK")
-    assert 0 < start_of(os.getpid()) <= float(Path("/proc/uptime").read_text().split()[0]) * ticks
 
 
 @pytest.mark.parametrize("hidepid", [1, 2])
@@ -188,9 +176,7 @@ def storage(database: str) -> Iterator[StudyStorage]:
 
 @pytest.fixture
 def ledger(storage: StudyStorage) -> Ledger:
-    ledger = Ledger(storage, optuna.create_study(study_name="study", storage=storage)._study_id)
-    ledger.found({"horizon": 200}, [({"lr": 0.1 * i}, {}) for i in range(1, 5)])
-    return ledger
+    return founded(storage, [({"lr": 0.1 * i}, {}) for i in range(1, 5)])
 
 
 @pytest.fixture
@@ -211,10 +197,6 @@ def heartbeat(ledger: Ledger, trial_id: int) -> datetime | None:
     return next(lease.heartbeat for lease in ledger.leases() if lease.trial_id == trial_id)
 
 
-def states(ledger: Ledger) -> str:
-    return "".join(trial.state.name[0] for trial in ledger._storage.get_all_trials(ledger.study_id))
-
-
 def beats(ledger: Ledger, trial_id: int) -> None:
     before = heartbeat(ledger, trial_id)
     wait_until(lambda: heartbeat(ledger, trial_id) != before)
@@ -229,11 +211,6 @@ def test_what_is_claimed_is_kept_alive_until_it_ends(ledger: Ledger, held: Lease
     assert held._held == {second}
     assert not held.is_lost(first) and not held.is_lost(second)
     assert held.error is None
-
-
-def test_a_claim_without_a_trial_holds_nothing(held: Leases) -> None:
-    assert held.claim(0).trial_id is None
-    assert held._held == set()
 
 
 def test_signs_of_life_go_on_after_errors_of_the_database(
@@ -316,21 +293,6 @@ def test_a_trial_of_somebody_who_is_gone_is_taken_and_told(
     assert states(ledger) == "FWWWW"
 
 
-def test_no_trial_is_said_to_be_queued_that_is_not(ledger: Ledger, gone: dict[str, Any]) -> None:
-    told: list[str] = []
-    ledger.claim(100, gone)
-    Leases(ledger, QUICK, 0, told.append)._reap()
-    assert states(ledger) == "FWWW"
-    assert "which is gone" in told[0]
-    assert "queued" not in told[0]
-
-
-def test_the_dead_of_this_machine_are_reaped_before_the_first_claim(ledger: Ledger, gone: dict[str, Any]) -> None:
-    ledger.claim(100, gone)
-    with Leases(ledger, Service(heartbeat_seconds=20, grace_seconds=60), 2, lambda _: None):
-        assert states(ledger) == "FWWWW"
-
-
 def test_a_trial_that_a_peer_took_is_lost(ledger: Ledger, held: Leases) -> None:
     first, second = claimed(held), claimed(held)
     wait_until(lambda: expired(ledger, first))
@@ -349,10 +311,10 @@ def expired(ledger: Ledger, trial_id: int) -> bool:
 
 SUPERVISOR = """
 import sys, time
-from search.ledger import Ledger
-from search.leases import Leases
-from search.sections import Service
-from search.storage import open_storage
+from search.study.ledger import Ledger
+from search.study.leases import Leases
+from search.settings.sections import Service
+from search.study.storage import open_storage
 held = Leases(Ledger(open_storage(sys.argv[1]), int(sys.argv[2])), Service(), 2, print)
 with held:
     held.claim(100)

@@ -1,7 +1,5 @@
 """The transactions by which machines share a study: exact counts, exactly one owner, exactly one retry."""
 
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -13,17 +11,16 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 from sqlalchemy import event
 
 from search.errors import UserError
 from search.study.database import StudyStorage
-from search.study.ledger import Claim, Lease, Ledger
+from search.study.ledger import Lease, Ledger
 from search.study.storage import open_storage
 from search.trial import StopReason
-from tests.conftest import ROOT
+from tests.ledgers import OWNER, new_ledger, states, trials
 
-OWNER = {"host": "here", "machine": "m", "pid": 1, "started": 0.0, "grace_seconds": 60.0}
 ATTRIBUTES = {"fingerprint": {"seed": 1}, "horizon": 200}
 BASELINES = [({"lr": 1e-3}, {"baseline": "V0"}), ({"lr": 1e-4}, {"baseline": "V1"})]
 FAILURES = [StopReason.CRASHED, StopReason.OUT_OF_MEMORY, StopReason.TIMEOUT, StopReason.PREEMPTED]
@@ -38,23 +35,7 @@ def storage(either: str) -> Iterator[StudyStorage]:
 
 @pytest.fixture
 def ledger(storage: StudyStorage) -> Ledger:
-    return make_ledger(storage)
-
-
-def make_ledger(storage: StudyStorage, name: str = "study") -> Ledger:
-    """Of a new study, not founded yet."""
-    return Ledger(storage, optuna.create_study(study_name=name, storage=storage)._study_id)
-
-
-def trials(ledger: Ledger) -> list[FrozenTrial]:
-    return ledger._storage.get_all_trials(ledger.study_id)
-
-
-def states(ledger: Ledger) -> str:
-    """Initials in the order of the numbers, which are checked to be 0, 1, …: R, C, P, F, W."""
-    found = trials(ledger)
-    assert [trial.number for trial in found] == list(range(len(found)))
-    return "".join(trial.state.name[0] for trial in found)
+    return new_ledger(storage)
 
 
 def claimed(ledger: Ledger, *suggested: float) -> int:
@@ -92,12 +73,6 @@ def test_of_many_that_found_a_study_one_does(ledger: Ledger) -> None:
     assert ledger._storage.get_study_user_attrs(ledger.study_id) == {**ATTRIBUTES, "searches": 8}
 
 
-def test_a_later_founder_gets_what_the_first_one_wrote(ledger: Ledger) -> None:
-    ledger.found(ATTRIBUTES, [])
-    assert ledger.found({"fingerprint": {"seed": 2}, "horizon": 3}, BASELINES) == {**ATTRIBUTES, "searches": 2}
-    assert states(ledger) == ""
-
-
 @pytest.mark.parametrize("traces", ["trials", "attributes"])
 def test_a_study_of_another_tool_is_not_ours(ledger: Ledger, traces: str) -> None:
     if traces == "trials":
@@ -106,12 +81,6 @@ def test_a_study_of_another_tool_is_not_ours(ledger: Ledger, traces: str) -> Non
         ledger._storage.set_study_user_attr(ledger.study_id, "fingerprint", "an attribute of theirs")
     assert ledger.found(ATTRIBUTES, BASELINES) == {}
     assert states(ledger) == ("R" if traces == "trials" else "")
-
-
-def test_a_study_of_the_release_before_is_not_ours(ledger: Ledger) -> None:
-    for key, value in ATTRIBUTES.items():
-        ledger._storage.set_study_user_attr(ledger.study_id, key, value)
-    assert ledger.found(ATTRIBUTES, BASELINES)["searches"] == 1
 
 
 # Claims
@@ -125,17 +94,6 @@ def test_the_queue_is_claimed_first_and_in_order(ledger: Ledger) -> None:
     study = optuna.load_study(study_name="study", storage=ledger._storage)
     assert len(study.get_trials()) == 3
     assert [optuna.Trial(study, trial).suggest_float("lr", 1e-5, 1e-2) for trial in ids[:2]] == [1e-3, 1e-4]
-
-
-def test_a_trial_is_signed_and_alive_from_its_claim_on(ledger: Ledger) -> None:
-    ledger.found(ATTRIBUTES, BASELINES)
-    for trial_id in (claimed(ledger), claimed(ledger), claimed(ledger)):
-        found = lease(ledger, trial_id)
-        assert found.heartbeat is not None
-        assert found.owner is not None
-        assert {key: found.owner[key] for key in OWNER} == OWNER
-    assert [found.number for found in ledger.leases()] == [0, 1, 2]
-    assert trials(ledger)[0].user_attrs["baseline"] == "V0"
 
 
 @pytest.mark.parametrize(
@@ -162,13 +120,6 @@ def test_no_trial_is_given_beyond_the_total(ledger: Ledger, ended: str, total: i
     assert claim.best == ((0, 4.0) if "C" in ended else None)
 
 
-def test_the_best_trial_is_the_lowest_complete_one(ledger: Ledger) -> None:
-    values = [(TrialState.COMPLETE, 4.0), (TrialState.COMPLETE, 3.0), (TrialState.PRUNED, 1.0)]
-    for state, value in values:
-        ledger.end(claimed(ledger), state, value, {"stop_reason": "finished"}, 0)
-    assert ledger.claim(3, OWNER) == Claim(None, 3, (1, 3.0))
-
-
 def test_threads_claim_exactly_the_total(ledger: Ledger) -> None:
     """While every third run fails and is queued again."""
     ledger.found(ATTRIBUTES, BASELINES)
@@ -184,31 +135,6 @@ def test_threads_claim_exactly_the_total(ledger: Ledger) -> None:
     assert set(states(ledger)) == {"C", "F"}
     retried = Counter(trial.user_attrs["retry_of"] for trial in trials(ledger) if "retry_of" in trial.user_attrs)
     assert retried == Counter(trial.number for trial in trials(ledger) if trial.state == TrialState.FAIL)
-
-
-WORK = """
-import sys
-from optuna.trial import TrialState
-from search.ledger import Ledger
-from search.storage import open_storage
-ledger = Ledger(open_storage(sys.argv[1]), int(sys.argv[2]))
-print("ready", flush=True)
-sys.stdin.readline()
-while (trial := ledger.claim(30, {"pid": 1}).trial_id) is not None:
-    ledger.end(trial, TrialState.COMPLETE, 1.0, {"stop_reason": "finished"}, 0)
-"""
-
-
-def test_processes_claim_exactly_the_total(ledger: Ledger) -> None:
-    command = [sys.executable, "-c", WORK, ledger._storage.engine.url.render_as_string(False), str(ledger.study_id)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    processes = [subprocess.Popen(command, cwd=ROOT, text=True, **pipes) for _ in range(3)]  # type: ignore[call-overload]
-    for process in processes:
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        process.communicate("go\n", timeout=60)
-    assert [process.returncode for process in processes] == [0] * 3
-    assert states(ledger) == "C" * 30
 
 
 # Ends
@@ -270,11 +196,6 @@ def test_a_queued_trial_keeps_what_it_was_not_yet_asked_for(
     ledger.found(ATTRIBUTES, [(params, {})])
     fail(ledger, claimed(ledger, *suggested), StopReason.STOPPED_BY_USER)
     assert trials(ledger)[1].system_attrs == {"fixed_params": params}
-
-
-def test_a_trial_that_got_no_parameters_is_not_missed(ledger: Ledger) -> None:
-    fail(ledger, claimed(ledger), StopReason.CRASHED)
-    assert states(ledger) == "F"
 
 
 @pytest.mark.parametrize("reason", FAILURES)

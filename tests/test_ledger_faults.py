@@ -17,9 +17,8 @@ from search.study.database import StudyStorage
 from search.study.ledger import Lease, Ledger
 from search.study.storage import open_storage
 from tests.cut import Cut
+from tests.ledgers import OWNER, founded, states
 from tests.postgres import Server
-
-OWNER = {"host": "here", "machine": "m", "pid": 1, "started": 0.0, "grace_seconds": 60.0}
 
 
 @pytest.fixture
@@ -31,25 +30,20 @@ def storage(database: str) -> Iterator[StudyStorage]:
 
 def make_ledger(storage: StudyStorage, name: str) -> Ledger:
     """Of a new study with one trial queued and one claimed, whose learning rate is known."""
-    ledger = Ledger(storage, optuna.create_study(study_name=name, storage=storage)._study_id)
-    ledger.found({"horizon": 200}, [({"lr": 0.1}, {"baseline": "V0"}), ({"lr": 0.2}, {"baseline": "V1"})])
+    ledger = founded(storage, [({"lr": 0.1}, {"baseline": "V0"}), ({"lr": 0.2}, {"baseline": "V1"})], name)
     trial_id = ledger.claim(9, OWNER).trial_id
     assert trial_id is not None
     storage.set_trial_param(trial_id, "lr", 0.1, FloatDistribution(0, 1))
     return ledger
 
 
-def trials(ledger: Ledger) -> list[tuple[Any, ...]]:
+def contents(ledger: Ledger) -> list[tuple[Any, ...]]:
     """All that the study holds, but for ids, times and who claimed."""
     found = []
     for trial in ledger._storage.get_all_trials(ledger.study_id):
         owned = "claim" in trial.user_attrs.pop("owner", {})
         found.append((trial.number, trial.state, trial.values, trial.user_attrs, trial.system_attrs, owned))
     return found
-
-
-def states(ledger: Ledger) -> str:
-    return "".join(state.name[0] for _, state, *_ in trials(ledger))
 
 
 def found(ledger: Ledger, _: Lease) -> Any:
@@ -61,7 +55,7 @@ def found_first(ledger: Ledger, _: Lease) -> Any:
     name = f"new {ledger.study_id}"
     fresh = optuna.create_study(study_name=name, storage=ledger._storage, load_if_exists=True)
     new = Ledger(ledger._storage, fresh._study_id)
-    return found(new, _), trials(new)
+    return found(new, _), contents(new)
 
 
 def claim(ledger: Ledger, _: Lease) -> Any:
@@ -99,7 +93,7 @@ def test_a_connection_cut_at_any_moment_changes_nothing(storage: StudyStorage, s
         (lease,) = ledger.leases()
         with Cut(storage, server, moment) as cut:
             result = CALLS[call](ledger, lease)
-        outcomes.append((result, trials(ledger)))
+        outcomes.append((result, contents(ledger)))
         if not cut.happened:
             break
     assert len(outcomes) > 1
@@ -191,12 +185,12 @@ def test_a_study_is_finished_exactly_while_all_connections_keep_ending(storage: 
     over.set()
     storm.join()
     found = states(ledger)
-    assert [number for number, *_ in trials(ledger)] == list(range(len(found)))
+    assert [number for number, *_ in contents(ledger)] == list(range(len(found)))
     assert found.count("C") + found.count("P") == 30
     assert found[0] == "R"  # the one that nobody ended
     assert set(found[1:]) <= set("CPFW")
     assert ended > 10
-    retried = Counter(attributes["retry_of"] for *_, attributes, _, _ in trials(ledger) if "retry_of" in attributes)
+    retried = Counter(attributes["retry_of"] for *_, attributes, _, _ in contents(ledger) if "retry_of" in attributes)
     assert max(retried.values()) == 1
     assert sorted(retried) == [number for number, state in enumerate(found) if state == "F"]
 
@@ -234,7 +228,7 @@ def test_the_total_is_exact_whatever_the_server_s_isolation(database: str, serve
     with ThreadPoolExecutor(8) as threads:
         for call in [threads.submit(work) for _ in range(8)]:
             call.result()
-    found = trials(ledger)
+    found = contents(ledger)
     storage.engine.dispose()
     assert [number for number, *_ in found] == list(range(31))  # 30, and the one that nobody ended
 

@@ -8,43 +8,24 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 from sqlalchemy import event
 
 from search.errors import UserError
-from search.study.database import StudyStorage
 from search.study.ledger import Claim, Ledger
 from search.study.storage import open_storage
-from search.trial import StopReason
 from tests.cut import Cut
+from tests.ledgers import OWNER, founded, states, trials
 from tests.postgres import Server
 
-OWNER = {"host": "here", "machine": "m", "pid": 1, "started": 0.0, "grace_seconds": 60.0}
 ROUND = [({"lr": 0.1}, {"candidate": {"name": "V0"}, "seed": 7}), ({"lr": 0.2}, {"length": "full"})]
 
 
 @pytest.fixture
 def ledger(either: str) -> Iterator[Ledger]:
     opened = open_storage(either)
-    yield make_ledger(opened)
+    yield founded(opened, [])
     opened.engine.dispose()
-
-
-def make_ledger(storage: StudyStorage, name: str = "study") -> Ledger:
-    """Of a new study without a trial."""
-    ledger = Ledger(storage, optuna.create_study(study_name=name, storage=storage)._study_id)
-    ledger.found({"horizon": 200}, [])
-    return ledger
-
-
-def trials(ledger: Ledger) -> list[FrozenTrial]:
-    found = ledger._storage.get_all_trials(ledger.study_id)
-    assert [trial.number for trial in found] == list(range(len(found)))
-    return found
-
-
-def states(ledger: Ledger) -> str:
-    return "".join(trial.state.name[0] for trial in trials(ledger))
 
 
 def claimed(ledger: Ledger) -> int:
@@ -68,15 +49,6 @@ def test_a_round_is_queued_in_its_order_with_all_that_says_what_it_is(ledger: Le
     assert [optuna.Trial(study, trial_id).suggest_float("lr", 0, 1) for trial_id in ids] == [0.1, 0.2]
 
 
-def test_a_later_round_goes_on_with_the_numbers(ledger: Ledger) -> None:
-    ledger.queue(ROUND, 0)
-    complete(ledger, claimed(ledger))
-    ledger.end(claimed(ledger), TrialState.FAIL, None, {"stop_reason": str(StopReason.CRASHED)}, 2)
-    assert states(ledger) == "CFW"
-    assert ledger.queue(ROUND, 3) is True
-    assert states(ledger) == "CFWWW"
-
-
 @pytest.mark.parametrize("known", [0, 1, 3])
 def test_a_round_that_was_planned_from_other_trials_is_not_queued(ledger: Ledger, known: int) -> None:
     ledger.queue(ROUND, 0)
@@ -86,7 +58,7 @@ def test_a_round_that_was_planned_from_other_trials_is_not_queued(ledger: Ledger
 
 
 def test_trials_of_other_studies_do_not_count(ledger: Ledger) -> None:
-    other = make_ledger(ledger._storage, "other")
+    other = founded(ledger._storage, [], "other")
     other.queue(ROUND, 0)
     assert ledger.claim(None, OWNER) == Claim(None, 0, None)
     assert ledger.queue(ROUND[:1], 0) is True
@@ -101,23 +73,6 @@ def test_a_claim_of_the_queue_makes_no_trial(ledger: Ledger) -> None:
         complete(ledger, trial_id, value)
     assert ledger.claim(None, OWNER) == Claim(None, 2, (1, 4.0))
     assert states(ledger) == "CC"
-
-
-def test_a_claim_of_the_queue_is_signed_and_alive(ledger: Ledger) -> None:
-    ledger.queue(ROUND, 0)
-    claimed(ledger)
-    (lease,) = ledger.leases()
-    assert lease.heartbeat is not None
-    assert lease.owner and {key: lease.owner[key] for key in OWNER} == OWNER
-
-
-def test_a_run_that_failed_is_queued_again_as_what_it_was(ledger: Ledger) -> None:
-    attributes = {"candidate": {"name": "V0"}, "seed": 7, "length": "full"}
-    ledger.queue([({"lr": 0.1}, {**attributes, "note": "not kept"})], 0)
-    ledger.end(claimed(ledger), TrialState.FAIL, None, {"stop_reason": str(StopReason.TIMEOUT)}, 2)
-    again = trials(ledger)[1]
-    assert again.user_attrs == {**attributes, "retry_of": 0, "attempt": 1}
-    assert again.system_attrs == {"fixed_params": {"lr": 0.1}}
 
 
 def meeting(ledger: Ledger, moment: str) -> Any:
@@ -140,14 +95,6 @@ def test_of_two_planners_at_once_one_queues_the_round(ledger: Ledger) -> None:
         told = [call.result() for call in [threads.submit(ledger.queue, ROUND, 0) for _ in range(2)]]
     assert sorted(told) == [False, True]
     assert states(ledger) == "WW"
-
-
-def test_of_two_that_claim_at_once_each_gets_its_own(ledger: Ledger) -> None:
-    ledger.queue(ROUND, 0)
-    meeting(ledger, "UPDATE trials")
-    with ThreadPoolExecutor(2) as threads:
-        ids = [call.result() for call in [threads.submit(claimed, ledger) for _ in range(2)]]
-    assert len(set(ids)) == 2
 
 
 def test_many_planners_and_claimers_run_every_round_once(ledger: Ledger) -> None:
@@ -186,7 +133,7 @@ def test_a_study_that_was_deleted_is_said_in_one_line(ledger: Ledger) -> None:
 def test_a_round_whose_answer_was_lost_is_not_queued_twice(database: str, server: Server) -> None:
     storage = open_storage(database)
     for moment in range(100):
-        ledger = make_ledger(storage, f"study {moment}")
+        ledger = founded(storage, [], f"study {moment}")
         there: list[str] = []
         with Cut(storage, server, moment, meanwhile=lambda made=ledger, seen=there: seen.append(peeked(made))):
             told = ledger.queue(ROUND, 0)

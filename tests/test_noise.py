@@ -10,11 +10,11 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from search.settings.settings import Settings, load
-from search.study import findings as report
+from search.show import tables
 from search.study import storage
+from search.study.findings import Findings, read
 from search.study.leases import Leases
-from search.study.ledger import Ledger
-from search.study.noise import min_delta, repeats_sd, seed_sd
+from search.study.noise import min_delta, seed_sd
 from search.trial import Evaluation, StopReason
 from search.workers.work import Job, SearchWork
 from tests.studies import FLAT, PREPARED, miniature, new_study, run
@@ -71,10 +71,6 @@ def test_min_delta_is_the_deviation_of_the_repeats_once_all_have_ended(
 ) -> None:
     settings = miniature(tmp_path, {"study.repeats": 2, "pruning.min_delta": "seed_noise"})
     assert min_delta(settings, repeats(*trials)) == pytest.approx(expected)
-
-
-def test_a_number_is_taken_as_it_is(tmp_path: Path) -> None:
-    assert min_delta(miniature(tmp_path, {"pruning.min_delta": 0.03}), repeats((R, None))) == 0.03
 
 
 # The queue of a search
@@ -150,7 +146,7 @@ def settings_of(folder: Path, url: str | None = None, **more: Any) -> Settings:
 def search(tmp_path: Path) -> Iterator[Search]:
     search = Search(settings_of(tmp_path))
     yield search
-    search.study.database.engine.dispose()
+    search.database.engine.dispose()
 
 
 def test_repeats_run_unpruned_with_seeds_of_their_own(search: Search) -> None:
@@ -166,13 +162,6 @@ def test_repeats_run_unpruned_with_seeds_of_their_own(search: Search) -> None:
     assert [job.competes for job in jobs] == [True, False, False, True]
     assert [search.fired(job, RISES) for job in jobs[:3]] == [None] * 3
     assert {job.horizon for job in jobs} == {200}
-
-
-def test_repeats_run_unpruned_also_where_the_rule_is_known(tmp_path: Path) -> None:
-    search = Search(settings_of(tmp_path, **{"pruning.min_delta": 0.0}))
-    reasons = [search.fired(search.begin(), RISES) for _ in range(4)]
-    assert reasons == [None, None, None, StopReason.TWO_INCREASES]
-    search.study.database.engine.dispose()
 
 
 def test_the_two_increase_rule_begins_when_the_noise_is_known(search: Search) -> None:
@@ -200,7 +189,7 @@ def test_a_search_that_is_resumed_knows_the_noise_at_once(search: Search, tmp_pa
 
 def overrides_of(search: Search) -> dict[str, Any]:
     return {
-        "study.directory": str(Path(search.study.database.engine.url.database or "").parent.parent),
+        "study.directory": str(Path(search.database.engine.url.database or "").parent.parent),
         "study.repeats": 2,
         "pruning.min_delta": "seed_noise",
     }
@@ -211,7 +200,7 @@ def test_the_last_evaluation_ends_no_trial_early(tmp_path: Path) -> None:
     job = search.begin()
     assert search.fired(job, [5.0] * 8 + [5.1, 5.2]) is None
     assert search.fired(job, [5.0] * 7 + [5.1, 5.2]) == StopReason.TWO_INCREASES
-    search.study.database.engine.dispose()
+    search.database.engine.dispose()
 
 
 @pytest.mark.parametrize("reason", [StopReason.CRASHED, StopReason.STOPPED_BY_USER])
@@ -223,7 +212,7 @@ def test_a_repeat_that_is_run_again_keeps_its_seed(search: Search, reason: StopR
     assert [job.label for job in jobs[:3]] == ["repeat 2 of the stock recipe", "baseline V1", "baseline V2"]
     assert (again.label, again.seed) == ("repeat 1 of the stock recipe", 2)
     assert search.fired(again, RISES) is None
-    assert min_delta(search.workers.work._settings, search.study.trials) is None
+    assert min_delta(search.work._settings, search.study.trials) is None
 
 
 def test_repeats_beyond_the_number_of_trials_wait(tmp_path: Path) -> None:
@@ -231,9 +220,9 @@ def test_repeats_beyond_the_number_of_trials_wait(tmp_path: Path) -> None:
     search = Search(settings_of(tmp_path, **{"study.trials": 2}))
     for value in (3.0, 3.1):
         search.end(search.begin(), value)
-    claim = search.workers.work.claim(search.study.leases)
-    assert (claim.trial_id, search.workers.work.is_done(claim)) == (None, True)
-    search.study.database.engine.dispose()
+    claim = search.work.claim(search.leases)
+    assert (claim.trial_id, search.work.is_done(claim)) == (None, True)
+    search.database.engine.dispose()
     more = Search(load(tmp_path / "study.toml", {**overrides_of(search), "study.trials": 3}))
     assert more.begin().label == "repeat 2 of the stock recipe"
     more.database.engine.dispose()
@@ -246,11 +235,11 @@ def test_a_lucky_repeat_is_not_the_best_trial(either: str, tmp_path: Path) -> No
     search = Search(settings_of(tmp_path, either))
     for value in (3.5, 3.0, 3.1):  # the first is the recipe's own
         search.end(search.begin(), value)
-    assert search.workers.work.claim(search.study.leases).best == (0, 3.5)
-    search.study.database.engine.dispose()
+    assert search.work.claim(search.leases).best == (0, 3.5)
+    search.database.engine.dispose()
 
 
-def measured(folder: Path, *repeated: float, others: tuple[float, ...] = (), diverged: bool = False) -> report.Findings:
+def measured(folder: Path, *repeated: float, others: tuple[float, ...] = (), diverged: bool = False) -> Findings:
     """V0 and its repeats, then other trials."""
     settings = settings_of(folder)
     study = new_study(settings)
@@ -261,12 +250,12 @@ def measured(folder: Path, *repeated: float, others: tuple[float, ...] = (), div
         run(study, FLAT, [8.0], StopReason.DIVERGED, attributes={"repeat": len(repeated), "seed": 9})
     for value in others:
         run(study, {**FLAT, "lr": 4e-4}, [4.0, value])
-    return report.read(study)
+    return read(study)
 
 
-def verdict(findings: report.Findings) -> list[str]:
+def verdict(findings: Findings) -> list[str]:
     settings = load(None, {})
-    return report.verdict(findings, findings.completed[0], settings.search_space())
+    return tables.verdict(findings, findings.completed[0], settings.search_space())
 
 
 def test_the_report_ranks_no_repeat(tmp_path: Path) -> None:
@@ -298,23 +287,3 @@ def test_the_report_says_how_many_trials_lie_within_the_noise(
     assert len(said) == 1
     assert said[0].startswith(f"Seed noise: {line} trial")
     assert said[0].endswith(", the best included, within twice that of the best.")
-
-
-@pytest.mark.parametrize("repeated", [(), (3.4,)])
-def test_without_two_runs_nothing_is_said_of_noise(tmp_path: Path, repeated: tuple[float, ...]) -> None:
-    findings = measured(tmp_path, *repeated, others=(3.0,))
-    assert not [line for line in verdict(findings) if "noise" in line]
-    assert repeats_sd([row.trial for row in findings.rows]) == (None, 0)
-
-
-def test_the_ledger_tells_repeats_from_the_recipe_itself(either: str) -> None:
-    """Whose attribute is 0."""
-    opened = storage.open_storage(either)
-    ledger = Ledger(opened, optuna.create_study(study_name="study", storage=opened)._study_id)
-    ledger.found({"horizon": 200}, [({"lr": 0.1}, {"repeat": i} if i < 12 else {}) for i in range(13)])
-    ids = [ledger.claim(None, {"pid": 1}).trial_id for _ in range(13)]
-    for trial_id, value in zip(ids, [3.5, *(3.0 - i / 10 for i in range(11)), 3.7], strict=True):
-        assert trial_id is not None
-        ledger.end(trial_id, C, value, {"stop_reason": "finished"}, 0)
-    assert ledger.claim(None, {"pid": 1}).best == (0, 3.5)
-    opened.engine.dispose()

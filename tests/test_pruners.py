@@ -5,7 +5,7 @@ import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from optuna.pruners import BasePruner, MedianPruner, NopPruner, PatientPruner, ThresholdPruner
+from optuna.pruners import BasePruner, ThresholdPruner
 
 from search.study.pruners import FirstToFire, MedianRule, TwoIncreasePruner
 
@@ -105,27 +105,11 @@ def test_values_count_in_the_order_of_their_steps() -> None:
     assert trial.should_prune()
 
 
-def test_a_step_reported_again_is_no_evaluation() -> None:
-    trial = optuna.create_study(pruner=TwoIncreasePruner()).ask()
-    trial.report(1.0, 1)
-    trial.report(2.0, 2)
-    with pytest.warns(UserWarning, match="already reported"):
-        trial.report(3.0, 2)
-    assert not trial.should_prune()
-
-
 def test_a_maximising_study_is_refused() -> None:
     trial = optuna.create_study(direction="maximize", pruner=TwoIncreasePruner()).ask()
     trial.report(1.0, 1)
     with pytest.raises(ValueError, match=r"minimises one objective.*maximize"):
         trial.should_prune()
-
-
-def test_a_study_of_several_objectives_is_refused() -> None:
-    study = optuna.create_study(directions=["minimize", "minimize"])
-    study.ask()
-    with pytest.raises(ValueError, match=r"minimises one objective.*'minimize', 'minimize'"):
-        TwoIncreasePruner().prune(study, study.trials[0])
 
 
 @pytest.mark.parametrize(
@@ -203,30 +187,6 @@ def test_the_order_decides_between_rules_that_both_fire() -> None:
         trial.report(value, step)
     assert FirstToFire({"high": high, "rises": rises}).fired(study, study.trials[0]) == "high"
     assert FirstToFire({"rises": rises, "high": high}).fired(study, study.trials[0]) == "rises"
-
-
-def test_the_median_rule_sees_the_whole_study() -> None:
-    pruner = FirstToFire({"rises": TwoIncreasePruner(), "median": MedianPruner(n_startup_trials=3)})
-    study = optuna.create_study(pruner=pruner)
-    for best in (1.0, 2.0, 3.0):
-        trial = study.ask()
-        trial.report(best, 1)
-        study.tell(trial, best)
-    for value, fired in [(2.5, "median"), (1.5, None)]:
-        trial = study.ask()
-        trial.report(value, 1)
-        assert pruner.fired(study, study.trials[-1]) == fired
-        assert trial.should_prune() == (fired is not None)
-
-
-def test_unlike_patient_pruner() -> None:
-    values = [3, 2, 2.5, 2.4]
-    assert prune_steps(PatientPruner(None, 1), values) == [4]
-    assert prune_steps(TwoIncreasePruner(), values) == []
-
-
-def test_rules_that_never_fire_never_prune() -> None:
-    assert prune_steps(FirstToFire({"nop": NopPruner()}), [1, 2, 3]) == []
 
 
 def test_no_rules_are_refused() -> None:

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from search.errors import UserError
 from search.files import write_text
-from search.study import findings as report
+from search.show import tables
+from search.study.findings import Row, read
 from search.trial import Evaluation, StopReason
 from space.reader import load_preset
 from tests.studies import BASE, FLAT, STEPPED, miniature, new_study, run, three_trials
@@ -25,7 +26,7 @@ def study(tmp_path: Path) -> optuna.Study:
 
 def shown(study: optuna.Study) -> str:
     console = Console(file=io.StringIO(), width=160)
-    report.show(report.read(study), load_preset("miniature"), console)
+    tables.show(read(study), load_preset("miniature"), console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -47,7 +48,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> optuna.Study:
 
 
 def test_findings(three: optuna.Study) -> None:
-    findings = report.read(three)
+    findings = read(three)
     assert [row.trial.number for row in findings.completed] == [2, 0]
     assert [row.reason for row in findings.rows] == ["two_increases", "median", "finished"]
     assert findings.rows[0].best == Evaluation(60, 4.0, 2.0, 3.2, 2.0)
@@ -67,30 +68,10 @@ def test_the_tables_name_best_baseline_and_base(three: optuna.Study) -> None:
     assert rows[0][6:] == "lr 4.00e-04 wd 0.02 x0.5 at 25% 50% clip 2".split()
 
 
-def test_the_counts_and_what_pruning_saved(three: optuna.Study) -> None:
-    text = shown(three)
-    assert "3 finished trials: 1 two_increases, 1 median, 1 finished" in text
-    assert "Optimizer steps: 340 trained, 600 without pruning: 43% saved" in text
-    assert "Trial 2 is 2.2500 nats per audio token below the untouched base model (2.7500 against 5.0000)." in text
-    assert "It is 1.2500 below the stock recipe (V0, 4.0000)." in text
-
-
 def test_a_run_that_diverged_saved_nothing(study: optuna.Study) -> None:
     run(study, FLAT, [4.9, 4.8], StopReason.MEDIAN)
     run(study, STEPPED, [4.9], StopReason.DIVERGED)
-    assert report.read(study).steps == (60, 220), "no rule ended the second"
-
-
-def test_a_pruned_baseline_is_shown_below_the_best(study: optuna.Study) -> None:
-    run(study, FLAT, [4.9, 4.8], StopReason.MEDIAN, "V0")
-    run(study, STEPPED, [4.0])
-    assert [row[0] for row in table(study)] == ["1", "0", "base"]
-
-
-def test_the_best_trials_are_five(study: optuna.Study) -> None:
-    for i in range(7):
-        run(study, FLAT, [4.0 - i / 10])
-    assert [row[0] for row in table(study)] == ["6", "5", "4", "3", "2", "base"]
+    assert read(study).steps == (60, 220), "no rule ended the second"
 
 
 def test_a_study_without_a_result_says_so(study: optuna.Study) -> None:
@@ -120,8 +101,8 @@ def test_the_verdict_says_what_speaks_against_the_winner(
     study: optuna.Study, params: dict[str, Any], loss: float, inert: list[str], expected: list[str]
 ) -> None:
     run(study, params, [loss], inert=inert)
-    findings = report.read(study)
-    lines = report.verdict(findings, findings.completed[0], load_preset("miniature"))
+    findings = read(study)
+    lines = tables.verdict(findings, findings.completed[0], load_preset("miniature"))
     assert set(expected) <= set(lines)
     for mark in ("Do not fine-tune", "Warning", "Did not act"):
         assert any(line.startswith(mark) for line in lines) == any(line.startswith(mark) for line in expected)
@@ -136,24 +117,12 @@ def test_the_verdict_says_what_speaks_against_the_winner(
 )
 def test_the_time_is_shared_over_the_slots(seconds: tuple[float, ...], slots: int, line: str) -> None:
     spent = dict(zip(("training", "evaluation", "speech"), seconds, strict=True))
-    assert report.time_share(spent, 80, slots) == line
+    assert tables.time_share(spent, 80, slots) == line
 
 
 def test_a_study_of_another_tool_is_refused() -> None:
     with pytest.raises(UserError, match="study 'other' was not made by xtts-study"):
-        report.read(optuna.create_study(study_name="other"))
-
-
-def test_trials_within_twice_the_noise_of_the_best_are_counted(study: optuna.Study) -> None:
-    run(study, FLAT, [4.0], baseline="V0", attributes={"repeat": 0})
-    run(study, FLAT, [4.1], attributes={"repeat": 1})
-    for loss in (3.9, 4.05):  # the noise is 0.0707: the stock recipe is within twice that of the best, the last is not
-        run(study, STEPPED, [loss])
-    findings = report.read(study)
-    assert report.doubts(findings, findings.completed[0], load_preset("miniature")) == [
-        "Seed noise: 2 runs of the stock recipe differ by 0.0707 (standard deviation); 2 trials, the best included,"
-        " within twice that of the best."
-    ]
+        read(optuna.create_study(study_name="other"))
 
 
 # Atomic files
@@ -197,7 +166,7 @@ def test_control_characters_of_the_database_do_not_reach_the_terminal(study: opt
     run(study, FLAT, [4.0], attributes={})
     trial = study.trials[-1]
     trial.set_user_attr("stop_reason", "\x1b[2J")
-    assert "\x1b" not in report.Row(trial, [], None).reason
+    assert "\x1b" not in Row(trial, [], None).reason
 
 
 def test_runs_that_were_cut_short_come_with_the_last_error(study: optuna.Study) -> None:
@@ -205,30 +174,3 @@ def test_runs_that_were_cut_short_come_with_the_last_error(study: optuna.Study) 
     attributes = {"stop_reason": "crashed", "owner": {"host": "gpu-1"}, "run": {"error": "no \x1b[2Jroom"}}
     study.add_trial(create_trial(state=TrialState.FAIL, user_attrs=attributes))
     assert "1 cut short: 1 crashed. The last was trial 0 on gpu-1: no \\x1b[2Jroom\n" in shown(study)
-
-
-def test_where_nothing_beats_the_base_the_best_trial_is_named(study: optuna.Study) -> None:
-    run(study, FLAT, [5.5], baseline="V0")
-    run(study, {**FLAT, "lr": 2e-4}, [5.25])
-    findings = report.read(study)
-    base, stock, *_ = report.verdict(findings, findings.completed[0], load_preset("miniature"))
-    assert base.startswith("Do not fine-tune")
-    assert stock == "Trial 1, the best, is 0.2500 below the stock recipe (V0, 5.5000)."
-
-
-def test_an_equal_stock_recipe_is_not_called_stopped(study: optuna.Study) -> None:
-    run(study, {**FLAT, "lr": 2e-3}, [4.0])
-    run(study, FLAT, [4.0], baseline="V0")
-    findings = report.read(study)
-    best = next(row for row in findings.completed if row.baseline is None)
-    assert "It is no better than the stock recipe (V0, 4.0000)." in report.verdict(
-        findings, best, load_preset("miniature")
-    )
-
-
-def test_a_base_that_is_not_beaten_is_not_sent_on_to_be_confirmed(study: optuna.Study) -> None:
-    run(study, FLAT, [9.0])
-    findings = report.read(study)
-    lines = report.verdict(findings, findings.completed[0], load_preset("miniature"))
-    assert any("do not fine-tune" in line.lower() for line in lines)
-    assert not any("study.py confirm" in line for line in lines)

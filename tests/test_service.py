@@ -3,8 +3,6 @@
 import json
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -37,36 +35,6 @@ def test_four_machines_make_exactly_200_trials(database: str, tmp_path: Path) ->
         shares = [len(re.findall(r"  started  ", machine.output)) for machine in machines]
         assert min(shares) >= 10, shares
         print(f"\n200 trials in {seconds:.0f} s, {3600 * 200 / seconds:.0f} an hour, shares {shares}")
-
-
-def test_a_trial_of_plain_optuna_whose_process_is_gone_runs_again_once(database: str, tmp_path: Path) -> None:
-    """It never had a heartbeat. One that has no parameters yet either is failed, and nobody misses it."""
-    code = (
-        "import sys, optuna\n"
-        "from search import settings, storage\n"
-        "study = optuna.load_study(study_name='miniature', storage=storage.open_storage(sys.argv[1]))\n"
-        "asked = study.ask()\n"
-        "settings.load(None, {}).search_space().suggest(asked)\n"
-        "print(asked.number, study.ask().number)\n"
-    )
-    with Study(database, tmp_path, trials=6) as study:
-        machine = study.start("a", held=0, slots=3, heartbeat=0.3, grace=1.5)
-        machine.wait_for(" started ", count=3)  # the baselines are taken
-        command = [sys.executable, "-c", code, database]
-        machine.send(signal.SIGSTOP)  # else it might take the trial before it has its parameters
-        gone = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-        numbers = [int(number) for number in gone.stdout.split()]
-        machine.send(signal.SIGCONT)
-        machine.release()
-        machine.wait()
-        trials = study.assert_exact()
-        failed = [t for t in trials if t.state == TrialState.FAIL]
-        assert [t.number for t in failed] == numbers
-        assert [t.user_attrs["stop_reason"] for t in failed] == ["preempted"] * 2
-        assert failed[0].params
-        assert not failed[1].params
-        assert [t.user_attrs["retry_of"] for t in trials if "retry_of" in t.user_attrs] == numbers[:1]
-        assert machine.output.count("of nobody, started by a process that died before it signed") == 2
 
 
 def test_two_searches_share_a_study_through_the_command_line(

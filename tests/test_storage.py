@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from optuna.pruners import NopPruner
 from optuna.trial import TrialState
 
 from search.errors import UserError
@@ -84,13 +83,6 @@ def test_sqlite_is_read_while_another_process_writes(stored: Path) -> None:
             writer.execute("ROLLBACK")
 
 
-def test_another_name_in_the_same_database_is_refused(stored: Path) -> None:
-    url = f"sqlite:///{stored}/miniature/study.db"
-    settings = miniature(stored, {"study.name": "other", "study.storage": url})
-    assert not storage.exists(settings)
-    assert "study 'other' does not exist" in refusal(storage.load_study, settings)
-
-
 def test_a_new_study_keeps_what_its_trials_run_under(stored: Path) -> None:
     study = storage.load_study(miniature(stored))
     assert study.user_attrs["horizon"] == 200
@@ -130,11 +122,6 @@ def test_the_same_study_is_resumed(stored: Path, overrides: dict[str, Any]) -> N
     assert len(study.trials) == 3
 
 
-def test_a_study_is_resumed_from_elsewhere_and_under_another_python(stored: Path) -> None:
-    there = replace(PREPARED, directory="elsewhere", versions={**PREPARED.versions, "python": "3.12.0"})
-    assert len(begun(miniature(stored), there)[0].trials) == 3
-
-
 def test_other_settings_and_data_are_refused_with_a_line_for_each_difference(stored: Path) -> None:
     settings = miniature(stored, {"study.seed": 2, "pruning.min_delta": 0.5})
     before = storage.load_study(settings).trials
@@ -159,15 +146,6 @@ def test_a_study_of_another_tool_is_refused(tmp_path: Path, direction: str, tria
         study.ask()
     assert "study 'miniature'" in refusal(begun, settings)
     assert (len(study.trials), study.user_attrs) == (trials, {})
-
-
-def test_a_study_of_the_release_before_is_refused_with_its_differences(tmp_path: Path) -> None:
-    settings = miniature(tmp_path)
-    study = optuna.create_study(study_name="miniature", storage=settings.storage_url, direction="minimize")
-    before = {"data": "data-1", "code": "0123456789abcdef", "pruning": {"median": True}}
-    for key, value in {"fingerprint": before, "prepared": {}, "horizon": 200, "full_horizon": 1000}.items():
-        study.set_user_attr(key, value)
-    refusal(begun, settings)
 
 
 def test_a_look_leaves_a_foreign_database_alone(tmp_path: Path) -> None:
@@ -247,11 +225,6 @@ def test_the_pruner_follows_the_settings(
     tmp_path: Path, overrides: dict[str, Any], values: list[float], expected: list[str | None]
 ) -> None:
     assert fired(miniature(tmp_path, overrides), values) == expected
-
-
-def test_without_rules_nothing_is_pruned(tmp_path: Path) -> None:
-    settings = miniature(tmp_path, {"pruning.median": False, "pruning.two_increases": False})
-    assert isinstance(storage.make_pruner(settings, PREPARED, settings.pruning.min_delta), NopPruner)
 
 
 @examples(deadline=None)

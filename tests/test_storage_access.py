@@ -1,5 +1,6 @@
 """Databases that open, and all that does not: refused in one line that says why, without the password."""
 
+import signal
 import socket
 import sqlite3
 from collections.abc import Callable
@@ -8,13 +9,17 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from search.settings.settings import Settings
 from search.study import storage
-from tests.postgres import Server
+from search.study.server import DatabaseLost, wait_for_server
+from tests.conftest import wait_until
+from tests.postgres import PASSWORD, Server
 from tests.test_storage import begun, miniature, refusal
 
 
@@ -37,6 +42,10 @@ def test_plain_postgresql_means_psycopg_3(url: str, dialect: str) -> None:
     assert storage.parse(url).drivername == dialect
 
 
+def at(folder: Path, url: str) -> Settings:
+    return miniature(folder, {"study.storage": url})
+
+
 @pytest.fixture
 def closed_port() -> int:
     with socket.socket() as probe:
@@ -44,57 +53,59 @@ def closed_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.mark.parametrize("action", [storage.check_reachable, storage.open_storage])
 @pytest.mark.parametrize(
-    "url",
-    [
-        "postgresql://reader:hunter2@127.0.0.1:{port}/db",
-        "postgres://reader:hunter2@127.0.0.1:{port}/db",
-        "postgresql+psycopg://reader:hunter2@127.0.0.1:{port}/db",
-        "postgresql://reader@127.0.0.1:{port}/db?password=hunter2",
-    ],
+    "url", ["postgres://reader:hunter2@127.0.0.1:{port}/db", "postgresql://reader@127.0.0.1:{port}/db?password=hunter2"]
 )
-def test_a_server_that_does_not_answer_is_said_in_one_line(action: Any, url: str, closed_port: int) -> None:
-    message = refusal(action, url.format(port=closed_port))
-    assert f"127.0.0.1:{closed_port}/db" in message
-    assert "Connection refused" in message
-    assert "psycopg" in message
+def test_a_server_that_is_away_is_said_in_one_line_and_may_be_tried_again(
+    tmp_path: Path, url: str, closed_port: int
+) -> None:
+    given = url.format(port=closed_port)
+    for action, argument in ((storage.exists, at(tmp_path, given)), (storage.open_storage, given)):
+        with pytest.raises(DatabaseLost) as caught:
+            action(argument)
+        message = str(caught.value)
+        assert f"127.0.0.1:{closed_port}/db" in message and " cannot be reached: " in message
+        assert "Connection refused" in message and "\n" not in message and "hunter2" not in message
+        assert caught.value.exit_code == 75
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"password": "hunter2"}, 'password authentication failed for user "xtts"'),
-        ({"database": "nowhere"}, 'database "nowhere" does not exist'),
-        ({"host": "nowhere.invalid"}, "failed to resolve host 'nowhere.invalid'"),
-    ],
-)
-def test_a_server_that_lets_nobody_in_is_said_in_one_line(server: Server, change: dict[str, str], reason: str) -> None:
-    url = make_url(server.url("postgres")).set(**change).render_as_string(hide_password=False)
-    message = refusal(storage.check_reachable, url)
+NEVER = [
+    ({"password": "hunter2"}, 'password authentication failed for user "xtts"'),
+    ({"database": "nowhere"}, 'database "nowhere" does not exist'),
+    ({"host": "nowhere.invalid"}, "failed to resolve host 'nowhere.invalid'"),
+]
+
+
+def changed(server: Server, change: dict[str, str]) -> str:
+    return make_url(server.url("postgres")).set(**change).render_as_string(hide_password=False)
+
+
+@pytest.mark.parametrize(("change", "reason"), NEVER)
+def test_what_waiting_does_not_change_is_refused_at_once(
+    tmp_path: Path, server: Server, change: dict[str, str], reason: str
+) -> None:
+    url = changed(server, change)
+    wait_for_server(url, 3600, unexpected)
+    message = refusal(storage.exists, at(tmp_path, url))
     assert reason in message
-    assert message.endswith("; check host, port, name and password, and that the server runs")
+    assert message.endswith("; check host, port, name and password")
 
 
-def test_a_folder_that_is_a_file_is_said_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    assert f"{tmp_path}/file/study.db cannot be" in refusal(storage.open_storage, f"sqlite:///{tmp_path}/file/study.db")
+def unexpected(line: str) -> None:
+    raise AssertionError(line)
 
 
-def test_a_driver_that_is_not_installed_is_named() -> None:
-    message = refusal(storage.check_reachable, "mysql+mysqldb://reader:hunter2@127.0.0.1/db")
-    assert "mysql+mysqldb://reader:***@127.0.0.1/db needs the Python package MySQLdb" in message
-
-
-def test_a_file_that_is_no_database_is_said_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "study.db").write_text("not a database " * 100)
-    message = refusal(storage.open_storage, f"sqlite:///{tmp_path}/study.db")
-    assert f"{tmp_path}/study.db cannot be opened: file is not a database" in message
-
-
-def test_check_reachable_creates_nothing(tmp_path: Path) -> None:
-    storage.check_reachable(f"sqlite:///{tmp_path}/study.db")
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize(
+    ("url", "content", "message"),
+    [
+        ("sqlite:///{}/file/study.db", b"", "file/study.db cannot be opened"),
+        ("sqlite:///{}/file", b"not a database " * 100, "cannot be opened: file is not a database"),
+        ("mysql+mysqldb://reader:hunter2@127.0.0.1/db", b"", "needs the Python package MySQLdb"),
+    ],
+)
+def test_what_cannot_be_opened_is_said_in_one_line(tmp_path: Path, url: str, content: bytes, message: str) -> None:
+    (tmp_path / "file").write_bytes(content)
+    assert message in refusal(storage.open_storage, url.format(tmp_path))
 
 
 def test_many_that_meet_at_an_empty_server_all_get_in(server: Server) -> None:
@@ -108,15 +119,76 @@ def test_many_that_meet_at_an_empty_server_all_get_in(server: Server) -> None:
 
 def test_who_is_stopped_while_it_makes_tables_keeps_nobody_out(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     # Long enough for the peer's own transaction on a busy machine.
-    monkeypatch.setattr("search.study.database.IDLE_IN_TRANSACTION", 5.0)
+    monkeypatch.setattr("search.study.server.IDLE_IN_TRANSACTION", 5.0)
     url = server.empty_database()
-    with ThreadPoolExecutor(1) as threads, suppress(SQLAlchemyError), storage._alone(storage.parse(url)):
+    with ThreadPoolExecutor(1) as threads, suppress(SQLAlchemyError), storage.alone(storage.parse(url)):
         peer = threads.submit(storage.open_storage, url)
-        wait([peer], timeout=30)
+        wait([peer], timeout=60)
         entered = peer.done()
         server.end_connections()
     assert entered
     peer.result().engine.dispose()
+
+
+# A server that is starting
+
+
+def test_a_server_that_restarts_is_waited_for(server: Server, database: str, tmp_path: Path) -> None:
+    """Down at the first look; then it starts up, after a crash, while the search asks."""
+    server.stop(signal.SIGQUIT)
+    told: list[str] = []
+
+    def note(line: str) -> None:
+        told.append(line)
+        server.start()
+
+    wait_for_server(database, 3600, note)
+    assert len(told) == 1
+    assert "the database does not accept connections yet (" in told[0]
+    assert told[0].endswith("); waiting for up to 3600 s") and PASSWORD not in told[0]
+    assert not storage.exists(at(tmp_path, database))
+
+
+def test_a_server_in_recovery_is_waited_for(server: Server, database: str) -> None:
+    """It refuses connections by a message of its own: here a standby whose recovery has nothing to go on with."""
+    server.stop()
+    (server.data / "standby.signal").touch()
+    with open(server.data / "postgresql.auto.conf", "a", encoding="utf-8") as file:
+        file.write("hot_standby = 'off'\n")
+    told: list[str] = []
+
+    def note(line: str) -> None:
+        told.append(line)
+        server.stop(signal.SIGQUIT)
+        (server.data / "standby.signal").unlink()
+        server.start()
+
+    server.launch()
+    try:
+        wait_until(lambda: "starting up" in reason(database) or "not accepting" in reason(database))
+        wait_for_server(database, 3600, note)
+    finally:
+        if not told:
+            note("")
+    assert len(told) == 1 and "Connection refused" not in told[0]
+    wait_for_server(database, 0, unexpected)
+
+
+def reason(database: str) -> str:
+    try:
+        psycopg.connect(database).close()
+    except psycopg.OperationalError as error:
+        return str(error)
+    return ""
+
+
+def test_a_server_that_stays_away_is_given_up(closed_port: int) -> None:
+    told: list[str] = []
+    with pytest.raises(DatabaseLost, match=r"did not accept connections within 0 s: .*service.start_minutes") as caught:
+        wait_for_server(f"postgresql://reader:hunter2@127.0.0.1:{closed_port}/db", 0, told.append)
+    assert len(told) == 1
+    assert "hunter2" not in str(caught.value) + told[0]
+    assert caught.value.exit_code == 75
 
 
 # Schemas and rights
@@ -219,12 +291,19 @@ def test_a_table_of_that_name_that_is_not_optuna_s_is_refused_in_one_line(tmp_pa
     assert "study.db" in refusal(storage.open_storage, url)
 
 
-def test_a_look_leaves_no_connection_behind(database: str, tmp_path: Path) -> None:
-    begun(miniature(tmp_path, {"study.storage": database}))[1]._storage.engine.dispose()
-    url = database + "?application_name=look"
-    assert storage.exists(miniature(tmp_path, {"study.storage": url}))
-    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'look'"
-    assert executing(database)(count) == [(0,)]
+def test_a_look_is_one_connection_that_does_not_stay(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(at(tmp_path, database))[1]._storage.engine.dispose()
+    connect, made = psycopg.connect, []
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        made.append(connect(*arguments, **named))
+        return made[-1]
+
+    monkeypatch.setattr(psycopg, "connect", counted)
+    assert storage.exists(at(tmp_path, database))
+    assert [connection.closed for connection in made] == [True]
 
 
 def test_a_look_at_an_empty_server_creates_nothing(server: Server, tmp_path: Path) -> None:

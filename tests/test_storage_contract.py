@@ -7,8 +7,8 @@ from optuna.storages import BaseStorage
 from optuna.testing.pytest_storages import StorageTestCase
 
 from search.study.database import StudyStorage
+from search.study.optuna_private import StudyCache
 from search.study.storage import open_storage
-from search.study.study_cache import StudyCache
 from tests.postgres import Server
 
 

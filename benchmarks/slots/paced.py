@@ -189,7 +189,7 @@ def search(
     """One supervisor with `slots`, from when `ready` returns until SIGTERM.
 
     Args:
-        known: What a `StudyCache` has read of the history; a search that just starts would read it first.
+        known: What Optuna's cache has read of the history; a search that just starts would read it first.
         seconds: Between two evaluations of a run.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # but while the supervisor runs, which has its own answer

@@ -6,16 +6,12 @@ import os
 import signal
 import statistics
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import optuna
 import psutil
-from optuna.samplers import TPESampler
-from optuna.storages import RDBStorage
 
 from benchmarks.slots import history, paced
 from benchmarks.slots.paced import Seen
@@ -126,10 +122,7 @@ class Supervisors:
 
 
 def opening(past: History, folder: Path) -> dict[str, float]:
-    """What it costs to start a search in this history, and then to take trials, with nobody else there.
-
-    Beside it what Optuna's own reading and its own sampler, of the same kind, take.
-    """
+    """What it costs to start a search in this history, and then to take trials, with nobody else there."""
     with past.clone() as url:
         ours, theirs = _fork.Pipe(duplex=False)
         process = _fork.Process(target=lambda: theirs.send(_open(paced.settings_of(url, folder))), daemon=True)
@@ -145,16 +138,13 @@ def opening(past: History, folder: Path) -> dict[str, float]:
 def _open(settings: Settings) -> dict[str, float]:
     memory = psutil.Process().memory_info().rss
     before, cpu = time.monotonic(), time.process_time()
-    study, ledger, database = paced.opened(settings, Seen())
+    study, ledger, _ = paced.opened(settings, Seen())
     study.get_trials(deepcopy=False)
     found = {
         "opening, s": time.monotonic() - before,
         "opening, CPU s": time.process_time() - cpu,
         "a study in memory, MB": (psutil.Process().memory_info().rss - memory) / 1e6,
     }
-    cpu = time.process_time()
-    RDBStorage._get_trials(database, study._study_id, None, set(), -1)
-    found["Optuna's reading, CPU s"] = time.process_time() - cpu
     work = SearchWork(study, settings, stub.PREPARED)
 
     def takes() -> tuple[float, float]:
@@ -171,8 +161,4 @@ def _open(settings: Settings) -> dict[str, float]:
         return statistics.median(steps[0::3]), statistics.median(steps[1::3])
 
     found["claim, ms"], found["sampling, ms"] = takes()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.sampler = TPESampler(seed=1, multivariate=True, group=True, constant_liar=True)
-    found["Optuna's sampling, ms"] = takes()[1]
     return found

@@ -1,11 +1,16 @@
 """`study.py search`, and study.py without a command: truncated trials, and the export of the best."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from search.commands.options import common, load_settings, make_console, output_of, telling
+from search.errors import NoResult
+from search.settings.settings import Settings
 from search.text import shown
+
+if TYPE_CHECKING:
+    from search.study.findings import Findings
 
 
 @click.command()
@@ -59,5 +64,17 @@ def command(
     if result.stopped:
         console.print("Stopped; the same command continues the study.")
         context.exit(130)
+    if path is None:
+        raise NoResult(_why_no_export(result.findings, settings))
     if then_confirm:
         prove(settings, context, given["notify"], is_described=True)
+
+
+def _why_no_export(findings: "Findings", settings: Settings) -> str:
+    """Why a search that has all its trials left nothing to train with."""
+    if findings.completed:
+        return f"best_config.json was not written to {settings.directory}; study.py export writes it elsewhere"
+    return (
+        f"none of the {findings.finished} finished trials completed, so nothing is exported; see why they ended above,"
+        " then run the same command with more --trials, or another study with lower learning rates"
+    )

@@ -18,7 +18,7 @@ from search.confirmation.proof import TRUNCATED, Runs, key
 from search.confirmation.readable import confirms, is_readable, seeds_of
 from search.confirmation.rounds import ConfirmWork, Plan
 from search.devices import reserved, visible_gpus
-from search.errors import UserError
+from search.errors import NoResult, TryAgain, UserError
 from search.preparation.cache import cache_directory
 from search.settings.best_config import Confirmation
 from search.settings.knobs import refuse_space
@@ -32,6 +32,7 @@ from search.study.folder import make_folder, study_lock
 from search.study.leases import Leases
 from search.study.ledger import FINISHED_STATES, Ledger
 from search.study.pruners import FirstToFire, TwoIncreasePruner
+from search.study.server import wait_for_server
 from search.text import duration
 from search.trial import Prepared, StopReason
 from search.workers.events import Extent, View
@@ -54,6 +55,7 @@ def confirm(settings: Settings, view: View, is_described: bool = False) -> Resul
     `is_described` after a search in the same command, which has told what it works on.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    wait_for_server(settings.storage_url, 60 * settings.service.start_minutes, view.note)
     findings = search_findings.read(storage.load_study(settings))
     if not findings.completed:
         raise UserError(
@@ -107,15 +109,15 @@ def run(
     supervisor.run(database.hurry)
     found = result(work.runs, findings, settings)
     if found is None and not supervisor.stopped:
-        raise UserError(_why_open(work.runs, settings))
+        raise _why_open(work.runs, settings)
     return Result(found, findings)
 
 
-def _why_open(runs: Runs, settings: Settings) -> str:
+def _why_open(runs: Runs, settings: Settings) -> UserError:
     """Why there is no result, although there is nothing left to do here."""
     if not runs.are_over:
-        return "another machine goes on with the confirmation; run the same command again to join it"
-    return (
+        return TryAgain("another machine goes on with the confirmation; run the same command again to join it")
+    return NoResult(
         f"no full run of the stock recipe ({STOCK}) came to an end, so there is nothing to compare with; see the logs"
         f" in {settings.directory / 'confirm'}, then run the same command again"
     )

@@ -13,7 +13,7 @@ from search.confirmation.race import Race
 from search.settings.settings import Settings
 from search.study.leases import Leases
 from search.study.ledger import Claim, Ledger
-from search.study.storage import one_trial
+from search.study.optuna_private import claimed_trial
 from search.trial import Evaluation, Prepared, StopReason, evaluation_steps
 from search.workers.events import View
 from search.workers.work import Job, fired, taken_if_gone
@@ -114,7 +114,7 @@ class ConfirmWork:
 
     def begin(self, trial_id: int) -> Job:
         """The run as it was queued. Raises Taken."""
-        with taken_if_gone(), one_trial(self._study, trial_id) as trial:
+        with taken_if_gone(), claimed_trial(self._study, trial_id) as trial:
             attributes = trial.user_attrs
         candidate = Candidate.from_dict(attributes["candidate"])
         with taken_if_gone():

@@ -1,6 +1,5 @@
 """What a full run is to train, where, and whether it may: checked before anything runs."""
 
-import fcntl
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search.errors import UserError
+from search.files import lock
 from search.full_run.display import FullRunView
 from search.full_run.result import FullResult
 from search.settings.best_config import BestConfig, Stopping, read
@@ -116,16 +116,14 @@ def own_folder(order: Order) -> Iterator[None]:
         directory.mkdir(parents=True, exist_ok=True)
         first = {".lock", "best_config.json"}  # that a run writes before its spec.json
         strange = not (directory / "spec.json").exists() and {p.name for p in directory.iterdir()} - first
-        file = None if strange else open(directory / ".lock", "a", encoding="utf-8")  # noqa: SIM115
+        held = None if strange else lock(directory / ".lock")
+    except BlockingIOError as error:
+        raise UserError(f"--output {directory} is being trained in by another process; wait for its end") from error
     except OSError as error:
         raise UserError(f"--output {directory} cannot be written to ({error.strerror}); name another folder") from error
-    if file is None:
+    if held is None:
         raise UserError(f"--output {directory} holds files that are not of a full run; name a new folder")
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"--output {directory} is being trained in by another process; wait for its end") from error
+    with held:
         refuse_other(order)
         yield
 

@@ -24,6 +24,7 @@ from search.study import findings, recorded, storage
 from search.study.database import StudyStorage
 from search.study.findings import Findings, Row
 from search.study.ledger import Ledger
+from search.study.optuna_private import study_id, trial_id
 from search.trial import Evaluation
 from search.workers.events import End, Extent, View
 from space.hyperparameters import Hyperparameters
@@ -64,13 +65,13 @@ class Notes:
             for each in (name, name + CONFIRMATION)
             if each in there
         ]
-        attributes = [self._database.get_study_system_attrs(study._study_id) for study in studies]
+        attributes = [self._database.get_study_system_attrs(study_id(study)) for study in studies]
         found = findings.read(studies[0])
         runs = confirm.runs_of(studies[1], self._settings) if studies[1:] else None
         result = confirm.result(runs, found, self._settings) if runs else None
         material = Material(self._settings, studies[0].user_attrs, found, runs, result)
         read = [found, findings.read(studies[1])] if runs else [found]
-        ids = [study._study_id for study in studies]
+        ids = [study_id(study) for study in studies]
         return material, list(zip(ids, attributes, read, strict=False))
 
     def _write(self, material: Material, studies: list[tuple[int, dict[str, Any], Findings]]) -> bool:
@@ -78,14 +79,14 @@ class Notes:
         from search.pages.note_draft import Draft  # seconds: it imports optuna-dashboard
 
         drawn = figures(material)
-        for study_id, attributes, found in studies:
+        for key, attributes, found in studies:
             is_search = found is material.findings
-            draft = Draft(study_id, attributes)
+            draft = Draft(key, attributes)
             stocks = stocks_of(found)
             for row in found.rows:
-                if row.trial.state.is_finished() and not draft.has_trial_note(row.trial._trial_id):
+                if row.trial.state.is_finished() and not draft.has_trial_note(trial_id(row.trial)):
                     standing = standing_of(row, material, stocks, is_search)
-                    draft.set_trial_note(row.trial._trial_id, trial_note(row, point_of(row, material), standing))
+                    draft.set_trial_note(trial_id(row.trial), trial_note(row, point_of(row, material), standing))
             draft.set_metric_name(LOSS)
             draft.set_study_note(search_note(material) if is_search else confirmation_note(material))
             for name, figure in drawn.items():

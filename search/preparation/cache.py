@@ -5,7 +5,6 @@ folder is being made (exclusive) or used (shared); the kernel releases the lock 
 """
 
 import errno
-import fcntl
 import os
 import shutil
 import tempfile
@@ -14,11 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import platformdirs
 
 from search.errors import UserError
-from search.files import whole_folder
+from search.files import is_locked, lock, wait_for_lock, wait_for_shared_lock, whole_folder
 
 KINDS = {
     "recordings": "decoded audio",
@@ -75,7 +75,7 @@ def entries(cache: Path) -> list[Entry]:
             text = about.read_text(encoding="utf-8").strip() if about.is_file() else ""
         except FileNotFoundError:  # another process removes it at this moment
             continue
-        found.append(Entry(folder, kind_of(folder) or "", size, _used(folder), _is_locked(cache, folder.name), text))
+        found.append(Entry(folder, kind_of(folder) or "", size, _used(folder), is_locked(_lock_of(folder)), text))
     return found
 
 
@@ -98,7 +98,7 @@ def make_once(target: Path, build: Callable[[Path], None], wait: Callable[[], No
     """
     while True:
         if not target.exists():
-            with _lock(target.parent, target.name, fcntl.LOCK_EX, wait):
+            with _made_alone(target, wait):
                 if not target.exists():
                     _build(target, build)
         try:
@@ -114,8 +114,8 @@ def in_use(*folders: Path) -> Iterator[None]:
     if not folders:
         yield
         return
-    with _lock(folders[0].parent, folders[0].name, fcntl.LOCK_SH, lambda: None), in_use(*folders[1:]):
-        if not folders[0].exists():  # another process may have removed it before this lock
+    with wait_for_shared_lock(_lock_of(folders[0])), in_use(*folders[1:]):
+        if not folders[0].exists():  # between the making of it and this lock anybody may have removed it
             raise UserError(f"{folders[0]} was removed by another process meanwhile; run the same command again")
         yield
         with suppress(FileNotFoundError):
@@ -155,7 +155,7 @@ def make_room(cache: Path, limit_bytes: float, needed_bytes: float, what: str) -
 def remove(entry: Entry) -> bool:
     """Whether the folder is gone: False if it is in use. It disappears at once, with all files."""
     try:
-        with _lock(entry.path.parent, entry.path.name, fcntl.LOCK_EX | fcntl.LOCK_NB, lambda: None):
+        with lock(_lock_of(entry.path)):
             if not entry.path.exists():
                 return True  # another process was faster
             doomed = Path(tempfile.mkdtemp(dir=entry.path.parent, prefix=f".{entry.path.name}."))
@@ -194,7 +194,7 @@ def _remove_left_over(target: Path) -> None:
             except FileNotFoundError:  # its maker has just finished
                 continue
             # A maker that needs more than a day holds the lock.
-            if not old or _is_locked(target.parent, name):
+            if not old or is_locked(_lock_of(target.with_name(name))):
                 continue
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
@@ -209,27 +209,15 @@ def _full_disk(error: BaseException | None) -> str | None:
     return None
 
 
-@contextmanager
-def _lock(cache: Path, name: str, how: int, wait: Callable[[], None]) -> Iterator[None]:
-    """Raises BlockingIOError with LOCK_NB if another process holds the lock."""
-    (cache / "locks").mkdir(parents=True, exist_ok=True)
-    with open(cache / "locks" / name, "a", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, how | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if how & fcntl.LOCK_NB:
-                raise
-            wait()
-            fcntl.flock(file, how)
-        yield
+def _lock_of(folder: Path) -> Path:
+    """The file whose lock says that a folder of a cache is in use."""
+    return folder.parent / "locks" / folder.name
 
 
-def _is_locked(cache: Path, name: str) -> bool:
+def _made_alone(target: Path, wait: Callable[[], None]) -> IO[str]:
+    """The lock of `target`. While another process holds it, calls `wait` once and waits."""
     try:
-        with open(cache / "locks" / name, encoding="utf-8") as file:  # for reading: the cache may not be writable
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:  # nobody ever locked it
-        return False
+        return lock(_lock_of(target))
     except BlockingIOError:
-        return True
-    return False
+        wait()
+        return wait_for_lock(_lock_of(target))

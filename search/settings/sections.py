@@ -219,6 +219,11 @@ class Service(Section):
         le=86_400,
         description="Seconds of silence after which other machines take over a search's trials",
     )
+    start_minutes: float = Field(
+        default=1.0,
+        ge=0,
+        description="Minutes to wait at the start for a database that is starting",
+    )
     outage_minutes: float = Field(default=60.0, ge=0, description="Minutes to wait for a database that does not answer")
     connections: int = Field(default=3, ge=2, le=64, description="Most PostgreSQL connections of one search")
     cache_gb: float = Field(

@@ -1,14 +1,18 @@
-"""Where the files of trials are kept that people look at and listen to: a folder, or storage that speaks S3."""
+"""Where files of trials for people are kept, such as sound: a folder, or storage that speaks S3."""
 
 import hashlib
 import io
 import os
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from optuna.artifacts import FileSystemArtifactStore
+import boto3  # Optuna's artifacts import it in any case
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+from optuna.artifacts import Boto3ArtifactStore, FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 
 from search.errors import UserError
@@ -16,6 +20,7 @@ from search.settings.bucket import parse_s3
 from search.settings.settings import Settings
 
 MISSING = "not in the artifact store that this machine reads"
+ANSWER = 10.0  # seconds for which an S3 server may keep silent, twice
 META = "artifacts:"  # Optuna's prefix of the system attributes that describe artifacts
 
 
@@ -23,10 +28,7 @@ def open_store(settings: Settings, make: bool = True) -> Any:
     """The study's artifact store, an Optuna one. A folder is made if `make`. Raises UserError."""
     given = settings.study.artifacts
     if given is not None and "://" in given:
-        bucket, endpoint = parse_s3(given)
-        from search.study.s3 import open_bucket  # half a second, which folders need not spend
-
-        return open_bucket(bucket, endpoint)
+        return _bucket(*parse_s3(given))
     folder = Path(given) if given else settings.directory / "artifacts"
     if make:
         try:
@@ -38,6 +40,25 @@ def open_store(settings: Settings, make: bool = True) -> Any:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise UserError(f"study.artifacts {folder} cannot be written to; name another folder, or s3://BUCKET")
     return Folder(folder)
+
+
+def _bucket(name: str, endpoint: str | None) -> Boto3ArtifactStore:
+    """Optuna's store of a bucket. Keys come from where boto3 looks: its environment, files and roles.
+
+    Asks nothing of the server yet. A server that does not answer is given up within half a minute.
+    """
+    config = Config(
+        connect_timeout=ANSWER,
+        read_timeout=ANSWER,
+        retries={"total_max_attempts": 2, "mode": "standard"},
+        # Checksums not always, as since 2025: some servers other than Amazon's refuse them.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    try:
+        return Boto3ArtifactStore(name, boto3.client("s3", endpoint_url=endpoint, config=config))
+    except (BotoCoreError, ValueError) as error:
+        raise UserError(f"study.artifacts is in bucket {name!r}, which boto3 cannot open: {error}") from error
 
 
 def artifact_id(content: bytes) -> str:
@@ -68,15 +89,23 @@ def described(ids: dict[str, str], mimetype: str) -> dict[str, dict[str, Any]]:
 
 
 def read(store: Any, known: str) -> bytes | str:
-    """The artifact, or in words why it cannot be had."""
+    """The artifact, or the reason why it cannot be read."""
     try:
-        reader: BinaryIO
-        with store.open_reader(known) as reader:
-            return reader.read()
+        with closing(store.open_reader(known)) as reader:
+            content: bytes = reader.read()
+            return content
     except (ArtifactNotFound, ValueError):  # ValueError: a name that could lead out of the store
         return MISSING
-    except OSError as error:
-        return f"not read from the artifact store: {error.strerror or error}"
+    except Exception as error:  # each kind of store raises its own
+        return f"not read from the artifact store: {reason_of(error)}"
+
+
+def reason_of(error: Exception) -> str:
+    """What a store's error says. Of an S3 server's answer only the code: its text may repeat a key."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    answer = getattr(error, "response", None)
+    return str(answer["Error"]["Code"] if isinstance(answer, dict) and "Error" in answer else error)
 
 
 class Folder(FileSystemArtifactStore):

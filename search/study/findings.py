@@ -9,8 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.errors import UserError
 from search.settings.sections import STOCK
-from search.study import recorded
-from search.study import spoken as speech
+from search.study import recorded, spoken
 from search.study.spoken import Speech
 from search.text import printable
 from search.ties import lowest, ranked
@@ -59,12 +58,12 @@ class Row:
     @property
     def speech(self) -> Speech | None:
         """What it spoke with the weights of its best evaluation; None for most trials."""
-        return recorded.speech(self.trial.user_attrs.get(speech.ATTRIBUTE))
+        return recorded.speech(self.trial.user_attrs.get(spoken.ATTRIBUTE))
 
     @property
     def unread(self) -> list[str]:
         """Of what the trial has, the parts that this release cannot read."""
-        run, said = self.trial.user_attrs.get("run"), self.trial.user_attrs.get(speech.ATTRIBUTE)
+        run, said = self.trial.user_attrs.get("run"), self.trial.user_attrs.get(spoken.ATTRIBUTE)
         parts = (
             ("evaluations", recorded.part(run, "evaluations"), self.evaluations),
             ("record", recorded.part(run, "record"), self.record),

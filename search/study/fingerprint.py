@@ -1,4 +1,4 @@
-"""What all trials of a study must share for their values to be comparable. By content: no paths, no machines."""
+"""What all trials of a study must share for their values to be comparable, by content: paths do not count."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -1,11 +1,11 @@
 """A study's folder: made, not another's, and searched by one process at a time where the database is a file in it."""
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from search.errors import UserError
+from search.files import lock
 from search.settings.settings import Settings, safe_url
 from search.study import storage
 
@@ -43,12 +43,12 @@ def study_lock(settings: Settings) -> Iterator[None]:
     if not settings.is_sqlite:
         yield
         return
-    with open(settings.directory / ".lock", "a", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"study {settings.study.name!r} is being searched by another process on this machine; watch it with"
-                " study.py status, start another study with --study, or share one through PostgreSQL (--storage)"
-            ) from error
+    try:
+        held = lock(settings.directory / ".lock")
+    except BlockingIOError as error:
+        raise UserError(
+            f"study {settings.study.name!r} is being searched by another process on this machine; watch it with"
+            " study.py status, start another study with --study, or share one through PostgreSQL (--storage)"
+        ) from error
+    with held:
         yield

@@ -12,12 +12,12 @@ from typing import Any
 from optuna.trial import TrialState
 
 from search.settings.sections import Service
-from search.study.database import DatabaseLost
 from search.study.ledger import Claim, Lease, Ledger
+from search.study.server import DatabaseLost
 
 
 def owner(grace_seconds: float) -> dict[str, Any]:
-    """Who runs a trial: this process of this machine, and for how long its silence is to be borne."""
+    """This process as the owner of a trial, and how many seconds its peers wait when it falls silent."""
     status = _status(os.getpid())
     return {
         "host": socket.gethostname(),
@@ -29,16 +29,16 @@ def owner(grace_seconds: float) -> dict[str, Any]:
 
 
 def machine() -> str:
-    """Names the kernel that runs, since its start, and the space of process ids: where a pid means the same process.
+    """A name for this boot of the kernel and this namespace of process ids: within it a pid means one process.
 
-    Not the host's name: two machines may share one, and containers of one machine do not see each other's processes.
+    A host's name would not do: two machines may share one, and containers of one machine have process ids of their own.
     """
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     return f"{boot} {os.readlink('/proc/self/ns/pid')}"
 
 
 def is_dead(owned_by: Mapping[str, Any] | None) -> bool:
-    """Whether the owner was a process of this machine that is gone. Of an owner elsewhere only its silence tells."""
+    """Whether the owner was a process of this machine that has ended. Only silence tells of an owner elsewhere."""
     if not owned_by or owned_by.get("machine") != machine():
         return False
     status = _status(owned_by["pid"])
@@ -48,9 +48,9 @@ def is_dead(owned_by: Mapping[str, Any] | None) -> bool:
 
 
 def _status(pid: int) -> tuple[str, int] | None:
-    """A process's state and start, in clock ticks since the boot; None when there is none of this id to be seen.
+    """A process's state, and its start in clock ticks since the boot; None when no process of this id is visible.
 
-    The start tells a process from a later one of its id. Not as a date: that moves when the machine's clock is set.
+    The start tells a process from a later one of the same id. A date would move when the machine's clock is set.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
@@ -71,15 +71,15 @@ def _exists(pid: int) -> bool:
 
 
 class Watch:
-    """How long each lease has been silent, by the clock of the one who watches.
+    """How long each lease has been silent, by this process's clock.
 
-    No machine's clock is compared with another's: a heartbeat counts as new when it is another than at the look before.
-    A lease ages only while somebody looks; the time of an outage of the database, in which nobody could write a
-    heartbeat, or in which this process was stopped, counts as one look's at most.
+    Clocks of two machines are never compared: a heartbeat is new when it differs from the one at the last look.
+    A lease ages only between looks. An outage of the database, in which nobody can write a heartbeat, or a stop of this
+    process adds no more than `longest_look`.
 
     Args:
-        grace: Seconds of silence at which a lease ends, where its owner named none.
-        longest_look: Seconds that the time between two looks counts at most.
+        grace: Seconds of silence after which a lease ends, unless its owner named its own.
+        longest_look: The most seconds that the time between two looks counts.
     """
 
     def __init__(self, grace: float, longest_look: float) -> None:
@@ -89,7 +89,7 @@ class Watch:
         self._silences: dict[int, tuple[datetime | None, float]] = {}  # trial id: (heartbeat, seconds)
 
     def expired(self, leases: list[Lease], now: float) -> list[Lease]:
-        """Those of `leases`, all that there are at `now` in seconds, that have ended."""
+        """Those of `leases` that have ended. `leases` are all that there are at `now`, in seconds."""
         passed = 0.0 if self._last_look is None else min(now - self._last_look, self._longest_look)
         self._last_look = now
         silences = {}

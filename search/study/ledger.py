@@ -1,7 +1,7 @@
-"""Which trial is whose: the transactions by which the supervisors of all machines share a study exactly.
+"""Who owns which trial: the transactions by which the supervisors of all machines share a study exactly.
 
-Each locks the study's row, or a trial's, so that no two machines count or take at the same time; each may be repeated
-after a commit whose answer was lost. They write Optuna's own tables, and any Optuna tool reads what they wrote.
+Each locks the row of the study or of a trial, so that no two machines count or take trials at the same time. Each may
+be repeated after a commit whose answer was lost. They write Optuna's own tables, which any Optuna tool can read.
 """
 
 import json
@@ -12,35 +12,29 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy import Connection, Table, func, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
 
 from search.errors import UserError
 from search.settings.settings import safe_url
 from search.study.database import StudyStorage
+from search.study.optuna_private import (
+    ATTRS,
+    BEATS,
+    STUDIES,
+    STUDY_ATTRS,
+    STUDY_SYSTEM_ATTRS,
+    SYSTEM_ATTRS,
+    TRIALS,
+    VALUES,
+    read_trial,
+    stored_value,
+)
 from search.trial import StopReason
 
 FINISHED_STATES = (TrialState.COMPLETE, TrialState.PRUNED)
-KEPT = (
-    "baseline",
-    "repeat",
-    "candidate",
-    "seed",
-    "length",
-)  # attributes that say what a trial is; a retry has them, too
-
-# Optuna's tables. Times in them are UTC without a zone.
-STUDIES: Table = models.StudyModel.__table__
-STUDY_ATTRS: Table = models.StudyUserAttributeModel.__table__
-STUDY_SYSTEM_ATTRS: Table = models.StudySystemAttributeModel.__table__
-TRIALS: Table = models.TrialModel.__table__
-VALUES: Table = models.TrialValueModel.__table__
-ATTRS: Table = models.TrialUserAttributeModel.__table__
-SYSTEM_ATTRS: Table = models.TrialSystemAttributeModel.__table__
-BEATS: Table = models.TrialHeartbeatModel.__table__
+KEPT = ("baseline", "repeat", "candidate", "seed", "length")  # attributes that say what a trial is: a retry has them
 
 
 @dataclass(frozen=True)
@@ -74,9 +68,9 @@ class Ledger:
     ) -> dict[str, Any]:
         """Gives a new study its attributes and queues (parameters, user attributes) of its first trials, once.
 
-        Returns the attributes as they then stand; those of another founder, if there was one before. An empty
-        dictionary: the study has trials or attributes of another tool, so it is not ours. Each call also counts one up
-        in the attribute "searches": a number that no two searches of a study share.
+        Returns the study's attributes, which are those of the first founder. An empty dictionary means that the study
+        has trials or attributes of another tool. Each call adds one to the attribute "searches", so that no two
+        searches of a study get the same number.
         """
 
         def transaction() -> dict[str, Any]:
@@ -106,7 +100,7 @@ class Ledger:
     def queue(self, entries: Sequence[tuple[dict[str, Any], dict[str, Any]]], known: int) -> bool:
         """Queues trials, as `found` does, if the study still has the `known` number that the caller planned them from.
 
-        False: it has others by now, of a peer or of this very call, whose answer was lost; read it and plan again.
+        False: it has other trials by now, queued by a peer or by this call, whose answer was lost. Plan again.
         """
 
         def transaction() -> bool:
@@ -375,15 +369,13 @@ class Ledger:
         finished = {"state": state, "datetime_complete": _now()}
         connection.execute(update(TRIALS).where(TRIALS.c.trial_id == trial_id).values(**finished))
         if value is not None:
-            stored, kind = models.TrialValueModel.value_to_stored_repr(value)
+            stored, kind = stored_value(value)
             connection.execute(insert(VALUES).values(trial_id=trial_id, objective=0, value=stored, value_type=kind))
         _set_attributes(connection, ATTRS, {"trial_id": trial_id}, attributes)
 
     def _queue_again(self, connection: Connection, trial_id: int, retries: int) -> bool:
         """Queues a failed trial's parameters, in the transaction that failed it: so exactly once. Whether it did."""
-        with Session(connection) as session:
-            model = session.get_one(models.TrialModel, trial_id)
-            trial = self._storage._build_frozen_trial_from_trial_model(model)
+        trial = read_trial(self._storage, connection, trial_id)
         attempt = trial.user_attrs.get("attempt", 0)
         if trial.user_attrs["stop_reason"] != StopReason.STOPPED_BY_USER:
             attempt += 1  # a stop by hand says nothing against the trial

@@ -27,8 +27,8 @@ def seed_sd(groups: Iterable[Sequence[float]]) -> tuple[float | None, int]:
 def min_delta(settings: Settings, trials: Sequence[FrozenTrial]) -> float | None:
     """The rise that counts for the two-increase rule; None while the repeats that it is measured by still run.
 
-    `trials` are those of the search. A repeat that had to be given up is done without, as long as two values are left;
-    with fewer the rule falls back to 0.
+    `trials` are those of the search. A repeat that failed for good is left out; with fewer than two values left the
+    result is 0.
     """
     given = settings.pruning.min_delta
     if given != "seed_noise":

@@ -9,22 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import StorageInternalError
 from optuna.pruners import BasePruner, NopPruner
-from optuna.storages import RDBStorage
-from sqlalchemy import create_engine, event, inspect, text
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import NullPool
+from sqlalchemy import URL, Connection, inspect, select, text
 
 from search.errors import UserError
 from search.settings.settings import Settings, safe_url
-from search.study.database import StudyStorage, connect_arguments, limit_idle_transactions, reason_of
+from search.study.database import StudyStorage
 from search.study.fingerprint import differences, fingerprint
 from search.study.ledger import Ledger
+from search.study.optuna_private import STUDIES, StudyCache, claimed_trial, schema_versions
 from search.study.pruners import FirstToFire, MedianRule, TwoIncreasePruner
-from search.study.sampler import Sampler
-from search.study.study_cache import StudyCache
+from search.study.server import DatabaseLost, connected, is_away, parse, reason_of
 from search.trial import Prepared, StopReason, evaluation_steps
 from space.hyperparameters import Hyperparameters
 from space.search_space import SearchSpace
@@ -33,77 +28,69 @@ READERS_PATIENCE = 20.0  # seconds that a command waits for a database that does
 _CREATION = 0x78747473  # PostgreSQL's advisory lock while tables are made
 
 
-def check_reachable(url: str) -> None:
-    """Raises UserError when there is no database at `url`. Creates nothing."""
-    parsed = parse(url)
-    if parsed.get_backend_name() == "sqlite":
-        return
-    engine = None
-    try:
-        engine = create_engine(parsed, poolclass=NullPool, connect_args=connect_arguments(parsed))
-        engine.connect().close()
-    except ImportError as error:
-        raise UserError(
-            f"study.storage {safe_url(url)} needs the Python package {error.name}, which is missing; use sqlite or"
-            " postgresql"
-        ) from error
-    except Exception as error:  # drivers raise their own kinds besides SQLAlchemy's
-        raise UserError(
-            f"study.storage {safe_url(url)} cannot be reached: {reason_of(error, url)}; check host, port, name and"
-            " password, and that the server runs"
-        ) from error
-    finally:
-        if engine is not None:
-            engine.dispose()
-
-
 def open_storage(url: str, connections: int = 3) -> StudyStorage:
     """The storage at `url`; Optuna's tables are made if they are not there. Raises UserError."""
     parsed = parse(url)
-    try:
+    with _refusing(url):
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             # Write-ahead logging lets `status` and the dashboard read while a search writes; the file remembers it.
             with sqlite3.connect(parsed.database) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")
-        with _alone(parsed):
-            if _has_tables(parsed):
-                _check_schema(parsed, url)
+        with alone(parsed) as connection:
+            if _has_tables(connection):
+                _check_schema(connection, url)
             return StudyStorage(parsed, READERS_PATIENCE, connections)
-    except (SQLAlchemyError, StorageInternalError, sqlite3.Error, RuntimeError) as error:
-        raise UserError(f"study.storage {safe_url(url)} cannot be opened: {reason_of(error, url)}") from error
 
 
 @contextmanager
-def _alone(url: URL) -> Iterator[None]:
-    """One process at a time makes tables, of those that start together on an empty server."""
-    if url.get_backend_name() != "postgresql":
+def alone(url: URL) -> Iterator[Connection]:
+    """A connection within which no other process makes tables, of those that start together on an empty server."""
+    with connected(url) as connection:
+        if url.get_backend_name() == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CREATION})
+        yield connection
+
+
+@contextmanager
+def _refusing(given: str) -> Iterator[None]:
+    """Raises UserError for what goes wrong with the database at `given`; DatabaseLost while its server is away."""
+    place = safe_url(given)
+    try:
         yield
-        return
-    engine = create_engine(url, poolclass=NullPool, connect_args=connect_arguments(url))
-    event.listen(engine, "connect", limit_idle_transactions)  # it idles while tables are made
-    with engine.begin() as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CREATION})
-        yield
+    except UserError:
+        raise
+    except ImportError as error:
+        raise UserError(
+            f"study.storage {place} needs the Python package {error.name}, which is missing; use sqlite or postgresql"
+        ) from error
+    except Exception as error:  # drivers raise their own kinds besides SQLAlchemy's
+        reason = reason_of(error, given)
+        if is_away(error, parse(given)):
+            raise DatabaseLost(
+                f"study.storage {place} cannot be reached: {reason}; see that the server runs, and check host and port"
+            ) from error
+        # SQLAlchemy's errors of a connection that could not be made have no statement.
+        is_server = getattr(error, "statement", "") is None and parse(given).get_backend_name() != "sqlite"
+        hint = "; check host, port, name and password" if is_server else ""
+        raise UserError(f"study.storage {place} cannot be opened: {reason}{hint}") from error
 
 
-def _has_tables(url: URL) -> bool:
-    engine = create_engine(url, poolclass=NullPool, connect_args=connect_arguments(url))
-    with engine.connect() as connection:
-        return inspect(connection).has_table("studies")
+def _has_tables(connection: Connection) -> bool:
+    """Whether Optuna's tables are there. Raises SQLAlchemy's error for another tool's table of the same name."""
+    there = inspect(connection)
+    if not there.has_table("studies"):
+        return False
+    connection.execute(select(STUDIES).limit(0))
+    return there.has_table("alembic_version")
 
 
-def _check_schema(url: URL, given: str) -> None:
+def _check_schema(connection: Connection, given: str) -> None:
     """Raises UserError when another release of Optuna made the tables. Optuna itself would add to them first."""
-    storage = RDBStorage(
-        url.render_as_string(hide_password=False),
-        engine_kwargs={"poolclass": NullPool, "connect_args": connect_arguments(url)},
-        skip_compatibility_check=True,
-        skip_table_creation=True,
-    )
-    there, here = storage.get_current_version(), storage.get_head_version()
+    there = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    here, *before = schema_versions()
     if there == here:
         return
-    older = there in storage.get_all_versions()
+    older = there in before
     remedy = (
         "back the database up, end all searches and run: optuna storage upgrade --storage URL"
         if older
@@ -117,34 +104,31 @@ def _check_schema(url: URL, given: str) -> None:
 
 
 def exists(settings: Settings, suffix: str = "") -> bool:
-    """Whether the study, of its name and `suffix`, is in its storage. Creates nothing, not even Optuna's tables."""
+    """Whether the study, of its name and `suffix`, is in its storage, by one connection. Creates nothing.
+
+    Raises UserError for a database that cannot be used.
+    """
     url = parse(settings.storage_url)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
         return False
-    check_reachable(settings.storage_url)
-    try:
-        found = _has_tables(url)
-    except SQLAlchemyError as error:
-        reason = reason_of(error, settings.storage_url)
-        raise UserError(f"study.storage {safe_url(settings.storage_url)} cannot be read: {reason}") from error
-    if not found:
-        return False
-    storage = open_storage(settings.storage_url)
-    try:
-        return settings.study.name + suffix in optuna.get_all_study_names(storage)
-    finally:
-        storage.engine.dispose()
+    with _refusing(settings.storage_url), connected(url) as connection:
+        if not _has_tables(connection):
+            return False
+        _check_schema(connection, settings.storage_url)
+        name = settings.study.name + suffix
+        return connection.scalar(select(STUDIES.c.study_id).where(STUDIES.c.study_name == name)) is not None
 
 
 def load_study(settings: Settings, suffix: str = "") -> optuna.Study:
     """The study of the settings' name and `suffix`, to read. Raises UserError when it does not exist."""
+    name = settings.study.name + suffix
     if not exists(settings, suffix):
-        name = settings.study.name + suffix
         raise UserError(
             f"study {name!r} does not exist in {safe_url(settings.storage_url)}; run study.py to start it, or name"
             " another with --study"
         )
-    return optuna.load_study(study_name=settings.study.name + suffix, storage=open_storage(settings.storage_url))
+    with _refusing(settings.storage_url):
+        return optuna.load_study(study_name=name, storage=StudyStorage(parse(settings.storage_url), READERS_PATIENCE))
 
 
 def open_study(settings: Settings, prepared: Prepared, storage: StudyStorage) -> tuple[optuna.Study, Ledger]:
@@ -178,7 +162,7 @@ def open_ours(
         study_name=name, storage=StudyCache(storage), direction="minimize", load_if_exists=True, pruner=pruner
     )
     place = safe_url(settings.storage_url)
-    ledger = Ledger(storage, study._study_id)
+    ledger = Ledger(storage, storage.get_study_id_from_name(name))
     foreign = study.directions != [optuna.study.StudyDirection.MINIMIZE]
     stored = {} if foreign else ledger.found(attributes, queue)
     if not stored:
@@ -223,27 +207,17 @@ def attributes_of(settings: Settings, prepared: Prepared) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def one_trial(study: optuna.Study, trial_id: int) -> Iterator[optuna.Trial]:
-    """A trial that the ledger claimed, to be asked for its parameters: what `Study.ask` gives when it takes one."""
-    cache = study._storage
-    assert isinstance(cache, StudyCache)
-    with cache.one_reading(study._study_id):
-        study._thread_local.cached_all_trials = None  # else this thread samples from the history of its trial before
-        yield optuna.Trial(study, trial_id)
-
-
 def suggest(study: optuna.Study, trial_id: int, space: SearchSpace) -> tuple[optuna.Trial, Hyperparameters]:
     """A trial that the ledger claimed, and its point."""
-    with one_trial(study, trial_id) as trial:
+    with claimed_trial(study, trial_id) as trial:
         return trial, space.suggest(trial)
 
 
-def make_sampler(seed: int, search: int) -> optuna.samplers.BaseSampler:
+def make_sampler(seed: int, search: int) -> optuna.samplers.TPESampler:
     """Multivariate TPE by groups of parameters. No two searches of a study, resumed or side by side, draw the same."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # `group`
-        return Sampler(
+        return optuna.samplers.TPESampler(
             seed=(seed + 1_000_003 * (search - 1)) % 2**32, multivariate=True, group=True, constant_liar=True
         )
 
@@ -262,11 +236,3 @@ def make_pruner(settings: Settings, prepared: Prepared, min_delta: float | None)
         first = steps[pruning.warmup_evaluations]
         rules[StopReason.MEDIAN] = MedianRule(pruning.startup_trials, first)
     return FirstToFire(rules) if rules else NopPruner()
-
-
-def parse(url: str) -> URL:
-    """psycopg 3 for plain postgresql:// URLs."""
-    for plain in ("postgresql://", "postgres://"):
-        if url.startswith(plain):
-            return make_url("postgresql+psycopg://" + url.removeprefix(plain))
-    return make_url(url)

@@ -6,18 +6,18 @@ Each is there at most once, whole or not at all. `last.pth` is written first: a 
 whose state was just saved, so that a `best.pth` that is behind can be made again from `last.pth`.
 """
 
-import fcntl
 import random
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from search.errors import UserError
+from search.files import wait_for_lock
 from search.ties import lowest
 from search.training import base
 from search.training.tensor_file import read_tensors, write_tensors
@@ -41,7 +41,7 @@ class RunState:
     def __init__(self, directory: Path, trainer: StudyTrainer, save_seconds: float) -> None:
         """Waits while another process, of a run whose end has not reached it yet, holds the folder."""
         directory.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(directory / ".lock")
+        self._lock = wait_for_lock(directory / ".lock")
         self.last, self.best = directory / "last.pth", directory / "best.pth"
         for left in directory.glob(".*.pth.*"):  # by a process that was killed while it wrote
             left.unlink()
@@ -147,10 +147,3 @@ def restore_random_state(state: dict[str, Any]) -> None:
 
 def _state(part: Any) -> dict[str, Any] | None:
     return None if part is None else part.state_dict()
-
-
-def _locked(path: Path) -> IO[str]:
-    """The open file, locked until it is closed or its process ends."""
-    file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (held as long as the state is)
-    fcntl.flock(file, fcntl.LOCK_EX)
-    return file

@@ -19,6 +19,7 @@ from search.settings.settings import Settings, safe_url
 from search.study import findings, storage
 from search.study.folder import make_folder, refuse_strange_folder, study_lock
 from search.study.leases import Leases
+from search.study.server import wait_for_server
 from search.text import duration, printable
 from search.trial import Prepared, evaluation_steps
 from search.workers.events import Extent, Screen, View
@@ -36,7 +37,8 @@ def search(settings: Settings, view: View) -> "Result":
     if settings.directory.exists():
         with study_lock(settings):
             pass  # fails at once, not after the preparation, when another search holds it
-    storage.exists(settings)  # refuses a database that is away, of another schema or without rights, before the work
+    wait_for_server(settings.storage_url, 60 * settings.service.start_minutes, view.note)
+    storage.exists(settings)  # refuses a database of another schema or without rights, before the work
     with reserved(visible_gpus(), settings.study.workers, cache_directory() / "gpus") as gpus:
         return _search(settings, view, slots(settings, gpus), started)
 

@@ -12,12 +12,13 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from search.errors import UserError
+from search.errors import NoResult, TryAgain, UserError
 from search.settings.settings import Settings
 from search.study import artifacts
 from search.study import spoken as speech
 from search.study.columns import columns
 from search.study.leases import Leases
+from search.study.optuna_private import trial_id
 from search.study.spoken import Speech
 from search.text import printable
 from search.ties import lowest
@@ -255,7 +256,7 @@ class Supervisor:
         """Why nobody waits for the run any more."""
         if self._ending.is_set():
             return StopReason.STOPPED_BY_USER
-        return StopReason.PREEMPTED if self._leases.is_lost(job.trial._trial_id) else None
+        return StopReason.PREEMPTED if self._leases.is_lost(trial_id(job.trial)) else None
 
     def _end(self, job: Job, outcome: Outcome, directory: Path) -> int | None:
         """How many trials of the study have finished with this one; None when a peer had taken it."""
@@ -278,7 +279,7 @@ class Supervisor:
         if said:
             attributes[speech.ATTRIBUTE] = said.to_dict()
         described = artifacts.described(said.labelled() if said else {}, "audio/wav")
-        finished = self._leases.end(job.trial._trial_id, state, value, attributes, described)
+        finished = self._leases.end(trial_id(job.trial), state, value, attributes, described)
         if known and finished is not None:  # only now: a store that is slow shall not keep a result from its peers
             self._store_speech(job, outcome.speech or {}, directory)
         return finished
@@ -312,7 +313,7 @@ class Supervisor:
                 if outcome.reason == StopReason.OUT_OF_MEMORY
                 else f"see {log}"
             )
-            raise UserError(
+            raise NoResult(
                 f"{self._failures} runs in a row ended as {outcome.reason} ({outcome.error}); {hint}, then run the same"
                 " command again"
             )
@@ -329,7 +330,7 @@ class Supervisor:
         """When a database keeps its connections and says nothing, no call to it returns: leaves without the slots."""
         for child in list(self._children.values()):
             child.kill()
-        raise self._error or UserError(
+        raise self._error or TryAgain(
             f"not all slots ended within {LEAVE_AFTER:.0f} s of the stop, most likely since study.storage does not"
             " answer; what was measured last may be missing there; see that the server runs, then run the same command"
             " again"

@@ -1,0 +1,144 @@
+"""The database server: how it is connected to, what its errors mean, and waiting for one that is starting."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy.exc as sql_errors
+from optuna.exceptions import StorageInternalError
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.pool import NullPool
+
+from search.errors import TryAgain
+from search.settings.settings import safe_url
+
+# A stopped process keeps no lock on the study for longer; no transaction of ours waits for anything but the server.
+IDLE_IN_TRANSACTION = 15.0  # seconds
+PSYCOPG = "postgresql+psycopg"
+ASK_AGAIN = 1.0  # seconds between two looks at a server that is starting
+
+
+class DatabaseLost(TryAgain):
+    """The database did not answer for as long as it was waited for."""
+
+
+def parse(url: str) -> URL:
+    """psycopg 3 for plain postgresql:// URLs."""
+    for plain in ("postgresql://", "postgres://"):
+        if url.startswith(plain):
+            return make_url(f"{PSYCOPG}://{url.removeprefix(plain)}")
+    return make_url(url)
+
+
+def connect_arguments(url: URL) -> dict[str, Any]:
+    """What the driver is told besides the URL, which wins: limits on how long a silent network is believed."""
+    wanted: dict[str, dict[str, Any]] = {
+        "sqlite": {"timeout": 60},  # seconds
+        "postgresql": {
+            "connect_timeout": 10,  # seconds
+            "keepalives_idle": 10,  # seconds; a connection whose peer is gone fails within 25 s
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 20_000,  # ms
+            "application_name": "xtts-study",
+        },
+    }
+    arguments = {k: v for k, v in wanted.get(url.get_backend_name(), {}).items() if k not in url.query}
+    if url.get_backend_name() == "postgresql":
+        # The server ends a transaction whose process was stopped, and with it its locks.
+        given = url.query.get("options") or os.environ.get("PGOPTIONS", "")
+        limit = f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION:.0f}s"
+        arguments["options"] = f"{given} {limit}".strip()
+    return arguments
+
+
+@contextmanager
+def connected(url: URL) -> Iterator[Connection]:
+    """A connection of its own, in one transaction, closed at the end."""
+    engine = create_engine(url, poolclass=NullPool, connect_args=connect_arguments(url))
+    with engine.begin() as connection:
+        yield connection
+
+
+# Errors
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same transaction may succeed later: connection lost, server restarting, full or locked."""
+    cause = cause_of(error)
+    kinds = (
+        sql_errors.OperationalError,
+        sql_errors.InterfaceError,
+        sql_errors.InternalError,
+        sql_errors.PendingRollbackError,
+        sql_errors.TimeoutError,  # of the pool
+    )
+    return isinstance(cause, kinds) or (isinstance(cause, sql_errors.DBAPIError) and cause.connection_invalidated)
+
+
+def cause_of(error: BaseException | None) -> BaseException | None:
+    """SQLAlchemy's error behind one of Optuna's."""
+    return error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
+
+
+def reason_of(error: BaseException | None, url: str) -> str:
+    """The first line of an error, without the password, which a driver may repeat."""
+    error = cause_of(error)
+    line = (str(error).strip() or type(error).__name__).splitlines()[0].partition(" (Background on this error")[0]
+    password = make_url(url).password
+    return line.replace(str(password), "***") if password else line
+
+
+# A server that is starting
+
+
+def is_away(error: BaseException, url: URL) -> bool:
+    """Whether the server accepts no connections now, but may soon: connection refused, starting up, in recovery.
+
+    libpq decides (`PQping`): texts of errors depend on the server's language. False for a host without an address, for
+    which the driver never had a connection; and for a server that accepts connections, only not this one.
+    """
+    cause = cause_of(error)
+    if url.drivername != PSYCOPG or not isinstance(cause, sql_errors.OperationalError):
+        return False
+    from psycopg import Error, errors, pq
+    from psycopg.conninfo import make_conninfo
+
+    tried = cause.orig
+    if not isinstance(tried, errors.ConnectionTimeout) and (not isinstance(tried, Error) or tried.pgconn is None):
+        return False
+    _, named = url.get_dialect()().create_connect_args(url)
+    conninfo = make_conninfo(**{**connect_arguments(url), **named})
+    return pq.PGconn.ping(conninfo.encode()) in (pq.Ping.REJECT, pq.Ping.NO_RESPONSE)
+
+
+def wait_for_server(given: str, seconds: float, note: Callable[[str], None]) -> None:
+    """Returns once the server accepts connections, or after an error that waiting does not change.
+
+    Says so in a line before it waits. Raises DatabaseLost after `seconds`.
+    """
+    url = parse(given)
+    until: float | None = None
+    while (error := _failure(url)) is not None and is_away(error, url):
+        reason = reason_of(error, given)
+        if until is None:
+            until = time.monotonic() + seconds
+            note(f"the database does not accept connections yet ({reason}); waiting for up to {seconds:.0f} s")
+        if time.monotonic() >= until:
+            raise DatabaseLost(
+                f"study.storage {safe_url(given)} did not accept connections within {seconds:.0f} s: {reason}; see that"
+                " the server runs, or wait longer with service.start_minutes, then run the same command again"
+            ) from error
+        time.sleep(ASK_AGAIN)
+
+
+def _failure(url: URL) -> Exception | None:
+    """Why no connection can be made now."""
+    try:
+        with connected(url):
+            return None
+    except Exception as error:  # drivers raise their own kinds besides SQLAlchemy's
+        return error

@@ -1,0 +1,64 @@
+"""What a scheduler learns from the exit code: never, look at it, or try again. docs/operations.md has the table."""
+
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from search.commands import group
+from search.study import findings
+from search.trial import StopReason
+from search.workers import session
+from tests.machines import Machine
+from tests.studies import FLAT, miniature, new_study, run
+
+
+def ended(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """The exit code of study.py."""
+    monkeypatch.setattr(sys, "argv", ["study.py", *arguments])
+    with pytest.raises(SystemExit) as exited:
+        group.main()
+    assert isinstance(exited.value.code, int)
+    return exited.value.code
+
+
+@pytest.mark.parametrize("command", ["search", "confirm", "status"])
+def test_a_database_that_is_away_may_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """A search and a confirmation say that they wait; what only reads does not wait."""
+    monkeypatch.chdir(tmp_path)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"postgresql://reader:hunter2@127.0.0.1:{closed.getsockname()[1]}/db"
+        assert ended(monkeypatch, command, "--storage", url, "--set", "service.start_minutes=0") == 75
+    out, err = capsys.readouterr()
+    assert ("the database does not accept connections yet" in out) == (command != "status")
+    assert err.count("\n") == 1 and "hunter2" not in out + err
+
+
+def test_bad_input_is_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert ended(monkeypatch, "--set", "study.trials=none") == 2
+    assert ended(monkeypatch, "--storage", "postgresql://reader@nowhere.invalid/db") == 2
+
+
+def test_a_search_without_a_completed_trial_is_no_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = new_study(miniature(tmp_path))
+    run(study, FLAT, [4.9], StopReason.DIVERGED)
+    result = session.Result(findings.read(study), study.user_attrs, False, {}, 1.0, 1)
+    monkeypatch.setattr(session, "search", lambda *_: result)
+    assert ended(monkeypatch, "--settings", str(tmp_path / "study.toml"), "--trials", "1") == 1
+    assert "none of the 1 finished trials completed, so nothing is exported" in capsys.readouterr().err
+
+
+def test_runs_that_keep_failing_end_the_search(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/study.db"
+    machine = Machine(["-m", "tests.stub", url, ".", "--slots", "1", "--run", "run_broken"], tmp_path / "a")
+    machine.process.wait(240)
+    assert machine.process.returncode == 1, machine.output
+    last = machine.output.splitlines()[-1]
+    assert last.startswith("study.py: 6 runs in a row ended as crashed (") and last.endswith("same command again")
