@@ -92,7 +92,7 @@ class Notes:
             for name, figure in drawn.items():
                 if is_search or name == "confirmation":
                     draft.set_figure(name, figure)
-            if draft.changed and not Ledger(self._database, study_id).annotate(draft.stamped(), draft.known):
+            if draft.changed and not Ledger(self._database, key).annotate(draft.stamped(), draft.known):
                 return False
         return True
 
