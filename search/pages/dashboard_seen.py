@@ -24,6 +24,7 @@ from space.hyperparameters import Hyperparameters
 # Ours, of trials and of studies. They are shown in another form; what else somebody has set is shown as it is.
 _TRIAL = {
     "run", "owner", "stop_reason", "baseline", "repeat", "candidate", "seed", "length", "retry_of", "attempt", "speech",
+    "speech_left_out",
 }  # fmt: skip
 _STUDY = {"fingerprint", "prepared", "horizon", "full_horizon", "searches", "seeds"}
 _NUMBERS = ("at_step", "text_ce", "gap", "clipped_share", "similarity", "cer")  # columns in their order

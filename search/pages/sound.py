@@ -11,7 +11,7 @@ from search.pages.confirmation_figures import ordered
 from search.pages.material import Material
 from search.study import artifacts
 from search.study.findings import row_of
-from search.study.spoken import Sentence, Speech
+from search.study.spoken import LEFT_OUT, Sentence, Speech
 
 TRIALS = 3  # of the search that are heard, the best first
 CONFIGS = 3  # of the confirmation that are heard, the lowest means first, in one run each; and the stock recipe
@@ -68,6 +68,7 @@ class Sound:
     heard: list[Heard]
     quality: list[Quality]
     problem: str | None  # why nothing can be heard at all
+    left_out: int = 0  # trials that would have spoken, but for speech.share
 
     @property
     def recognisers(self) -> str:
@@ -78,13 +79,14 @@ class Sound:
 def sound(material: Material) -> Sound:
     """Of the best trials that spoke and of the confirmation's best configs, a run each; quality of all that spoke."""
     spoke = [*_configs(material), *_trials(material)]
+    silent = sum(bool(row.trial.user_attrs.get(LEFT_OUT)) and not row.speech for row in material.findings.completed)
     if not spoke:
-        return Sound([], [], None)
+        return Sound([], [], None, silent)
     quality = [each for each, _ in spoke]
     try:
         store = artifacts.open_store(material.settings, make=False)
     except UserError as error:
-        return Sound([], quality, str(error))
+        return Sound([], quality, str(error), silent)
     clips = _Clips(store)
     heard: dict[tuple[str, str, str], Heard] = {}
     for each, who in spoke:
@@ -98,7 +100,7 @@ def sound(material: Material) -> Sound:
                 reference = clips.clip(said, sentence.reference)
                 heard[key] = Heard(sentence.text, sentence.speaker, recorded, reference)
             heard[key].takes.append(Take(who, clips.clip(said, sentence.spoken), sentence))
-    return Sound(list(heard.values()), quality, None)
+    return Sound(list(heard.values()), quality, None, silent)
 
 
 Spoke = tuple[Quality, str | None]  # and as whom its first run is heard; None: it is not

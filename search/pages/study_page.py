@@ -30,7 +30,7 @@ def to_html(material: Material, options: str) -> str:
     said, heard = answer(material, options), sound(material)
     sections = (
         ("confirmation", "Confirmation", runs),
-        ("sound", "Sound", heard.quality),
+        ("sound", "Sound", heard.quality or heard.left_out),
         ("history", "History", material.judged),
         ("curves", "Evaluations", material.judged),
         ("importance", "Importance", len(known) > 1),

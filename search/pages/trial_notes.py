@@ -12,7 +12,7 @@ from typing import Any
 from optuna.trial import TrialState
 
 from search.study.findings import Row
-from search.study.spoken import Speech
+from search.study.spoken import LEFT_OUT, Speech
 from search.text import duration
 from search.trial import INTERRUPTIONS, Evaluation, StopReason
 from space.hyperparameters import Hyperparameters
@@ -115,6 +115,8 @@ def trial_note(row: Row, point: Hyperparameters | None, standing: Standing) -> s
         parts.append(_knobs(row, point))
     if speech := row.speech:
         parts.append(_spoken(speech))
+    elif row.trial.user_attrs.get(LEFT_OUT):
+        parts.append("It did not speak: speech.share left no time for it.")
     if time := _time(row):
         parts.append(time)
     if row.unread:

@@ -138,7 +138,9 @@ class Speech(Section):
     """What trials and full runs speak, to be listened to. It changes no evaluation and no ranking."""
 
     sentences: Annotated[int, Field(ge=0, le=20)] = 2  # of the eval set; 0: nothing is spoken
-    trials: Annotated[int, Field(ge=0, le=50)] = 3  # trials speak that end among so many best; full runs always do
+    trials: Annotated[int, Field(ge=0, le=50)] = 3  # a trial speaks if it is among this many best; full runs always do
+    # Of a machine's time, for trials: after one sentence that measures its cost. 0: trials never speak, 1: no limit.
+    share: Annotated[float, Field(ge=0, le=1)] = 0.02
     recogniser: Path | None = None  # folder of a speech recogniser of transformers, for the character error rate
 
 

@@ -264,7 +264,9 @@ class Supervisor:
             "record": outcome.record,
             "error": outcome.error,
         }
-        attributes = {"stop_reason": str(outcome.reason), "run": run}
+        attributes: dict[str, Any] = {"stop_reason": str(outcome.reason), "run": run}
+        if job.left_out and state == TrialState.COMPLETE and outcome.best and job.may_speak(outcome.best):
+            attributes[speech.LEFT_OUT] = job.left_out
         known: dict[str, str] = {}
         # A run obeys late. Had it evaluated once more, and lower, it would have spoken with weights of no trial's.
         spoke = outcome.speech and outcome.best and outcome.speech["step"] == outcome.best.step

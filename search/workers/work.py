@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -12,12 +12,13 @@ from optuna.trial import TrialState, create_trial
 
 from search.settings.settings import Settings
 from search.study import noise
-from search.study.leases import Leases
+from search.study.leases import Leases, machine
 from search.study.ledger import Claim
 from search.study.pruners import FirstToFire
 from search.study.storage import make_pruner, suggest
-from search.ties import lowest
+from search.ties import is_lower, lowest
 from search.trial import INTERRUPTIONS, Evaluation, Prepared, StopReason, evaluation_steps
+from search.workers.speech_budget import SpeechBudget
 from space.hyperparameters import Hyperparameters
 
 
@@ -47,6 +48,11 @@ class Job:
     competes: bool  # whether its value alone may be the best
     sentences: int = 0  # that it speaks after its training
     speak_below: float | None = None  # nats; only if its best evaluation is below. None: whatever it is
+    left_out: int = 0  # more sentences that it would speak, but for speech.share
+
+    def may_speak(self, best: Evaluation) -> bool:
+        """Whether a run with this `best` evaluation is one of those to be heard."""
+        return self.speak_below is None or is_lower(best.mel_ce, self.speak_below)
 
     @property
     def number(self) -> int:
@@ -105,6 +111,7 @@ class SearchWork:
         self._space = settings.search_space()
         self._horizon = settings.trial_horizon(prepared.train_clips)
         self._knows_min_delta = settings.pruning.min_delta != "seed_noise"
+        self._budget = SpeechBudget(settings.speech.share, machine())
 
     def claim(self, leases: Leases) -> Claim:
         return leases.claim(self._settings.study.trials)
@@ -125,17 +132,22 @@ class SearchWork:
             label = f"repeat {attributes['repeat']} of the stock recipe"
         seed = attributes.get("seed", self._settings.study.seed)
         steps = evaluation_steps(self._horizon, self._settings.training.evaluations)
-        sentences, below = (0, None) if attributes.get("repeat") else self._speech()
-        return Job(trial, point, seed, self._horizon, steps, label, not attributes.get("repeat"), sentences, below)
+        competes = not attributes.get("repeat")
+        return Job(
+            trial, point, seed, self._horizon, steps, label, competes, **self._speech(trial.number) if competes else {}
+        )
 
-    def _speech(self) -> tuple[int, float | None]:
-        """(sentences, below which value they are spoken): only by trials that end among so many best ones."""
+    def _speech(self, number: int) -> dict[str, Any]:
+        """What trial `number` may speak, as fields of its Job: it must end among the best, and there must be time."""
         speech = self._settings.speech
-        if not speech.trials:
-            return 0, None
-        done = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        values = sorted(t.value for t in done if t.value is not None and not t.user_attrs.get("repeat"))
-        return speech.sentences, values[speech.trials - 1] if len(values) >= speech.trials else None
+        if not (speech.trials and speech.sentences and speech.share):
+            return {}
+        trials = self._study.get_trials(deepcopy=False)
+        done = [t for t in trials if t.state == TrialState.COMPLETE and not t.user_attrs.get("repeat")]
+        values = sorted(t.value for t in done if t.value is not None)
+        below = values[speech.trials - 1] if len(values) >= speech.trials else None
+        granted = self._budget.grant(speech.sentences, number, trials)
+        return {"sentences": granted, "speak_below": below, "left_out": speech.sentences - granted}
 
     def fired(self, job: Job, evaluations: Sequence[Evaluation]) -> StopReason | None:
         """The rule that ends the trial after the last of `evaluations`; a repeat, which measures noise, runs on."""
