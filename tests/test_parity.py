@@ -27,11 +27,9 @@ LENGTH = 18_000  # samples; clips of one length need no padding, so that stock m
 class RecordingTrainer(Trainer):
     """Stock, with the logged losses kept."""
 
-    logged: list[dict[str, Any]]
-
     def detach_loss_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         detached: dict[str, Any] = super().detach_loss_dict(*args, **kwargs)
-        self.logged.append(detached)
+        self.__dict__.setdefault("logged", []).append(detached)
         return detached
 
     def save_training_script(self) -> None:
@@ -89,7 +87,7 @@ def test_losses_equal_the_stock_trainers(
 
     run.trainer.train_step = train_step
     torch.manual_seed(7)
-    run.trainer.train(iter(copy.deepcopy(batches)), horizon, [], lambda _: None, lambda: False)
+    run.trainer.train(iter(copy.deepcopy(batches)), horizon)
 
     stock = stock_trainer(spec, prepared, batches)
     torch.manual_seed(7)
@@ -109,7 +107,7 @@ def stock_trainer(spec: TrialSpec, prepared: Prepared, batches: list[dict[str, A
     seed_everything(spec.seed)
     config = run_config(spec, prepared)
     stock_batches = [{k: v for k, v in copy.deepcopy(batch).items() if k != "audio_codes"} for batch in batches]
-    trainer = RecordingTrainer(
+    return RecordingTrainer(
         TrainerArgs(grad_accum_steps=spec.accumulation),
         config,
         output_path=str(Path(spec.directory) / "stock"),
@@ -120,8 +118,6 @@ def stock_trainer(spec: TrialSpec, prepared: Prepared, batches: list[dict[str, A
         train_loader=stock_batches,  # type: ignore[arg-type]
         parse_command_line_args=False,
     )
-    trainer.logged = []
-    return trainer
 
 
 def test_batches_equal_the_stock_datasets(prepared: Prepared) -> None:

@@ -242,10 +242,7 @@ def test_a_prepared_study_needs_no_audio_file(speech: Path, tmp_path: Path, make
     speech.rename(tmp_path / "away")
     seen: list[list[Evaluation]] = []
     for _ in range(2):
-        evaluations: list[Evaluation] = []
-        spec = make_spec(2, prepared=prepared.directory)
-        run_trial(spec, evaluations.append)
-        seen.append(evaluations)
+        seen.append(run_trial(make_spec(2, prepared=prepared.directory)).evaluations)
     assert [e.mel_ce for e in seen[0]] == [e.mel_ce for e in seen[1]]
     said.clear()
     prepare(settings(tmp_path / "away"), tmp_path / "cache", said.append)
@@ -336,9 +333,8 @@ def test_ethiopic_numerals_and_punctuation_are_trained_on(speech: Path, tmp_path
     assert prepared.dropped == []
     assert prepared.train_clips == len(rows)
     assert set("። ፣ ፤ ፥ ፦ ፧ ፨ ፠ ፡ ፩ ፲ ፻ ፼".split()) <= set(prepared.added_tokens)
-    evaluations: list[Evaluation] = []
-    run_trial(make_spec(2, prepared=prepared.directory), evaluations.append)
-    assert all(evaluation.is_finite for evaluation in evaluations)
+    ended = run_trial(make_spec(2, prepared=prepared.directory))
+    assert all(evaluation.is_finite for evaluation in ended.evaluations)
 
 
 def test_a_corpus_beyond_the_limit_is_refused_before_it_is_decoded(speech: Path, tmp_path: Path) -> None:
@@ -357,7 +353,7 @@ def test_a_trial_opens_no_audio_file(make_spec: Make, tmp_path: Path) -> None:
     def train() -> None:
         opened: list[str] = []
         sys.addaudithook(lambda event, given: opened.append(str(given[0])) if event == "open" else None)
-        run_trial(spec, lambda _: None)
+        run_trial(spec)
         log.write_text("\n".join(opened), encoding="utf-8")
 
     process = FORK.Process(target=train)  # a hook stays for the rest of the process

@@ -2,7 +2,7 @@
 
 import errno
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from search.errors import UserError
 from search.training import state as state_module
 from search.training import tensor_file
-from search.training.run import run_trial
+from search.training.run import NoCaller, run_trial
 from search.training.tensor_file import read_tensors
-from search.trial import Evaluation, RunRecord, StopReason, TrialSpec
+from search.trial import Evaluation, StopReason, TrialSpec
 from tests.full_runs import losses
 
 Make = Callable[..., TrialSpec]
@@ -29,29 +29,31 @@ class Died(Exception):
     """The process of a run, for a test within one process: nothing of the run gets to say anything more."""
 
 
-@dataclass
-class Watched:
-    """A run with what it reported."""
+class Watched(NoCaller):
+    """A run, and what it said when it went on last."""
 
-    spec: TrialSpec
-    evaluations: list[Evaluation] = field(default_factory=list)
-    steps: list[int] = field(default_factory=list)  # as told, from where the run went on
-    record: RunRecord | None = None
+    def __init__(self, spec: TrialSpec) -> None:
+        self.spec = spec
+        self.steps: list[int] = []  # as said, from where the run went on
+        self.evaluations: list[Evaluation] = []
 
-    def go(self, stop_at: int | None = None, die_at: int | None = None) -> StopReason:
-        self.evaluations.clear()
-        self.steps.clear()
+    def go(self, stop_at: int | None = None, die_at: int | None = None, judge: Any = lambda _: None) -> StopReason:
+        self._stop_at, self._die_at = stop_at, die_at
+        self.steps, self.evaluations = [], []
+        ended = run_trial(self.spec, self, judge)
+        self.record = ended.record
+        return ended.reason
 
-        def stepped(step: int) -> None:
-            self.steps.append(step)
-            if step == die_at:
+    def say(self, kind: str, **values: Any) -> None:
+        if kind == "evaluation":
+            self.evaluations.append(Evaluation(**values))
+        elif kind == "step":
+            self.steps.append(values["step"])
+            if values["step"] == self._die_at:
                 raise Died
 
-        def should_stop() -> bool:
-            return stop_at is not None and self.steps[-1] >= stop_at
-
-        reason, self.record = run_trial(self.spec, self.evaluations.append, should_stop, stepped=stepped)
-        return reason
+    def should_stop(self) -> bool:
+        return self._stop_at is not None and self.steps[-1] >= self._stop_at
 
     @property
     def state(self) -> Path:
@@ -81,7 +83,6 @@ def assert_equal(run: Watched, reference: Watched) -> None:
     """The same losses, rates, gradient norms, evaluations and weights, bit for bit."""
     assert run.steps_csv == reference.steps_csv
     assert losses(run.evaluations) == losses(reference.evaluations)
-    assert run.record is not None and reference.record is not None
     assert replace(run.record, setup_seconds=0, train_seconds=0, evaluation_seconds=0) == replace(
         reference.record, setup_seconds=0, train_seconds=0, evaluation_seconds=0
     )
@@ -143,22 +144,16 @@ def test_the_time_of_a_run_is_that_of_all_its_processes(make_spec: Make) -> None
 
 
 def test_a_rule_ends_the_run_at_its_evaluation_and_again_after_it_was_killed(make_spec: Make) -> None:
-    spec = make_spec(3, 3, save_seconds=NEVER)
-    steps: list[int] = []
-
-    def judge(evaluations: Any) -> StopReason | None:
-        return StopReason.GAP if len(evaluations) == 2 else None
-
+    run = Watched(make_spec(3, 3, save_seconds=NEVER))
     for expected in ([0, 1, 2], [2]):
-        steps.clear()
-        reason, record = run_trial(spec, lambda _: None, judge=judge, stepped=steps.append)
-        assert (reason, record.steps, steps) == (StopReason.GAP, 2, expected)
+        reason = run.go(judge=lambda evaluations: StopReason.GAP if len(evaluations) == 2 else None)
+        assert (reason, run.record.steps, run.steps) == (StopReason.GAP, 2, expected)
 
 
 def test_a_stop_waits_for_the_end_of_the_optimizer_step(make_spec: Make) -> None:
     run = Watched(make_spec(5, accumulation=3, save_seconds=NEVER))
     assert run.go(stop_at=0) == StopReason.STOPPED_BY_USER
-    assert run.record is not None and run.record.micro_steps == 3
+    assert run.record.micro_steps == 3
     assert read_tensors(run.state / "last.pth")["step"] == 1
 
 
@@ -250,10 +245,10 @@ def test_a_state_that_is_none_is_refused(make_spec: Make) -> None:
 
 def test_a_restored_run_does_not_hold_the_file_that_it_replaces(make_spec: Make) -> None:
     """A mapped file keeps its room on the disk after it was replaced: 5 GB for the rest of a run."""
-    spec = make_spec(3, save_seconds=NEVER)
-    Watched(spec).go(stop_at=1)
+    run = Watched(make_spec(3, save_seconds=NEVER))
+    run.go(stop_at=1)
     maps: list[str] = []
-    run_trial(spec, lambda _: None, stepped=lambda _: maps.append(Path("/proc/self/maps").read_text()))
+    run.go(judge=lambda _: maps.append(Path("/proc/self/maps").read_text()))
     assert len(maps) == 3
     assert not any("last.pth" in text for text in maps)
 

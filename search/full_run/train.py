@@ -11,13 +11,14 @@ from search.errors import UserError
 from search.files import write_text
 from search.full_run import training_report as report
 from search.full_run.display import FullRunView
-from search.full_run.follow import Follower, Interruption
+from search.full_run.follow import Follower
 from search.full_run.order import Order, finished, make_order, own_folder, verify
 from search.full_run.result import FullResult, is_ready
 from search.preparation.cache import cache_directory
 from search.settings.best_config import BestConfig, read
 from search.trial import Prepared, TrialSpec
 from search.workers.events import View
+from search.workers.interruption import Interruption
 from search.workers.launcher import Failed, Launcher
 from search.workers.session import hold, prepare
 
@@ -96,7 +97,7 @@ def make_ready(spec: TrialSpec, page: Path, launcher: Launcher, interruption: In
 
     request, log = {"spec": spec.to_json(), "report": str(page)}, Path(spec.directory) / "log.txt"
     try:
-        launcher.call("search.full_run.child:ready", request, log=log, waiting=waiting)
+        launcher.start("search.full_run.child:ready", request, log).result(lambda _: None, waiting)
     except Failed as error:
         raise UserError(f"ready/ could not be made: {error}") from error
 

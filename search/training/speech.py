@@ -4,6 +4,7 @@ It follows the training, so that it can change nothing of it. The voice is that 
 which the model was allowed to hear; the sentence is one that it was not.
 """
 
+import json
 import math
 import random
 import time
@@ -16,6 +17,7 @@ import numpy as np
 import soundfile
 import torch
 
+from search.files import write_text
 from search.study.spoken import FOLDER, Sentence, Speech
 from search.ties import is_lower
 from search.training import base
@@ -53,11 +55,11 @@ class Speaker:
 
     @torch.inference_mode()
     def speak(self, clips: Corpus, prepared: Prepared, go_on: Callable[[], bool]) -> Speech | None:
-        """Speaks into the folder `speech` of the run; leaves the model unfit for training.
+        """Speaks into the folder `speech` of the run, and writes speech.json; leaves the model unfit for training.
 
-        None when `go_on()` turned false before the first sentence was done: it is asked before each.
+        Asks `go_on()` before it begins and before each sentence. None if it did not speak a single one.
         """
-        if self._best is None:
+        if self._best is None or not go_on():
             return None
         started = time.monotonic()
         self._model.add_vocoder()
@@ -82,7 +84,10 @@ class Speaker:
             return None
         listened = any(rate is not None for s in sentences for rate in (s.cer, s.recorded_cer))
         name = recogniser.name if recogniser and listened else None
-        return Speech(self._best.step, sentences, name, took=time.monotonic() - started)
+        spoken = Speech(self._best.step, sentences, name, took=time.monotonic() - started)
+        text = json.dumps(spoken.to_dict(), ensure_ascii=False, indent=2)
+        write_text(Path(self._spec.directory) / "speech.json", text)
+        return spoken
 
     def _recogniser(self, device: torch.device) -> Recogniser | None:
         """None, with the reason in the log, for one that cannot be had: the speech is worth having without it."""
