@@ -19,7 +19,6 @@ from typing import Any
 
 import psutil
 import pytest
-import torch
 
 from search.errors import UserError
 from search.full_run import order as orders
@@ -29,7 +28,6 @@ from search.full_run.result import READY, FullResult, is_ready
 from search.full_run.stopping import StoppingRules
 from search.settings.best_config import Stopping
 from search.training.run import run_trial
-from search.training.tensor_file import read_tensors
 from search.trial import Evaluation, Prepared, StopReason, TrialSpec
 from search.workers.launcher import Child, Launcher
 from tests.conftest import ROOT, wait_until
@@ -132,10 +130,6 @@ def test_a_full_run_keeps_two_states_and_ends_in_a_model(done: Done) -> None:
     assert {"state", "ready", "result.json", "tensorboard"} <= {file.name for file in done.output.iterdir()}
     assert {file.name for file in (done.output / "state").iterdir()} == {".lock", "best.pth", "last.pth"}
     assert is_ready(done.output / "ready")
-    best, last = (read_tensors(done.output / "state" / f"{name}.pth")["model"] for name in ("best", "last"))
-    model = read_tensors(done.output / "ready" / "model.pth")["model"]
-    assert all(torch.equal(model[name], value) for name, value in best.items())
-    assert not all(torch.equal(value, best[f"gpt.{name}"]) for name, value in last.items())
     assert "warning: Not confirmed: trial 3" in done.text
     assert re.search(r"step 3/8  eval 2\.\d{4} .* \(best so far\)  about \d+ s left", done.text)
     lines = done.result.lines()

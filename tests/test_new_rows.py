@@ -176,9 +176,9 @@ def test_a_gradient_that_is_not_finite_leaves_the_rows_as_they_were(make_spec: M
     assert torch.equal(gpt.text_embedding.weight, before)
 
 
-def test_a_stopped_run_with_both_knobs_goes_on_bit_for_bit(make_spec: Make) -> None:
+def test_a_stopped_run_with_all_knobs_goes_on_bit_for_bit(make_spec: Make) -> None:
     """The record, too: the ratio is of all steps, and the layers stay frozen."""
-    knobs = {"new_rows_lr_factor": 3.0, "frozen_layers": 1, "save_seconds": NEVER}
+    knobs = {"new_rows_lr_factor": 3.0, "frozen_layers": 1, "fused_adamw": True, "save_seconds": NEVER}
     whole, parts = (Watched(make_spec(4, 2, **knobs)) for _ in range(2))
     assert whole.go() == StopReason.FINISHED
     assert parts.go(stop_at=3) == StopReason.STOPPED_BY_USER

@@ -13,8 +13,8 @@ from search.settings.sections import Training
 from search.training import evaluation
 from search.training.numerics import refuse_unavailable
 from search.training.run import Setup, build
-from search.trial import StopReason, TrialSpec
-from tests.test_state import NEVER, Watched, assert_equal
+from search.trial import Prepared, TrialSpec
+from tests.conftest import make_spec_in
 
 Make = Callable[..., TrialSpec]
 PRECISIONS = ("fp32", "tf32", "bf16")
@@ -33,6 +33,15 @@ def trained(spec: TrialSpec) -> tuple[Setup, list[float]]:
     run = build(spec)
     run.trainer.train(run.batches, spec.horizon)
     return run, [step.loss for step in run.trainer.recorder.history]
+
+
+KNOBS: dict[str, Any] = {"weight_decay": 0.3, "milestones": (0.5,), "gamma": 0.5, "clip_norm": 1.0}
+
+
+@pytest.fixture(scope="module")
+def default(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> list[float]:
+    """The training loss of each step of a run under KNOBS, in fp32 with torch's default AdamW."""
+    return trained(make_spec_in(prepared, tmp_path_factory.mktemp("default"))(30, **KNOBS))[1]
 
 
 # What cannot act
@@ -80,26 +89,23 @@ def test_a_torch_without_fused_adamw_is_refused(monkeypatch: pytest.MonkeyPatch)
         refuse_unavailable(Training(fused_adamw=True))
 
 
-# Fused AdamW
+# What a setting changes
 
 
-def test_fused_adamw_is_the_default_one_but_for_rounding(make_spec: Make) -> None:
-    """30 steps under clip, decay and a milestone: each step's loss to 1e-5 relative, and not bit for bit."""
-    knobs: dict[str, Any] = {"weight_decay": 0.3, "milestones": (0.5,), "gamma": 0.5, "clip_norm": 1.0}
-    default, expected = trained(make_spec(30, **knobs))
-    fused, found = trained(make_spec(30, **knobs, fused_adamw=True))
-    assert not default.trainer.optimizer[0].defaults["fused"]
-    assert fused.trainer.optimizer[0].defaults["fused"] is True
-    assert found != expected
-    assert found == pytest.approx(expected, rel=1e-5)
-
-
-def test_a_stopped_run_with_fused_adamw_goes_on_bit_for_bit(make_spec: Make) -> None:
-    whole, parts = (Watched(make_spec(4, 2, fused_adamw=True, save_seconds=NEVER)) for _ in range(2))
-    assert whole.go() == StopReason.FINISHED
-    assert parts.go(stop_at=3) == StopReason.STOPPED_BY_USER
-    assert parts.go() == StopReason.FINISHED
-    assert_equal(parts, whole)
+@pytest.mark.parametrize(
+    ("settings", "rel"), [({"fused_adamw": True}, 1e-5), ({"precision": "bf16"}, 0.03)], ids=["fused", "bf16"]
+)
+def test_a_run_stays_close_to_the_default_one(
+    make_spec: Make, default: list[float], settings: dict[str, Any], rel: float
+) -> None:
+    """Each step's loss, under clip, decay and a milestone, and not bit for bit; weights and moments stay fp32."""
+    run, found = trained(make_spec(30, **KNOBS, **settings))
+    optimizer = run.trainer.optimizer[0]
+    assert bool(optimizer.defaults["fused"]) == ("fused_adamw" in settings)
+    assert found != default
+    assert found == pytest.approx(default, rel=rel)
+    tensors = [v for state in optimizer.state.values() for v in state.values()] + list(optimizer.state)
+    assert {tensor.dtype for tensor in tensors} == {torch.float32}
 
 
 # Pinned transfer, with doubles of what needs a GPU
@@ -152,17 +158,6 @@ def test_bf16_is_autocast_without_a_gradient_scaler(make_spec: Make, precision: 
     assert trainer._get_autocast_args(**given) == ("cuda", on_cuda)
     assert (trainer.use_amp_scaler, trainer.scaler) == (False, None)
     assert torch.backends.cuda.matmul.allow_tf32 == (precision == "tf32")
-
-
-def test_bf16_stays_close_to_fp32_over_a_run(make_spec: Make) -> None:
-    """Weights, gradients and moments stay fp32; 30 steps, each loss to 3 % relative."""
-    _, expected = trained(make_spec(30))
-    rough, found = trained(make_spec(30, precision="bf16"))
-    assert found != expected
-    assert found == pytest.approx(expected, rel=0.03)
-    optimizer = rough.trainer.optimizer[0]
-    tensors = [v for state in optimizer.state.values() for v in state.values()] + list(optimizer.state)
-    assert {tensor.dtype for tensor in tensors} == {torch.float32}
 
 
 # Evaluation

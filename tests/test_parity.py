@@ -137,6 +137,7 @@ def test_batches_equal_the_stock_datasets(prepared: Prepared) -> None:
     random.seed(3)
     theirs = stock.collate_fn([stock[0] for _ in range(4)])
     assert mine["filenames"] == theirs["filenames"]
+    assert [clip.first_sample for clip in clips.train] == sorted(clip.first_sample for clip in clips.train), "shuffled"
     for name in ("wav", "wav_lengths", "padded_text", "text_lengths", "conditioning", "cond_idxs"):
         assert torch.equal(mine[name], theirs[name]), name
 
@@ -156,3 +157,15 @@ def test_codes_differ_from_stocks_only_where_padding_leaks_in(prepared: Prepared
         assert torch.equal(mine[: used - 8], stock[: used - 8])
         differing += int((mine[:used] != stock[:used]).sum())
     assert differing > 0  # or the deviation would not be worth its row in docs/parity.md
+
+
+def test_a_batch_of_one_can_be_masked_whole(make_spec: Callable[..., TrialSpec]) -> None:
+    """Why training.batch_size starts at 2: stock's mask, in the wrong unit, can leave no target. The loss is NaN."""
+    run = build(make_spec(2))
+    model = run.model
+    dataset = PreparedDataset(model.config, run.corpus.train, run.corpus, model.xtts.tokenizer, is_eval=False)
+    random.seed(1)
+    batch = model.format_batch_on_device(next(training_batches(dataset, 1)))
+    batch["cond_idxs"] = torch.tensor([[0, 22_050]])
+    _, losses = model.train_step(batch, None)
+    assert torch.isnan(losses["loss_mel_ce"])

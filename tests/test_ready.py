@@ -21,14 +21,13 @@ from search.training.run import run_trial
 from search.training.tensor_file import read_tensors
 from search.training.tokenizer import Tokenizer
 from search.trial import Prepared, TrialSpec
+from tests.conftest import make_spec_in
 
 
 @pytest.fixture(scope="module")
 def ready(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Of a run of two steps."""
-    from tests.conftest import make_spec
-
-    make: Callable[..., TrialSpec] = make_spec.__wrapped__(prepared, tmp_path_factory.mktemp("ready"))
+    make: Callable[..., TrialSpec] = make_spec_in(prepared, tmp_path_factory.mktemp("ready"))
     spec = make(2, 1, save_seconds=1e9)
     run_trial(spec)
     directory = Path(spec.directory)

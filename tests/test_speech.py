@@ -21,6 +21,7 @@ from search.training.speech import LONGEST_VOICE, OUTPUT_RATE, Booth, chosen, vo
 from search.training.tokenizer import Tokenizer
 from search.trial import Evaluation, Prepared, TrialSpec
 from tests import studies
+from tests.conftest import make_spec_in
 
 Make = Callable[..., TrialSpec]
 Twins = tuple[list[Evaluation], list[Evaluation], TrialSpec]
@@ -44,9 +45,7 @@ def twins(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Twins
 
     Its learning rate is so high that after some steps it gets worse: the best evaluation is not the last.
     """
-    from tests.conftest import make_spec
-
-    make: Make = make_spec.__wrapped__(prepared, tmp_path_factory.mktemp("speech"))
+    make: Make = make_spec_in(prepared, tmp_path_factory.mktemp("speech"))
     silent, speaking = (
         replace(make(4, lr=0.002, **extra), evaluation_steps=[1, 4])
         for extra in ({}, {"sentences": 2, "save_seconds": 1e9})

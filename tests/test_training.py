@@ -16,6 +16,7 @@ from search.training.run import Setup, build, run_config, run_trial
 from search.training.trainer import Diverged, Stopped
 from search.trial import Evaluation, Prepared, RunRecord, StopReason, TrialSpec
 from space.schedule import to_steps
+from tests.conftest import make_spec_in
 
 Make = Callable[..., TrialSpec]
 
@@ -42,9 +43,7 @@ KNOBS = {"lr": 5e-4, "weight_decay": 0.01, "milestones": (0.5,), "gamma": 0.5, "
 @pytest.fixture(scope="module")
 def reference(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> torch.Tensor:
     """The weights of a run with KNOBS."""
-    from tests.conftest import make_spec
-
-    return weights(make_spec.__wrapped__(prepared, tmp_path_factory.mktemp("reference"))(4, **KNOBS))
+    return weights(make_spec_in(prepared, tmp_path_factory.mktemp("reference"))(4, **KNOBS))
 
 
 @pytest.mark.parametrize(
