@@ -1,4 +1,4 @@
-"""`ready/`: the trained model as the stock `Xtts` class loads it, with all that it takes to speak."""
+"""`ready/`: the trained model as the stock `Xtts` class loads it, with everything needed to speak."""
 
 import json
 import shutil

@@ -33,7 +33,7 @@ def train(
 ) -> FullResult | None:
     """The result, with `ready/` and the report in `output`; None after a stop by the user. Raises UserError.
 
-    The same call goes on where the one before ended, however it did, and makes nothing anew that is there.
+    The same call resumes where the one before ended, whatever ended it, and does not repeat what is done.
     """
     order = make_order(config, output, seed, overrides, min_delta)
     with ExitStack() as stack:
@@ -109,7 +109,7 @@ def warn_of_verdict(best: BestConfig, view: FullRunView) -> None:
 
 
 def warn_of_space(prepared: Prepared, directory: Path, view: FullRunView) -> None:
-    """Most is held while `last.pth`, which is weights and two moments each, is replaced, with `best.pth` beside it."""
+    """Most room is taken while `last.pth` (weights and two moments each) is replaced, with `best.pth` beside it."""
     needed = 6 * Path(prepared.coqui_config["model_args"]["xtts_checkpoint"]).stat().st_size
     free = shutil.disk_usage(directory).free
     if free < needed:

@@ -72,7 +72,7 @@ def build(spec: TrialSpec) -> Setup:
 
 
 class NoCaller:
-    """The `Caller` of a run that nobody follows."""
+    """The `Caller` of a run that no one follows."""
 
     def say(self, kind: str, **values: Any) -> None:
         pass

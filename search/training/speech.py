@@ -1,7 +1,7 @@
-"""Speech of a run: sentences of the eval set, spoken with the weights of its best evaluation, and how like they are.
+"""Speech of a run: sentences of the eval set, spoken with the weights of its best evaluation, and their likeness.
 
-It follows the training, so that it can change nothing of it. The voice is that of a training clip of the same speaker,
-which the model was allowed to hear; the sentence is one that it was not.
+It follows the training, so it cannot change it. The voice comes from a training clip of the same speaker, which the
+model has heard; the sentence is one that it has not.
 """
 
 import json
@@ -27,7 +27,7 @@ from search.training.trainee import Trainee
 from search.trial import Evaluation, Prepared, TrialSpec
 
 OUTPUT_RATE = 24_000  # Hz, of XTTS's vocoder
-LONGEST_VOICE = 12.0  # seconds; longer references make nothing better
+LONGEST_VOICE = 12.0  # seconds; longer references do not help
 SHORTEST = 0.1  # seconds; the speaker encoder needs some frames
 PATIENCE = 3  # times the codes of the recording; a model that has not stopped by then does not stop
 # Where a base's config.json does not say it: XttsConfig.
@@ -90,7 +90,7 @@ class Speaker:
         return spoken
 
     def _recogniser(self, device: torch.device) -> Recogniser | None:
-        """None, with the reason in the log, for one that cannot be had: the speech is worth having without it."""
+        """None, with the reason in the log, if it cannot be used: the speech is worth having without it."""
         if self._spec.recogniser is None:
             return None
         try:

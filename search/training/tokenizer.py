@@ -1,4 +1,4 @@
-"""One tokenizer for training and inference: coqui's, for languages that it does not list as well; a growing vocabulary.
+"""One tokenizer for training and inference: coqui's, extended to languages that it does not list.
 
 `VoiceBpeTokenizer.preprocess_text` raises NotImplementedError for a language outside its list ("am"), which the stock
 dataset turns into "every clip dropped". For the languages inside the list nothing changes.

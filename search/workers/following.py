@@ -1,4 +1,4 @@
-"""How a slot follows the child of one run: reports what it says, and stops it when a rule fires or nobody waits."""
+"""How a slot follows the child of one run: reports what it says, and stops it when a rule fires or no one waits."""
 
 import time
 from collections.abc import Callable
@@ -42,7 +42,7 @@ class Following:
     work: Work
     view: View
     settings: Settings
-    unwanted: Callable[[Job], StopReason | None]  # why nobody waits for the run any more, or None
+    unwanted: Callable[[Job], StopReason | None]  # why no one waits for the run any more, or None
     evaluations: list[Evaluation] = field(default_factory=list)
     decided: StopReason | None = None  # by this side, why the run ends
     trained: Outcome | None = None

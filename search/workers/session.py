@@ -78,7 +78,7 @@ def _supervised(
 
 @contextmanager
 def hold(prepared: Prepared) -> Iterator[None]:
-    """Until the block ends `study.py cache` and other searches leave alone what the runs read."""
+    """Until the block ends, `study.py cache` and other searches do not remove what the runs read."""
     cache = cache_directory()
     files = prepared.coqui_config.get("model_args", {})
     # An extended base has links to the files of the base that it was made of.
@@ -101,7 +101,7 @@ class Result:
 
 
 def prepare(settings: Settings, launcher: Launcher, view: View) -> Prepared:
-    """Prepares data and base in a child. Raises UserError for what is the user's to mend."""
+    """Prepares data and base in a child. Raises UserError for what the user can fix."""
     request = {"settings": settings.model_dump_json(), "cache": str(make_cache_directory())}
     view.status("loading torch and TTS")
     try:
@@ -117,7 +117,7 @@ def told(status: Callable[[str], None]) -> Callable[[dict[str, Any]], None]:
 
 
 def slots(settings: Settings, gpus: Sequence[str]) -> list[str | None]:
-    """The device of each slot: one a GPU, one on a CPU, or `study.workers` of them over the GPUs in turn.
+    """The device of each slot: one slot per GPU, one on a CPU, or `study.workers` slots over the GPUs in turn.
 
     The miniature, whose runs use one core each, has two on a CPU.
     """
@@ -164,7 +164,7 @@ def describe(settings: Settings, prepared: Prepared, devices: list[str | None], 
 
 
 def with_rule(extent: Extent, settings: Settings) -> Extent:
-    """With the rule that ends a trial; not while what counts as a rise is still to be measured."""
+    """`extent` with the rule that ends a trial, once it is known which rise counts."""
     pruning = settings.pruning
     if not pruning.two_increases or pruning.min_delta == "seed_noise":
         return extent

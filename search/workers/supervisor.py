@@ -179,7 +179,7 @@ class Supervisor:
         return spec
 
     def _unwanted(self, job: Job) -> StopReason | None:
-        """Why nobody waits for the run any more."""
+        """Why no one waits for the run any more, or None."""
         if self.stopped:
             return StopReason.STOPPED_BY_USER
         return StopReason.PREEMPTED if self._leases.is_lost(job.trial._trial_id) else None
@@ -196,14 +196,14 @@ class Supervisor:
         if job.left_out and state == TrialState.COMPLETE and outcome.best and job.may_speak(outcome.best):
             attributes[speech.LEFT_OUT] = job.left_out
         known: dict[str, str] = {}
-        # A run obeys late. Had it evaluated once more, and lower, it would have spoken with weights of no trial's.
+        # A run obeys late. If it evaluated once more, and lower, it spoke with weights that no trial recorded.
         spoke = outcome.speech and outcome.best and outcome.speech["step"] == outcome.best.step
         if outcome.speech and spoke and state == TrialState.COMPLETE:
             known = artifacts.identified(_files(outcome.speech, directory))
             attributes[speech.ATTRIBUTE] = {**outcome.speech, "artifacts": known}
         described = artifacts.described(known, "audio/wav")
         finished = self._leases.end(job.trial._trial_id, state, value, attributes, described)
-        if known and finished is not None:  # only now: a store that is slow shall not keep a result from its peers
+        if known and finished is not None:  # only now: a slow store must not keep a result from the peers
             self._store_speech(job, outcome.speech or {}, directory)
         return finished
 

@@ -45,7 +45,7 @@ class Job:
     horizon: int  # optimizer steps
     evaluation_steps: list[int]
     label: str | None  # what it is, besides its number
-    competes: bool  # whether its value alone may be the best
+    competes: bool  # whether its value alone can be the best
     sentences: int = 0  # that it speaks after its training
     speak_below: float | None = None  # nats; only if its best evaluation is below. None: whatever it is
     left_out: int = 0  # more sentences that it would speak, but for speech.share
@@ -72,7 +72,7 @@ class Work(Protocol):
 
 
 def judge(work: Work, job: Job, evaluation: Evaluation, evaluations: list[Evaluation]) -> StopReason | None:
-    """Reports an evaluation, and adds it to those before; why the trial ends here, or None.
+    """Reports an evaluation and adds it to those before; returns why the trial ends here, or None.
 
     A value that is not finite is never reported.
     """
@@ -87,7 +87,7 @@ def judge(work: Work, job: Job, evaluation: Evaluation, evaluations: list[Evalua
 
 
 def told(reason: StopReason, evaluations: Sequence[Evaluation]) -> tuple[TrialState, float | None]:
-    """A trial's state and value once its run ended so.
+    """A trial's state and value once its run has ended for `reason`.
 
     The state says what the value means (docs/design.md): only a full result is COMPLETE. A diverged trial is PRUNED,
     not FAIL, which TPE would ignore: divergence is a result, and TPE ranks it behind every COMPLETE one.
@@ -156,7 +156,7 @@ class SearchWork:
         return fired(self._study, self._pruner(), {e.step: e.mel_ce for e in evaluations})
 
     def _pruner(self) -> optuna.pruners.BasePruner:
-        """The study's, with the two-increase rule from when the repeats have told its `min_delta`."""
+        """The study's; with the two-increase rule once the repeats have shown its `min_delta`."""
         if not self._knows_min_delta:
             trials = self._study.get_trials(deepcopy=False)
             min_delta = noise.min_delta(self._settings, trials)
