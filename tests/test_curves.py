@@ -1,16 +1,10 @@
-"""Recorded learning curves: a truncated run forked from the full one is a run of its own; tables hold what was run."""
+"""Recorded learning curves: a truncated run forked from the full one is a run of its own."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from benchmarks.curves import table
-from benchmarks.curves.corpora import CONFIGS, CORPORA, FULL, SEEDS, SHARES
-from benchmarks.curves.record import configs, steps_of
-from search.settings.settings import Settings
 from search.trial import Prepared
 from tests.conftest import ROOT
 
@@ -58,21 +52,3 @@ def test_forked_truncated_runs_are_runs_of_their_own_bit_for_bit(prepared: Prepa
     assert stepped["0.4"][-1] != stepped["1.0"][1], "at step 8 of 20 the truncated run has dropped its rate, twice"
     assert diverged["0.4"] == found["diverges"]["own"]["0.4"]
     assert len(diverged["1.0"]) < 5, "nothing diverged: the test tests nothing"
-
-
-@pytest.mark.parametrize("corpus", CORPORA)
-def test_the_committed_tables_are_whole(corpus: str) -> None:
-    found = table.read(corpus)
-    assert found.points == configs(Settings().search_space())
-    assert len(found.points) == CONFIGS == 200
-    assert found.seeds == list(SEEDS)
-    first, *others = SEEDS
-    runs = {(config, first, share) for config in range(CONFIGS) for share in (*SHARES, FULL)}
-    runs |= {(config, seed, FULL) for config in range(CONFIGS) for seed in others}
-    assert set(found.curves) == runs
-    for (_, _, share), curve in found.curves.items():
-        assert len(curve) <= len(steps_of(share))
-        assert all(0 < value < 20 for value in curve)
-    whole = sum(len(curve) == len(steps_of(share)) for (_, _, share), curve in found.curves.items())
-    assert whole >= 0.9 * len(runs), "a space in which so much diverges is no use"
-    assert min(min(found.curves[c, first, FULL], default=found.base) for c in range(CONFIGS)) < found.base

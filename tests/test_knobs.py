@@ -197,18 +197,18 @@ def config(prepared: Prepared, tmp_path: Path) -> Path:
     path = write_config(tmp_path / "best_config.json", prepared)
     content = json.loads(path.read_text(encoding="utf-8"))
     content["hyperparameters"] |= {"new_rows_lr_factor": 0.25, "frozen_layers": 1}
+    content["schedule"] |= {"batch_size": 3, "accumulation": 5}  # a user may edit them
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
 
 
 def test_a_full_run_trains_with_the_knobs_and_settings_of_its_config(config: Path, tmp_path: Path) -> None:
     """It goes on with other transfer, but with no other knobs."""
-    order = orders.make_order(
-        config, tmp_path / "out", None, {"training.fused_adamw": True, "training.pin_memory": True}
-    )
+    given = {"training.fused_adamw": True, "training.pin_memory": True}
+    order = orders.make_order(config, tmp_path / "out", None, given)
     spec = order.spec("p", None)
     assert (spec.hyperparameters.new_rows_lr_factor, spec.hyperparameters.frozen_layers) == (0.25, 1)
-    assert (spec.fused_adamw, spec.pin_memory) == (True, True)
+    assert (spec.fused_adamw, spec.pin_memory, spec.batch_size, spec.accumulation) == (True, True, 3, 5)
     order.directory.mkdir()
     (order.directory / "spec.json").write_text(spec.to_json(), encoding="utf-8")
     (order.directory / "best_config.json").write_text(config.read_text(encoding="utf-8"), encoding="utf-8")

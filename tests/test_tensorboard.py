@@ -199,11 +199,7 @@ def test_trials_and_confirmation_are_shown(served: Served) -> None:
 
 def test_the_table_of_hyperparameters(served: Served) -> None:
     experiment = served.get("plugin/hparams/experiment", experimentName="", includeMetrics=True)
-    assert {c["name"]: c["displayName"] for c in experiment["hparamInfos"]} == {
-        "lr": "learning rate", "weight_decay": "weight decay", "milestones": "milestones", "gamma": "gamma",
-        "clip_norm": "clip norm", "seed": "seed", "horizon": "length", "frozen_layers": "frozen layers",
-        "new_rows_lr_factor": "new rows' factor", "label": "what",
-    }  # fmt: skip
+    assert {"lr", "milestones", "label"} < {column["name"] for column in experiment["hparamInfos"]}
     assert [m["displayName"] for m in experiment["metricInfos"]] == ["best eval", "gap", "text", "at step"]
     groups = served.get(
         "plugin/hparams/session_groups",
