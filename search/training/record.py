@@ -102,7 +102,9 @@ class Recorder:
         rates = [step.lr for step in self.history]
         changes = [[i, b] for i, (a, b) in enumerate(itertools.pairwise(rates), 1) if a != b]
         decay = 1 - math.prod(1 - step.decay for step in self.history)
-        clipped = self.clipped_share(point)
+        # The share of the steps whose gradient was longer than the clip.
+        longer = [point.clip_norm is not None and step.norm_before > point.clip_norm for step in self.history]
+        clipped = statistics.fmean(longer) if longer else 0.0
         return RunRecord(
             steps=self.steps,
             micro_steps=self.micro_steps,
@@ -122,12 +124,6 @@ class Recorder:
             frozen_parameters=self.frozen,
             new_rows_update_ratio=self.new_rows.update_ratio if self.new_rows else None,
         )
-
-    def clipped_share(self, point: Hyperparameters) -> float:
-        """Share of the optimizer steps whose gradient was longer than the clip."""
-        if point.clip_norm is None or not self.history:
-            return 0.0
-        return sum(step.norm_before > point.clip_norm for step in self.history) / self.steps
 
     def _inert(self, point: Hyperparameters, horizon: int, changes: int, clipped: float, decay: float) -> list[str]:
         found = []

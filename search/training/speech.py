@@ -21,7 +21,7 @@ from search.files import write_text
 from search.study.spoken import FOLDER, Sentence, Speech
 from search.ties import is_lower
 from search.training import base
-from search.training.corpus import Clip, Corpus
+from search.training.corpus import Clip, Corpus, longest_first
 from search.training.recogniser import Recogniser
 from search.training.trainee import Trainee
 from search.trial import Evaluation, Prepared, TrialSpec
@@ -186,4 +186,4 @@ def chosen(clips: list[Clip], count: int, seed: int) -> list[Clip]:
 def voice(clip: Clip, train: list[Clip], rate: int) -> Clip:
     """The longest training clip of the speaker up to `LONGEST_VOICE`; of any speaker, where this one has none."""
     own = [other for other in train if other.speaker == clip.speaker] or train
-    return min(own, key=lambda c: (c.samples > LONGEST_VOICE * rate, -c.samples, c.audio_file))
+    return longest_first(own, LONGEST_VOICE * rate)[0]
