@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 import pytest
 
-from search.commands import export as handover
+from search.commands import export
 from search.confirmation import confirm as confirmation
 from search.confirmation.rounds import knobs
 from search.errors import UserError
@@ -140,7 +140,7 @@ def test_a_config_that_coqui_cannot_hold_is_refused_as_its_format(three: tuple[o
     """The document says in a warning what its coqui_config lacks."""
     best = built(*three, point=BOTH)
     with pytest.raises(UserError) as info:
-        handover.save(best, "coqui", three[1], None)
+        export.save(best, "coqui", three[1], None)
     assert str(info.value) == (
         "coqui's own trainer cannot do new_rows_lr_factor 0.25 and frozen_layers 1, and would train something else;"
         " export with --format json, and train that with study.py train"
@@ -148,8 +148,8 @@ def test_a_config_that_coqui_cannot_hold_is_refused_as_its_format(three: tuple[o
     assert not (three[1].directory / "coqui_config.json").exists()
     for point in (replace(BOTH, frozen_layers=0), replace(BOTH, new_rows_lr_factor=1.0)):
         with pytest.raises(UserError, match="coqui's own trainer cannot do"):
-            handover.text(built(*three, point=point), "coqui")
-    handover.text(built(*three, point=STOCK), "coqui")
+            export.text(built(*three, point=point), "coqui")
+    export.text(built(*three, point=STOCK), "coqui")
     assert [text for text in best.warnings if text.startswith("coqui_config")] == [
         "coqui_config does not hold new_rows_lr_factor 0.25, which only study.py train can do",
         "coqui_config does not hold frozen_layers 1, which only study.py train can do",
@@ -170,7 +170,7 @@ def test_a_file_of_version_2_is_read_with_the_later_knobs_off(
     """The confirmation's candidates, too."""
     point = three[1].search_space().from_params(three[0].trials[2].params)
     made = confirmation_of(("trial 2", 2, point), ("stock", 0, STOCK))
-    content = json.loads(handover.text(built(*three, confirmation=made), "json"))
+    content = json.loads(export.text(built(*three, confirmation=made), "json"))
     expected = best_config.BestConfig.model_validate(content)
     for part in (content, *content["confirmation"]["candidates"]):
         del part["hyperparameters"]["new_rows_lr_factor"], part["hyperparameters"]["frozen_layers"]

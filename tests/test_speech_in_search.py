@@ -12,8 +12,7 @@ from optuna.artifacts import get_all_artifact_meta
 from optuna.trial import TrialState
 
 from search.settings.settings import Settings
-from search.study import artifacts, leases, storage
-from search.study import findings as report
+from search.study import artifacts, findings, leases, storage
 from search.study.spoken import LEFT_OUT
 from search.trial import StopReason, TrialSpec
 from search.workers import supervisor, work
@@ -65,7 +64,7 @@ GOOD = [4.0, 3.0, 2.0]
 
 def test_what_a_trial_spoke_is_kept_as_optunas_artifacts(tmp_path: Path) -> None:
     settings, (trial,), _, made = searched(tmp_path, [{"losses": GOOD, "sentences": 2}])
-    found = report.read(storage.load_study(settings)).rows[0].speech
+    found = findings.read(storage.load_study(settings)).rows[0].speech
     assert found and [s.text for s in found.sentences] == ["sentence 1", "sentence 2"]
     store = artifacts.open_store(settings)
     folder = settings.directory / "trials" / "0" / "speech"
@@ -158,7 +157,7 @@ def test_two_increases_speak_and_the_median_does_not(tmp_path: Path) -> None:
     settings, trials, _, _ = searched(tmp_path, scripts, **{"pruning.startup_trials": 1})
     reasons = [t.user_attrs["stop_reason"] for t in trials]
     assert reasons == [StopReason.FINISHED, StopReason.TWO_INCREASES, StopReason.MEDIAN]
-    assert [bool(row.speech) for row in report.read(storage.load_study(settings)).rows] == [True, True, False]
+    assert [bool(row.speech) for row in findings.read(storage.load_study(settings)).rows] == [True, True, False]
     wanted = [(settings.directory / "trials" / str(i) / "wanted").read_text() for i in range(3)]
     assert wanted == ["True", "True", "False"]
 
@@ -169,7 +168,7 @@ def test_only_the_best_that_the_trial_recorded_speaks(tmp_path: Path, late: floa
     script = {"losses": [3.0, 2.0, 2.1, 2.2], "waits": True, "late": [late], "sentences": 1}
     settings, (trial,), _, _ = searched(tmp_path, [script])
     assert (trial.value, trial.user_attrs["stop_reason"]) == (2.0, StopReason.TWO_INCREASES)
-    found = report.read(storage.load_study(settings)).rows[0].speech
+    found = findings.read(storage.load_study(settings)).rows[0].speech
     assert (found.step if found else None) == (40 if speaks else None)
 
 
@@ -224,5 +223,5 @@ def test_a_store_that_takes_nothing_is_noted_and_the_trial_kept(
     assert trial.state == TrialState.COMPLETE
     assert any("what it spoke was not stored" in note for note in view.notes)
     assert not any("the-key" in note or "the-secret" in note for note in view.notes)
-    found = report.read(storage.load_study(settings)).rows[0].speech
+    found = findings.read(storage.load_study(settings)).rows[0].speech
     assert found and found.sentences and found.artifacts.keys() == {"1-spoken.wav", "1-recorded.wav", "1-reference.wav"}

@@ -168,17 +168,6 @@ def test_the_best_state_is_made_again_after_a_kill_before_it(
     assert_equal(run, reference)
 
 
-def test_a_best_state_that_cannot_be_made_again_is_refused(make_spec: Make) -> None:
-    run = Watched(make_spec(4, 4, save_seconds=NEVER))
-    with pytest.raises(Died):
-        run.go(die_at=2)
-    run.spec = replace(run.spec, evaluation_steps=[4])
-    run.go(stop_at=2)
-    (run.state / "best.pth").unlink()
-    with pytest.raises(UserError, match=r"best.pth is of step None, and the best evaluation of step 1"):
-        run.go()
-
-
 def test_a_full_disk_leaves_the_states_before(make_spec: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Watched(make_spec(3, 3, save_seconds=NEVER))
     run.go(stop_at=1)

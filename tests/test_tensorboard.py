@@ -19,6 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from search.commands.tensorboard import launch
 from search.errors import UserError
 from search.settings.settings import load
+from search.training.board import BEST, EVALUATION, STEP
 from search.training.record import Step
 from search.training.run import run_trial
 from search.training.run_files import RunFiles
@@ -69,28 +70,15 @@ def test_the_curves_of_a_run_are_its_tables(make_spec: Callable[..., TrialSpec])
     spec = make_spec(4, evaluations=2, accumulation=2, milestones=(0.5,), gamma=0.1, clip_norm=0.5)
     run_trial(spec)
     board = events(spec)
-    shown = {
-        "steps.csv": {
-            "lr": "train/learning rate", "loss": "train/loss (nats)", "mel_ce": "train/audio loss (nats)",
-            "text_ce": "train/text loss (nats)", "decay": "train/weight decay",
-            "norm_before": "gradient/norm before clip", "norm_after": "gradient/norm after clip",
-        },
-        "evaluations.csv": {
-            "mel_ce": "evaluation/eval (nats)", "text_ce": "evaluation/text (nats)", "gap": "evaluation/gap",
-            "probe_mel_ce": "evaluation/train probe (nats)", "probe_text_ce": "evaluation/train probe, text (nats)",
-            "train_loss": "evaluation/training loss (nats)",
-        },
-    }  # fmt: skip
-    for name, columns in shown.items():
+    for name, shown in {"steps.csv": STEP, "evaluations.csv": EVALUATION}.items():
         rows = list(csv.DictReader((Path(spec.directory) / name).open(encoding="utf-8")))
         assert rows
-        for column, tag in columns.items():
+        for column, (tag, description) in shown.items():
             expected = {int(row["step"]): float(row[column]) for row in rows}
             assert scalars(board, tag) == pytest.approx(expected, rel=1e-6), tag
-            assert board.SummaryMetadata(tag).summary_description.endswith(".")
-    best = {"eval (nats)", "text (nats)", "gap", "at step"}
-    tags = {tag for columns in shown.values() for tag in columns.values()}
-    assert set(board.Tags()["scalars"]) == tags | {f"evaluation, best so far/{name}" for name in best}
+            assert board.SummaryMetadata(tag).summary_description == description
+    tags = {tag for group in (STEP, EVALUATION, BEST) for tag, _ in group.values()}
+    assert set(board.Tags()["scalars"]) == tags
     assert scalars(board, "train/learning rate")[4] == pytest.approx(5e-5)
     assert scalars(board, "gradient/norm after clip")[1] == pytest.approx(0.5, rel=1e-3)
     assert "end_info" in board.Tags()["tensors"][-1]

@@ -15,7 +15,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from TTS.tts.configs.xtts_config import XttsAudioConfig
 from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTArgs, GPTTrainerConfig
 
-from search.commands import export as handover
+from search.commands import export
 from search.settings.settings import Settings, load
 from search.training.tokenizer import Tokenizer
 from search.trial import Prepared
@@ -61,7 +61,7 @@ def exported(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Pa
     }
     study = new_study(settings, replace(prepared, train_clips=CLIPS, eval_clips=EVAL_CLIPS, coqui_config=config))
     run(study, POINT, [2.5])
-    return handover.save(handover.choose(settings, None), "coqui", settings, None)
+    return export.save(export.choose(settings, None), "coqui", settings, None)
 
 
 def few_clips(speech: Path, folder: Path) -> Settings:
@@ -105,20 +105,18 @@ def trained(exported: Path) -> Trained:
 
     def measure(optimizer: torch.optim.Optimizer, *_: Any) -> None:
         groups = optimizer.param_groups
-        after = norm([parameter for group in groups for parameter in group["params"]])
         assert len(before) == len(updates) + 1, "each update has its clip"
-        decays = [group["weight_decay"] for group in groups]
-        updates.append(Update([group["lr"] for group in groups], decays, before[-1], after))
+        after = norm([parameter for group in groups for parameter in group["params"]])
+        updates.append(Update([g["lr"] for g in groups], [g["weight_decay"] for g in groups], before[-1], after))
 
     hook = register_optimizer_step_pre_hook(measure)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.nn.utils, "clip_grad_norm_", measured_clip)
         patch.setattr(sys, "argv", [str(SCRIPT), str(exported), "--grad-accum-steps", str(ACCUMULATION)])
         try:
-            names = runpy.run_path(str(SCRIPT), run_name="__main__")
+            return Trained(runpy.run_path(str(SCRIPT), run_name="__main__"), updates)
         finally:
             hook.remove()
-    return Trained(names, updates)
 
 
 def norm(parameters: list[Any]) -> float:

@@ -9,7 +9,7 @@ from typing import Any, cast
 from search.devices import reserved, visible_gpus
 from search.errors import UserError
 from search.files import write_text
-from search.full_run import training_report as report
+from search.full_run import training_report
 from search.full_run.display import FullRunView
 from search.full_run.follow import Follower
 from search.full_run.order import Order, finished, make_order, own_folder, verify
@@ -71,7 +71,7 @@ def _train(
                 return None
             shutil.rmtree(ready, ignore_errors=True)  # of a run that ended sooner, by other rules
             result.save(order.directory / "result.json")
-        page = report.write(order.directory, result, order.best, prepared)
+        page = training_report.write(order.directory, result, order.best, prepared)
         if result.best is None:
             raise UserError(
                 f"the run diverged after {result.record['steps']} optimizer steps, before its first evaluation: there"
@@ -122,7 +122,7 @@ def next_steps(directory: Path) -> list[str]:
     language = read(directory / "best_config.json").settings["data"]["language"]
     size = (ready / "model.pth").stat().st_size
     return [
-        f"Report: {directory / report.NAME}",
+        f"Report: {directory / training_report.NAME}",
         f"Model: {ready} ({size / 1e9:.2f} GB, without optimizer); {directory / 'state'} may be deleted",
         f'Speak: python {ready / "speak.py"} "text" --language {language} --reference reference/1.wav --output out.wav',
     ]

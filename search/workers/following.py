@@ -11,7 +11,7 @@ from search.ties import lowest
 from search.trial import Evaluation, StopReason
 from search.workers.events import View
 from search.workers.launcher import KILL_AFTER, Child, Message
-from search.workers.work import Job, Work, judge
+from search.workers.work import Job, Work, decide
 
 
 @dataclass
@@ -81,7 +81,7 @@ class Following:
         match message:
             case {"kind": "evaluation", **values} if self.decided is None:
                 evaluation = Evaluation(**values)
-                self.decided = judge(self.work, self.job, evaluation, self.evaluations)
+                self.decided = decide(self.work, self.job, evaluation, self.evaluations)
                 self.view.evaluated(self.slot, self.job.number, evaluation)
             case {"kind": "trained", "reason": reason, "record": record}:
                 self.trained = self._outcome(reason, record, None)

@@ -12,9 +12,8 @@ from optuna.trial import TrialState
 from search.errors import UserError
 from search.settings.settings import Settings
 from search.study import artifacts
-from search.study import spoken as speech
 from search.study.leases import Leases
-from search.study.spoken import Speech
+from search.study.spoken import ATTRIBUTE, FOLDER, LEFT_OUT, Speech
 from search.trial import INTERRUPTIONS, Prepared, StopReason, TrialSpec
 from search.workers.events import End, Start, View
 from search.workers.following import Following, Outcome
@@ -194,13 +193,13 @@ class Supervisor:
         }
         attributes: dict[str, Any] = {"stop_reason": str(outcome.reason), "run": run}
         if job.left_out and state == TrialState.COMPLETE and outcome.best and job.may_speak(outcome.best):
-            attributes[speech.LEFT_OUT] = job.left_out
+            attributes[LEFT_OUT] = job.left_out
         known: dict[str, str] = {}
         # A run obeys late. If it evaluated once more, and lower, it spoke with weights that no trial recorded.
         spoke = outcome.speech and outcome.best and outcome.speech["step"] == outcome.best.step
         if outcome.speech and spoke and state == TrialState.COMPLETE:
             known = artifacts.identified(_files(outcome.speech, directory))
-            attributes[speech.ATTRIBUTE] = {**outcome.speech, "artifacts": known}
+            attributes[ATTRIBUTE] = {**outcome.speech, "artifacts": known}
         described = artifacts.described(known, "audio/wav")
         finished = self._leases.end(job.trial._trial_id, state, value, attributes, described)
         if known and finished is not None:  # only now: a slow store must not keep a result from the peers
@@ -262,4 +261,4 @@ class Supervisor:
 def _files(spoken: dict[str, Any], directory: Path) -> list[Path]:
     """What a run in `directory` spoke, each file once."""
     names = {name for sentence in Speech.from_dict(spoken).sentences for name in sentence.files}
-    return [directory / speech.FOLDER / name for name in sorted(names)]
+    return [directory / FOLDER / name for name in sorted(names)]

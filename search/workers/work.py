@@ -71,7 +71,7 @@ class Work(Protocol):
     def fired(self, job: Job, evaluations: Sequence[Evaluation]) -> StopReason | None: ...
 
 
-def judge(work: Work, job: Job, evaluation: Evaluation, evaluations: list[Evaluation]) -> StopReason | None:
+def decide(work: Work, job: Job, evaluation: Evaluation, evaluations: list[Evaluation]) -> StopReason | None:
     """Reports an evaluation and adds it to those before; returns why the trial ends here, or None.
 
     A value that is not finite is never reported.
