@@ -17,7 +17,7 @@ import torch
 from search.preparation.cache import cache_directory
 from search.preparation.prepare import prepare
 from search.settings.settings import load
-from search.training.run import Run, build
+from search.training.run import Setup, build
 from search.trial import Prepared, TrialSpec
 from space.hyperparameters import Hyperparameters
 
@@ -25,7 +25,7 @@ STEPS = 100
 POINT = Hyperparameters(1e-3, 0.3, (0.5,), 0.5, 1.0)
 
 
-def train(prepared: Prepared, point: Hyperparameters = POINT, **given: Any) -> tuple[Run, list[float], float]:
+def train(prepared: Prepared, point: Hyperparameters = POINT, **given: Any) -> tuple[Setup, list[float], float]:
     """(run, training loss of each step, evaluation after the last one)."""
     with tempfile.TemporaryDirectory() as folder:
         spec = TrialSpec(
@@ -47,7 +47,7 @@ def train(prepared: Prepared, point: Hyperparameters = POINT, **given: Any) -> t
     return run, [step.loss for step in run.trainer.recorder.history], run.evaluator(STEPS, 0.0).mel_ce
 
 
-def held(run: Run) -> float:
+def held(run: Setup) -> float:
     """Megabytes of optimizer state."""
     states = run.trainer.optimizer[0].state.values()
     tensors = itertools.chain.from_iterable(state.values() for state in states)

@@ -23,7 +23,6 @@ def curve(lr: float, seed: int) -> list[Evaluation]:
     settings = load(None, {})
     prepared = prepare(settings, cache_directory(), lambda _: None)
     horizon = settings.trial_horizon(prepared.train_clips)
-    found: list[Evaluation] = []
     with tempfile.TemporaryDirectory() as directory:
         spec = TrialSpec.under(
             settings.training,
@@ -37,8 +36,7 @@ def curve(lr: float, seed: int) -> list[Evaluation]:
             directory=directory,
         )
         with redirect_stdout(io.StringIO()):  # coqui's chatter
-            run_trial(spec, found.append)
-    return found
+            return run_trial(spec).evaluations
 
 
 def two_increases(values: list[float]) -> int | None:

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parent.parent
 # Files that take half a minute and more begin first, so that no worker is left alone with one at the end.
 LONG = (
     "search", "faults", "service", "in_browser", "confirm", "confirm_real", "recordings", "confirm_command", "parity",
-    "train_with_coqui", "deployment", "state", "full_run", "ledger_faults", "training", "speech", "handover",
+    "train_with_coqui", "deployment", "full_run", "state", "ledger_faults", "training", "speech", "handover",
 )  # fmt: skip
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's & ignores it, and so would whatever the tests start
@@ -117,13 +117,18 @@ def prepared(cache: Path) -> Prepared:
 
 @pytest.fixture
 def make_spec(prepared: Prepared, tmp_path: Path) -> Callable[..., TrialSpec]:
-    """Specs of short runs, each with a folder of its own; hyperparameters by keyword, the rest as given."""
+    """As `make_spec_in`, for one test."""
+    return make_spec_in(prepared, tmp_path)
+
+
+def make_spec_in(prepared: Prepared, folder: Path) -> Callable[..., TrialSpec]:
+    """Makes specs of short runs, each with a folder of its own; hyperparameters by keyword, the rest as given."""
     count = 0
 
     def make(horizon: int = 6, evaluations: int = 2, **values: Any) -> TrialSpec:
         nonlocal count
         count += 1
-        directory = tmp_path / f"run-{count}"
+        directory = folder / f"run-{count}"
         directory.mkdir()
         given = {f.name for f in dataclasses.fields(Hyperparameters)} & values.keys()
         point = Hyperparameters(**{"lr": 5e-4, "weight_decay": 0.01, **{name: values.pop(name) for name in given}})

@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from search.confirmation.export import portable
 from search.settings.best_config import BestConfig, Knobs, Provenance, Schedule, Stopping
@@ -29,7 +28,8 @@ def write_config(
     With `lr` that is all of the point: no milestones, no clip.
     """
     point = POINT if lr is None else Hyperparameters(lr, 0.01)
-    settings = load(None, {"training.steps": horizon, "training.batch_size": 2, "training.truncation": 1.0})
+    given = {"training.steps": horizon, "training.batch_size": 2, "training.truncation": 1.0, "training.evaluations": 2}
+    settings = load(None, given)
     best = BestConfig(
         version=3,
         study="miniature",
@@ -53,7 +53,7 @@ def write_config(
         base_model=prepared.base_evaluation,
         warnings=["lr lies at the edge of the space <b>"],
         provenance=Provenance(
-            fingerprint=fingerprint(replace_evaluations(settings), prepared),
+            fingerprint=fingerprint(settings, prepared),
             versions=prepared.versions,
             commit=None,
             seed=1,
@@ -66,11 +66,6 @@ def write_config(
     content["coqui_config"] = {k: v for k, v in content["coqui_config"].items() if v not in (float("inf"),)}
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
-
-
-def replace_evaluations(settings: Any) -> Any:
-    """A search of few steps would be refused its ten evaluations; here only the full run matters."""
-    return settings.model_copy(update={"training": settings.training.model_copy(update={"evaluations": 2})})
 
 
 def losses(evaluations: list[Evaluation]) -> list[Evaluation]:

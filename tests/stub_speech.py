@@ -3,10 +3,11 @@
 import json
 import os
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from search.trial import Caller, StopReason, TrialSpec
+from search.trial import Caller, RunRecord, StopReason, TrialSpec
 from tests.shown import tone
 
 PRELOAD = ["search.study.storage", "search.workers.supervisor", "tests.shown"]
@@ -16,7 +17,7 @@ def run_script(line: Caller, spec: str) -> dict[str, Any]:
     """In place of `search.training.child.run`.
 
     A script is {"losses": [...], "waits": true to run on until it is stopped, "late": [...] evaluated before it obeys,
-    "sentences": how many are spoken, "seconds": of each, "fails": error, "dies": true}.
+    "sentences": how many are spoken, else those of the spec, "seconds": of each, "fails": error, "dies": true}.
     """
     order = TrialSpec.from_json(spec)
     folder = Path(order.directory)
@@ -38,12 +39,12 @@ def run_script(line: Caller, spec: str) -> dict[str, Any]:
         evaluate(value)
     if line.should_stop():
         reason = StopReason.STOPPED_BY_USER
-    record = {"train_seconds": 1.0, "evaluation_seconds": 1.0, "steps": 20, "inert": []}
-    line.say("trained", reason=reason, record=record)
+    record = RunRecord(20, 20, None, None, [], 0, None, None, None, 1, 1, [], 0.0, 1.0, 1.0)
+    line.say("trained", reason=reason, record=asdict(record))
     (folder / "wanted").write_text(str(line.is_wanted()))
     spoken = []
     (folder / "speech").mkdir()
-    for number in range(1, script.get("sentences", 0) + 1 if line.is_wanted() else 1):
+    for number in range(1, script.get("sentences", order.sentences) + 1 if line.is_wanted() else 1):
         until = time.monotonic() + script.get("seconds", 0)
         while time.monotonic() < until and line.is_wanted():
             time.sleep(0.02)

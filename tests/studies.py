@@ -46,7 +46,7 @@ def miniature(directory: Path, overrides: dict[str, Any] | None = None) -> Setti
     (directory / "study.toml").touch()  # an empty file is the miniature
     given = {"study.directory": str(directory), **CONFIRMED, **(overrides or {})}
     settings = load(directory / "study.toml", given)
-    settings.directory.mkdir()
+    settings.directory.mkdir(exist_ok=True)
     return settings
 
 

@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 
 from search.training.batches import PreparedDataset, evaluation_batches
-from search.training.evaluation import Sets
 from search.training.run import build
 from search.trial import TrialSpec
 
@@ -43,9 +42,3 @@ def test_the_probe_is_fixed_and_of_the_training_clips(make_spec: Callable[..., T
     assert probe == corpus.probe(10, seed=1)
     assert probe != corpus.probe(10, seed=2)
     assert len(corpus.probe(10_000, seed=1)) == len(corpus.train)
-
-
-def test_the_gap_is_one_for_the_same_clips(make_spec: Callable[..., TrialSpec]) -> None:
-    run = build(make_spec(2))
-    run.evaluator._sets = Sets(run.evaluator._sets.eval, run.evaluator._sets.eval)
-    assert run.evaluator(0, 0.0).gap == 1.0

@@ -19,7 +19,6 @@ from typing import Any
 
 import psutil
 import pytest
-import torch
 
 from search.errors import UserError
 from search.full_run import order as orders
@@ -29,7 +28,6 @@ from search.full_run.result import READY, FullResult, is_ready
 from search.full_run.stopping import StoppingRules
 from search.settings.best_config import Stopping
 from search.training.run import run_trial
-from search.training.tensor_file import read_tensors
 from search.trial import Evaluation, Prepared, StopReason, TrialSpec
 from search.workers.launcher import Child, Launcher
 from tests.conftest import ROOT, wait_until
@@ -95,37 +93,32 @@ def evaluation(step: int, mel_ce: float, probe: float = 1.0) -> Evaluation:
 
 
 @pytest.mark.parametrize(
-    ("values", "expected"),
+    ("values", "n_increases", "expected"),
     [
-        ([], None),
-        ([3.0, 2.0], None),
-        ([2.0, 2.1], None),
-        ([2.0, 2.1, 2.2], StopReason.TWO_INCREASES),
-        ([2.0, 2.1, 2.0, 2.1], None),
-        ([2.0, 2.1, 2.14], None),  # a rise of less than min_delta is none
-        ([2.0, 3.1], StopReason.GAP),
-        ([2.0, 3.0], None),  # above max_gap, not at it
-        ([2.0, 3.1, 3.2], StopReason.TWO_INCREASES),
-        ([2.0, float("nan")], StopReason.DIVERGED),
-        ([2.0, 2.1, 2.2, 2.3], None),  # the fourth is at the horizon
+        ([], 2, None),
+        ([3.0, 2.0], 2, None),
+        ([2.0, 2.1], 2, None),
+        ([2.0, 2.1, 2.2], 2, StopReason.TWO_INCREASES),
+        ([2.0, 2.1, 2.0, 2.1], 2, None),
+        ([2.0, 2.1, 2.14], 2, None),  # a rise of less than min_delta is none
+        ([2.0, 3.1], 2, StopReason.GAP),
+        ([2.0, 3.0], 2, None),  # above max_gap, not at it
+        ([2.0, 3.1, 3.2], 2, StopReason.TWO_INCREASES),
+        ([2.0, float("nan")], 2, StopReason.DIVERGED),
+        ([2.0, 2.1, 2.2, 2.3], 2, None),  # the fourth is at the horizon
+        ([2.0, 2.1, 2.2], None, None),  # the rule can be off
     ],
 )
-def test_stopping_rules(values: list[float], expected: StopReason | None) -> None:
-    rules = StoppingRules(Stopping(n_increases=2, min_delta=0.05, max_gap=3.0, healthy_gap=1.3), horizon=40)
+def test_stopping_rules(values: list[float], n_increases: int | None, expected: StopReason | None) -> None:
+    rules = StoppingRules(Stopping(n_increases=n_increases, min_delta=0.05, max_gap=3.0, healthy_gap=1.3), horizon=40)
     assert rules([evaluation(10 * i, value) for i, value in enumerate(values, 1)]) == expected
-
-
-def test_the_two_increase_rule_can_be_off() -> None:
-    rules = StoppingRules(Stopping(n_increases=None, min_delta=0, max_gap=3.0, healthy_gap=1.3), horizon=40)
-    assert rules([evaluation(i, 2.0 + i / 10) for i in range(1, 9)]) is None
 
 
 def test_a_full_run_is_the_confirmations_run(done: Done, tmp_path: Path) -> None:
     """Of the same spec, without a state: rates, evaluations and the chosen step are the same bit for bit."""
-    plain: list[Evaluation] = []
     spec = TrialSpec.from_json((done.output / "spec.json").read_text())
-    run_trial(replace(spec, horizon=5, directory=str(tmp_path), save_seconds=None), plain.append)
-    assert losses(done.result.evaluations) == losses(plain)
+    plain = run_trial(replace(spec, horizon=5, directory=str(tmp_path), save_seconds=None))
+    assert losses(done.result.evaluations) == losses(plain.evaluations)
     assert (done.output / "steps.csv").read_text() == (tmp_path / "steps.csv").read_text()
     assert (done.result.reason, done.result.record["steps"]) == (StopReason.TWO_INCREASES, 5)
     assert done.result.best == min(done.result.evaluations, key=lambda e: e.mel_ce)
@@ -137,12 +130,11 @@ def test_a_full_run_keeps_two_states_and_ends_in_a_model(done: Done) -> None:
     assert {"state", "ready", "result.json", "tensorboard"} <= {file.name for file in done.output.iterdir()}
     assert {file.name for file in (done.output / "state").iterdir()} == {".lock", "best.pth", "last.pth"}
     assert is_ready(done.output / "ready")
-    best, last = (read_tensors(done.output / "state" / f"{name}.pth")["model"] for name in ("best", "last"))
-    model = read_tensors(done.output / "ready" / "model.pth")["model"]
-    assert all(torch.equal(model[name], value) for name, value in best.items())
-    assert not all(torch.equal(value, best[f"gpt.{name}"]) for name, value in last.items())
+    page = (done.output / "training_report.html").read_text(encoding="utf-8")
+    assert page == (done.output / "ready" / "training_report.html").read_text(encoding="utf-8")
+    assert "Step 3 is the best" in page and "did not act" in page  # weight decay, in so few steps
     assert "warning: Not confirmed: trial 3" in done.text
-    assert re.search(r"step 3/8  eval 2\.\d{4} .* \(best so far\)  about \d+ s left", done.text)
+    assert re.search(r"step 3/8  eval 2\.\d{4} .* \(best so far\)  about .+ left", done.text)
     lines = done.result.lines()
     assert "ended at step 5 of 8: the evaluation rose 2 times in a row" in lines[0]
     assert lines[1].startswith("Best: step 3, eval 2.") and "healthy, below 1.3" in lines[1]
@@ -155,19 +147,6 @@ def test_the_same_command_makes_only_what_is_missing(done: Done, train: Train) -
     (done.output / "ready" / "vocab.json").unlink()
     assert train(done.config, done.output) == done.result
     assert all((done.output / "ready" / name).is_file() for name in READY)
-
-
-def test_the_report_answers_first_and_escapes(done: Done, prepared: Prepared) -> None:
-    page = (done.output / "training_report.html").read_text(encoding="utf-8")
-    assert page == (done.output / "ready" / "training_report.html").read_text(encoding="utf-8")
-    answer = page[page.index('class="answer"') : page.index("<h2>")]
-    for part in ("Step 3 is the best", "rose 2 times in a row", "healthy, below 1.3", "Not confirmed: trial 3"):
-        assert part in answer, part
-    assert "&lt;b&gt;" in page and "<b>" not in page
-    assert page.count("<svg") == 2 and "nats per audio token" in page
-    assert not re.findall(r'(?:src|href)="http', page.replace('xlink:href="http', ""))
-    assert "did not act" in page  # weight decay, in so few steps
-    assert prepared.data_fingerprint in page
 
 
 def test_the_gap_ends_a_run_and_another_rule_takes_it_on(train: Train, prepared: Prepared, tmp_path: Path) -> None:
@@ -183,7 +162,7 @@ def test_the_gap_ends_a_run_and_another_rule_takes_it_on(train: Train, prepared:
 
 
 class Killer:
-    """Ends the child, or this process's run, at a random moment soon after so many steps of the child."""
+    """Ends the child, or this process's run, at a random moment soon after the child has made a few steps."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.how: tuple[str, int] | None = None
@@ -201,23 +180,22 @@ class Killer:
         receive, steps = child.receive, [time.monotonic()]
         after = random.randint(1, 2)
 
+        def kill(pause: float) -> None:
+            time.sleep(pause)
+            with suppress(ProcessLookupError):
+                os.kill(child.pid, 0)  # when it has gone, this process is no longer in its run
+                os.kill(child.pid if whom == "child" else os.getpid(), number)
+
         def watched(timeout: float) -> dict[str, Any] | None:
             message = receive(timeout)
             if message and message["kind"] == "step":  # the first is where it goes on from
                 steps.append(time.monotonic())
                 if len(steps) == after + 2:
                     pause = random.uniform(0, 1.2) * (steps[-1] - steps[-2])
-                    pid = child.pid if whom == "child" else os.getpid()
-                    threading.Thread(target=self._kill, args=(child.pid, pid, number, pause), daemon=True).start()
+                    threading.Thread(target=kill, args=(pause,), daemon=True).start()
             return message
 
         child.receive = watched  # type: ignore[method-assign]
-
-    def _kill(self, child: int, pid: int, number: int, pause: float) -> None:
-        time.sleep(pause)
-        with suppress(ProcessLookupError):
-            os.kill(child, 0)  # when it has gone, this process is no longer in its run
-            os.kill(pid, number)
 
 
 def test_five_kills_change_nothing(
@@ -242,10 +220,9 @@ def test_five_kills_change_nothing(
     assert result is not None
 
     (tmp_path / "plain").mkdir()
-    plain: list[Evaluation] = []
     spec = TrialSpec.from_json((output / "spec.json").read_text())
-    run_trial(replace(spec, directory=str(tmp_path / "plain"), save_seconds=None), plain.append)
-    assert losses(result.evaluations) == losses(plain)
+    plain = run_trial(replace(spec, directory=str(tmp_path / "plain"), save_seconds=None))
+    assert losses(result.evaluations) == losses(plain.evaluations)
     assert (output / "steps.csv").read_text() == (tmp_path / "plain" / "steps.csv").read_text()
     assert is_ready(output / "ready")
     assert not list(output.rglob(".*.pth.*"))
@@ -277,16 +254,6 @@ def test_a_run_whose_command_is_killed_ends_and_goes_on(prepared: Prepared, cach
 # Refusals
 
 
-def test_the_batches_are_those_that_the_config_says(prepared: Prepared, tmp_path: Path) -> None:
-    """A user may edit its schedule, which the report of the run shows."""
-    config = write_config(tmp_path / "best_config.json", prepared, 24, 4)
-    document = json.loads(config.read_text())
-    document["schedule"] |= {"batch_size": 3, "accumulation": 5}
-    config.write_text(json.dumps(document))
-    spec = orders.make_order(config, tmp_path / "out", None, {}).spec("prepared", None)
-    assert (spec.batch_size, spec.accumulation) == (3, 5)
-
-
 def test_what_a_folder_holds_is_not_mixed_with_another_run(
     done: Done, train: Train, prepared: Prepared, tmp_path: Path
 ) -> None:
@@ -307,27 +274,29 @@ def test_what_a_folder_holds_is_not_mixed_with_another_run(
             train(done.config, done.output)
 
 
+def edited(config: Path, **fingerprint: str) -> Path:
+    """`config` with other values in its fingerprint."""
+    content = json.loads(config.read_text())
+    content["provenance"]["fingerprint"] |= fingerprint
+    config.write_text(json.dumps(content))
+    return config
+
+
 @pytest.mark.parametrize("changed", ["data", "base"])
 def test_other_data_or_another_base_is_refused_with_both_values(
     train: Train, prepared: Prepared, tmp_path: Path, changed: str
 ) -> None:
-    config = write_config(tmp_path / "best_config.json", prepared)
-    content = json.loads(config.read_text())
-    there, content["provenance"]["fingerprint"][changed] = content["provenance"]["fingerprint"][changed], "0123"
-    config.write_text(json.dumps(content))
+    config = edited(write_config(tmp_path / "best_config.json", prepared), **{changed: "0123"})
     with pytest.raises(UserError, match=r"--set data\.path=.* and --set base\.path=") as info:
         train(config, tmp_path / "out")
-    assert [line.split(" (")[0] for line in info.value.details] == [f"{changed}: 0123 there, {there} here"]
+    here = getattr(prepared, f"{changed}_fingerprint")
+    assert [line.split(" (")[0] for line in info.value.details] == [f"{changed}: 0123 there, {here} here"]
     assert not (tmp_path / "out").exists()
 
 
 def test_other_code_is_a_warning(prepared: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = write_config(tmp_path / "best_config.json", prepared)
-    content = json.loads(config.read_text())
-    content["provenance"]["fingerprint"] |= {"code": "0123", "versions.torch": "1.0"}
-    config.write_text(json.dumps(content))
-    order = orders.make_order(config, tmp_path / "out", None, {})
-    orders.verify(order, prepared, PlainFullRunView())
+    config = edited(write_config(tmp_path / "best_config.json", prepared), code="0123", **{"versions.torch": "1.0"})
+    orders.verify(orders.make_order(config, tmp_path / "out", None, {}), prepared, PlainFullRunView())
     line = capsys.readouterr().out
     assert line.count("\n") == 1 and "code: 0123 there" in line and "versions.torch: 1.0 there" in line
 

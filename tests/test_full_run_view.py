@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from search.full_run.display import LiveFullRunView
-from search.full_run.follow import Interruption
+from search.workers.interruption import Interruption
 from tests.test_full_run import evaluation
 
 
@@ -32,7 +32,7 @@ def test_the_live_view_shows_evaluations_above_a_bar_with_the_time_left() -> Non
 
 def test_a_second_ctrl_c_shows_the_cursor_again(monkeypatch: pytest.MonkeyPatch) -> None:
     left: list[int] = []
-    monkeypatch.setattr("search.full_run.follow.os._exit", left.append)
+    monkeypatch.setattr("search.workers.interruption.os._exit", left.append)
     with tempfile.TemporaryFile("w+", encoding="utf-8") as screen:
         view = LiveFullRunView(Console(file=screen, force_terminal=True, width=80, _environ={}))
         view.status("loading torch and TTS")

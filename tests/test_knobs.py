@@ -10,17 +10,15 @@ from typing import Any
 import optuna
 import pytest
 
-from search.commands import export as handover
+from search.commands import export
 from search.confirmation import confirm as confirmation
 from search.confirmation.rounds import knobs
 from search.errors import UserError
 from search.full_run import order as orders
-from search.full_run import training_report as report
 from search.full_run.display import PlainFullRunView
 from search.settings import best_config
-from search.settings.knobs import coqui_fields, fused_field, refuse_space
+from search.settings.knobs import refuse_space
 from search.settings.settings import Settings, load
-from search.training.record import RunRecord
 from search.trial import Prepared, TrialSpec
 from search.workers import session
 from search.workers.events import View
@@ -29,7 +27,7 @@ from search.workers.work import Job
 from space.hyperparameters import Hyperparameters
 from tests import stub
 from tests.full_runs import write_config
-from tests.studies import record, three_trials
+from tests.studies import three_trials
 from tests.test_export import STOCK, built, confirmation_of
 
 SPACE = "version = 1\n[lr]\nlow = 1e-5\nhigh = 1e-3\n[weight_decay]\nvalue = 0\n"
@@ -82,7 +80,7 @@ def test_a_dimension_that_cannot_act_on_the_base_is_refused(
 @pytest.mark.parametrize(
     "start",
     [
-        lambda settings: session._search(settings, View(), [None], 0.0),
+        lambda settings: session.search(settings, View()),
         lambda settings: confirmation._confirm(settings, SimpleNamespace(), [None], View(), False),
     ],
     ids=["search", "confirm"],
@@ -125,21 +123,9 @@ def test_a_trial_is_started_with_the_study_s_settings(tmp_path: Path) -> None:
     assert TrialSpec.from_json((tmp_path / "3" / "spec.json").read_text(encoding="utf-8")) == spec
 
 
-def test_a_record_from_before_the_later_knobs_is_read() -> None:
-    old = record(10, [])
-    del old["frozen_parameters"], old["new_rows_update_ratio"]
-    assert RunRecord.from_json(json.dumps(old)).frozen_parameters == 0
-
-
 def test_a_confirmation_shows_the_knobs_that_act() -> None:
     assert knobs(BOTH) == {"lr": 1e-3, "weight_decay": 0.01, "new_rows_lr_factor": 0.25, "frozen_layers": 1}
     assert knobs(STOCK) == {"lr": 1e-3, "weight_decay": 0.01}
-
-
-@pytest.mark.parametrize(("fused", "expected"), [(False, {}), (True, {"fused": True})])
-def test_fused_adamw_is_an_option_of_coqui_s_optimizer(fused: bool, expected: dict[str, Any]) -> None:
-    options = coqui_fields(STOCK, 10, {"eps": 1e-8, **fused_field(fused)})["optimizer_params"]
-    assert options == {"eps": 1e-8, "weight_decay": 0.01, **expected}
 
 
 # Export
@@ -151,9 +137,10 @@ def three(tmp_path: Path) -> tuple[optuna.Study, Settings]:
 
 
 def test_a_config_that_coqui_cannot_hold_is_refused_as_its_format(three: tuple[optuna.Study, Settings]) -> None:
+    """The document says in a warning what its coqui_config lacks."""
     best = built(*three, point=BOTH)
     with pytest.raises(UserError) as info:
-        handover.save(best, "coqui", three[1], None)
+        export.save(best, "coqui", three[1], None)
     assert str(info.value) == (
         "coqui's own trainer cannot do new_rows_lr_factor 0.25 and frozen_layers 1, and would train something else;"
         " export with --format json, and train that with study.py train"
@@ -161,15 +148,8 @@ def test_a_config_that_coqui_cannot_hold_is_refused_as_its_format(three: tuple[o
     assert not (three[1].directory / "coqui_config.json").exists()
     for point in (replace(BOTH, frozen_layers=0), replace(BOTH, new_rows_lr_factor=1.0)):
         with pytest.raises(UserError, match="coqui's own trainer cannot do"):
-            handover.text(built(*three, point=point), "coqui")
-    handover.text(built(*three, point=STOCK), "coqui")
-
-
-def test_the_document_says_what_its_coqui_config_lacks(three: tuple[optuna.Study, Settings], tmp_path: Path) -> None:
-    path = tmp_path / "best_config.json"
-    path.write_text(handover.text(built(*three, point=BOTH), "json"), encoding="utf-8")
-    best = best_config.read(path)
-    assert best.point == BOTH
+            export.text(built(*three, point=point), "coqui")
+    export.text(built(*three, point=STOCK), "coqui")
     assert [text for text in best.warnings if text.startswith("coqui_config")] == [
         "coqui_config does not hold new_rows_lr_factor 0.25, which only study.py train can do",
         "coqui_config does not hold frozen_layers 1, which only study.py train can do",
@@ -177,12 +157,11 @@ def test_the_document_says_what_its_coqui_config_lacks(three: tuple[optuna.Study
 
 
 def test_fused_adamw_is_exported(three: tuple[optuna.Study, Settings]) -> None:
-    settings = three[1]
+    study, settings = three
     assert "fused" not in built(*three).coqui_config["optimizer_params"]
     fused = settings.model_copy(update={"training": settings.training.model_copy(update={"fused_adamw": True})})
-    best = built(three[0], fused)
-    assert best.coqui_config["optimizer_params"]["fused"] is True
-    assert best.settings["training"]["fused_adamw"] is True
+    best = built(study, fused)
+    assert best.coqui_config["optimizer_params"]["fused"] is best.settings["training"]["fused_adamw"] is True
 
 
 def test_a_file_of_version_2_is_read_with_the_later_knobs_off(
@@ -191,7 +170,7 @@ def test_a_file_of_version_2_is_read_with_the_later_knobs_off(
     """The confirmation's candidates, too."""
     point = three[1].search_space().from_params(three[0].trials[2].params)
     made = confirmation_of(("trial 2", 2, point), ("stock", 0, STOCK))
-    content = json.loads(handover.text(built(*three, confirmation=made), "json"))
+    content = json.loads(export.text(built(*three, confirmation=made), "json"))
     expected = best_config.BestConfig.model_validate(content)
     for part in (content, *content["confirmation"]["candidates"]):
         del part["hyperparameters"]["new_rows_lr_factor"], part["hyperparameters"]["frozen_layers"]
@@ -218,30 +197,28 @@ def config(prepared: Prepared, tmp_path: Path) -> Path:
     path = write_config(tmp_path / "best_config.json", prepared)
     content = json.loads(path.read_text(encoding="utf-8"))
     content["hyperparameters"] |= {"new_rows_lr_factor": 0.25, "frozen_layers": 1}
+    content["schedule"] |= {"batch_size": 3, "accumulation": 5}  # a user may edit them
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
 
 
 def test_a_full_run_trains_with_the_knobs_and_settings_of_its_config(config: Path, tmp_path: Path) -> None:
+    """It goes on with other transfer, but with no other knobs."""
     given = {"training.fused_adamw": True, "training.pin_memory": True}
-    spec = orders.make_order(config, tmp_path / "out", None, given).spec("p", None)
+    order = orders.make_order(config, tmp_path / "out", None, given)
+    spec = order.spec("p", None)
     assert (spec.hyperparameters.new_rows_lr_factor, spec.hyperparameters.frozen_layers) == (0.25, 1)
-    assert (spec.fused_adamw, spec.pin_memory) == (True, True)
-
-
-def test_a_full_run_goes_on_with_other_transfer_but_no_other_knobs(config: Path, tmp_path: Path) -> None:
-    order = orders.make_order(config, tmp_path / "out", None, {"training.pin_memory": True})
+    assert (spec.fused_adamw, spec.pin_memory, spec.batch_size, spec.accumulation) == (True, True, 3, 5)
     order.directory.mkdir()
-    (order.directory / "spec.json").write_text(order.spec("p", None).to_json(), encoding="utf-8")
+    (order.directory / "spec.json").write_text(spec.to_json(), encoding="utf-8")
     (order.directory / "best_config.json").write_text(config.read_text(encoding="utf-8"), encoding="utf-8")
-    orders.refuse_other(orders.make_order(config, tmp_path / "out", None, {}))
+    orders.refuse_other(orders.make_order(config, tmp_path / "out", None, {"training.fused_adamw": True}))
     content = json.loads(config.read_text(encoding="utf-8"))
     content["hyperparameters"]["frozen_layers"] = 2
     config.write_text(json.dumps(content), encoding="utf-8")
-    other = orders.make_order(config, tmp_path / "out", None, {"training.fused_adamw": True})
     with pytest.raises(UserError, match="holds another run") as info:
-        orders.refuse_other(other)
-    assert info.value.details == ("frozen_layers: 1 there, 2 here", "fused_adamw: False there, True here")
+        orders.refuse_other(orders.make_order(config, tmp_path / "out", None, {}))
+    assert info.value.details == ("frozen_layers: 1 there, 2 here", "fused_adamw: True there, False here")
 
 
 def test_a_full_run_whose_knob_cannot_act_is_refused(config: Path, prepared: Prepared, tmp_path: Path) -> None:
@@ -249,23 +226,3 @@ def test_a_full_run_whose_knob_cannot_act_is_refused(config: Path, prepared: Pre
     orders.verify(order, replace(prepared, new_rows=[60]), PlainFullRunView())
     with pytest.raises(UserError, match=r"^new_rows_lr_factor is 0\.25, but the base has no new vocabulary rows"):
         orders.verify(order, replace(prepared, new_rows=[]), PlainFullRunView())
-
-
-@pytest.mark.parametrize(
-    ("measured", "ratio"), [(0.25, "0.25 times"), (None, "an unknown number of times")], ids=["some", "none"]
-)
-def test_the_report_of_a_full_run_shows_them_where_they_act(config: Path, measured: float | None, ratio: str) -> None:
-    best = best_config.read(config)
-    found = record(10, ["frozen_layers: 1 are set, and every weight was trained"])
-    result: Any = SimpleNamespace(record={**found, "new_rows_update_ratio": measured})
-    shown = report.knobs(result, best)
-    assert shown[5:] == [
-        ("new_rows_lr_factor", "0.25", f"their updates were {ratio} as long as the optimizer's own"),
-        ("frozen_layers", "1", "did not act: 1 are set, and every weight was trained"),
-    ]
-    off = best.model_copy(
-        update={
-            "hyperparameters": best.hyperparameters.model_copy(update={"new_rows_lr_factor": 1.0, "frozen_layers": 0})
-        }
-    )
-    assert len(report.knobs(result, off)) == 5

@@ -13,7 +13,7 @@ from search.study import leases, storage
 from search.trial import Caller
 from search.workers import supervisor, work
 from search.workers.events import View
-from search.workers.launcher import MAIN_NEEDS, Failed, Launcher
+from search.workers.launcher import MAIN_NEEDS, Child, Failed, Launcher
 from tests import stub
 from tests.conftest import ROOT
 
@@ -61,20 +61,14 @@ def test_how_a_call_fails(cache: Path) -> None:
     log.unlink()
 
 
-class Lingering:
+class Lingering(Child):
     """A child whose run has ended, and whose process goes slowly. It stands for the launcher that starts it, too."""
 
     def __init__(self, events: list[str]) -> None:
-        self.events = events
-        self.messages: list[dict[str, Any]] = [
-            {
-                "kind": "evaluation",
-                "step": 200,
-                "mel_ce": 2.0,
-                "text_ce": 2.0,
-                "probe_mel_ce": 2.0,
-                "probe_text_ce": 2.0,
-            },
+        self.events, self.silent_seconds = events, 0.0
+        losses = dict.fromkeys(("mel_ce", "text_ce", "probe_mel_ce", "probe_text_ce"), 2.0)
+        self.left: list[dict[str, Any]] = [
+            {"kind": "evaluation", "step": 200, **losses},
             {"kind": "end", "result": {"reason": "finished", "record": None}},
         ]
 
@@ -82,7 +76,7 @@ class Lingering:
         return self
 
     def receive(self, _: float) -> dict[str, Any]:
-        return self.messages.pop(0)
+        return self.left.pop(0)
 
     def close(self) -> None:
         self.events.append("its process is gone")

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from search.errors import UserError
 from search.training.new_rows import TENSORS, NewRows
-from search.training.run import Run, build
+from search.training.run import Setup, build
 from search.training.trainer import Diverged
 from search.trial import Prepared, StopReason, TrialSpec
 from tests.test_state import NEVER, Watched, assert_equal
@@ -75,8 +75,9 @@ def train_small(model: Small, optimizer: torch.optim.Optimizer, parameters: Sequ
         optimizer.zero_grad(set_to_none=True)
 
 
-@pytest.mark.parametrize("factor", [0.1, 3.0])
-@pytest.mark.parametrize("options", [{"foreach": False}, {"foreach": True}, {"fused": True}])
+@pytest.mark.parametrize(
+    ("factor", "options"), [(0.1, {"foreach": False}), (3.0, {"foreach": True}), (3.0, {"fused": True})]
+)
 def test_it_is_adamw_with_the_rows_in_a_group_of_their_own(factor: float, options: dict[str, bool]) -> None:
     """Under schedule, clip, accumulation and decay, which acts on the head's weight alone."""
     settings: dict[str, Any] = {"lr": LR, "betas": (0.9, 0.96), "eps": 1e-8, **options}
@@ -123,9 +124,9 @@ def test_a_tensor_without_gradient_is_left_alone() -> None:
     assert all(torch.equal(p, after[name]) for name, p in model.named_parameters())
 
 
-def trained(spec: TrialSpec, steps: int) -> Run:
+def trained(spec: TrialSpec) -> Setup:
     run = build(spec)
-    run.trainer.train(run.batches, steps, [], lambda _: None, lambda: False)
+    run.trainer.train(run.batches, spec.horizon)
     return run
 
 
@@ -133,8 +134,8 @@ def test_one_update_differs_in_the_new_rows_alone_and_by_the_factor(make_spec: M
     """Later updates differ everywhere: they start from other weights."""
     knobs = {"weight_decay": 0.5}
     before = dict(build(make_spec(1, 1, **knobs)).trainer.model.xtts.gpt.named_parameters())
-    plain = dict(trained(make_spec(1, 1, **knobs), 1).trainer.model.xtts.gpt.named_parameters())
-    run = trained(make_spec(1, 1, **knobs, new_rows_lr_factor=0.25), 1)
+    plain = dict(trained(make_spec(1, 1, **knobs)).model.xtts.gpt.named_parameters())
+    run = trained(make_spec(1, 1, **knobs, new_rows_lr_factor=0.25))
     for name, weight in run.trainer.model.xtts.gpt.named_parameters():
         others = torch.ones(len(weight), dtype=torch.bool)
         if name in TENSORS:
@@ -153,51 +154,40 @@ def test_a_factor_of_1_is_no_factor(make_spec: Make) -> None:
     assert len(trainer.optimizer[0]._optimizer_step_pre_hooks) == 1  # the recorder's, which only looks
 
 
-def test_the_record_has_the_measured_ratio(make_spec: Make) -> None:
-    spec = make_spec(3, 1, new_rows_lr_factor=0.1)
-    run = build(spec)
-    point = spec.hyperparameters
-    assert run.trainer.recorder.record(point, 3, 0.0).new_rows_update_ratio is None
-    run.trainer.train(run.batches, 3, [], lambda _: None, lambda: False)
-    record = run.trainer.recorder.record(point, 3, 0.0)
-    assert record.new_rows_update_ratio == pytest.approx(0.1, rel=1e-4)
-    assert not any(text.startswith("new_rows") for text in record.inert)
-    assert trained(make_spec(1, 1), 1).trainer.recorder.record(point, 1, 0.0).new_rows_update_ratio is None
-
-
 def test_a_factor_on_rows_without_gradient_is_named(make_spec: Make, rows: torch.Tensor) -> None:
     spec = make_spec(2, 1, new_rows_lr_factor=0.1)
     run = build(spec)
-    parameters = dict(run.trainer.model.xtts.gpt.named_parameters())
+    assert run.trainer.recorder.record(spec.hyperparameters, 2, 0.0).new_rows_update_ratio is None
+    parameters = dict(run.model.xtts.gpt.named_parameters())
     for name in TENSORS:
         parameters[name].register_hook(lambda gradient: gradient.index_fill(0, rows, 0.0))
-    run.trainer.train(run.batches, 2, [], lambda _: None, lambda: False)
+    run.trainer.train(run.batches, 2)
     inert = run.trainer.recorder.record(spec.hyperparameters, 2, 0.0).inert
     assert f"new_rows_lr_factor: none of the {len(rows)} new rows ever had a gradient" in inert
 
 
 def test_a_gradient_that_is_not_finite_leaves_the_rows_as_they_were(make_spec: Make) -> None:
     run = build(make_spec(2, 1, new_rows_lr_factor=0.1))
-    gpt = run.trainer.model.xtts.gpt
+    gpt = run.model.xtts.gpt
     gpt.mel_head.weight.register_hook(lambda gradient: gradient * math.inf)
     before = gpt.text_embedding.weight.clone()
     with pytest.raises(Diverged, match="gradient"):
-        run.trainer.train(run.batches, 2, [], lambda _: None, lambda: False)
+        run.trainer.train(run.batches, 2)
     assert torch.equal(gpt.text_embedding.weight, before)
 
 
-def test_a_stopped_run_with_both_knobs_goes_on_bit_for_bit(make_spec: Make) -> None:
+def test_a_stopped_run_with_all_knobs_goes_on_bit_for_bit(make_spec: Make) -> None:
     """The record, too: the ratio is of all steps, and the layers stay frozen."""
-    knobs = {"new_rows_lr_factor": 3.0, "frozen_layers": 1, "save_seconds": NEVER}
-    whole = Watched(make_spec(4, 2, **knobs))
+    knobs = {"new_rows_lr_factor": 3.0, "frozen_layers": 1, "fused_adamw": True, "save_seconds": NEVER}
+    whole, parts = (Watched(make_spec(4, 2, **knobs)) for _ in range(2))
     assert whole.go() == StopReason.FINISHED
-    parts = Watched(make_spec(4, 2, **knobs))
     assert parts.go(stop_at=3) == StopReason.STOPPED_BY_USER
     assert parts.go() == StopReason.FINISHED
     assert parts.steps == [3, 4]
     assert_equal(parts, whole)
-    assert whole.record and whole.record.new_rows_update_ratio == pytest.approx(3.0, rel=1e-4)
+    assert whole.record.new_rows_update_ratio == pytest.approx(3.0, rel=1e-4)
     assert whole.record.frozen_parameters > 0
+    assert not any(text.startswith("new_rows") for text in whole.record.inert)
 
 
 def test_a_run_without_new_rows_refuses_a_factor(make_spec: Make, prepared: Prepared, tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from search.errors import UserError
 from search.settings.sections import Training
 from search.training import evaluation
 from search.training.numerics import refuse_unavailable
-from search.training.run import Run, build
-from search.trial import StopReason, TrialSpec
-from tests.test_state import NEVER, Watched, assert_equal
+from search.training.run import Setup, build
+from search.trial import Prepared, TrialSpec
+from tests.conftest import make_spec_in
 
 Make = Callable[..., TrialSpec]
 PRECISIONS = ("fp32", "tf32", "bf16")
@@ -28,38 +28,49 @@ def _flags() -> Iterator[None]:
     torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
 
 
-def trained(spec: TrialSpec) -> tuple[Run, list[float]]:
+def trained(spec: TrialSpec) -> tuple[Setup, list[float]]:
     """(run, training loss of each step); built only now, since it draws from the process's generators."""
     run = build(spec)
-    run.trainer.train(run.batches, spec.horizon, [], lambda _: None, lambda: False)
+    run.trainer.train(run.batches, spec.horizon)
     return run, [step.loss for step in run.trainer.recorder.history]
+
+
+KNOBS: dict[str, Any] = {"weight_decay": 0.3, "milestones": (0.5,), "gamma": 0.5, "clip_norm": 1.0}
+
+
+@pytest.fixture(scope="module")
+def default(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> list[float]:
+    """The training loss of each step of a run under KNOBS, in fp32 with torch's default AdamW."""
+    return trained(make_spec_in(prepared, tmp_path_factory.mktemp("default"))(30, **KNOBS))[1]
 
 
 # What cannot act
 
 
+ALONE, TURING, AMPERE = None, (7, 5), (8, 0)
+
+
 @pytest.mark.parametrize(
-    ("settings", "capability", "refused"),
+    ("settings", "gpu", "refused"),
     [
         (
             {"precision": "tf32"},
-            None,
+            ALONE,
             "training.precision is 'tf32', which acts on CUDA GPUs only, and none is visible",
         ),
-        ({"precision": "tf32"}, (7, 5), "'tf32', which GPUs before NVIDIA's Ampere do not have, such as a Turing;"),
-        ({"precision": "tf32"}, (8, 0), None),
-        ({"precision": "tf32"}, (9, 0), None),
-        ({"precision": "bf16"}, None, None),
-        ({"pin_memory": True}, None, "training.pin_memory is true, which acts on the way to CUDA GPUs only, and none"),
-        ({"pin_memory": True}, (7, 5), None),
-        ({"fused_adamw": True}, None, None),
+        ({"precision": "tf32"}, TURING, "'tf32', which GPUs before NVIDIA's Ampere do not have, such as a Turing;"),
+        ({"precision": "tf32"}, AMPERE, None),
+        ({"precision": "bf16"}, ALONE, None),
+        ({"pin_memory": True}, ALONE, "training.pin_memory is true, which acts on the way to CUDA GPUs only, and none"),
+        ({"pin_memory": True}, TURING, None),
+        ({"fused_adamw": True}, ALONE, None),
     ],
 )
 def test_a_setting_that_this_machine_cannot_honour_is_refused(
-    monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], capability: tuple[int, int] | None, refused: str | None
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], gpu: tuple[int, int] | None, refused: str | None
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: capability is not None)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu is not None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: gpu)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a Turing")
     if refused is None:
         refuse_unavailable(Training(**settings))
@@ -76,29 +87,25 @@ def test_a_torch_without_fused_adamw_is_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(torch.optim, "AdamW", lacking)
     with pytest.raises(UserError, match=r"fused_adamw is true, which torch .* for this machine's cpu \(`fused=True`"):
         refuse_unavailable(Training(fused_adamw=True))
-    refuse_unavailable(Training())
 
 
-# Fused AdamW
+# What a setting changes
 
 
-def test_fused_adamw_is_the_default_one_but_for_rounding(make_spec: Make) -> None:
-    """30 steps under clip, decay and a milestone: each step's loss to 1e-5 relative, and not bit for bit."""
-    knobs: dict[str, Any] = {"weight_decay": 0.3, "milestones": (0.5,), "gamma": 0.5, "clip_norm": 1.0}
-    default, expected = trained(make_spec(30, **knobs))
-    fused, found = trained(make_spec(30, **knobs, fused_adamw=True))
-    assert not default.trainer.optimizer[0].defaults["fused"]
-    assert fused.trainer.optimizer[0].defaults["fused"] is True
-    assert found != expected
-    assert found == pytest.approx(expected, rel=1e-5)
-
-
-def test_a_stopped_run_with_fused_adamw_goes_on_bit_for_bit(make_spec: Make) -> None:
-    whole, parts = (Watched(make_spec(4, 2, fused_adamw=True, save_seconds=NEVER)) for _ in range(2))
-    assert whole.go() == StopReason.FINISHED
-    assert parts.go(stop_at=3) == StopReason.STOPPED_BY_USER
-    assert parts.go() == StopReason.FINISHED
-    assert_equal(parts, whole)
+@pytest.mark.parametrize(
+    ("settings", "rel"), [({"fused_adamw": True}, 1e-5), ({"precision": "bf16"}, 0.03)], ids=["fused", "bf16"]
+)
+def test_a_run_stays_close_to_the_default_one(
+    make_spec: Make, default: list[float], settings: dict[str, Any], rel: float
+) -> None:
+    """Each step's loss, under clip, decay and a milestone, and not bit for bit; weights and moments stay fp32."""
+    run, found = trained(make_spec(30, **KNOBS, **settings))
+    optimizer = run.trainer.optimizer[0]
+    assert bool(optimizer.defaults["fused"]) == ("fused_adamw" in settings)
+    assert found != default
+    assert found == pytest.approx(default, rel=rel)
+    tensors = [v for state in optimizer.state.values() for v in state.values()] + list(optimizer.state)
+    assert {tensor.dtype for tensor in tensors} == {torch.float32}
 
 
 # Pinned transfer, with doubles of what needs a GPU
@@ -139,37 +146,18 @@ def test_batches_are_pinned_before_stock_s_transfer(
 
 
 @pytest.mark.parametrize(
-    ("precision", "on_cpu", "on_cuda"),
-    [
-        ("fp32", ("cpu", torch.bfloat16), ("cuda", torch.float32)),  # autocast is not enabled: its type is not used
-        ("tf32", ("cpu", torch.bfloat16), ("cuda", torch.float32)),
-        ("bf16", ("cpu", torch.bfloat16), ("cuda", torch.bfloat16)),
-    ],
+    ("precision", "on_cuda"), [("fp32", torch.float32), ("tf32", torch.float32), ("bf16", torch.bfloat16)]
 )
-def test_bf16_is_autocast_without_a_gradient_scaler(
-    make_spec: Make, precision: str, on_cpu: tuple[str, Any], on_cuda: tuple[str, Any]
-) -> None:
+def test_bf16_is_autocast_without_a_gradient_scaler(make_spec: Make, precision: str, on_cuda: torch.dtype) -> None:
     """A scaler would multiply the losses; bf16 has fp32's range and needs none."""
     trainer = build(make_spec(2, precision=precision)).trainer
     config = trainer.config
-    given = {"mixed_precision": config.mixed_precision, "precision": config.precision}
     assert config.mixed_precision == (precision == "bf16")
-    assert trainer._get_autocast_args(**given) == on_cpu
     trainer.use_cuda = True
-    assert trainer._get_autocast_args(**given) == on_cuda
+    given = {"mixed_precision": config.mixed_precision, "precision": config.precision}
+    assert trainer._get_autocast_args(**given) == ("cuda", on_cuda)
     assert (trainer.use_amp_scaler, trainer.scaler) == (False, None)
     assert torch.backends.cuda.matmul.allow_tf32 == (precision == "tf32")
-
-
-def test_bf16_stays_close_to_fp32_over_a_run(make_spec: Make) -> None:
-    """Weights, gradients and moments stay fp32; 30 steps, each loss to 3 % relative."""
-    _, expected = trained(make_spec(30))
-    rough, found = trained(make_spec(30, precision="bf16"))
-    assert found != expected
-    assert found == pytest.approx(expected, rel=0.03)
-    optimizer = rough.trainer.optimizer[0]
-    tensors = [v for state in optimizer.state.values() for v in state.values()] + list(optimizer.state)
-    assert {tensor.dtype for tensor in tensors} == {torch.float32}
 
 
 # Evaluation
@@ -213,10 +201,3 @@ def test_the_batches_of_evaluation_are_made_in_fp32() -> None:
     evaluation._formatted(model, {"wav": torch.zeros(1)})
     assert seen == [(False, False, False, False)]
     assert flags() == (True, True, False, False)
-
-
-def test_flags_are_put_back_after_an_error() -> None:
-    torch.backends.cuda.matmul.allow_tf32 = True
-    with pytest.raises(ZeroDivisionError), evaluation.without_tf32():
-        _ = 1 / 0
-    assert flags()[:2] == (True, True)

@@ -31,7 +31,7 @@ from search.settings.settings import Settings, load
 from search.training import corpus
 from search.training.evaluation import evaluation_sets, read_sets
 from search.training.run import build, run_trial
-from search.trial import Evaluation, Prepared, TrialSpec
+from search.trial import Prepared, TrialSpec
 from tests.conftest import ROOT, as_another_user
 
 RATE = 22_050
@@ -238,9 +238,7 @@ def test_a_study_is_prepared_once_and_trained_without_its_audio(
     assert len(clips.audio_codes) == sum({c.audio_file: c.codes for c in (*clips.train, *clips.eval)}.values())
 
     speech.rename(tmp_path / "away")
-    evaluations: list[Evaluation] = []
-    run_trial(make_spec(2, prepared=prepared.directory), evaluations.append)
-    assert all(evaluation.is_finite for evaluation in evaluations)
+    assert all(e.is_finite for e in run_trial(make_spec(2, prepared=prepared.directory)).evaluations)
     said.clear()
     prepare(settings(tmp_path / "away"), own_cache, said.append)
     assert not any(text.startswith("decoding audio") for text in said)

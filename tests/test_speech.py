@@ -15,54 +15,50 @@ from TTS.tts.models.xtts import Xtts
 import study
 from search.full_run import ready
 from search.study.spoken import Sentence, Speech
-from search.training import corpus
-from search.training.run import run_trial
+from search.training import base, corpus
+from search.training.run import NoCaller, run_trial
 from search.training.speech import LONGEST_VOICE, OUTPUT_RATE, Booth, chosen, voice
 from search.training.tokenizer import Tokenizer
 from search.trial import Evaluation, Prepared, TrialSpec
 from tests import studies
+from tests.conftest import make_spec_in
 
 Make = Callable[..., TrialSpec]
+Twins = tuple[list[Evaluation], list[Evaluation], TrialSpec]
 
 
 def spoken(spec: TrialSpec) -> Speech:
     return Speech.from_dict(json.loads((Path(spec.directory) / "speech.json").read_text(encoding="utf-8")))
 
 
+@pytest.fixture
+def clips(prepared: Prepared) -> corpus.Corpus:
+    return corpus.load(Path(prepared.directory) / "corpus")
+
+
 # One run
 
 
 @pytest.fixture(scope="module")
-def silent_and_speaking(
-    prepared: Prepared, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[list[Evaluation], list[Evaluation], TrialSpec]:
+def twins(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Twins:
     """(evaluations of a run, the same of its twin that spoke and kept its best weights, the twin's spec).
 
     Its learning rate is so high that after some steps it gets worse: the best evaluation is not the last.
     """
-    from tests.conftest import make_spec
-
-    make: Make = make_spec.__wrapped__(prepared, tmp_path_factory.mktemp("speech"))
-    found: list[list[Evaluation]] = []
-    for extra in ({}, {"sentences": 2, "save_seconds": 1e9}):
-        spec = replace(make(4, lr=0.002, **extra), evaluation_steps=[1, 4])
-        found.append([])
-        run_trial(spec, found[-1].append)
-    return found[0], found[1], spec
-
-
-def test_speaking_changes_no_evaluation(
-    silent_and_speaking: tuple[list[Evaluation], list[Evaluation], TrialSpec],
-) -> None:
-    silent, speaking, _ = silent_and_speaking
-    assert [e.mel_ce for e in silent] == [e.mel_ce for e in speaking]
+    make: Make = make_spec_in(prepared, tmp_path_factory.mktemp("speech"))
+    silent, speaking = (
+        replace(make(4, lr=0.002, **extra), evaluation_steps=[1, 4])
+        for extra in ({}, {"sentences": 2, "save_seconds": 1e9})
+    )
+    return run_trial(silent).evaluations, run_trial(speaking).evaluations, speaking
 
 
 def test_it_is_what_the_stock_model_speaks_with_the_weights_of_the_best_evaluation(
-    silent_and_speaking: tuple[list[Evaluation], list[Evaluation], TrialSpec], prepared: Prepared, tmp_path: Path
+    twins: Twins, clips: corpus.Corpus, tmp_path: Path
 ) -> None:
     """The exported model of the same run, loaded by coqui's own class, says the same in the same voice."""
-    _, evaluations, spec = silent_and_speaking
+    silent, evaluations, spec = twins
+    assert [e.mel_ce for e in silent] == [e.mel_ce for e in evaluations], "speech changed what was measured"
     best = min(evaluations, key=lambda e: e.mel_ce)
     assert best.step < spec.horizon, "the last evaluation is the best, so nothing is shown"
     found = spoken(spec)
@@ -76,7 +72,7 @@ def test_it_is_what_the_stock_model_speaks_with_the_weights_of_the_best_evaluati
     model.load_checkpoint(config, checkpoint_dir=str(folder), use_deepspeed=False)
     model.tokenizer = Tokenizer(folder / "vocab.json")
     sentence = found.sentences[0]
-    model.gpt.max_gen_mel_tokens = 3 * codes_of(prepared, sentence.text) + 20
+    model.gpt.max_gen_mel_tokens = 3 * next(c.codes for c in clips.eval if c.text == sentence.text) + 20
     torch.manual_seed(spec.seed + 1)
     reference = Path(spec.directory) / "speech" / sentence.reference
     expected = model.synthesize(sentence.text, speaker_wav=str(reference), language="am")["wav"]
@@ -87,69 +83,51 @@ def test_it_is_what_the_stock_model_speaks_with_the_weights_of_the_best_evaluati
     assert np.abs(heard - expected).max() < 0.02 * max(np.abs(expected).max(), 0.05)
 
 
-def codes_of(prepared: Prepared, text: str) -> int:
-    clips = corpus.load(Path(prepared.directory) / "corpus")
-    return next(clip.codes for clip in clips.eval if clip.text == text)
-
-
 def test_a_sentence_lies_beside_its_recording_and_its_voice(
-    silent_and_speaking: tuple[list[Evaluation], list[Evaluation], TrialSpec], prepared: Prepared
+    twins: Twins, clips: corpus.Corpus, prepared: Prepared
 ) -> None:
-    _, _, spec = silent_and_speaking
-    clips = corpus.load(Path(prepared.directory) / "corpus")
+    """The similarities are computed here with the encoder alone, from the files."""
+    _, _, spec = twins
     found = spoken(spec)
     assert len({s.text for s in found.sentences}) == 2
-    speakers = {s.speaker: s.reference for s in found.sentences}
-    assert len(speakers) == len({s.reference for s in found.sentences}), "a voice has one file"
-    for sentence in found.sentences:
-        clip = next(c for c in clips.eval if c.text == sentence.text)
-        read = {kind: soundfile.read(Path(spec.directory) / "speech" / getattr(sentence, kind)) for kind in
-                ("spoken", "recorded", "reference")}  # fmt: skip
-        assert sentence.seconds == pytest.approx(len(read["spoken"][0]) / OUTPUT_RATE)
-        np.testing.assert_allclose(read["recorded"][0], np.clip(clips.wav(clip)[0], -1, 1), atol=1 / 30_000)
-        assert sentence.speaker == clip.speaker
-        same = [c for c in clips.train if c.speaker == clip.speaker]
-        assert any(c.samples == len(read["reference"][0]) for c in same), "another speaker's voice"
-        for value in (sentence.similarity, sentence.recorded_similarity):
-            assert value is not None and -1 <= value < 1
-        assert sentence.cer is None and not sentence.cut
-
-
-def test_the_similarity_is_the_cosine_of_the_encoders_own_embeddings(
-    silent_and_speaking: tuple[list[Evaluation], list[Evaluation], TrialSpec], prepared: Prepared
-) -> None:
-    """Computed here with the encoder alone, from the files."""
-    from search.training import base
-
-    _, _, spec = silent_and_speaking
-    sentence = spoken(spec).sentences[1]
+    assert len({s.speaker for s in found.sentences}) == len({s.reference for s in found.sentences}), "a file per voice"
     model = base.load_model(base.config_from_dict(prepared.coqui_config)).xtts
     model.eval()
-    folder = Path(spec.directory) / "speech"
 
-    def embedding(name: str) -> np.ndarray:
-        wav, rate = soundfile.read(folder / name, dtype="float32")
+    def embedding(wav: np.ndarray, rate: int) -> np.ndarray:
         made: np.ndarray = model.get_speaker_embedding(torch.from_numpy(wav)[None], rate).flatten().numpy()
         return made / np.linalg.norm(made)
 
-    reference = embedding(sentence.reference)
-    assert sentence.similarity == pytest.approx(float(embedding(sentence.spoken) @ reference), abs=2e-3)
-    assert sentence.recorded_similarity == pytest.approx(float(embedding(sentence.recorded) @ reference), abs=2e-3)
-    assert sentence.similarity != sentence.recorded_similarity
+    for sentence in found.sentences:
+        clip = next(c for c in clips.eval if c.text == sentence.text)
+        heard, recorded, reference = (
+            soundfile.read(Path(spec.directory) / "speech" / name, dtype="float32") for name in sentence.files
+        )
+        assert sentence.seconds == pytest.approx(len(heard[0]) / OUTPUT_RATE)
+        np.testing.assert_allclose(recorded[0], np.clip(clips.wav(clip)[0], -1, 1), atol=1 / 30_000)
+        assert sentence.speaker == clip.speaker
+        same = [c for c in clips.train if c.speaker == clip.speaker]
+        assert any(c.samples == len(reference[0]) for c in same), "another speaker's voice"
+        for value, sound in ((sentence.similarity, heard), (sentence.recorded_similarity, recorded)):
+            assert value == pytest.approx(float(embedding(*sound) @ embedding(*reference)), abs=2e-3)
+        assert sentence.similarity != sentence.recorded_similarity
+        assert sentence.cer is None and not sentence.cut
 
 
-@pytest.mark.parametrize(("below", "speaks"), [(100.0, True), (0.1, False)])
-def test_a_run_speaks_only_below_its_mark(make_spec: Make, below: float | None, speaks: bool) -> None:
+class Unwilling(NoCaller):
+    def is_wanted(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("below", "caller", "speaks"), [(100.0, NoCaller(), True), (0.1, NoCaller(), False), (None, Unwilling(), False)]
+)
+def test_a_run_speaks_below_its_mark_to_who_waits_for_it(
+    make_spec: Make, below: float | None, caller: NoCaller, speaks: bool
+) -> None:
     spec = make_spec(2, evaluations=1, sentences=1, speak_below=below)
-    run_trial(spec, lambda _: None)
-    assert (Path(spec.directory) / "speech.json").exists() == speaks
-
-
-@pytest.mark.parametrize("ended", ["trained", "go_on"])
-def test_a_run_that_nobody_waits_for_is_silent(make_spec: Make, ended: str) -> None:
-    spec = make_spec(2, evaluations=1, sentences=1)
-    run_trial(spec, lambda _: None, **{ended: lambda *_: False})  # type: ignore[arg-type]
-    assert not (Path(spec.directory) / "speech.json").exists()
+    ended = run_trial(spec, caller)
+    assert (Path(spec.directory) / "speech.json").exists() == (ended.speech is not None) == speaks
     assert (Path(spec.directory) / "record.json").exists()
 
 
@@ -181,29 +159,25 @@ def test_a_replay_that_cannot_speak_says_so_in_a_line(
 def test_a_model_that_does_not_stop_is_cut_and_says_so(make_spec: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("search.training.speech.PATIENCE", 0)
     spec = make_spec(2, evaluations=1, sentences=1)
-    run_trial(spec, lambda _: None)
+    run_trial(spec)
     found = spoken(spec).sentences[0]
     assert found.cut and found.seconds < 1.2  # 20 codes
 
 
-def test_the_same_sentences_each_time_each_text_once(prepared: Prepared) -> None:
-    clips = corpus.load(Path(prepared.directory) / "corpus")
+def test_the_same_sentences_each_time_each_text_once(clips: corpus.Corpus) -> None:
     drawn = chosen(clips.eval, 5, 1)
     assert drawn == chosen(clips.eval, 5, 1) != chosen(clips.eval, 5, 2)
     twice = [replace(clip, text=f"text {i // 2}") for i, clip in enumerate(clips.eval)]
-    assert len({clip.text for clip in chosen(twice, 5, 1)}) == 5
     assert len(chosen(twice, 99, 1)) == len(twice) // 2
 
 
-def test_the_voice_is_the_longest_clip_of_the_speaker_that_is_not_too_long(prepared: Prepared) -> None:
-    clip = corpus.load(Path(prepared.directory) / "corpus").eval[0]
-    rate = 22_050
-
-    def other(name: str, speaker: str, seconds: float) -> corpus.Clip:
-        return replace(clip, audio_file=name, speaker=speaker, samples=int(seconds * rate))
-
-    train = [other("a", "x", 9), other("b", clip.speaker, 3), other("c", clip.speaker, 5), other("d", clip.speaker, 20)]
-    assert LONGEST_VOICE < 20
+def test_the_voice_is_the_longest_clip_of_the_speaker_that_is_not_too_long(clips: corpus.Corpus) -> None:
+    clip, rate = clips.eval[0], 22_050
+    given = {"a": ("x", 9), "b": (clip.speaker, 3), "c": (clip.speaker, 5), "d": (clip.speaker, LONGEST_VOICE + 1)}
+    train = [
+        replace(clip, audio_file=name, speaker=speaker, samples=int(seconds * rate))
+        for name, (speaker, seconds) in given.items()
+    ]
     assert voice(clip, train, rate).audio_file == "c"
     assert voice(clip, train[3:], rate).audio_file == "d"
     assert voice(clip, train[:1], rate).audio_file == "a", "any speaker, where the own one has no training clip"

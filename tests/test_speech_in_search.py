@@ -1,7 +1,6 @@
 """Speech in a search: who is asked to speak, what is kept of it, and that no end of it costs a trial."""
 
 import json
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +12,12 @@ from optuna.artifacts import get_all_artifact_meta
 from optuna.trial import TrialState
 
 from search.settings.settings import Settings
-from search.study import artifacts, leases, storage
-from search.study import findings as report
+from search.study import artifacts, findings, leases, storage
+from search.study.spoken import LEFT_OUT
 from search.trial import StopReason, TrialSpec
 from search.workers import supervisor, work
 from search.workers.launcher import Child, Launcher
+from search.workers.speech_budget import Spent, affordable
 from tests import studies
 from tests.stub_speech import PRELOAD
 
@@ -27,13 +27,9 @@ class Notes:
 
     def __init__(self) -> None:
         self.notes: list[str] = []
-        self.evaluations = 0
 
     def note(self, text: str) -> None:
         self.notes.append(text)
-
-    def evaluated(self, *_: Any) -> None:
-        self.evaluations += 1
 
     def __getattr__(self, _: str) -> Callable[..., None]:
         return lambda *_: None
@@ -46,7 +42,7 @@ def searched(
     **more: Any,
 ) -> tuple[Settings, list[optuna.trial.FrozenTrial], Notes, supervisor.Supervisor]:
     """A search of one slot whose runs follow `scripts`; `during` is called beside it."""
-    overrides = {"study.trials": len(scripts), "study.workers": 1, "study.max_retries": 0, **more}
+    overrides = {"study.trials": len(scripts), "study.max_retries": 0, "speech.share": 1, **more}
     settings = studies.miniature(folder, overrides)
     (settings.directory / "script.json").write_text(json.dumps(dict(enumerate(scripts))))
     database = storage.open_storage(settings.storage_url)
@@ -55,9 +51,8 @@ def searched(
     held = leases.Leases(ledger, settings.service, 0, view.note)
     todo = work.SearchWork(study, settings, studies.PREPARED)
     prepared = studies.PREPARED
-    made = supervisor.Supervisor(
-        todo, held, settings, prepared, Launcher(PRELOAD), view, [None], "tests.stub_speech:run_script"
-    )
+    target = "tests.stub_speech:run_script"
+    made = supervisor.Supervisor(todo, held, settings, prepared, Launcher(PRELOAD), view, [None], target)
     threading.Thread(target=during, args=(made,), daemon=True).start()
     made.run(lambda: None)
     ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
@@ -69,7 +64,7 @@ GOOD = [4.0, 3.0, 2.0]
 
 def test_what_a_trial_spoke_is_kept_as_optunas_artifacts(tmp_path: Path) -> None:
     settings, (trial,), _, made = searched(tmp_path, [{"losses": GOOD, "sentences": 2}])
-    found = report.read(storage.load_study(settings)).rows[0].speech
+    found = findings.read(storage.load_study(settings)).rows[0].speech
     assert found and [s.text for s in found.sentences] == ["sentence 1", "sentence 2"]
     store = artifacts.open_store(settings)
     folder = settings.directory / "trials" / "0" / "speech"
@@ -93,27 +88,68 @@ def test_what_a_trial_spoke_is_kept_as_optunas_artifacts(tmp_path: Path) -> None
     assert made.seconds == {"training": 1.0, "evaluation": 1.0, "speech": 0.5}
 
 
+def specs(settings: Settings, trials: list[optuna.trial.FrozenTrial]) -> list[TrialSpec]:
+    folder = settings.directory / "trials"
+    return [TrialSpec.from_json((folder / str(t.number) / "spec.json").read_text()) for t in trials]
+
+
 def test_only_what_may_be_among_the_best_is_asked_to_speak(tmp_path: Path) -> None:
     losses = [[5.0, 4.0], [5.0, 3.0], [5.0, 2.0], [5.0, 3.5]]
     settings, trials, _, _ = searched(
         tmp_path, [{"losses": values} for values in losses], **{"speech.trials": 2, "speech.sentences": 3}
     )
-    specs = [
-        TrialSpec.from_json((settings.directory / "trials" / str(t.number) / "spec.json").read_text()) for t in trials
-    ]
-    assert [spec.speak_below for spec in specs] == [None, None, 4.0, 3.0]
-    assert {spec.sentences for spec in specs} == {3}
+    asked = [(spec.speak_below, spec.sentences) for spec in specs(settings, trials)]
+    assert asked == [(None, 3), (None, 3), (4.0, 3), (3.0, 3)]
 
 
-def test_a_repeat_does_not_speak_and_none_does_when_there_is_nothing_to_say(tmp_path: Path) -> None:
-    settings, trials, _, _ = searched(tmp_path, [{"losses": GOOD}] * 2, **{"study.repeats": 1})
-    by_repeat = {
-        t.user_attrs["repeat"]: TrialSpec.from_json(
-            (settings.directory / "trials" / str(t.number) / "spec.json").read_text()
-        ).sentences
-        for t in trials
-    }
-    assert by_repeat == {0: 1, 1: 0}
+def test_a_repeat_does_not_speak_and_no_trial_does_without_a_share(tmp_path: Path) -> None:
+    for share, expected in ((1, {0: 1, 1: 0}), (0, {0: 0, 1: 0})):
+        folder = tmp_path / str(share)
+        folder.mkdir()
+        more = {"study.repeats": 1, "speech.share": share}
+        settings, trials, _, _ = searched(folder, [{"losses": GOOD}] * 2, **more)
+        found = {t.user_attrs["repeat"]: s.sentences for t, s in zip(trials, specs(settings, trials), strict=True)}
+        assert found == expected
+        assert not any(LEFT_OUT in t.user_attrs for t in trials), "it was never to speak"
+
+
+# The budget
+
+
+@pytest.mark.parametrize(
+    ("so_far", "under_way", "granted"),
+    [
+        (Spent(), 0, 1),  # the first sentence measures what one costs
+        (Spent(), 1, 0),  # and only one trial does it
+        (Spent(work=1000), 0, 1),
+        (Spent(work=100, speech=2, sentences=1), 0, 0),  # 2 % of 102 s is one sentence, which was spoken
+        (Spent(work=198, speech=2, sentences=1), 0, 1),
+        (Spent(work=198, speech=2, sentences=1), 1, 0),
+        (Spent(work=198, speech=2, sentences=2), 0, 2),
+        (Spent(work=1e6, speech=2, sentences=1), 0, 3),  # no more than it asks for
+        (Spent(work=1, speech=50, sentences=1), 0, 0),
+    ],
+)
+def test_how_many_of_three_sentences_two_percent_allow(so_far: Spent, under_way: int, granted: int) -> None:
+    assert affordable(3, 0.02, so_far, under_way) == granted
+    assert affordable(3, 0.0, so_far, under_way) == 0
+    assert affordable(3, 1.0, so_far, under_way) == 3
+
+
+def test_a_search_speaks_within_its_share_and_goes_on_with_it(tmp_path: Path) -> None:
+    """A trial works for 2 s and a sentence takes half a second: at 10 %, 4.5 s of work pay for one."""
+    scripts = [{"losses": GOOD}] * 8
+    for count in (4, 8):
+        settings, trials, _, made = searched(
+            tmp_path, scripts, **{"speech.share": 0.1, "speech.trials": 50, "study.trials": count}
+        )
+    asked = [spec.sentences for spec in specs(settings, trials)]
+    assert asked == [1, 0, 0, 0, 0, 1, 0, 1]
+    assert made.seconds["speech"] == 1.0, "of the second search alone"
+    assert [LEFT_OUT in t.user_attrs for t in trials] == [not sentences for sentences in asked]
+
+
+# How a run ends
 
 
 def test_two_increases_speak_and_the_median_does_not(tmp_path: Path) -> None:
@@ -127,7 +163,7 @@ def test_two_increases_speak_and_the_median_does_not(tmp_path: Path) -> None:
     settings, trials, _, _ = searched(tmp_path, scripts, **{"pruning.startup_trials": 1})
     reasons = [t.user_attrs["stop_reason"] for t in trials]
     assert reasons == [StopReason.FINISHED, StopReason.TWO_INCREASES, StopReason.MEDIAN]
-    assert [bool(row.speech) for row in report.read(storage.load_study(settings)).rows] == [True, True, False]
+    assert [bool(row.speech) for row in findings.read(storage.load_study(settings)).rows] == [True, True, False]
     wanted = [(settings.directory / "trials" / str(i) / "wanted").read_text() for i in range(3)]
     assert wanted == ["True", "True", "False"]
 
@@ -138,7 +174,7 @@ def test_only_the_best_that_the_trial_recorded_speaks(tmp_path: Path, late: floa
     script = {"losses": [3.0, 2.0, 2.1, 2.2], "waits": True, "late": [late], "sentences": 1}
     settings, (trial,), _, _ = searched(tmp_path, [script])
     assert (trial.value, trial.user_attrs["stop_reason"]) == (2.0, StopReason.TWO_INCREASES)
-    found = report.read(storage.load_study(settings)).rows[0].speech
+    found = findings.read(storage.load_study(settings)).rows[0].speech
     assert (found.step if found else None) == (40 if speaks else None)
 
 
@@ -170,7 +206,7 @@ def test_a_stop_while_it_speaks_keeps_the_trial(tmp_path: Path, monkeypatch: pyt
     ("script", "told"),
     [
         ({"sentences": 1, "dies": True}, None),
-        ({"sentences": 0, "fails": "OutOfMemoryError: on the GPU"}, "could not speak: OutOfMemoryError: on the GPU"),
+        ({"sentences": 0, "fails": "out of voice"}, "could not speak: RuntimeError: out of voice"),
     ],
 )
 def test_a_failure_while_it_speaks_costs_the_speech_alone(
@@ -193,11 +229,5 @@ def test_a_store_that_takes_nothing_is_noted_and_the_trial_kept(
     assert trial.state == TrialState.COMPLETE
     assert any("what it spoke was not stored" in note for note in view.notes)
     assert not any("the-key" in note or "the-secret" in note for note in view.notes)
-    found = report.read(storage.load_study(settings)).rows[0].speech
+    found = findings.read(storage.load_study(settings)).rows[0].speech
     assert found and found.sentences and found.artifacts.keys() == {"1-spoken.wav", "1-recorded.wav", "1-reference.wav"}
-
-
-def test_nothing_is_asked_for_when_it_is_turned_off(tmp_path: Path) -> None:
-    settings, _, _, _ = searched(tmp_path, [{"losses": GOOD}], **{"speech.sentences": 0})
-    assert not (settings.directory / "artifacts").exists()
-    assert os.listdir(settings.directory / "trials" / "0" / "speech") == []

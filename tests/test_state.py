@@ -2,20 +2,20 @@
 
 import errno
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from search.errors import UserError
 from search.training import state as state_module
 from search.training import tensor_file
-from search.training.run import run_trial
+from search.training.run import NoCaller, run_trial
 from search.training.tensor_file import read_tensors
-from search.trial import Evaluation, RunRecord, StopReason, TrialSpec
+from search.trial import Evaluation, StopReason, TrialSpec
+from tests.conftest import make_spec_in
 from tests.full_runs import losses
 
 Make = Callable[..., TrialSpec]
@@ -29,29 +29,31 @@ class Died(Exception):
     """The process of a run, for a test within one process: nothing of the run gets to say anything more."""
 
 
-@dataclass
-class Watched:
-    """A run with what it reported."""
+class Watched(NoCaller):
+    """A run, and what it said when it went on last."""
 
-    spec: TrialSpec
-    evaluations: list[Evaluation] = field(default_factory=list)
-    steps: list[int] = field(default_factory=list)  # as told, from where the run went on
-    record: RunRecord | None = None
+    def __init__(self, spec: TrialSpec) -> None:
+        self.spec = spec
+        self.steps: list[int] = []  # as said, from where the run went on
+        self.evaluations: list[Evaluation] = []
 
-    def go(self, stop_at: int | None = None, die_at: int | None = None) -> StopReason:
-        self.evaluations.clear()
-        self.steps.clear()
+    def go(self, stop_at: int | None = None, die_at: int | None = None, judge: Any = lambda _: None) -> StopReason:
+        self._stop_at, self._die_at = stop_at, die_at
+        self.steps, self.evaluations = [], []
+        ended = run_trial(self.spec, self, judge)
+        self.record = ended.record
+        return ended.reason
 
-        def stepped(step: int) -> None:
-            self.steps.append(step)
-            if step == die_at:
+    def say(self, kind: str, **values: Any) -> None:
+        if kind == "evaluation":
+            self.evaluations.append(Evaluation(**values))
+        elif kind == "step":
+            self.steps.append(values["step"])
+            if values["step"] == self._die_at:
                 raise Died
 
-        def should_stop() -> bool:
-            return stop_at is not None and self.steps[-1] >= stop_at
-
-        reason, self.record = run_trial(self.spec, self.evaluations.append, should_stop, stepped=stepped)
-        return reason
+    def should_stop(self) -> bool:
+        return self._stop_at is not None and self.steps[-1] >= self._stop_at
 
     @property
     def state(self) -> Path:
@@ -69,9 +71,7 @@ class Watched:
 @pytest.fixture(scope="module")
 def reference(prepared: Any, tmp_path_factory: pytest.TempPathFactory) -> Watched:
     """The run in one piece, which keeps no state until its horizon."""
-    from tests.conftest import make_spec
-
-    make = make_spec.__wrapped__(prepared, tmp_path_factory.mktemp("reference"))
+    make = make_spec_in(prepared, tmp_path_factory.mktemp("reference"))
     run = Watched(make(HORIZON, EVALUATIONS, save_seconds=NEVER, **KNOBS))
     run.go()
     return run
@@ -81,7 +81,6 @@ def assert_equal(run: Watched, reference: Watched) -> None:
     """The same losses, rates, gradient norms, evaluations and weights, bit for bit."""
     assert run.steps_csv == reference.steps_csv
     assert losses(run.evaluations) == losses(reference.evaluations)
-    assert run.record is not None and reference.record is not None
     assert replace(run.record, setup_seconds=0, train_seconds=0, evaluation_seconds=0) == replace(
         reference.record, setup_seconds=0, train_seconds=0, evaluation_seconds=0
     )
@@ -100,7 +99,7 @@ def test_a_run_with_a_state_is_the_run_without_one(make_spec: Make, reference: W
 
 
 def test_a_stopped_run_goes_on_bit_for_bit(make_spec: Make, reference: Watched) -> None:
-    """Stopped right after a milestone, and at an evaluation. TensorBoard shows each step once, too."""
+    """Stopped right after a milestone, and at an evaluation."""
     run = Watched(make_spec(HORIZON, EVALUATIONS, save_seconds=NEVER, **KNOBS))
     for stop_at, first in ((3, 0), (4, 3)):
         assert run.go(stop_at=stop_at) == StopReason.STOPPED_BY_USER
@@ -108,9 +107,6 @@ def test_a_stopped_run_goes_on_bit_for_bit(make_spec: Make, reference: Watched) 
     assert run.go() == StopReason.FINISHED
     assert run.steps == [4, 5, 6, 7, 8]
     assert_equal(run, reference)
-    board = EventAccumulator(str(Path(run.spec.directory) / "tensorboard"), size_guidance={"scalars": 0}).Reload()
-    assert [event.step for event in board.Scalars("train/learning rate")] == list(range(1, HORIZON + 1))
-    assert [event.step for event in board.Scalars("evaluation/eval (nats)")] == [4, 8]
 
 
 @pytest.mark.parametrize(("save_seconds", "first"), [(NEVER, 4), (ALWAYS, 6)])
@@ -126,14 +122,6 @@ def test_a_run_that_died_goes_on_from_its_last_save(
     assert_equal(run, reference)
 
 
-def test_a_finished_run_takes_no_step(make_spec: Make) -> None:
-    run = Watched(make_spec(2, 1, save_seconds=NEVER))
-    run.go()
-    evaluations = list(run.evaluations)
-    assert run.go() == StopReason.FINISHED
-    assert (run.steps, run.evaluations) == ([2], evaluations)
-
-
 def test_the_time_of_a_run_is_that_of_all_its_processes(make_spec: Make) -> None:
     run = Watched(make_spec(2, 2, save_seconds=NEVER))
     run.go(stop_at=1)
@@ -143,22 +131,16 @@ def test_the_time_of_a_run_is_that_of_all_its_processes(make_spec: Make) -> None
 
 
 def test_a_rule_ends_the_run_at_its_evaluation_and_again_after_it_was_killed(make_spec: Make) -> None:
-    spec = make_spec(3, 3, save_seconds=NEVER)
-    steps: list[int] = []
-
-    def judge(evaluations: Any) -> StopReason | None:
-        return StopReason.GAP if len(evaluations) == 2 else None
-
+    run = Watched(make_spec(3, 3, save_seconds=NEVER))
     for expected in ([0, 1, 2], [2]):
-        steps.clear()
-        reason, record = run_trial(spec, lambda _: None, judge=judge, stepped=steps.append)
-        assert (reason, record.steps, steps) == (StopReason.GAP, 2, expected)
+        reason = run.go(judge=lambda evaluations: StopReason.GAP if len(evaluations) == 2 else None)
+        assert (reason, run.record.steps, run.steps) == (StopReason.GAP, 2, expected)
 
 
 def test_a_stop_waits_for_the_end_of_the_optimizer_step(make_spec: Make) -> None:
     run = Watched(make_spec(5, accumulation=3, save_seconds=NEVER))
     assert run.go(stop_at=0) == StopReason.STOPPED_BY_USER
-    assert run.record is not None and run.record.micro_steps == 3
+    assert run.record.micro_steps == 3
     assert read_tensors(run.state / "last.pth")["step"] == 1
 
 
@@ -186,30 +168,6 @@ def test_the_best_state_is_made_again_after_a_kill_before_it(
     assert_equal(run, reference)
 
 
-def test_a_best_state_that_cannot_be_made_again_is_refused(make_spec: Make) -> None:
-    run = Watched(make_spec(4, 4, save_seconds=NEVER))
-    with pytest.raises(Died):
-        run.go(die_at=2)
-    run.spec = replace(run.spec, evaluation_steps=[4])
-    run.go(stop_at=2)
-    (run.state / "best.pth").unlink()
-    with pytest.raises(UserError, match=r"best.pth is of step None, and the best evaluation of step 1"):
-        run.go()
-
-
-def test_the_best_state_follows_the_best_evaluation(make_spec: Make) -> None:
-    """A rate that first helps and then harms: the best is neither the first nor the last."""
-    run = Watched(make_spec(5, 5, lr=1.2e-3, save_seconds=NEVER))
-    run.go()
-    values = [e.mel_ce for e in run.evaluations]
-    best = run.evaluations[values.index(min(values))]
-    content = read_tensors(run.state / "best.pth")
-    assert 0 < values.index(min(values)) < len(values) - 1
-    assert content.keys() == {"step", "evaluation", "model"}
-    assert (content["step"], Evaluation(**content["evaluation"])) == (best.step, best)
-    assert any(not torch.equal(content["model"][f"gpt.{k}"], v) for k, v in run.weights().items())
-
-
 def test_a_full_disk_leaves_the_states_before(make_spec: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Watched(make_spec(3, 3, save_seconds=NEVER))
     run.go(stop_at=1)
@@ -232,17 +190,15 @@ def test_a_full_disk_leaves_the_states_before(make_spec: Make, monkeypatch: pyte
     assert run.steps == [1, 2, 3]
 
 
-def test_what_a_killed_process_left_is_removed(make_spec: Make) -> None:
+def test_what_a_killed_process_left_is_removed_and_what_is_no_state_is_refused(make_spec: Make) -> None:
     run = Watched(make_spec(2, 1, save_seconds=NEVER))
     run.state.mkdir()
     (run.state / ".last.pth.x1y2").write_bytes(b"half of it")
     run.go()
     assert {file.name for file in run.state.iterdir()} == {".lock", "last.pth", "best.pth"}
-
-
-def test_a_state_that_is_none_is_refused(make_spec: Make) -> None:
-    run = Watched(make_spec(2, 1, save_seconds=NEVER))
-    run.state.mkdir()
+    evaluations = list(run.evaluations)
+    assert run.go() == StopReason.FINISHED
+    assert (run.steps, run.evaluations) == ([2], evaluations), "a finished run takes no step"
     (run.state / "last.pth").write_bytes(b"not of a run")
     with pytest.raises(UserError, match=r"last\.pth cannot be read as the state of a run"):
         run.go()
@@ -250,25 +206,9 @@ def test_a_state_that_is_none_is_refused(make_spec: Make) -> None:
 
 def test_a_restored_run_does_not_hold_the_file_that_it_replaces(make_spec: Make) -> None:
     """A mapped file keeps its room on the disk after it was replaced: 5 GB for the rest of a run."""
-    spec = make_spec(3, save_seconds=NEVER)
-    Watched(spec).go(stop_at=1)
+    run = Watched(make_spec(3, save_seconds=NEVER))
+    run.go(stop_at=1)
     maps: list[str] = []
-    run_trial(spec, lambda _: None, stepped=lambda _: maps.append(Path("/proc/self/maps").read_text()))
+    run.go(judge=lambda _: maps.append(Path("/proc/self/maps").read_text()))
     assert len(maps) == 3
     assert not any("last.pth" in text for text in maps)
-
-
-def test_generators_are_restored() -> None:
-    import random
-
-    import numpy as np
-
-    def draw() -> list[float]:
-        return [random.random(), np.random.random(), np.random.normal(), torch.rand(()).item()]
-
-    draw()
-    kept = state_module.random_state()
-    first = draw()
-    assert draw() != first
-    state_module.restore_random_state(kept)
-    assert draw() == first

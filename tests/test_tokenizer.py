@@ -112,15 +112,12 @@ def test_normalising_settles_and_the_speaking_script_agrees(speaking: speak.Toke
     assert speaking.preprocess_text(text, "am") == once
 
 
-def test_the_speaking_script_has_the_same_lists() -> None:
-    assert speak.LISTED == LISTED
-    assert speak.INVISIBLE.pattern == tokenizer.INVISIBLE.pattern
-
-
-def test_a_region_means_its_language(ours: Tokenizer) -> None:
+def test_what_texts_lack(ours: Tokenizer) -> None:
+    """A region means its language; a text that coqui fails on has no letters."""
     assert missing_tokens(ours, ["ሀ"], "am-et") == ["[am]", "ሀ"]
     assert missing_tokens(ours, ["hello"], "en-us") == []
     assert missing_tokens(ours, [], "zh-cn") == ["[zh-cn]"]
+    assert missing_tokens(ours, ["12 ह", "ह"], "hi") == ["[hi]", "ह"]
 
 
 def test_a_language_without_its_package_is_refused(ours: Tokenizer) -> None:
@@ -129,10 +126,6 @@ def test_a_language_without_its_package_is_refused(ours: Tokenizer) -> None:
         pytest.skip("every package is installed")
     with pytest.raises(UserError, match=rf"data.language is '{absent}': .*install\s+coqui-tts\[{absent}\]"):
         ours.preprocess_text("a", absent)
-
-
-def test_a_text_that_coqui_fails_on_has_no_letters(ours: Tokenizer) -> None:
-    assert missing_tokens(ours, ["12 ह", "ह"], "hi") == ["[hi]", "ह"]
 
 
 def test_merges_come_after_the_vocabularys_own(vocabulary: Path, tmp_path: Path) -> None:

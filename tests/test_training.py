@@ -12,30 +12,44 @@ import torch
 from search.errors import UserError
 from search.training import base
 from search.training.evaluation import Evaluator, evaluation_sets
-from search.training.run import build, run_config, run_trial
+from search.training.run import Setup, build, run_config, run_trial
 from search.training.trainer import Diverged, Stopped
-from search.trial import Evaluation, Prepared, StopReason, TrialSpec
+from search.trial import Evaluation, Prepared, RunRecord, StopReason, TrialSpec
 from space.schedule import to_steps
+from tests.conftest import make_spec_in
 
 Make = Callable[..., TrialSpec]
 
 
-def train(spec: TrialSpec) -> Any:
-    """The run after its horizon, without files."""
+def train(spec: TrialSpec, steps: int | None = None) -> Setup:
+    """The run after `steps` or its horizon, without files."""
     run = build(spec)
-    run.trainer.train(run.batches, spec.horizon, [], lambda _: None, lambda: False)
+    run.trainer.train(run.batches, steps or spec.horizon)
     return run
+
+
+def measured(spec: TrialSpec, run: Setup) -> RunRecord:
+    return run.trainer.recorder.record(spec.hyperparameters, spec.horizon, 0.0)
 
 
 def weights(spec: TrialSpec) -> torch.Tensor:
     """All GPT weights after the run, in one vector."""
-    gpt = train(spec).trainer.model.xtts.gpt
-    return torch.cat([p.detach().flatten() for p in gpt.parameters()])
+    return torch.cat([p.detach().flatten() for p in train(spec).model.xtts.gpt.parameters()])
+
+
+KNOBS = {"lr": 5e-4, "weight_decay": 0.01, "milestones": (0.5,), "gamma": 0.5, "clip_norm": 0.5}
+
+
+@pytest.fixture(scope="module")
+def reference(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> torch.Tensor:
+    """The weights of a run with KNOBS."""
+    return weights(make_spec_in(prepared, tmp_path_factory.mktemp("reference"))(4, **KNOBS))
 
 
 @pytest.mark.parametrize(
     "changed",
     [
+        {},
         {"lr": 4e-4},
         {"weight_decay": 0.5},
         {"milestones": (0.75,), "gamma": 0.5},
@@ -43,59 +57,51 @@ def weights(spec: TrialSpec) -> torch.Tensor:
         {"clip_norm": 1.0},
         {"frozen_layers": 1},
     ],
-    ids=["lr", "weight_decay", "milestones", "gamma", "clip_norm", "frozen_layers"],
+    ids=["control", "lr", "weight_decay", "milestones", "gamma", "clip_norm", "frozen_layers"],
 )
-def test_each_knob_changes_the_weights(make_spec: Make, changed: dict[str, Any]) -> None:
-    reference = {"lr": 5e-4, "weight_decay": 0.01, "milestones": (0.5,), "gamma": 0.5, "clip_norm": 0.5}
-    a, b = weights(make_spec(4, **reference)), weights(make_spec(4, **{**reference, **changed}))
-    assert (a - b).abs().max() > 1e-7
-
-
-def test_the_same_spec_gives_the_same_weights(make_spec: Make) -> None:
-    """The control of the test above: without a change nothing differs."""
-    assert torch.equal(weights(make_spec(3)), weights(make_spec(3)))
+def test_each_knob_changes_the_weights(make_spec: Make, reference: torch.Tensor, changed: dict[str, Any]) -> None:
+    """The control is no change, which gives the same weights bit for bit."""
+    found = weights(make_spec(4, **{**KNOBS, **changed}))
+    assert torch.equal(found, reference) if not changed else (found - reference).abs().max() > 1e-7
 
 
 def test_frozen_layers_stay_as_they_were_and_cost_no_state(make_spec: Make) -> None:
     """Bit for bit, under decay, and without gradient or moments; everything else is trained."""
     spec = make_spec(3, weight_decay=0.5, frozen_layers=1)
     run = build(spec)
-    gpt = run.trainer.model.xtts.gpt
+    gpt = run.model.xtts.gpt
     before = {name: p.detach().clone() for name, p in gpt.named_parameters()}
     kept: list[bool] = []  # a gradient, at the moment of an update
     run.trainer.optimizer[0].register_step_pre_hook(
         lambda *_: kept.extend(p.grad is not None for p in gpt.gpt.h[0].parameters())
     )
-    run.trainer.train(run.batches, 3, [], lambda _: None, lambda: False)
+    run.trainer.train(run.batches, 3)
     frozen = {name for name in before if name.startswith("gpt.h.0.")}
     changed = {name for name, p in gpt.named_parameters() if not torch.equal(p, before[name])}
     assert frozen and kept and not any(kept)
     assert changed == before.keys() - frozen
     states = run.trainer.optimizer[0].state
     assert {name for name, p in gpt.named_parameters() if p in states} == changed
-    record = run.trainer.recorder.record(spec.hyperparameters, spec.horizon, 0.0)
+    record = measured(spec, run)
     assert record.frozen_parameters == sum(before[name].numel() for name in frozen)
     assert record.trainable_parameters == sum(before[name].numel() for name in changed)
     assert not any(text.startswith("frozen") for text in record.inert)
 
 
 def test_frozen_layers_change_no_other_weight_s_first_update(make_spec: Make) -> None:
-    plain, run = (train(make_spec(1, 1, frozen_layers=count)).trainer.model.xtts.gpt for count in (0, 1))
-    for (name, ours), theirs in zip(run.named_parameters(), plain.parameters(), strict=True):
+    """Where they are trained all the same, the record says so."""
+    plain, run = (train(make_spec(1, 1, frozen_layers=count)) for count in (0, 1))
+    for (name, ours), theirs in zip(
+        run.model.xtts.gpt.named_parameters(), plain.model.xtts.gpt.parameters(), strict=True
+    ):
         assert torch.equal(ours, theirs) != name.startswith("gpt.h.0."), name
-
-
-def test_frozen_layers_that_are_trained_all_the_same_are_named(make_spec: Make) -> None:
-    run = train(make_spec(1, 1))
-    assert run.trainer.recorder.record(make_spec(1, 1).hyperparameters, 1, 0.0).frozen_parameters == 0
-    inert = run.trainer.recorder.record(make_spec(1, 1, frozen_layers=2).hyperparameters, 1, 0.0).inert
+    assert measured(make_spec(1, 1), plain).frozen_parameters == 0
+    inert = measured(make_spec(1, 1, frozen_layers=2), plain).inert
     assert "frozen_layers: 2 are set, and every weight was trained" in inert
 
 
 def test_more_layers_than_the_base_has_are_refused(make_spec: Make) -> None:
-    with pytest.raises(
-        UserError, match=r"^frozen_layers is 3, but the base's GPT has 2 layers; lower it to 2 or less$"
-    ):
+    with pytest.raises(UserError, match=r"^frozen_layers is 3, but the base's GPT has 2 layers; lower it to 2 or less"):
         build(make_spec(2, frozen_layers=3))
 
 
@@ -123,9 +129,9 @@ def test_the_logged_loss_does_not_depend_on_the_accumulation(make_spec: Make) ->
         spec = make_spec(1, accumulation=accumulation)
         run = build(spec)
         batch = next(run.batches)
-        run.trainer.model.eval()  # without dropout, so that each pass gives the same loss
+        run.model.eval()  # without dropout, so that each pass gives the same loss
         run.trainer.callbacks.on_train_epoch_start = lambda _: None
-        run.trainer.train(copies(batch), 1, [], lambda _: None, lambda: False)
+        run.trainer.train(copies(batch), 1)
         logged[accumulation] = run.trainer.recorder.history[0].loss
     assert logged[3] == pytest.approx(logged[1], rel=1e-6)
     assert logged[8] == pytest.approx(logged[1], rel=1e-6)
@@ -136,40 +142,32 @@ def copies(batch: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
 
 
-def test_the_clip_is_measured_at_the_optimizer(make_spec: Make) -> None:
-    spec = make_spec(4, clip_norm=0.5)
-    record = train(spec).trainer.recorder.record(spec.hyperparameters, spec.horizon, 0.0)
-    assert record.grad_norm_before > 0.5
+def test_the_record_is_measured_at_the_optimizer(make_spec: Make) -> None:
+    spec = make_spec(4, lr=1e-2, weight_decay=0.5, clip_norm=0.5)
+    run = train(spec)
+    record = measured(spec, run)
+    assert record.grad_norm_before and record.grad_norm_before > 0.5
     assert record.grad_norm_after == pytest.approx(0.5, rel=1e-3)
     assert record.clipped_share == 1.0
     assert not any(text.startswith("clip_norm") for text in record.inert)
+    assert record.cumulative_decay == pytest.approx(1 - (1 - 1e-2 * 0.5) ** 4, rel=1e-9)
+    assert record.trainable_parameters == sum(p.numel() for p in run.model.xtts.gpt.parameters())
+    assert 0 < record.decayed_parameters < record.trainable_parameters
 
 
 def test_knobs_that_did_not_act_are_named(make_spec: Make) -> None:
     """A clip above every gradient, a decay of nothing, and milestones after the end of a stopped run."""
     spec = make_spec(10, clip_norm=1e6, weight_decay=1e-6, milestones=(0.9,), gamma=0.5)
-    run = build(spec)
-    run.trainer.train(run.batches, 3, [], lambda _: None, lambda: False)
-    record = run.trainer.recorder.record(spec.hyperparameters, spec.horizon, 0.0)
-    assert [text.split(":")[0] for text in record.inert] == ["milestones", "clip_norm", "weight_decay"]
-
-
-def test_decay_and_parameters_are_recorded(make_spec: Make) -> None:
-    spec = make_spec(4, lr=1e-2, weight_decay=0.5, clip_norm=1.0)
-    run = train(spec)
-    record = run.trainer.recorder.record(spec.hyperparameters, spec.horizon, 0.0)
-    assert record.cumulative_decay == pytest.approx(1 - (1 - 1e-2 * 0.5) ** 4, rel=1e-9)
-    gpt = run.trainer.model.xtts.gpt
-    assert record.trainable_parameters == sum(p.numel() for p in gpt.parameters())
-    assert 0 < record.decayed_parameters < record.trainable_parameters
+    inert = measured(spec, train(spec, 3)).inert
+    assert [text.split(":")[0] for text in inert] == ["milestones", "clip_norm", "weight_decay"]
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
 def test_the_evaluation_does_not_depend_on_its_batch_size(make_spec: Make, batch_size: int) -> None:
     run = build(make_spec(2))
     reference = run.evaluator(0, 0.0)
-    sets = evaluation_sets(run.trainer.model, run.corpus, 20, 1, batch_size)
-    other = Evaluator(run.trainer.model, sets)(0, 0.0)
+    sets = evaluation_sets(run.model, run.corpus, 20, 1, batch_size)
+    other = Evaluator(run.model, sets)(0, 0.0)
     for name in ("mel_ce", "text_ce", "probe_mel_ce", "probe_text_ce"):
         assert getattr(other, name) == pytest.approx(getattr(reference, name), rel=1e-5)
 
@@ -181,7 +179,7 @@ def test_an_evaluation_changes_nothing(make_spec: Make) -> None:
     run = build(spec)
     run.trainer.train(run.batches, 5, [1, 2, 3, 4, 5], lambda s: seen.append(run.evaluator(s, 0.0)), lambda: False)
     plain = train(make_spec(5))
-    for a, b in zip(run.trainer.model.parameters(), plain.trainer.model.parameters(), strict=True):
+    for a, b in zip(run.model.parameters(), plain.trainer.model.parameters(), strict=True):
         assert torch.equal(a, b)
     assert [e.step for e in seen] == [1, 2, 3, 4, 5]
     assert len({e.mel_ce for e in seen}) == 5
@@ -200,19 +198,14 @@ def test_every_weight_comes_from_the_base(make_spec: Make, prepared: Prepared) -
         assert torch.equal(value, dvae[name]), name
 
 
-def test_a_run_keeps_no_dvae(make_spec: Make) -> None:
-    """0.2 GB that would lie on the GPU for nothing: the codes are prepared."""
-    assert not hasattr(build(make_spec()).trainer.model, "dvae")
-
-
 def test_a_loss_that_is_not_finite_never_reaches_the_weights(make_spec: Make) -> None:
     run = build(make_spec(3))
-    gpt = run.trainer.model.xtts.gpt
+    gpt = run.model.xtts.gpt
     with torch.no_grad():
         gpt.mel_head.bias[0] = math.nan
     before = gpt.text_embedding.weight.clone()
     with pytest.raises(Diverged, match="nan"):
-        run.trainer.train(run.batches, 3, [], lambda _: None, lambda: False)
+        run.trainer.train(run.batches, 3)
     assert torch.equal(gpt.text_embedding.weight, before)
     assert run.trainer.recorder.steps == 0
 
@@ -221,11 +214,11 @@ def test_a_loss_that_is_not_finite_never_reaches_the_weights(make_spec: Make) ->
 def test_a_gradient_that_is_not_finite_never_reaches_the_weights(make_spec: Make, clip_norm: float | None) -> None:
     spec = make_spec(3, clip_norm=clip_norm)
     run = build(spec)
-    gpt = run.trainer.model.xtts.gpt
+    gpt = run.model.xtts.gpt
     gpt.text_embedding.weight.register_hook(lambda gradient: gradient * math.inf)
     before = gpt.mel_head.weight.clone()
     with pytest.raises(Diverged, match="gradient"):
-        run.trainer.train(run.batches, 3, [], lambda _: None, lambda: False)
+        run.trainer.train(run.batches, 3)
     assert torch.equal(gpt.mel_head.weight, before)
     assert not [text for text in run.trainer.recorder.record(spec.hyperparameters, 3, 0.0).inert if "clip_norm" in text]
 
@@ -233,11 +226,10 @@ def test_a_gradient_that_is_not_finite_never_reaches_the_weights(make_spec: Make
 def test_divergence_ends_the_run_with_its_reason(make_spec: Make) -> None:
     """A learning rate far too high, to the end: the run is `diverged`, its record and files are there."""
     spec = make_spec(40, lr=1e18, evaluations=4)
-    evaluations: list[Evaluation] = []
-    reason, record = run_trial(spec, evaluations.append)
-    assert reason == StopReason.DIVERGED
-    assert record.steps < 40
-    assert json.loads((Path(spec.directory) / "record.json").read_text())["steps"] == record.steps
+    ended = run_trial(spec)
+    assert ended.reason == StopReason.DIVERGED
+    assert ended.record.steps < 40
+    assert json.loads((Path(spec.directory) / "record.json").read_text())["steps"] == ended.record.steps
 
 
 def test_exceptions_come_out(make_spec: Make) -> None:
@@ -249,7 +241,7 @@ def test_exceptions_come_out(make_spec: Make) -> None:
 
     run = build(make_spec(2))
     with pytest.raises(RuntimeError, match="no batch"):
-        run.trainer.train(broken(), 2, [], lambda _: None, lambda: False)
+        run.trainer.train(broken(), 2)
 
 
 def test_a_stop_is_obeyed_at_the_next_batch(make_spec: Make) -> None:
@@ -262,27 +254,14 @@ def test_a_stop_is_obeyed_at_the_next_batch(make_spec: Make) -> None:
 
 def test_a_run_writes_its_files_and_no_checkpoint(make_spec: Make) -> None:
     spec = make_spec(4, evaluations=2)
-    evaluations: list[Evaluation] = []
-    reason, record = run_trial(spec, evaluations.append)
+    ended = run_trial(spec)
     folder = Path(spec.directory)
     files = [file for file in folder.rglob("*") if file.is_file()]
-    assert reason == StopReason.FINISHED
-    assert record.steps == 4
+    assert (ended.reason, ended.record.steps) == (StopReason.FINISHED, 4)
     assert not [file for file in files if file.suffix == ".pth"]
     assert sum(file.stat().st_size for file in files) < 2_000_000
     rows = (folder / "evaluations.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["step", "2", "4"]
-    assert float(rows[2].split(",")[1]) == pytest.approx(evaluations[1].mel_ce, rel=1e-7)
+    assert float(rows[2].split(",")[1]) == pytest.approx(ended.evaluations[1].mel_ce, rel=1e-7)
     assert len((folder / "steps.csv").read_text().splitlines()) == 5
     assert list((folder / "tensorboard").iterdir())
-
-
-def test_bf16_trains_in_autocast_and_evaluates_in_fp32(make_spec: Make) -> None:
-    """Close to fp32 after a few steps, and not the same."""
-    results = {}
-    for precision in ("fp32", "bf16"):
-        evaluations: list[Evaluation] = []
-        run_trial(make_spec(4, evaluations=1, precision=precision), evaluations.append)
-        results[precision] = evaluations[-1].mel_ce
-    assert results["bf16"] != results["fp32"]
-    assert results["bf16"] == pytest.approx(results["fp32"], rel=0.02)

@@ -22,7 +22,7 @@ from search.settings.settings import Settings
 from search.study.pruners import FirstToFire, TwoIncreasePruner
 from search.study.storage import first_trials
 from search.trial import Evaluation, StopReason
-from search.workers.work import Job, SearchWork, judge, told
+from search.workers.work import Job, SearchWork, decide, told
 from space.hyperparameters import Hyperparameters
 from tests.stub import PREPARED
 
@@ -127,7 +127,7 @@ def search(strategy: Strategy, world: World, slots: int, trials: int, seed: int)
         trained += steps[at] - (steps[at - 1] if at else 0)
         index = recorded.index(steps[at])
         value = run.curve[index] if index < len(run.curve) else math.nan
-        reason = judge(work, run.job, Evaluation(steps[at], value, 1.0, 1.0, 1.0), run.evaluations)
+        reason = decide(work, run.job, Evaluation(steps[at], value, 1.0, 1.0, 1.0), run.evaluations)
         if reason is None and steps[at] == run.job.horizon:
             reason = StopReason.FINISHED
         if reason is None:

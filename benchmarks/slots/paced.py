@@ -24,7 +24,7 @@ from search.study import storage
 from search.study.leases import Leases
 from search.trial import Evaluation, StopReason, TrialSpec
 from search.workers.events import End, Extent, Start
-from search.workers.launcher import Launcher
+from search.workers.launcher import Child, Launcher
 from search.workers.supervisor import Supervisor
 from search.workers.work import SearchWork
 from tests import stub
@@ -95,7 +95,7 @@ class Pace:
             self._slot.wait = None
 
 
-class Run:
+class Run(Child):
     """In place of a `Child`: evaluations by the formula of the stub, at the times of `pace`, whether heard or not."""
 
     def __init__(self, pace: Pace, spec: TrialSpec, skipped: int, delay: float) -> None:
@@ -155,6 +155,7 @@ class Quiet:
     def evaluated(self, slot: int, number: int, evaluation: Evaluation) -> None: ...
     def refresh(self) -> None: ...
     def close(self) -> None: ...
+    def leave(self) -> None: ...
 
 
 def opened(settings: Settings, seen: Seen) -> tuple[optuna.Study, storage.Ledger, storage.StudyStorage]:

@@ -19,7 +19,7 @@ def train(spec: TrialSpec, out: Path) -> None:
     with Meter() as meter:
         meter.wrap(StudyTrainer, "train", "loop")
         meter.wrap(Evaluator, "__call__", "evaluation")
-        run_trial(spec, lambda _: None)
+        run_trial(spec)
         meter.write(out)
 
 

@@ -15,7 +15,7 @@ from search.errors import UserError
 from search.settings.settings import Settings
 from search.study import findings, storage
 from search.text import complain, printable
-from search.trial import TrialSpec
+from search.trial import Evaluation, TrialSpec
 from search.workers.child import in_a_line
 
 
@@ -42,26 +42,24 @@ def run_again(settings: Settings, number: int, report_line: Any, note: Callable[
     target.mkdir()
     if spec.device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = spec.device  # before CUDA starts
-    from search.training.run import run_trial  # torch: replay trains in the foreground
+    from search.training.run import NoCaller, run_trial  # torch: replay trains in the foreground
 
     recorded = {row.trial.number: row for row in findings.read(storage.load_study(settings)).rows}.get(number)
     then = {e.step: e for e in recorded.evaluations} if recorded else {}
     pairs: list[tuple[Any, Any]] = []
-    is_trained = False
+    said: set[str] = set()
 
-    def evaluated(evaluation: Any) -> None:
-        pairs.append((then.get(evaluation.step), evaluation))
-        report_line(*pairs[-1])
-
-    def trained(*_: Any) -> bool:
-        nonlocal is_trained
-        is_trained = True
-        return True
+    class Listener(NoCaller):
+        def say(self, kind: str, **values: Any) -> None:
+            said.add(kind)
+            if kind == "evaluation":
+                pairs.append((then.get(values["step"]), Evaluation(**values)))
+                report_line(*pairs[-1])
 
     try:
-        run_trial(dataclasses.replace(spec, directory=str(target)), evaluated, trained=trained)
+        run_trial(dataclasses.replace(spec, directory=str(target)), Listener())
     except Exception as error:
-        if not is_trained:
+        if "trained" not in said:
             raise
         (target / "log.txt").write_text(traceback.format_exc(), encoding="utf-8")
         note(f"trial {number} could not speak: {printable(in_a_line(error))}; see {target / 'log.txt'}")

@@ -13,20 +13,14 @@ from search.trial import Caller, TrialSpec
 
 
 def run(caller: Caller, spec: str, stopping: str) -> dict[str, Any]:
-    """Says "evaluation" and "step"; returns the reason and the record.
+    """Trains, and says what `run_trial` says; returns the reason and the record.
 
     SIGTERM, which a service manager sends to every process, ends it as a stop does: with its state saved.
     """
     order = TrialSpec.from_json(spec)
     signal.signal(signal.SIGTERM, lambda *_: caller.stop())
-    reason, record = run_trial(
-        order,
-        lambda e: caller.say("evaluation", **asdict(e)),
-        caller.should_stop,
-        judge=StoppingRules(Stopping.model_validate_json(stopping), order.horizon),
-        stepped=lambda step: caller.say("step", step=step),
-    )
-    return {"reason": reason, "record": asdict(record)}
+    ended = run_trial(order, caller, StoppingRules(Stopping.model_validate_json(stopping), order.horizon))
+    return {"reason": ended.reason, "record": asdict(ended.record)}
 
 
 def ready(_caller: Caller, spec: str, report: str) -> None:

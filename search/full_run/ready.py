@@ -1,4 +1,4 @@
-"""`ready/`: the trained model as the stock `Xtts` class loads it, with all that it takes to speak."""
+"""`ready/`: the trained model as the stock `Xtts` class loads it, with everything needed to speak."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ import soundfile
 
 from search.files import link, whole_folder
 from search.training import corpus
-from search.training.corpus import Clip, Corpus
+from search.training.corpus import Clip, Corpus, longest_first
 from search.trial import Prepared, TrialSpec
 
 REFERENCES = 3
@@ -67,8 +67,6 @@ def references(clips: list[Clip], rate: int) -> list[Clip]:
     for clip in clips:
         by_speaker.setdefault(clip.speaker, []).append(clip)
     speakers = sorted(by_speaker.values(), key=len, reverse=True)
-    queues = [
-        sorted(own, key=lambda c: (c.samples > LONGEST_REFERENCE * rate, -c.samples, c.audio_file)) for own in speakers
-    ]
+    queues = [longest_first(own, LONGEST_REFERENCE * rate) for own in speakers]
     in_turn = [queue[i] for i in range(REFERENCES) for queue in queues if i < len(queue)]
     return in_turn[:REFERENCES]

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from search.files import write_text
 from search.settings.best_config import Stopping
 from search.text import duration
@@ -41,16 +43,7 @@ class FullResult:
         """None where no run has ended."""
         if not path.exists():
             return None
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return cls(
-            **{
-                **content,
-                "reason": StopReason(content["reason"]),
-                "stopping": Stopping.model_validate(content["stopping"]),
-                "evaluations": [Evaluation(**e) for e in content["evaluations"]],
-                "base": Evaluation(**content["base"]),
-            }
-        )
+        return TypeAdapter(cls).validate_python(json.loads(path.read_text(encoding="utf-8")))
 
     @property
     def best(self) -> Evaluation | None:

@@ -9,14 +9,15 @@ from typing import Any
 from search.devices import reserved, visible_gpus
 from search.errors import UserError
 from search.files import write_text
-from search.full_run import training_report as report
+from search.full_run import training_report
 from search.full_run.display import FullRunView
-from search.full_run.follow import Follower, Interruption
+from search.full_run.follow import Follower
 from search.full_run.order import Order, finished, make_order, own_folder, verify
 from search.full_run.result import FullResult, is_ready
 from search.preparation.cache import cache_directory
 from search.settings.best_config import BestConfig, read
 from search.trial import Prepared, TrialSpec
+from search.workers.interruption import Interruption
 from search.workers.launcher import Failed, Launcher
 from search.workers.session import hold, prepare
 
@@ -31,7 +32,7 @@ def train(
 ) -> FullResult | None:
     """The result, with `ready/` and the report in `output`; None after a stop by the user. Raises UserError.
 
-    The same call goes on where the one before ended, however it did, and makes nothing anew that is there.
+    The same call resumes where the one before ended, whatever ended it, and does not repeat what is done.
     """
     order = make_order(config, output, seed, overrides, min_delta)
     with ExitStack() as stack:
@@ -69,7 +70,7 @@ def _train(
                 return None
             shutil.rmtree(ready, ignore_errors=True)  # of a run that ended sooner, by other rules
             result.save(order.directory / "result.json")
-        page = report.write(order.directory, result, order.best, prepared)
+        page = training_report.write(order.directory, result, order.best, prepared)
         if result.best is None:
             raise UserError(
                 f"the run diverged after {result.record['steps']} optimizer steps, before its first evaluation: there"
@@ -95,7 +96,7 @@ def make_ready(spec: TrialSpec, page: Path, launcher: Launcher, interruption: In
 
     request, log = {"spec": spec.to_json(), "report": str(page)}, Path(spec.directory) / "log.txt"
     try:
-        launcher.call("search.full_run.child:ready", request, log=log, waiting=waiting)
+        launcher.start("search.full_run.child:ready", request, log).result(lambda _: None, waiting)
     except Failed as error:
         raise UserError(f"ready/ could not be made: {error}") from error
 
@@ -107,7 +108,7 @@ def warn_of_verdict(best: BestConfig, view: FullRunView) -> None:
 
 
 def warn_of_space(prepared: Prepared, directory: Path, view: FullRunView) -> None:
-    """Most is held while `last.pth`, which is weights and two moments each, is replaced, with `best.pth` beside it."""
+    """Most room is taken while `last.pth` (weights and two moments each) is replaced, with `best.pth` beside it."""
     needed = 6 * Path(prepared.coqui_config["model_args"]["xtts_checkpoint"]).stat().st_size
     free = shutil.disk_usage(directory).free
     if free < needed:
@@ -120,7 +121,7 @@ def next_steps(directory: Path) -> list[str]:
     language = read(directory / "best_config.json").settings["data"]["language"]
     size = (ready / "model.pth").stat().st_size
     return [
-        f"Report: {directory / report.NAME}",
+        f"Report: {directory / training_report.NAME}",
         f"Model: {ready} ({size / 1e9:.2f} GB, without optimizer); {directory / 'state'} may be deleted",
         f'Speak: python {ready / "speak.py"} "text" --language {language} --reference reference/1.wav --output out.wav',
     ]

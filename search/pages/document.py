@@ -78,7 +78,7 @@ def _sections(material: Material) -> Iterator[Section]:
     if material.runs:
         yield _confirmation(material)
     heard = sound(material)
-    if heard.quality:
+    if heard.quality or heard.left_out:
         yield _sound(heard)
     if material.judged:
         yield _history(material)
@@ -130,11 +130,20 @@ def _sound(heard: Sound) -> Section:
     lines = [
         "Sentences of the eval set, spoken with the weights of a run's best evaluation. They have no part in the"
         " ranking.",
+        *_silent(heard.left_out),
         "Similarity is the cosine of XTTS's own speaker embeddings to the reference clip, 1 is the same voice."
         f" {errors} The figures of the real recording are the best that a model can reach.",
     ]
     table = Table("Quality", rows, header, range(1, len(header)))
     return Section("sound", "Sound and quality", lines, tables=[table], sound=heard)
+
+
+def _silent(count: int) -> list[str]:
+    """What the budget of speech left out."""
+    if not count:
+        return []
+    trials = f"{count} trial was" if count == 1 else f"{count} trials were"
+    return [f"{trials} good enough to be heard but stayed silent: speech.share left no time."]
 
 
 def _history(material: Material) -> Section:

@@ -12,7 +12,7 @@ from search.settings.sections import STOCK
 from search.show.confirmation_tables import ordered
 from search.study import artifacts
 from search.study.findings import row_of
-from search.study.spoken import Sentence, Speech
+from search.study.spoken import LEFT_OUT, Sentence, Speech
 
 TRIALS = 3  # of the search that are heard, the best first
 CONFIGS = 3  # of the confirmation that are heard, the lowest means first, in one run each; and the stock recipe
@@ -58,6 +58,7 @@ class Sound:
     heard: list[Heard]
     quality: list[Quality]
     problem: str | None = None  # why nothing can be heard at all
+    left_out: int = 0  # trials that were good enough to be heard, but for speech.share
 
     @property
     def recognisers(self) -> str:
@@ -67,13 +68,14 @@ class Sound:
 
 def sound(material: Material) -> Sound:
     """Of the best trials that spoke and of the confirmation's best configs, a run each; quality of all that spoke."""
+    silent = sum(bool(row.trial.user_attrs.get(LEFT_OUT)) and not row.speech for row in material.findings.completed)
     quality = [*_configs(material), *_trials(material)]
     if not quality:
-        return Sound([], [])
+        return Sound([], [], None, silent)
     try:
         files = _Files(artifacts.open_store(material.settings, make=False))
     except UserError as error:
-        return Sound([], quality, str(error))
+        return Sound([], quality, str(error), silent)
     heard: dict[tuple[str, str, str], Heard] = {}
     for each in quality:
         said = each.said[0]
@@ -85,7 +87,7 @@ def sound(material: Material) -> Sound:
                 heard[key] = Heard(sentence.text, [recorded, reference])
             label = f"{each.heard_as}{' (did not stop by itself)' if sentence.cut else ''}"
             heard[key].clips.append(files.clip(label, said, sentence.spoken))
-    return Sound(list(heard.values()), quality)
+    return Sound(list(heard.values()), quality, None, silent)
 
 
 def _configs(material: Material) -> Iterator[Quality]:

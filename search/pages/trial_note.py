@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from search.study.findings import Row
-from search.study.spoken import Speech
+from search.study.spoken import LEFT_OUT, Speech
 from search.text import duration
 from search.trial import INTERRUPTIONS, Evaluation, StopReason
 from space.hyperparameters import Hyperparameters
@@ -93,6 +93,8 @@ def trial_note(row: Row, point: Hyperparameters | None, standing: Standing) -> s
         parts.append(_knobs(row, point))
     if speech := row.speech:
         parts.append(_spoken(speech))
+    elif row.trial.user_attrs.get(LEFT_OUT):
+        parts.append("It did not speak: speech.share left no time for it.")
     parts.append(_files(row, standing.folder))
     if row.unread:
         parts.append(f"Not shown, since this release cannot read it: {', '.join(row.unread)}.")

@@ -202,6 +202,12 @@ class Speech(Section):
         default=2, ge=0, le=20, description="Sentences of the evaluation set that are spoken; 0: none"
     )
     trials: int = Field(default=3, ge=0, le=50, description="A trial speaks if it is among this many best ones so far")
+    share: float = Field(
+        default=0.02,
+        ge=0,
+        le=1,
+        description="Largest share of a machine's slot time for speech of trials; 1: no limit",
+    )
     recogniser: Path | None = Field(
         default=None, description="Folder of a transformers speech recogniser, for the character error rate"
     )

@@ -60,11 +60,11 @@ def read_config(directory: Path) -> dict[str, Any]:
         content = json.loads((directory / "config.json").read_text(encoding="utf-8"))
         return {"model_args": dict(content["model_args"]), "audio": dict(content.get("audio", {}))}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"base.path {directory}: config.json is no XTTS configuration ({error!r})") from error
+        raise _refused(directory, f"config.json is no XTTS configuration ({error!r})") from error
 
 
 def config_values(directory: Path) -> dict[str, Any]:
-    """All of the base's `config.json`, for what of it is not the model's shape."""
+    """All of the base's `config.json`."""
     content: dict[str, Any] = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     return content
 
@@ -106,27 +106,7 @@ def training_config(
 def check(directory: Path) -> None:
     """Raises UserError unless the files of `directory` belong together: every weight there, a row for every token."""
     state = _load(directory / "model.pth")
-    weights = gpt_weights(state)
-    tokenizer = Tokenizer(directory / "vocab.json")
-    for token in ("[START]", "[STOP]"):
-        if tokenizer.tokenizer.token_to_id(token) is None:
-            raise UserError(f"base.path {directory}: vocab.json has no {token}; it is not an XTTS vocabulary")
-    tokens = tokenizer.get_number_tokens()
-    for name in ("text_embedding.weight", "text_head.weight", "text_head.bias"):
-        if name not in weights:
-            raise UserError(f"base.path {directory}: model.pth has no gpt.{name}; it is not an XTTS model")
-        rows = weights[name].shape[0]
-        if rows != tokens:
-            step = "take the two from the same base"
-            if rows < tokens:
-                step += (
-                    "; a vocabulary that was extended elsewhere goes with the original base through"
-                    " study.py extend-vocab --vocabulary FILE"
-                )
-            raise UserError(
-                f"base.path {directory}: model.pth has {rows} rows in gpt.{name}, vocab.json has {tokens} tokens;"
-                f" {step}"
-            )
+    _check_rows(directory, gpt_weights(state))
     xtts, dvae = _shapes(directory)
     xtts.pop("mel_stats", None)  # GPTTrainer reads mel_stats.pth instead
     _compare(directory, "model.pth", _flat(state), xtts)
@@ -134,23 +114,43 @@ def check(directory: Path) -> None:
         stored = torch.load(directory / "dvae.pth", map_location="cpu", weights_only=True, mmap=True)
         stats = torch.load(directory / "mel_stats.pth", map_location="cpu", weights_only=True)
     except Exception as error:  # as in `_load`
-        raise UserError(
-            f"base.path {directory}: dvae.pth or mel_stats.pth is no checkpoint: {_reason(error)}"
-        ) from error
+        raise _refused(directory, f"dvae.pth or mel_stats.pth is no checkpoint: {_reason(error)}") from error
     _compare(directory, "dvae.pth", stored, dvae)
     if stats.shape != (80,):
-        raise UserError(f"base.path {directory}: mel_stats.pth is {tuple(stats.shape)}; XTTS has 80 mel channels")
+        raise _refused(directory, f"mel_stats.pth is {tuple(stats.shape)}; XTTS has 80 mel channels")
 
 
-def _compare(directory: Path, name: str, found: dict[str, torch.Tensor], expected: dict[str, tuple[int, ...]]) -> None:
+def _check_rows(directory: Path, weights: Weights) -> None:
+    """Raises UserError unless the vocabulary is one of XTTS and each of its tokens has a row."""
+    tokenizer = Tokenizer(directory / "vocab.json")
+    for token in ("[START]", "[STOP]"):
+        if tokenizer.tokenizer.token_to_id(token) is None:
+            raise _refused(directory, f"vocab.json has no {token}; it is not an XTTS vocabulary")
+    tokens = tokenizer.get_number_tokens()
+    for name in ("text_embedding.weight", "text_head.weight", "text_head.bias"):
+        if name not in weights:
+            raise _refused(directory, f"model.pth has no gpt.{name}; it is not an XTTS model")
+        if (rows := weights[name].shape[0]) == tokens:
+            continue
+        step = "take the two from the same base"
+        if rows < tokens:
+            step += (
+                "; a vocabulary that was extended elsewhere goes with the original base through"
+                " study.py extend-vocab --vocabulary FILE"
+            )
+        raise _refused(directory, f"model.pth has {rows} rows in gpt.{name}, vocab.json has {tokens} tokens; {step}")
+
+
+def _compare(directory: Path, name: str, found: Weights, expected: dict[str, tuple[int, ...]]) -> None:
     for key, shape in expected.items():
         if key not in found:
-            raise UserError(f"base.path {directory}: {name} lacks {key}, which its config.json calls for")
-        if tuple(found[key].shape) != shape:
-            raise UserError(
-                f"base.path {directory}: {key} is {tuple(found[key].shape)} in {name} and {shape} by config.json and"
-                " vocab.json"
-            )
+            raise _refused(directory, f"{name} lacks {key}, which its config.json calls for")
+        if (there := tuple(found[key].shape)) != shape:
+            raise _refused(directory, f"{key} is {there} in {name} and {shape} by config.json and vocab.json")
+
+
+def _refused(directory: Path, why: str) -> UserError:
+    return UserError(f"base.path {directory}: {why}")
 
 
 def limits(config: GPTTrainerConfig) -> tuple[float, int]:
@@ -183,7 +183,7 @@ def load_model(config: GPTTrainerConfig) -> StudyModel:
     return model
 
 
-def trained_weights(source: Path, gpt: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def trained_weights(source: Path, gpt: Weights) -> Weights:
     """The base's weights with the trained GPT in place of its own, and the mel statistics that training used.
 
     Raises AssertionError when the GPT lacks a weight of the base's.
@@ -197,24 +197,24 @@ def trained_weights(source: Path, gpt: dict[str, torch.Tensor]) -> dict[str, tor
     return {**{k: v for k, v in weights.items() if not k.startswith("gpt.")}, **ours, "mel_stats": stats}
 
 
-def read_weights(directory: Path) -> dict[str, torch.Tensor]:
+def read_weights(directory: Path) -> Weights:
     """All weights of the base in `directory` as `Xtts` names them, memory-mapped. Raises UserError."""
     return _flat(_load(directory / "model.pth"))
 
 
-def gpt_weights(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def gpt_weights(state: Weights) -> Weights:
     """The GPT's tensors of a base's state dict, without their prefix."""
     return {k.removeprefix("gpt."): v for k, v in _flat(state).items() if k.startswith("gpt.")}
 
 
-def _flat(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _flat(state: Weights) -> Weights:
     """Keys as `Xtts` names them, without what coqui's trainer adds (`Xtts.get_compatible_checkpoint_state_dict`)."""
     added = ("torch_mel_spectrogram_style_encoder", "torch_mel_spectrogram_dvae", "dvae")
     flat = {k.removeprefix("xtts."): v for k, v in state.items()}
     return {k: v for k, v in flat.items() if k.split(".")[0] not in added}
 
 
-def _load(path: Path) -> dict[str, torch.Tensor]:
+def _load(path: Path) -> Weights:
     """The state dict of a base's `model.pth`, memory-mapped.
 
     An original XTTS-v2 holds a pickled `XttsConfig`, which coqui's loader allows, and then overwrites the user's file
@@ -228,7 +228,7 @@ def _load(path: Path) -> dict[str, torch.Tensor]:
 
 
 def new_dvae(codes: int) -> DiscreteVAE:
-    """The DVAE as `GPTTrainer.__init__` makes it, for so many audio codes."""
+    """The DVAE as `GPTTrainer.__init__` makes it, for this number of audio codes."""
     return DiscreteVAE(
         channels=80,
         normalization=None,

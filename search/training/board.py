@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run: its curves, and its hyperparameters beside what came of them."""
+"""What TensorBoard shows of a run: its curves, and its hyperparameters beside their results."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from search.ties import lowest
 from search.training.record import Step
 from search.trial import Evaluation, StopReason, TrialSpec
 
-# Of each value that is measured: its tag and its description. What stands before the slash is the group on the page.
+# The tag and the description of each measured value. The part before the slash is the group on the page.
 STEP = {
     "loss": (
         "train/loss (nats)",
@@ -45,7 +45,7 @@ BEST = {
     "step": ("evaluation, best so far/at step", "Optimizer step of the lowest evaluation."),
 }
 
-# Of each hyperparameter: what it is called on the page, its description, and whether a search turns it.
+# The name of each hyperparameter on the page, its description, its type, and whether a search varies it.
 NUMBER, TEXT = api_pb2.DATA_TYPE_FLOAT64, api_pb2.DATA_TYPE_STRING
 HYPERPARAMETERS = {
     "lr": ("learning rate", "Before any milestone.", NUMBER, True),
@@ -92,7 +92,7 @@ class Board:
         self._writer.flush()
 
     def end(self, reason: StopReason, step: int) -> None:
-        """A run that was stopped has no end here: it may go on, or its supervisor alone knows why it was."""
+        """A stopped run gets no end here: it may resume, or only its supervisor knows the reason."""
         if reason in STATUS:
             info = SessionEndInfo(status=STATUS[reason], end_time_secs=time.time())
             self._add(_hparams(metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=info)), step)
@@ -120,7 +120,7 @@ class Board:
 
 
 def hyperparameters(spec: TrialSpec) -> dict[str, Any]:
-    """Of HYPERPARAMETERS those that the run has."""
+    """Those of HYPERPARAMETERS that the run has."""
     values = {**spec.hyperparameters.to_dict(), "label": spec.label, "seed": spec.seed, "horizon": spec.horizon}
     values["milestones"] = " ".join(f"{m:.0%}" for m in spec.hyperparameters.milestones) or "none"
     return {name: values[name] for name in HYPERPARAMETERS if values[name] is not None}

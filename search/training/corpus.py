@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,3 +64,8 @@ def load(directory: Path) -> Corpus:
         np.memmap(directory / "waveforms.f32", np.float32, mode="r"),
         np.memmap(directory / "codes.i32", np.int32, mode="r"),
     )
+
+
+def longest_first(clips: Sequence[Clip], samples: float) -> list[Clip]:
+    """The longest clip up to `samples` first, the shorter ones after it, and then those that are too long."""
+    return sorted(clips, key=lambda clip: (clip.samples > samples, -clip.samples, clip.audio_file))

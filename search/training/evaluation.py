@@ -9,7 +9,7 @@ import torch
 from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainer
 
 from search.training.batches import PreparedDataset, evaluation_batches
-from search.training.corpus import Corpus
+from search.training.corpus import Clip, Corpus
 from search.training.numerics import without_tf32
 from search.training.tensor_file import write_tensors
 from search.trial import Evaluation
@@ -41,17 +41,12 @@ def evaluation_sets(model: GPTTrainer, corpus: Corpus, probe_clips: int, seed: i
 
     Conditioning is stock's for evaluation: the start of the clip, of the middle length, no prompt mask.
     """
-    return Sets(
-        *(
-            [
-                _formatted(model, batch)
-                for batch in evaluation_batches(
-                    PreparedDataset(model.config, clips, corpus, model.xtts.tokenizer, is_eval=True), batch_size
-                )
-            ]
-            for clips in (corpus.eval, corpus.probe(probe_clips, seed))
-        )
-    )
+
+    def batches(clips: list[Clip]) -> list[Batch]:
+        dataset = PreparedDataset(model.config, clips, corpus, model.xtts.tokenizer, is_eval=True)
+        return [_formatted(model, batch) for batch in evaluation_batches(dataset, batch_size)]
+
+    return Sets(batches(corpus.eval), batches(corpus.probe(probe_clips, seed)))
 
 
 def write_sets(sets: Sets, directory: Path, batch_size: int) -> None:
@@ -60,7 +55,7 @@ def write_sets(sets: Sets, directory: Path, batch_size: int) -> None:
 
 
 def read_sets(directory: Path, batch_size: int) -> Sets | None:
-    """What `write_sets` wrote, memory-mapped; None where there is none of this batch size."""
+    """What `write_sets` wrote, memory-mapped; None if there is no file for this batch size."""
     path = directory / _name(batch_size)
     return Sets(**torch.load(path, weights_only=True, mmap=True)) if path.exists() else None
 
@@ -94,18 +89,14 @@ class Evaluator:
         )
 
     @torch.inference_mode()
-    def losses(self, batches: list[dict[str, Any]]) -> Losses:
+    @without_tf32()
+    def losses(self, batches: list[Batch]) -> Losses:
         """Stock's forward gives a batch's mean over its tokens; weighting by their number undoes the batching."""
         self.model.eval()
-        device = next(self.model.parameters()).device
-        with without_tf32():
-            return self._losses(batches, device)
-
-    def _losses(self, batches: list[dict[str, Any]], device: torch.device) -> Losses:
         mel_sum = text_sum = 0.0
         mel_tokens = text_tokens = 0
         for batch in batches:
-            on_device = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+            on_device = _moved(batch, next(self.model.parameters()).device)
             text, mel, _ = self.model(
                 on_device["text_inputs"],
                 on_device["text_lengths"],
@@ -123,7 +114,7 @@ class Evaluator:
         return Losses(mel_sum / mel_tokens, text_sum / text_tokens)
 
 
-def target_tokens(model: GPTTrainer, batch: dict[str, Any]) -> tuple[int, int]:
+def target_tokens(model: GPTTrainer, batch: Batch) -> tuple[int, int]:
     """(audio, text) tokens that the stock loss averages over in evaluation (`GPT.forward`).
 
     A clip of n codes has the targets n codes and 4 stop tokens (`code_lengths` adds 3, the shift one more); a text of
@@ -133,11 +124,12 @@ def target_tokens(model: GPTTrainer, batch: dict[str, Any]) -> tuple[int, int]:
     return int((codes + 1).sum()), int((batch["text_lengths"] + 1).sum())
 
 
-def _formatted(model: GPTTrainer, batch: dict[str, Any]) -> dict[str, Any]:
+@without_tf32()  # the filter bank of the conditioning mels is a product, too
+def _formatted(model: GPTTrainer, batch: Batch) -> Batch:
     """The batch as the model takes it, computed once and kept in the machine's memory."""
-    device = next(model.parameters()).device
-    on_device = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
-    with without_tf32():  # the filter bank of the conditioning mels is a product, too
-        formatted = model.format_batch_on_device(on_device)
-    found = {name: formatted[name] for name in _USED}
-    return {k: v.cpu() if isinstance(v, torch.Tensor) else v for k, v in found.items()}
+    formatted = model.format_batch_on_device(_moved(batch, next(model.parameters()).device))
+    return _moved({name: formatted[name] for name in _USED}, torch.device("cpu"))
+
+
+def _moved(batch: Batch, device: torch.device) -> Batch:
+    return {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}

@@ -1,4 +1,4 @@
-"""A speech recogniser of the user's, from a folder on this machine, and how much of a sentence it understands."""
+"""The user's speech recogniser, from a folder on this machine, and how much of a sentence it understands."""
 
 import unicodedata
 from pathlib import Path
@@ -16,7 +16,7 @@ class Recogniser:
         from transformers import pipeline  # seconds, which runs without a recogniser need not spend
 
         self.name = folder.name
-        # Of a folder all is read there. `local_files_only` says nothing more, and Whisper's generation refuses it.
+        # A folder is read from disk. `local_files_only` would add nothing, and Whisper's generation refuses it.
         self._pipeline: Any = pipeline(
             "automatic-speech-recognition", model=str(folder.absolute()), device=device, trust_remote_code=False
         )
@@ -32,7 +32,7 @@ class Recogniser:
         return float(jiwer.cer(wanted, understood)) if wanted else float(bool(understood))
 
     def understood(self, wav: np.ndarray, rate: int, language: str) -> str:
-        """By a Whisper in `language` if it knows it, else in the one that it takes it for."""
+        """The recognised text. A Whisper is told the `language` if it knows it, else it guesses."""
         generation = getattr(self._pipeline.model, "generation_config", None)  # CTC models have none
         token = f"<|{language.partition('-')[0]}|>"  # XTTS says zh-cn
         known = getattr(generation, "lang_to_id", None) or {}

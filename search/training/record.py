@@ -15,6 +15,7 @@ from space.schedule import to_steps
 
 # A run whose decay alone shrinks a weight by less than a tenth of a percent is as good as one without decay.
 NEGLIGIBLE_DECAY = 1e-3
+COUNTED = ("micro_steps", "train_seconds", "evaluation_seconds")
 
 
 class NotFinite(ArithmeticError):
@@ -58,18 +59,15 @@ class Recorder:
     def state_dict(self) -> dict[str, Any]:
         """What was measured so far, in plain types."""
         return {
+            **{name: getattr(self, name) for name in COUNTED},
             "history": [list(astuple(step)) for step in self.history],
-            "micro_steps": self.micro_steps,
-            "train_seconds": self.train_seconds,
-            "evaluation_seconds": self.evaluation_seconds,
             "new_rows": self.new_rows and self.new_rows.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.history[:] = [Step(*values) for values in state["history"]]
-        self.micro_steps = state["micro_steps"]
-        self.train_seconds = state["train_seconds"]
-        self.evaluation_seconds = state["evaluation_seconds"]
+        for name in COUNTED:
+            setattr(self, name, state[name])
         if self.new_rows is not None:
             self.new_rows.load_state_dict(state["new_rows"])
 
@@ -104,7 +102,9 @@ class Recorder:
         rates = [step.lr for step in self.history]
         changes = [[i, b] for i, (a, b) in enumerate(itertools.pairwise(rates), 1) if a != b]
         decay = 1 - math.prod(1 - step.decay for step in self.history)
-        clipped = self.clipped_share(point)
+        # The share of the steps whose gradient was longer than the clip.
+        longer = [point.clip_norm is not None and step.norm_before > point.clip_norm for step in self.history]
+        clipped = statistics.fmean(longer) if longer else 0.0
         return RunRecord(
             steps=self.steps,
             micro_steps=self.micro_steps,
@@ -124,12 +124,6 @@ class Recorder:
             frozen_parameters=self.frozen,
             new_rows_update_ratio=self.new_rows.update_ratio if self.new_rows else None,
         )
-
-    def clipped_share(self, point: Hyperparameters) -> float:
-        """Share of the optimizer steps whose gradient was longer than the clip."""
-        if point.clip_norm is None or not self.history:
-            return 0.0
-        return sum(step.norm_before > point.clip_norm for step in self.history) / self.steps
 
     def _inert(self, point: Hyperparameters, horizon: int, changes: int, clipped: float, decay: float) -> list[str]:
         found = []

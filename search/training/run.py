@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,18 @@ from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainerConfig
 from search.files import write_text
 from search.settings.knobs import refuse_point, run_fields
 from search.settings.sections import Training
+from search.study.spoken import Speech
 from search.training import base, corpus
 from search.training.batches import PreparedDataset, training_batches
 from search.training.evaluation import Evaluator, evaluation_sets, read_sets
 from search.training.new_rows import NewRows
+from search.training.record import Step
 from search.training.run_files import RunFiles
 from search.training.speech import Speaker
 from search.training.state import RunState
 from search.training.trainee import Trainee
 from search.training.trainer import Diverged, Stopped, StudyTrainer
-from search.trial import Evaluation, Prepared, RunRecord, StopReason, TrialSpec
+from search.trial import Caller, Evaluation, Prepared, RunRecord, StopReason, TrialSpec
 from space.hyperparameters import Hyperparameters
 
 
@@ -39,7 +41,7 @@ def seed_everything(seed: int) -> None:
 
 
 @dataclass(frozen=True)
-class Run:
+class Setup:
     """A run ready to train: the model on its device, and where its batches and evaluations come from."""
 
     trainer: StudyTrainer
@@ -50,7 +52,7 @@ class Run:
     prepared: Prepared
 
 
-def build(spec: TrialSpec) -> Run:
+def build(spec: TrialSpec) -> Setup:
     """The run of `spec`, its random state seeded before the model is made."""
     prepared = Prepared.from_json((Path(spec.prepared) / "prepared.json").read_text(encoding="utf-8"))
     seed_everything(spec.seed)
@@ -68,122 +70,149 @@ def build(spec: TrialSpec) -> Run:
         model, clips, prepared.probe_clips, prepared.seed, spec.eval_batch_size
     )
     dataset = PreparedDataset(config, clips.train, clips, model.xtts.tokenizer, is_eval=False)
-    return Run(trainer, Evaluator(model, sets), training_batches(dataset, spec.batch_size), clips, model, prepared)
+    return Setup(trainer, Evaluator(model, sets), training_batches(dataset, spec.batch_size), clips, model, prepared)
 
 
-def run_trial(
-    spec: TrialSpec,
-    report: Callable[[Evaluation], None],
-    should_stop: Callable[[], bool] = lambda: False,
-    *,
-    judge: Callable[[Sequence[Evaluation]], StopReason | None] = lambda _: None,
-    stepped: Callable[[int], None] = lambda _: None,
-    trained: Callable[[StopReason, RunRecord], bool] = lambda *_: True,
-    go_on: Callable[[], bool] = lambda: True,
-) -> tuple[StopReason, RunRecord]:
-    """Trains as `spec` says, calling `report` with each evaluation, and writes the run's files into its directory.
+class NoCaller:
+    """The `Caller` of a run that no one follows."""
 
-    The reason is FINISHED, DIVERGED, what `judge` says of the evaluations so far or, once `should_stop()`,
+    def say(self, kind: str, **values: Any) -> None:
+        pass
+
+    def should_stop(self) -> bool:
+        return False
+
+    def is_wanted(self) -> bool:
+        return True
+
+    def stop(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run that ended by itself or was stopped."""
+
+    reason: StopReason
+    record: RunRecord
+    evaluations: list[Evaluation]
+    speech: Speech | None
+
+
+Judge = Callable[[Sequence[Evaluation]], StopReason | None]
+
+
+def run_trial(spec: TrialSpec, caller: Caller | None = None, judge: Judge = lambda _: None) -> Ended:
+    """Trains as `spec` says, and writes the run's files into its directory.
+
+    The reason is FINISHED, DIVERGED, what `judge` says of the evaluations so far or, once the caller asks to stop,
     STOPPED_BY_USER; any other end is an exception. On a CPU the same spec gives the same evaluations, bit by bit,
-    whatever runs beside it. With `spec.save_seconds` the run keeps its state and goes on from there: it reports the
-    evaluations made before again, and a stop takes effect after the optimizer step. `stepped` is called with the
-    optimizer steps done: before the first one, and after each.
+    whatever runs beside it.
 
-    Once the training is over, and its files are written, `trained` is told how it ended, and says whether a run whose
-    spec asks for it shall speak now; `go_on` is asked before each sentence. `speech.json` then tells what it spoke.
+    It says "evaluation" with each Evaluation, and "trained" with the reason and the record once the training is over
+    and its files are written. Then it speaks, if the spec asks for that and the caller still wants it. With
+    `spec.save_seconds` the run keeps its state and resumes it: it says the evaluations made before again, and a stop
+    takes effect after the optimizer step. It then also says "step" with the optimizer steps done: before the first
+    one, and after each.
     """
     started = time.monotonic()
-    run = build(spec)
+    caller = caller or NoCaller()
+    setup = build(spec)
     setup_seconds = time.monotonic() - started
-    directory = Path(spec.directory)
+    speaker = Speaker(spec, setup.model) if spec.sentences else None
     with ExitStack() as stack:
         state = None
         if spec.save_seconds is not None:
-            state = stack.enter_context(RunState(directory / "state", run.trainer, spec.save_seconds))
-        speaker = Speaker(spec, run.model) if spec.sentences else None
-        course = Course(run, state, started, report, should_stop, judge, stepped, speaker)
-        files = RunFiles(spec, run.trainer.recorder.history, course.evaluations)
-        reason = course.follow(spec, stack.enter_context(files))
-    record = run.trainer.recorder.record(spec.hyperparameters, spec.horizon, setup_seconds)
-    write_text(directory / "record.json", json.dumps(asdict(record), indent=2))
-    may_speak = trained(reason, record) and reason != StopReason.DIVERGED
-    if speaker is not None and may_speak and (spoken := speaker.speak(run.corpus, run.prepared, go_on)) is not None:
-        write_text(directory / "speech.json", json.dumps(spoken.to_dict(), ensure_ascii=False, indent=2))
-    return reason, record
+            state = stack.enter_context(RunState(Path(spec.directory) / "state", setup.trainer, spec.save_seconds))
+        course = Course(spec, setup, state, started, caller, judge, speaker)
+        reason = course.follow(stack)
+    record = setup.trainer.recorder.record(spec.hyperparameters, spec.horizon, setup_seconds)
+    write_text(Path(spec.directory) / "record.json", json.dumps(asdict(record), indent=2))
+    caller.say("trained", reason=reason, record=asdict(record))
+    spoken = None
+    if speaker is not None and reason != StopReason.DIVERGED:
+        spoken = speaker.speak(setup.corpus, setup.prepared, caller.is_wanted)
+    return Ended(reason, record, course.evaluations, spoken)
 
 
+@dataclass
 class Course:
     """A run from where its state left it, or from its start, to its end."""
 
-    def __init__(
-        self,
-        run: Run,
-        state: RunState | None,
-        started: float,
-        report: Callable[[Evaluation], None],
-        should_stop: Callable[[], bool],
-        judge: Callable[[Sequence[Evaluation]], StopReason | None],
-        stepped: Callable[[int], None],
-        speaker: Speaker | None,
-    ) -> None:
-        """Restores the state, if there is one. `started` is the process's start of the run on the monotonic clock."""
-        self.evaluations: list[Evaluation] = []
-        self._run, self._state, self._started = run, state, started
-        self._report, self._should_stop, self._judge, self._stepped = report, should_stop, judge, stepped
-        self._speaker = speaker
-        if state is not None and (progress := state.restore()) is not None:
-            self.evaluations += progress.evaluations
-            self._started -= progress.seconds
+    spec: TrialSpec
+    setup: Setup
+    state: RunState | None
+    started: float  # seconds, of the monotonic clock; as if the run had been made in one piece
+    caller: Caller
+    judge: Judge
+    speaker: Speaker | None
+    evaluations: list[Evaluation] = field(default_factory=list)
 
-    def follow(self, spec: TrialSpec, files: RunFiles) -> StopReason:
-        """Why the run ended."""
-        trainer, self._files = self._run.trainer, files
+    def __post_init__(self) -> None:
+        """Restores the state, if there is one."""
+        if self.state is not None and (progress := self.state.restore()) is not None:
+            self.evaluations += progress.evaluations
+            self.started -= progress.seconds
+
+    @property
+    def history(self) -> list[Step]:
+        return self.setup.trainer.recorder.history
+
+    def follow(self, stack: ExitStack) -> StopReason:
+        """Why the run ended. Its files are closed with `stack`."""
+        self._files = stack.enter_context(RunFiles(self.spec, self.history, self.evaluations))
         for evaluation in self.evaluations:
-            self._report(evaluation)
-        self._stepped(trainer.recorder.steps)
-        reason = self._judge(self.evaluations)  # a rule may have fired just before the process ended
-        if reason is None:
-            # With a state, only its own look after a step may end the run: within a step nothing could be saved.
-            stop = self._should_stop if self._state is None else self._go_on
-            try:
-                trainer.train(
-                    self._run.batches, spec.horizon, spec.evaluation_steps, self._evaluate, stop, self._after_step
-                )
-                reason = StopReason.FINISHED
-            except Diverged as error:
-                print(error)
-                reason = StopReason.DIVERGED
-            except Stopped as stopped:
-                reason = stopped.reason
-        files.write_steps(trainer.recorder.history)
-        files.write_end(reason)
+            self.caller.say("evaluation", **asdict(evaluation))
+        self._say_step(len(self.history))
+        # A rule may have fired just before the process ended.
+        reason = self.judge(self.evaluations) or self._train()
+        self._files.write_steps(self.history)
+        self._files.write_end(reason)
         return reason
 
+    def _train(self) -> StopReason:
+        spec, setup = self.spec, self.setup
+        # With a state, only its own look after a step may end the run: within a step nothing could be saved.
+        stop = self.caller.should_stop if self.state is None else self._go_on
+        try:
+            setup.trainer.train(
+                setup.batches, spec.horizon, spec.evaluation_steps, self._evaluate, stop, self._after_step
+            )
+        except Diverged as error:
+            print(error)
+            return StopReason.DIVERGED
+        except Stopped as stopped:
+            return stopped.reason
+        return StopReason.FINISHED
+
     def _go_on(self) -> bool:
-        self._should_stop()  # the question is a sign of life
+        self.caller.should_stop()  # the question is a sign of life
         return False
 
+    def _say_step(self, step: int) -> None:
+        if self.state is not None:
+            self.caller.say("step", step=step)
+
     def _evaluate(self, step: int) -> None:
-        history = self._run.trainer.recorder.history
-        since = history[self.evaluations[-1].step if self.evaluations else 0 :]
-        self._files.write_steps(history)
+        since = self.history[self.evaluations[-1].step if self.evaluations else 0 :]
+        self._files.write_steps(self.history)
         train_loss = statistics.fmean(s.loss for s in since)
-        evaluation = self._run.evaluator(step, self._started, train_loss, since[-1].lr)
+        evaluation = self.setup.evaluator(step, self.started, train_loss, since[-1].lr)
         self._files.write_evaluation(evaluation)
         self.evaluations.append(evaluation)
-        if self._speaker is not None:
-            self._speaker.evaluated(evaluation)
-        self._report(evaluation)
+        if self.speaker is not None:
+            self.speaker.evaluated(evaluation)
+        self.caller.say("evaluation", **asdict(evaluation))
 
     def _after_step(self, step: int) -> None:
-        self._stepped(step)
+        self._say_step(step)
         evaluated = bool(self.evaluations) and self.evaluations[-1].step == step
-        reason = self._judge(self.evaluations) if evaluated else None
-        if self._state is not None:
-            if reason is None and self._should_stop():
+        reason = self.judge(self.evaluations) if evaluated else None
+        if self.state is not None:
+            if reason is None and self.caller.should_stop():
                 reason = StopReason.STOPPED_BY_USER
-            if evaluated or reason is not None or self._state.is_due:
-                self._state.save(self.evaluations, time.monotonic() - self._started)
+            if evaluated or reason is not None or self.state.is_due:
+                self.state.save(self.evaluations, time.monotonic() - self.started)
         if reason is not None:
             raise Stopped(reason)
 

@@ -15,12 +15,12 @@ class RunFiles:
     """evaluations.csv, steps.csv and tensorboard/ of a run, complete up to the last evaluation."""
 
     def __init__(self, spec: TrialSpec, history: Sequence[Step], evaluations: Sequence[Evaluation]) -> None:
-        """The tables begin anew with what a run that goes on did before; TensorBoard forgets what came after that."""
+        """A resumed run writes its tables again; TensorBoard forgets what came after its last evaluation."""
         directory = Path(spec.directory)
         self._written = evaluations[-1].step if evaluations else 0
         self._evaluations = (directory / "evaluations.csv").open("w", newline="", encoding="utf-8")
         self._steps = (directory / "steps.csv").open("w", newline="", encoding="utf-8")
-        # Of the steps since its last evaluation a run that goes on writes anew what the process before it may have.
+        # A resumed run repeats the steps since its last evaluation, which the process before may have written, too.
         self._board = Board(directory / "tensorboard", spec, evaluations)
         csv.writer(self._evaluations).writerow([*(f.name for f in fields(Evaluation)), "gap"])
         csv.writer(self._steps).writerow(["step", *(f.name for f in fields(Step))])
@@ -38,7 +38,7 @@ class RunFiles:
         self._board.close()
 
     def write_steps(self, history: Sequence[Step]) -> None:
-        """What of the run's `history` is not written yet."""
+        """Writes the part of the run's `history` that is not written yet."""
         for number, step in enumerate(history[self._written :], self._written + 1):
             _write_row(self._steps, [number, *asdict(step).values()])
             self._board.step(number, step)

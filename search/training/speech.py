@@ -1,9 +1,10 @@
-"""Speech of a run: sentences of the eval set, spoken with the weights of its best evaluation, and how like they are.
+"""Speech of a run: sentences of the eval set, spoken with the weights of its best evaluation, and their likeness.
 
-It follows the training, so that it can change nothing of it. The voice is that of a training clip of the same speaker,
-which the model was allowed to hear; the sentence is one that it was not.
+It follows the training, so it cannot change it. The voice comes from a training clip of the same speaker, which the
+model has heard; the sentence is one that it has not.
 """
 
+import json
 import math
 import random
 import time
@@ -16,16 +17,17 @@ import numpy as np
 import soundfile
 import torch
 
+from search.files import write_text
 from search.study.spoken import FOLDER, Sentence, Speech
 from search.ties import is_lower
 from search.training import base
-from search.training.corpus import Clip, Corpus
+from search.training.corpus import Clip, Corpus, longest_first
 from search.training.recogniser import Recogniser
 from search.training.trainee import Trainee
 from search.trial import Evaluation, Prepared, TrialSpec
 
 OUTPUT_RATE = 24_000  # Hz, of XTTS's vocoder
-LONGEST_VOICE = 12.0  # seconds; longer references make nothing better
+LONGEST_VOICE = 12.0  # seconds; longer references do not help
 SHORTEST = 0.1  # seconds; the speaker encoder needs some frames
 PATIENCE = 3  # times the codes of the recording; a model that has not stopped by then does not stop
 # Where a base's config.json does not say it: XttsConfig.
@@ -53,11 +55,11 @@ class Speaker:
 
     @torch.inference_mode()
     def speak(self, clips: Corpus, prepared: Prepared, go_on: Callable[[], bool]) -> Speech | None:
-        """Speaks into the folder `speech` of the run; leaves the model unfit for training.
+        """Speaks into the folder `speech` of the run, and writes speech.json; leaves the model unfit for training.
 
-        None when `go_on()` turned false before the first sentence was done: it is asked before each.
+        Asks `go_on()` before it begins and before each sentence. None if it did not speak a single one.
         """
-        if self._best is None:
+        if self._best is None or not go_on():
             return None
         started = time.monotonic()
         self._model.add_vocoder()
@@ -82,10 +84,13 @@ class Speaker:
             return None
         listened = any(rate is not None for s in sentences for rate in (s.cer, s.recorded_cer))
         name = recogniser.name if recogniser and listened else None
-        return Speech(self._best.step, sentences, name, took=time.monotonic() - started)
+        spoken = Speech(self._best.step, sentences, name, took=time.monotonic() - started)
+        text = json.dumps(spoken.to_dict(), ensure_ascii=False, indent=2)
+        write_text(Path(self._spec.directory) / "speech.json", text)
+        return spoken
 
     def _recogniser(self, device: torch.device) -> Recogniser | None:
-        """None, with the reason in the log, for one that cannot be had: the speech is worth having without it."""
+        """None, with the reason in the log, if it cannot be used: the speech is worth having without it."""
         if self._spec.recogniser is None:
             return None
         try:
@@ -181,4 +186,4 @@ def chosen(clips: list[Clip], count: int, seed: int) -> list[Clip]:
 def voice(clip: Clip, train: list[Clip], rate: int) -> Clip:
     """The longest training clip of the speaker up to `LONGEST_VOICE`; of any speaker, where this one has none."""
     own = [other for other in train if other.speaker == clip.speaker] or train
-    return min(own, key=lambda c: (c.samples > LONGEST_VOICE * rate, -c.samples, c.audio_file))
+    return longest_first(own, LONGEST_VOICE * rate)[0]

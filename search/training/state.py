@@ -2,8 +2,8 @@
 
 `best.pth` has all weights of an XTTS model, as the stock class loads them: it becomes `ready/model.pth` as it is.
 
-Each is there at most once, whole or not at all. `last.pth` is written first: a best evaluation is always of the step
-whose state was just saved, so that a `best.pth` that is behind can be made again from `last.pth`.
+There is at most one of each, and it is complete. `last.pth` is written first: the step of a best evaluation is always
+the one whose state was just saved, so an outdated `best.pth` can be made again from `last.pth`.
 """
 
 import random
@@ -39,7 +39,7 @@ class RunState:
     """Saves the run of `trainer` into `directory` and restores it from there. One process at a time."""
 
     def __init__(self, directory: Path, trainer: StudyTrainer, save_seconds: float) -> None:
-        """Waits while another process, of a run whose end has not reached it yet, holds the folder."""
+        """Waits while another process holds the folder: a run that was told to end, and has not ended yet."""
         directory.mkdir(parents=True, exist_ok=True)
         self._lock = wait_for_lock(directory / ".lock")
         self.last, self.best = directory / "last.pth", directory / "best.pth"
@@ -83,7 +83,7 @@ class RunState:
         print(f"saved the state of step {recorder.steps} in {self._saved - started:.1f} s", flush=True)
 
     def restore(self) -> Progress | None:
-        """Puts model, optimizer and random state where `last.pth` left them; None when there is none."""
+        """Puts model, optimizer and random state where `last.pth` left them; None if there is no such file."""
         if not self.last.exists():
             return None
         content = read_tensors(self.last)

@@ -1,4 +1,4 @@
-"""Files of tensors that are there whole or not at all."""
+"""Files of tensors that are complete or not there."""
 
 import os
 import tempfile
@@ -12,7 +12,7 @@ from search.errors import UserError
 
 
 def write_tensors(content: dict[str, Any], path: Path) -> None:
-    """Replaces `path`, also across a power loss. Raises UserError when the disk is full, and leaves nothing half."""
+    """Replaces `path`, also across a power loss. Raises UserError when the disk is full, and leaves no partial file."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:

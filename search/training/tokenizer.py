@@ -1,4 +1,4 @@
-"""One tokenizer for training and inference: coqui's, for languages that it does not list as well; a growing vocabulary.
+"""One tokenizer for training and inference: coqui's, extended to languages that it does not list.
 
 `VoiceBpeTokenizer.preprocess_text` raises NotImplementedError for a language outside its list ("am"), which the stock
 dataset turns into "every clip dropped". For the languages inside the list nothing changes.
@@ -106,17 +106,8 @@ def extended_vocabulary(vocabulary: Path, added: Sequence[str], merges: Sequence
     next_id = 1 + max(ids.values())
     for token in added:
         if token.startswith("[") and len(token) > 1:
-            content["added_tokens"].append(
-                {
-                    "id": next_id,
-                    "content": token,
-                    "single_word": False,
-                    "lstrip": False,
-                    "rstrip": False,
-                    "normalized": False,
-                    "special": True,
-                }
-            )
+            plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+            content["added_tokens"].append({"id": next_id, "content": token, **plain, "special": True})
         model[token] = next_id
         next_id += 1
     old_merges = content["model"]["merges"]

@@ -1,4 +1,4 @@
-"""What of the stock model a run trains: the GPT and the conditioning's mels; the vocoder only once it is to speak."""
+"""The parts of the stock model that a run needs: the GPT and the conditioning mels; the vocoder only for speech."""
 
 from pathlib import Path
 

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +89,9 @@ class StudyTrainer(Trainer):
         self,
         batches: Iterator[Batch],
         horizon: int,
-        evaluation_steps: list[int],
-        evaluate: Callable[[int], None],
-        should_stop: Callable[[], bool],
+        evaluation_steps: Sequence[int] = (),
+        evaluate: Callable[[int], None] = lambda _: None,
+        should_stop: Callable[[], bool] = lambda: False,
         after_step: Callable[[int], None] = lambda _: None,
     ) -> None:
         """Runs on to `horizon` optimizer steps, calling `evaluate(step)` after each of `evaluation_steps`.

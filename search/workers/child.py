@@ -1,4 +1,4 @@
-"""What every child process runs: it finds its target by name, calls it, and tells over a pipe how that ended.
+"""What every child process runs: it finds its target by name, calls it, and reports over a pipe how that ended.
 
 Light to import; torch comes with the target. The fork server imports `PRELOAD` once, and children start from it in
 some 20 ms.
@@ -25,8 +25,8 @@ PRELOAD = ["search.workers.preload"]
 SIGN_OF_LIFE = 10.0  # seconds between messages of a run that has nothing else to say
 SUPERVISOR_GONE = 3  # exit code
 
-STOP = b"stop"  # the run ends, and nobody wants to hear it
-FINISH = b"finish"  # the training ends; a run that is to speak then does
+STOP = b"stop"  # the run ends, and its result is not wanted
+FINISH = b"finish"  # the training ends; then the run speaks, if it was asked to
 
 
 class Line:
@@ -56,7 +56,7 @@ class Line:
         return not self._abandoned.is_set()
 
     def stop(self) -> None:
-        """As if the supervisor had said so."""
+        """Does what a stop from the supervisor does."""
         self._stop.set()
 
     def say(self, kind: str, **values: Any) -> None:
@@ -84,7 +84,7 @@ class Line:
                 os._exit(SUPERVISOR_GONE)
 
     def _listen(self) -> None:
-        """Obeys; an end of the pipe means that the supervisor is gone, and nobody waits for this run."""
+        """Obeys. The end of the pipe means that the supervisor is gone, so no one waits for this run."""
         while True:
             try:
                 word = self._connection.recv_bytes()
@@ -99,7 +99,7 @@ class Line:
 def main(target: str, request: Mapping[str, Any], log: str, device: str | None, connection: Connection) -> None:
     """Calls `target`, "module:function", as function(caller, **request), and says "end" with what it returned.
 
-    The function says what it likes in between. Its output and its traceback go to the file `log`.
+    In between, the function says what it likes. Its output and its traceback go to the file `log`.
     """
     detach(Path(log), device)
     line = Line(connection)
@@ -111,7 +111,7 @@ def main(target: str, request: Mapping[str, Any], log: str, device: str | None, 
 def ended(target: str, line: Line, request: Mapping[str, Any]) -> dict[str, Any]:
     """{"result": what the target returned}, or {"reason": StopReason, "error": a line}.
 
-    A UserError has its "details", too: it is the user's to mend, and no failure of the process.
+    A UserError also has its "details": the user can fix the cause, and the process did not fail.
     """
     module, _, function = target.partition(":")
     try:

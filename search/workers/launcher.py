@@ -4,7 +4,7 @@ import json
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,51 +14,89 @@ from search.preparation.cache import make_cache_directory
 from search.workers import child
 
 ROOT = Path(__file__).parents[2]
+POLL = 0.2  # seconds between two looks at what else there is to do while a child is silent
 KILL_AFTER = 30.0  # seconds that a child has to obey "stop"
 MAIN_NEEDS = ["search.commands.group"]  # what study.py imports at once; tests/test_launcher.py compares
+
+Message = dict[str, Any]
 
 
 class Failed(Exception):
     """A child that did not end well: why, and where its log lies."""
 
+    def __init__(self, why: str, log: Path) -> None:
+        super().__init__(f"{why}; see {log}")
+        self.why = why
+
 
 class Child:
     """One process and the pipe to it."""
 
-    def __init__(self, process: Any, connection: Any) -> None:
-        self._process = process
-        self._connection = connection
+    def __init__(self, process: Any, connection: Any, log: Path) -> None:
+        self._process, self._connection, self._log = process, connection, log
         self._heard = time.monotonic()
+        self.silent_seconds = 0.0  # up to the last look, if that found nothing to read
 
     @property
     def pid(self) -> int:
         return int(self._process.pid)
 
-    def receive(self, timeout: float) -> dict[str, Any] | None:
+    def receive(self, timeout: float) -> Message | None:
         """The next message, or None after `timeout` seconds. Raises EOFError once the child has gone without a word."""
         try:
             if not self._connection.poll(timeout):
+                self.silent_seconds = time.monotonic() - self._heard
                 return None
-            message: dict[str, Any] = json.loads(self._connection.recv_bytes())
+            message: Message = json.loads(self._connection.recv_bytes())
         except (EOFError, OSError) as error:
             self._process.join(KILL_AFTER)
             raise EOFError(f"the process ended with exit code {self._process.exitcode}") from error
-        self._heard = time.monotonic()
+        self._heard, self.silent_seconds = time.monotonic(), 0.0
         return message
 
-    @property
-    def silent_seconds(self) -> float:
-        return time.monotonic() - self._heard
+    def messages(self, waiting: Callable[[], None]) -> Iterator[Message]:
+        """All that the child says, up to its "end". Calls `waiting` before each look. Raises EOFError."""
+        message: Message | None = None
+        while message is None or message["kind"] != "end":
+            waiting()
+            if (message := self.receive(POLL)) is not None:
+                yield message
+
+    def result(self, listen: Callable[[Message], None], waiting: Callable[[], None]) -> Any:
+        """What the target returned; closes the child. `listen` gets what it says, `waiting` is as in `messages`.
+
+        Raises UserError for what the target refused, and Failed for any other end. An exception of `listen` or
+        `waiting` kills the process.
+        """
+        message: Message = {}
+        try:
+            for message in self.messages(waiting):
+                if message["kind"] != "end":
+                    listen(message)
+        except EOFError as error:
+            raise Failed(str(error), self._log) from error
+        except BaseException:
+            self.kill()
+            raise
+        finally:
+            self.close()
+        if "details" in message:
+            raise UserError(message["error"], message["details"])
+        if "error" in message:
+            raise Failed(message["error"], self._log)
+        return message["result"]
 
     def stop(self) -> None:
         """Asks the child to end its run at the next batch."""
-        with suppress(OSError):  # it is gone already, which `receive` reports
-            self._connection.send_bytes(child.STOP)
+        self._tell(child.STOP)
 
     def finish(self) -> None:
         """Asks the child to end its training at the next batch, and then to do what is left."""
-        with suppress(OSError):
-            self._connection.send_bytes(child.FINISH)
+        self._tell(child.FINISH)
+
+    def _tell(self, word: bytes) -> None:
+        with suppress(OSError):  # it is gone already, which `receive` reports
+            self._connection.send_bytes(word)
 
     def kill(self) -> None:
         self._process.kill()
@@ -95,43 +133,25 @@ class Launcher:
         process = self._context.Process(target=child.main, args=arguments, daemon=True)
         process.start()
         theirs.close()
-        return Child(process, ours)
+        return Child(process, ours, log)
 
     def call(
         self,
         target: str,
         request: Mapping[str, Any],
-        listen: Callable[[dict[str, Any]], None] = lambda _: None,
+        listen: Callable[[Message], None] = lambda _: None,
         *,
-        log: Path | None = None,
         device: str | None = None,
         waiting: Callable[[], None] = lambda: None,
     ) -> Any:
-        """What `target` returns. `listen` gets what it says in between; `waiting` is called about five times a second.
-
-        Raises UserError for what it refused, and Failed for any other end. Without `log` the output goes to a file of
-        the cache, which is kept only when the process failed. An exception of `listen` or `waiting` kills the process.
-        """
-        file = log or make_cache_directory() / f"{target.rpartition('.')[2].replace(':', '-')}-{os.getpid()}.log"
-        process = self.start(target, request, file, device)
+        """`Child.result` of `target`, whose output goes to a file of the cache that is kept only if it fails."""
+        log = make_cache_directory() / f"{target.rpartition('.')[2].replace(':', '-')}-{os.getpid()}.log"
         try:
-            while (message := process.receive(0.2)) is None or message["kind"] != "end":
-                waiting()
-                if message is not None:
-                    listen(message)
-        except EOFError as error:
-            raise Failed(f"{error}; see {file}") from error
-        except BaseException:
-            process.kill()
-            if log is None:
-                file.unlink(missing_ok=True)
+            result = self.start(target, request, log, device).result(listen, waiting)
+        except Failed:
             raise
-        finally:
-            process.close()
-        if "error" in message and "details" not in message:
-            raise Failed(f"{message['error']}; see {file}")
-        if log is None:
-            file.unlink(missing_ok=True)
-        if "error" in message:
-            raise UserError(message["error"], message["details"])
-        return message["result"]
+        except BaseException:
+            log.unlink(missing_ok=True)
+            raise
+        log.unlink(missing_ok=True)
+        return result

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,57 +34,53 @@ def search(settings: Settings, view: View) -> "Result":
     """Runs the study to its number of trials and returns what it found. Raises UserError, then nothing was created."""
     started = time.monotonic()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if settings.directory.exists():
-        with study_lock(settings):
-            pass  # fails at once, not after the preparation, when another search holds it
-    wait_for_server(settings.storage_url, 60 * settings.service.start_minutes, view.note)
-    storage.exists(settings)  # refuses a database of another schema or without rights, before the work
-    with reserved(visible_gpus(), settings.study.workers, cache_directory() / "gpus") as gpus:
-        return _search(settings, view, slots(settings, gpus), started)
-
-
-def _search(settings: Settings, view: View, devices: list[str | None], started: float) -> "Result":
-    launcher = Launcher()
-    prepared = prepare(settings, launcher, view)
-    with hold(prepared):
-        return _search_prepared(settings, prepared, launcher, view, devices, started)
-
-
-def _search_prepared(
-    settings: Settings,
-    prepared: Prepared,
-    launcher: Launcher,
-    view: View,
-    devices: list[str | None],
-    started: float,
-) -> "Result":
-    refuse_space(settings, prepared)
-    describe(settings, prepared, devices, view)
-    refuse_strange_folder(settings)
-    make_folder(settings)
-    with study_lock(settings):
-        database = storage.open_storage(settings.storage_url, settings.service.connections)
-        database.on_outage = view.note
-        study, ledger = storage.open_study(settings, prepared, database)
-        write_text(settings.directory / "study.toml", settings.to_toml())
-        before = findings.read(study)
-        best = before.completed[0] if before.completed else None
-        leader = (best.trial.number, best.trial.value) if best and best.trial.value is not None else None
-        extent = Extent(settings.study.trials, before.finished, len(devices), before.base.mel_ce, leader)
-        view.begin(with_rule(extent, settings))
-        database.patience = 60 * settings.service.outage_minutes
-        leases = Leases(ledger, settings.service, settings.study.max_retries, view.note)
-        work = SearchWork(study, settings, prepared)
-        supervisor = Supervisor(work, leases, settings, prepared, launcher, view, devices)
-        supervisor.run(database.hurry)
+    with ExitStack() as stack:
+        exists = settings.directory.exists()
+        if exists:  # fails at once, not after the preparation, when another search holds the study
+            stack.enter_context(study_lock(settings))
+        wait_for_server(settings.storage_url, 60 * settings.service.start_minutes, view.note)
+        storage.exists(settings)  # refuses a database that is away, of another schema or without rights
+        gpus = stack.enter_context(reserved(visible_gpus(), settings.study.workers, cache_directory() / "gpus"))
+        devices = slots(settings, gpus)
+        launcher = Launcher()
+        prepared = prepare(settings, launcher, view)
+        stack.enter_context(hold(prepared))
+        refuse_space(settings, prepared)
+        describe(settings, prepared, devices, view)
+        refuse_strange_folder(settings)
+        make_folder(settings)
+        if not exists:
+            stack.enter_context(study_lock(settings))
+        supervisor, study = _supervised(settings, prepared, launcher, view, devices)
         found = findings.read(study)
     seconds = time.monotonic() - started
     return Result(found, study.user_attrs, supervisor.stopped, supervisor.seconds, seconds, len(devices))
 
 
+def _supervised(
+    settings: Settings, prepared: Prepared, launcher: Launcher, view: View, devices: list[str | None]
+) -> tuple[Supervisor, optuna.Study]:
+    """The supervisor and the study, once all trials have run or the user stopped them."""
+    database = storage.open_storage(settings.storage_url, settings.service.connections)
+    database.on_outage = view.note
+    study, ledger = storage.open_study(settings, prepared, database)
+    write_text(settings.directory / "study.toml", settings.to_toml())
+    before = findings.read(study)
+    best = before.completed[0] if before.completed else None
+    leader = (best.trial.number, best.trial.value) if best and best.trial.value is not None else None
+    extent = Extent(settings.study.trials, before.finished, len(devices), before.base.mel_ce, leader)
+    view.begin(with_rule(extent, settings))
+    database.patience = 60 * settings.service.outage_minutes
+    leases = Leases(ledger, settings.service, settings.study.max_retries, view.note)
+    work = SearchWork(study, settings, prepared)
+    supervisor = Supervisor(work, leases, settings, prepared, launcher, view, devices)
+    supervisor.run(database.hurry)
+    return supervisor, study
+
+
 @contextmanager
 def hold(prepared: Prepared) -> Iterator[None]:
-    """Until the block ends `study.py cache` and other searches leave alone what the runs read."""
+    """Until the block ends, `study.py cache` and other searches do not remove what the runs read."""
     cache = cache_directory()
     files = prepared.coqui_config.get("model_args", {})
     # An extended base has links to the files of the base that it was made of.
@@ -107,7 +103,7 @@ class Result:
 
 
 def prepare(settings: Settings, launcher: Launcher, view: Screen) -> Prepared:
-    """Prepares data and base in a child. Raises UserError for what is the user's to mend."""
+    """Prepares data and base in a child. Raises UserError for what the user can fix."""
     request = {"settings": settings.model_dump_json(), "cache": str(make_cache_directory())}
     view.status("loading torch and TTS")
     try:
@@ -123,7 +119,7 @@ def told(status: Callable[[str], None]) -> Callable[[dict[str, Any]], None]:
 
 
 def slots(settings: Settings, gpus: Sequence[str]) -> list[str | None]:
-    """The device of each slot: one a GPU, one on a CPU, or `study.workers` of them over the GPUs in turn.
+    """The device of each slot: one slot per GPU, one on a CPU, or `study.workers` slots over the GPUs in turn.
 
     The miniature, whose runs use one core each, has two on a CPU.
     """
@@ -170,7 +166,7 @@ def describe(settings: Settings, prepared: Prepared, devices: list[str | None], 
 
 
 def with_rule(extent: Extent, settings: Settings) -> Extent:
-    """With the rule that ends a trial; not while what counts as a rise is still to be measured."""
+    """`extent` with the rule that ends a trial, once it is known which rise counts."""
     pruning = settings.pruning
     if not pruning.two_increases or pruning.min_delta == "seed_noise":
         return extent

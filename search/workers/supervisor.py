@@ -1,12 +1,9 @@
 """The slots of one machine: each takes a trial, starts a child, reports, prunes and tells."""
 
-import os
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +12,20 @@ from optuna.trial import TrialState
 from search.errors import NoResult, TryAgain, UserError
 from search.settings.settings import Settings
 from search.study import artifacts
-from search.study import spoken as speech
 from search.study.columns import columns
 from search.study.leases import Leases
 from search.study.optuna_private import trial_id
-from search.study.spoken import Speech
-from search.text import printable
-from search.ties import lowest
-from search.trial import INTERRUPTIONS, Evaluation, Prepared, StopReason, TrialSpec
+from search.study.spoken import ATTRIBUTE, FOLDER, LEFT_OUT, Speech
+from search.trial import INTERRUPTIONS, Prepared, StopReason, TrialSpec
 from search.workers.events import End, Start, View
-from search.workers.launcher import KILL_AFTER, Child, Launcher
-from search.workers.work import Job, Taken, Work, judge, told
+from search.workers.following import Following, Outcome
+from search.workers.interruption import Interruption
+from search.workers.launcher import KILL_AFTER, Launcher
+from search.workers.work import Job, Taken, Work, told
 
-POLL = 0.5  # seconds between looks at the stop flag while a child is silent
 LEAVE_AFTER = KILL_AFTER + 15.0  # seconds after a stop in which every slot can end its run and tell the database
 ASK_AGAIN = 1.0  # seconds between looks at the study while the running trials may make up its number
 MAX_FAILURES = 6  # runs that fail in a row, with none finished between, end the search: the fault is not the trials'
-
-
-@dataclass
-class Outcome:
-    """How a run ended, as far as this supervisor knows."""
-
-    reason: StopReason
-    record: dict[str, Any] | None
-    error: str | None
-    evaluations: list[Evaluation]
-    speech: dict[str, Any] | None = None
-
-    @property
-    def best(self) -> Evaluation | None:
-        return lowest(self.evaluations)
 
 
 class Supervisor:
@@ -73,8 +53,7 @@ class Supervisor:
         self._asking = threading.Lock()
         self._changed = threading.Condition()
         self._failures = 0  # in a row
-        self._children: dict[int, Child] = {}
-        self._ending = threading.Event()
+        self._interruption = Interruption(view.leave)
         self._error: BaseException | None = None
         self._store = artifacts.open_store(settings) if settings.speech.sentences else None
         self.seconds = {"training": 0.0, "evaluation": 0.0, "speech": 0.0}  # of this search's runs, over all slots
@@ -88,7 +67,7 @@ class Supervisor:
             threading.Thread(target=self._slot, args=(index, device), name=f"slot-{index}", daemon=True)
             for index, device in enumerate(self.devices)
         ]
-        with self._stop_on_signals(), self._leases:
+        with self._interruption, self._leases:
             for thread in threads:
                 thread.start()
             told = 0.0
@@ -109,7 +88,7 @@ class Supervisor:
 
     @property
     def stopped(self) -> bool:
-        return self._ending.is_set()
+        return self._interruption.asked
 
     # Slots
 
@@ -131,7 +110,7 @@ class Supervisor:
         asks at a time, for all that wait here.
         """
         with self._asking:
-            while not self._ending.is_set():
+            while not self.stopped:
                 claim = self.work.claim(self._leases)
                 self.view.counted(claim.finished, claim.best)
                 if claim.trial_id is not None:
@@ -152,12 +131,13 @@ class Supervisor:
         self.view.started(Start(index, job.number, job.point, job.horizon, job.label))
         log = Path(spec.directory) / "log.txt"
         child = self._launcher.start(self._target, {"spec": spec.to_json()}, log, device)
-        self._children[index] = child
+        self._interruption.children.add(child)
         with closing(child):  # only then, so that its process goes while the database is told
             try:
-                outcome = self._follow(index, child, job)
+                followed = Following(index, child, job, self.work, self.view, self.settings, self._unwanted)
+                outcome = followed.outcome()
             finally:
-                del self._children[index]
+                self._interruption.children.discard(child)
             finished = self._end(job, outcome, Path(spec.directory))
         if finished is None:
             self.view.ended(End(index, job.number, StopReason.PREEMPTED, None, "taken by another search meanwhile"))
@@ -199,62 +179,9 @@ class Supervisor:
         (directory / "spec.json").write_text(spec.to_json(), encoding="utf-8")
         return spec
 
-    def _follow(self, index: int, child: Child, job: Job) -> Outcome:
-        """Reports what the child says until it ends, and stops it when a rule fires or the user wants to.
-
-        Once it has said "trained" the outcome is settled: what follows, speech, may fail or be cut short.
-        """
-        evaluations: list[Evaluation] = []
-        decided: StopReason | None = None
-        outcome: Outcome | None = None
-        stop_sent = 0.0
-        while True:
-            unwanted = self._unwanted(job)
-            decided = decided or unwanted
-            if not stop_sent and (unwanted or (decided and outcome is None)):
-                # A full result may be worth hearing, what was abandoned is not.
-                child.finish() if decided == StopReason.TWO_INCREASES and not unwanted else child.stop()
-                stop_sent = time.monotonic()
-            if stop_sent and time.monotonic() - stop_sent > KILL_AFTER:
-                child.kill()
-            try:
-                message = child.receive(POLL)
-            except EOFError as gone:
-                return outcome or Outcome(
-                    decided or StopReason.CRASHED, None, None if decided else str(gone), evaluations
-                )
-            if message is None:
-                # Only now: while an outage of the database kept this thread, the child's words waited in the pipe.
-                if child.silent_seconds > 60 * self.settings.study.stall_minutes and not stop_sent:
-                    decided = decided or StopReason.TIMEOUT
-                    child.kill()
-                continue
-            match message["kind"]:
-                case "evaluation" if decided is None:
-                    evaluation = Evaluation(**{k: v for k, v in message.items() if k != "kind"})
-                    decided = judge(self.work, job, evaluation, evaluations)
-                    self.view.evaluated(index, job.number, evaluation)
-                case "trained":
-                    outcome = Outcome(decided or StopReason(message["reason"]), message["record"], None, evaluations)
-                    stop_sent = 0.0
-                case "end" if outcome is not None:
-                    if message.get("error"):
-                        error = printable(message["error"])
-                        self.view.note(f"{self.work.noun} {job.number} could not speak: {error}; see its log.txt")
-                    outcome.speech = message.get("result", {}).get("speech")
-                    if outcome.speech and self.settings.speech.recogniser and not outcome.speech["recogniser"]:
-                        self.view.note(
-                            f"{self.work.noun} {job.number}: speech.recogniser could not be used; see its log.txt"
-                        )
-                    return outcome
-                case "end":
-                    result = message.get("result", message)
-                    reason = decided or StopReason(result["reason"])
-                    return Outcome(reason, result.get("record"), message.get("error"), evaluations)
-
     def _unwanted(self, job: Job) -> StopReason | None:
-        """Why nobody waits for the run any more."""
-        if self._ending.is_set():
+        """Why no one waits for the run any more, or None."""
+        if self.stopped:
             return StopReason.STOPPED_BY_USER
         return StopReason.PREEMPTED if self._leases.is_lost(trial_id(job.trial)) else None
 
@@ -266,21 +193,22 @@ class Supervisor:
             "record": outcome.record,
             "error": outcome.error,
         }
+        attributes: dict[str, Any] = {"stop_reason": str(outcome.reason), "run": run}
+        if job.left_out and state == TrialState.COMPLETE and outcome.best and job.may_speak(outcome.best):
+            attributes[LEFT_OUT] = job.left_out
         known: dict[str, str] = {}
         said: Speech | None = None
-        # A run obeys late. Had it evaluated once more, and lower, it would have spoken with weights of no trial's.
+        # A run obeys late. If it evaluated once more, and lower, it spoke with weights that no trial recorded.
         spoke = outcome.speech and outcome.best and outcome.speech["step"] == outcome.best.step
         if outcome.speech and spoke and state == TrialState.COMPLETE:
             known = artifacts.identified(_files(outcome.speech, directory))
             said = Speech.from_dict({**outcome.speech, "artifacts": known})
+            attributes[ATTRIBUTE] = said.to_dict()
         candidate = job.trial.user_attrs.get("candidate")
-        attributes: dict[str, Any] = {"stop_reason": str(outcome.reason), "run": run}
         attributes |= columns(outcome.best, outcome.record, said, candidate and candidate["name"])
-        if said:
-            attributes[speech.ATTRIBUTE] = said.to_dict()
         described = artifacts.described(said.labelled() if said else {}, "audio/wav")
         finished = self._leases.end(trial_id(job.trial), state, value, attributes, described)
-        if known and finished is not None:  # only now: a store that is slow shall not keep a result from its peers
+        if known and finished is not None:  # only now: a slow store must not keep a result from the peers
             self._store_speech(job, outcome.speech or {}, directory)
         return finished
 
@@ -323,44 +251,20 @@ class Supervisor:
     def stop(self) -> None:
         """Ends every run at its next batch. The same command continues the study."""
         with self._changed:
-            self._ending.set()
+            self._interruption.asked = True
             self._changed.notify_all()
 
     def _leave(self) -> None:
         """When a database keeps its connections and says nothing, no call to it returns: leaves without the slots."""
-        for child in list(self._children.values()):
-            child.kill()
+        self._interruption.kill_children()
         raise self._error or TryAgain(
             f"not all slots ended within {LEAVE_AFTER:.0f} s of the stop, most likely since study.storage does not"
             " answer; what was measured last may be missing there; see that the server runs, then run the same command"
             " again"
         )
 
-    @contextmanager
-    def _stop_on_signals(self) -> Iterator[None]:
-        """The first Ctrl-C or SIGTERM stops in order; the second kills the children and leaves at once."""
-
-        def handle(number: int, _frame: object) -> None:
-            # In the main thread, between any two of its instructions: nothing here may wait for a lock.
-            if not self._ending.is_set():
-                self._ending.set()
-                return
-            for child in list(self._children.values()):
-                child.kill()
-            try:
-                self.view.leave()
-            finally:  # whatever the terminal or the reader of the lines has become
-                os._exit(128 + number)
-
-        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
 
 def _files(spoken: dict[str, Any], directory: Path) -> list[Path]:
     """What a run in `directory` spoke, each file once."""
     names = {name for sentence in Speech.from_dict(spoken).sentences for name in sentence.files}
-    return [directory / speech.FOLDER / name for name in sorted(names)]
+    return [directory / FOLDER / name for name in sorted(names)]

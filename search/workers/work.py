@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -12,12 +12,13 @@ from optuna.trial import TrialState, create_trial
 
 from search.settings.settings import Settings
 from search.study import noise
-from search.study.leases import Leases
+from search.study.leases import Leases, machine
 from search.study.ledger import Claim
 from search.study.pruners import FirstToFire
 from search.study.storage import make_pruner, suggest
-from search.ties import lowest
+from search.ties import is_lower, lowest
 from search.trial import INTERRUPTIONS, Evaluation, Prepared, StopReason, evaluation_steps
+from search.workers.speech_budget import SpeechBudget
 from space.hyperparameters import Hyperparameters
 
 
@@ -44,9 +45,14 @@ class Job:
     horizon: int  # optimizer steps
     evaluation_steps: list[int]
     label: str | None  # what it is, besides its number
-    competes: bool  # whether its value alone may be the best
+    competes: bool  # whether its value alone can be the best
     sentences: int = 0  # that it speaks after its training
     speak_below: float | None = None  # nats; only if its best evaluation is below. None: whatever it is
+    left_out: int = 0  # more sentences that it would speak, but for speech.share
+
+    def may_speak(self, best: Evaluation) -> bool:
+        """Whether a run with this `best` evaluation is one of those to be heard."""
+        return self.speak_below is None or is_lower(best.mel_ce, self.speak_below)
 
     @property
     def number(self) -> int:
@@ -65,8 +71,8 @@ class Work(Protocol):
     def fired(self, job: Job, evaluations: Sequence[Evaluation]) -> StopReason | None: ...
 
 
-def judge(work: Work, job: Job, evaluation: Evaluation, evaluations: list[Evaluation]) -> StopReason | None:
-    """Reports an evaluation, and adds it to those before; why the trial ends here, or None.
+def decide(work: Work, job: Job, evaluation: Evaluation, evaluations: list[Evaluation]) -> StopReason | None:
+    """Reports an evaluation and adds it to those before; returns why the trial ends here, or None.
 
     A value that is not finite is never reported.
     """
@@ -81,7 +87,7 @@ def judge(work: Work, job: Job, evaluation: Evaluation, evaluations: list[Evalua
 
 
 def told(reason: StopReason, evaluations: Sequence[Evaluation]) -> tuple[TrialState, float | None]:
-    """A trial's state and value once its run ended so.
+    """A trial's state and value once its run has ended for `reason`.
 
     The state says what the value means (docs/design.md): only a full result is COMPLETE. A diverged trial is PRUNED,
     not FAIL, which TPE would ignore: divergence is a result, and TPE ranks it behind every COMPLETE one.
@@ -105,6 +111,7 @@ class SearchWork:
         self._space = settings.search_space()
         self._horizon = settings.trial_horizon(prepared.train_clips)
         self._knows_min_delta = settings.pruning.min_delta != "seed_noise"
+        self._budget = SpeechBudget(settings.speech.share, machine())
 
     def claim(self, leases: Leases) -> Claim:
         return leases.claim(self._settings.study.trials)
@@ -125,17 +132,22 @@ class SearchWork:
             label = f"repeat {attributes['repeat']} of the stock recipe"
         seed = attributes.get("seed", self._settings.study.seed)
         steps = evaluation_steps(self._horizon, self._settings.training.evaluations)
-        sentences, below = (0, None) if attributes.get("repeat") else self._speech()
-        return Job(trial, point, seed, self._horizon, steps, label, not attributes.get("repeat"), sentences, below)
+        competes = not attributes.get("repeat")
+        return Job(
+            trial, point, seed, self._horizon, steps, label, competes, **self._speech(trial.number) if competes else {}
+        )
 
-    def _speech(self) -> tuple[int, float | None]:
-        """(sentences, below which value they are spoken): only by trials that end among so many best ones."""
+    def _speech(self, number: int) -> dict[str, Any]:
+        """What trial `number` may speak, as fields of its Job: it must end among the best, and there must be time."""
         speech = self._settings.speech
-        if not speech.trials:
-            return 0, None
-        done = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        values = sorted(t.value for t in done if t.value is not None and not t.user_attrs.get("repeat"))
-        return speech.sentences, values[speech.trials - 1] if len(values) >= speech.trials else None
+        if not (speech.trials and speech.sentences and speech.share):
+            return {}
+        trials = self._study.get_trials(deepcopy=False)
+        done = [t for t in trials if t.state == TrialState.COMPLETE and not t.user_attrs.get("repeat")]
+        values = sorted(t.value for t in done if t.value is not None)
+        below = values[speech.trials - 1] if len(values) >= speech.trials else None
+        granted = self._budget.grant(speech.sentences, number, trials)
+        return {"sentences": granted, "speak_below": below, "left_out": speech.sentences - granted}
 
     def fired(self, job: Job, evaluations: Sequence[Evaluation]) -> StopReason | None:
         """The rule that ends the trial after the last of `evaluations`; a repeat, which measures noise, runs on."""
@@ -144,7 +156,7 @@ class SearchWork:
         return fired(self._study, self._pruner(), {e.step: e.mel_ce for e in evaluations})
 
     def _pruner(self) -> optuna.pruners.BasePruner:
-        """The study's, with the two-increase rule from when the repeats have told its `min_delta`."""
+        """The study's; with the two-increase rule once the repeats have shown its `min_delta`."""
         if not self._knows_min_delta:
             trials = self._study.get_trials(deepcopy=False)
             min_delta = noise.min_delta(self._settings, trials)

@@ -1,0 +1,106 @@
+"""How a slot follows the child of one run: reports what it says, and stops it when a rule fires or no one waits."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from search.settings.settings import Settings
+from search.text import printable
+from search.ties import lowest
+from search.trial import Evaluation, StopReason
+from search.workers.events import View
+from search.workers.launcher import KILL_AFTER, Child, Message
+from search.workers.work import Job, Work, decide
+
+
+@dataclass
+class Outcome:
+    """How a run ended, as far as this supervisor knows."""
+
+    reason: StopReason
+    record: dict[str, Any] | None
+    error: str | None
+    evaluations: list[Evaluation]
+    speech: dict[str, Any] | None = None
+
+    @property
+    def best(self) -> Evaluation | None:
+        return lowest(self.evaluations)
+
+
+@dataclass
+class Following:
+    """One run, from its child's first word to its last.
+
+    Once the child has said "trained" the outcome is settled: what follows, speech, may fail or be cut short.
+    """
+
+    slot: int
+    child: Child
+    job: Job
+    work: Work
+    view: View
+    settings: Settings
+    unwanted: Callable[[Job], StopReason | None]  # why no one waits for the run any more, or None
+    evaluations: list[Evaluation] = field(default_factory=list)
+    decided: StopReason | None = None  # by this side, why the run ends
+    trained: Outcome | None = None
+    stop_sent: float = 0.0  # seconds, of the monotonic clock
+
+    def outcome(self) -> Outcome:
+        """Returns once the child has ended, by itself or killed."""
+        message: Message = {}
+        try:
+            for message in self.child.messages(self._look):
+                self._heard(message)
+        except EOFError as gone:
+            if self.trained:
+                return self.trained
+            reason, error = self.decided or StopReason.CRASHED, None if self.decided else str(gone)
+            return Outcome(reason, None, error, self.evaluations)
+        return self._spoken(self.trained, message) if self.trained else self._ended(message)
+
+    def _look(self) -> None:
+        """Stops the child once its run is decided or unwanted, and kills it if it is stuck or does not obey."""
+        unwanted = self.unwanted(self.job)
+        self.decided = self.decided or unwanted
+        if not self.stop_sent and (unwanted or (self.decided and not self.trained)):
+            # A full result may be worth hearing, what was abandoned is not.
+            is_full = self.decided == StopReason.TWO_INCREASES and not unwanted
+            self.child.finish() if is_full else self.child.stop()
+            self.stop_sent = time.monotonic()
+        if self.stop_sent:
+            if time.monotonic() - self.stop_sent > KILL_AFTER:
+                self.child.kill()
+        elif self.child.silent_seconds > 60 * self.settings.study.stall_minutes:
+            self.decided = self.decided or StopReason.TIMEOUT
+            self.child.kill()
+
+    def _heard(self, message: Message) -> None:
+        match message:
+            case {"kind": "evaluation", **values} if self.decided is None:
+                evaluation = Evaluation(**values)
+                self.decided = decide(self.work, self.job, evaluation, self.evaluations)
+                self.view.evaluated(self.slot, self.job.number, evaluation)
+            case {"kind": "trained", "reason": reason, "record": record}:
+                self.trained = self._outcome(reason, record, None)
+                self.stop_sent = 0.0
+
+    def _outcome(self, reason: str, record: dict[str, Any] | None, error: str | None) -> Outcome:
+        return Outcome(self.decided or StopReason(reason), record, error, self.evaluations)
+
+    def _ended(self, message: Message) -> Outcome:
+        """Of a run that was not trained to its end."""
+        result = message.get("result", message)
+        return self._outcome(result["reason"], result.get("record"), message.get("error"))
+
+    def _spoken(self, trained: Outcome, message: Message) -> Outcome:
+        """`trained` with what the run spoke."""
+        who = f"{self.work.noun} {self.job.number}"
+        if message.get("error"):
+            self.view.note(f"{who} could not speak: {printable(message['error'])}; see its log.txt")
+        trained.speech = message.get("result", {}).get("speech")
+        if trained.speech and self.settings.speech.recogniser and not trained.speech["recogniser"]:
+            self.view.note(f"{who}: speech.recogniser could not be used; see its log.txt")
+        return trained
