@@ -73,12 +73,12 @@ class Child:
     def call(self, _target: str, request: dict[str, Any], _listen: object, device: str | None) -> None:
         assert request["measure"] == (device is not None)
         if device == "broken":
-            raise Failed("no luck; see the log")
+            raise Failed("no luck", Path("the log"))
         probe = Probe(device, 8 * 10**9, 2, None, 1, False) if device == "0" else None
         report = judge(settings(), survey(healthy()), request["machine"], probe)
         Path(request["report"]).write_bytes(pickle.dumps(report))
         if device == "bad":
-            raise Failed("no luck; see the log")
+            raise Failed("no luck", Path("the log"))
 
 
 @pytest.mark.usefixtures("cache")

@@ -31,11 +31,11 @@ class CommandLine:
             command, cwd=self.cwd, env=environment, capture_output=True, text=True, timeout=60, check=False
         )
 
-    def refused(self, *arguments: str) -> str:
-        """The one line that bad input gives, checked to be all that it leaves."""
+    def refused(self, *arguments: str, code: int = 2) -> str:
+        """The one line that is said, for bad input or with another exit code, checked to be all that it leaves."""
         before = sorted(self.cwd.parent.rglob("*"))
         result = self(*arguments)
-        assert (result.returncode, result.stderr.count("\n")) == (2, 1), result.stderr
+        assert (result.returncode, result.stderr.count("\n")) == (code, 1), result.stderr
         assert result.stderr.startswith("study.py: ")
         assert sorted(self.cwd.parent.rglob("*")) == before
         assert_no_password(result)
@@ -124,20 +124,21 @@ def test_bad_input_gives_one_line_and_leaves_nothing(
 
 @pytest.mark.parametrize("command", [[], ["status"]], ids=["search", "status"])
 @pytest.mark.parametrize(
-    ("change", "part"),
+    ("change", "part", "code"),
     [
-        ({"port": 1}, "Connection refused"),
-        ({"password": "hunter2"}, "password authentication failed"),
-        ({"database": "nowhere"}, 'database "nowhere" does not exist'),
-        ({"query": {"sslmode": "require"}}, "server does not support SSL"),
+        ({"port": 1}, "Connection refused", 75),
+        ({"password": "hunter2"}, "password authentication failed", 2),
+        ({"database": "nowhere"}, 'database "nowhere" does not exist', 2),
+        ({"query": {"sslmode": "require"}}, "server does not support SSL", 2),
     ],
     ids=["port", "password", "database", "TLS"],
 )
 def test_a_database_that_cannot_be_used_gives_one_line_without_its_password(
-    study_py: CommandLine, server: Server, command: list[str], change: dict[str, Any], part: str
+    study_py: CommandLine, server: Server, command: list[str], change: dict[str, Any], part: str, code: int
 ) -> None:
     url = make_url(server.url("postgres")).set(**change)
-    line = study_py.refused(*command, "--storage", url.render_as_string(hide_password=False))
+    storage = url.render_as_string(hide_password=False)
+    line = study_py.refused(*command, "--storage", storage, "--set", "service.start_minutes=0", code=code)
     assert part in line
     assert f"xtts:***@127.0.0.1:{url.port}/" in line
 

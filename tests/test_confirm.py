@@ -206,7 +206,7 @@ def test_a_noise_that_is_still_measured_is_waited_for(tmp_path: Path, state: Tri
     if state == TrialState.RUNNING:
         study.ask()
     with pytest.raises(UserError, match=r"repeats .* have not all ended; run study.py until .* of 2 or more"):
-        confirm.confirm(settings, None)  # type: ignore[arg-type]
+        confirm.confirm(settings, View())
     assert not storage.exists(settings, CONFIRMATION)
     off = settings.model_copy(update={"pruning": settings.pruning.model_copy(update={"two_increases": False})})
     assert isinstance(confirm.two_increases(off, search_findings.read(study)), optuna.pruners.NopPruner)

@@ -119,6 +119,7 @@ def test_a_baseline_that_changed_since_is_refused(tmp_path: Path) -> None:
     proven(settings)
     before = keys(runs_of(settings))
     file.write_text(text.replace('name = "V0"\nlr = 1e-3', 'name = "V0"\nlr = 2e-3'))
+    settings = Settings.model_validate(settings.model_dump())  # read again
     with pytest.raises(UserError, match=r"V0 was lr 1.00e-03 .* and is lr 2.00e-03 .* here"):
         confirmed(settings)
     assert keys(runs_of(settings)) == before

@@ -267,7 +267,7 @@ def test_confirmed_is_what_the_confirmation_recommends(
 def written(study: optuna.Study, settings: Settings) -> tuple[dict[str, Any] | None, list[str]]:
     """(the study's file as a search leaves it, what it said)."""
     said: list[str] = []
-    path = export.write_best_config(report.read(study), settings, study.user_attrs, said.append)
+    path, _ = export.write_best_config(report.read(study), settings, study.user_attrs, said.append)
     assert path in (None, settings.directory / "best_config.json")
     return json.loads(path.read_text(encoding="utf-8")) if path else None, said
 

@@ -180,5 +180,5 @@ def test_a_recogniser_that_cannot_be_used_costs_only_its_figures(
 
 
 def test_a_recogniser_that_is_no_folder_of_one_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"speech\.recogniser is .*nowhere.*no folder with a config\.json"):
+    with pytest.raises(UserError, match=r"speech\.recogniser is .*nowhere.*not a folder with a config\.json"):
         load(None, {"speech.recogniser": str(tmp_path / "nowhere")})

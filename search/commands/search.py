@@ -6,10 +6,10 @@ import click
 
 from search.commands.options import common, load_settings, make_console, output_of, telling
 from search.errors import NoResult
-from search.settings.settings import Settings
 from search.text import shown
 
 if TYPE_CHECKING:
+    from search.settings.settings import Settings
     from search.study.findings import Findings
 
 
@@ -70,7 +70,7 @@ def command(
         prove(settings, context, given["notify"], is_described=True)
 
 
-def _why_no_export(findings: "Findings", settings: Settings) -> str:
+def _why_no_export(findings: "Findings", settings: "Settings") -> str:
     """Why a search that has all its trials left nothing to train with."""
     if findings.completed:
         return f"best_config.json was not written to {settings.directory}; study.py export writes it elsewhere"

@@ -111,7 +111,9 @@ def is_away(error: BaseException, url: URL) -> bool:
     if not isinstance(tried, errors.ConnectionTimeout) and (not isinstance(tried, Error) or tried.pgconn is None):
         return False
     _, named = url.get_dialect()().create_connect_args(url)
-    conninfo = make_conninfo(**{**connect_arguments(url), **named})
+    # Without encryption: a server that cannot do it answers, too, and is not waited for.
+    plain = {"sslmode": "disable", "gssencmode": "disable"}
+    conninfo = make_conninfo(**{**connect_arguments(url), **named, **plain})
     return pq.PGconn.ping(conninfo.encode()) in (pq.Ping.REJECT, pq.Ping.NO_RESPONSE)
 
 

@@ -13,7 +13,7 @@ from benchmarks.slots.cell import Cell, Found
 from benchmarks.slots.supervisors import History, opening
 from search.study.storage import open_storage
 from search.trial import Evaluation, StopReason
-from search.workers import supervisor
+from search.workers import following
 from search.workers.work import told
 from tests.postgres import Server
 
@@ -47,7 +47,7 @@ def test_what_an_undisturbed_cell_shows(measured: Callable[[], Found], capsys: p
 
 
 def evaluations_are_dropped(monkeypatch: pytest.MonkeyPatch, _: Server) -> None:
-    monkeypatch.setattr(supervisor, "judge", lambda _work, _job, each, before: before.append(each))
+    monkeypatch.setattr(following, "decide", lambda _work, _job, each, before: before.append(each))
 
 
 @pytest.mark.parametrize(
