@@ -16,7 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 NAMES = "ties race pruners fidelity noise candidates schedule evaluation knobs"
 QUICK = [f"tests/test_{name}.py" for name in NAMES.split()]
-COMPUTING = [*QUICK, *(f"tests/test_{name}.py" for name in "numerics parity replay recordings confirm".split())]
+SLOW = [f"tests/test_{name}.py" for name in "numerics parity recordings confirm".split()]
+COMPUTING = [*QUICK, *SLOW, "benchmarks/tests/test_replay.py"]
 ATEN = ["default", "avx2", "avx512"]  # ATEN_CPU_CAPABILITY
 OPENBLAS = ["", "Haswell", "Zen", "Prescott"]  # OPENBLAS_CORETYPE; SkylakeX crashes where AVX-512 is missing
 PLAINEST = {
