@@ -4,8 +4,8 @@ PYTHON ?=
 TRIALS ?= 40
 ARGS ?=
 BIN := .venv/bin
-# One more than there are processors: some tests wait for processes, clocks and a database.
-WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# Twice the number of processors: many tests wait for processes, clocks and a database.
+WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) '*' 2)
 
 .PHONY: study test test-processors check test-full experiments bench screenshots schema miniature-weights lock clean
 

@@ -291,6 +291,7 @@ def test_kept_evaluation_batches_are_those_made_anew(prepared: Prepared, make_sp
                 torch.testing.assert_close(value, other[name], rtol=0, atol=0, equal_nan=True)
 
 
+@pytest.mark.full
 def test_another_processor_prepares_the_same_but_for_rounding(prepared: Prepared, own_cache: Path) -> None:
     """Machines that share a cache use what one of them made; those that do not come this close (docs/cache.md)."""
     script = """
