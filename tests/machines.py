@@ -176,7 +176,7 @@ class Study:
     def running_of(self, machine: Machine) -> list[int]:
         """Numbers of the trials that the machine's supervisor runs."""
         rows = self.sql(
-            "SELECT number FROM trials JOIN trial_user_attributes USING (trial_id) WHERE state = 'RUNNING'"
+            "SELECT number FROM trials JOIN trial_system_attributes USING (trial_id) WHERE state = 'RUNNING'"
             " AND key = 'owner' AND (value_json::json ->> 'pid')::int = %s ORDER BY number",
             machine.process.pid,
         )
@@ -247,7 +247,7 @@ class Study:
 
 def assert_whole(trial: FrozenTrial) -> None:
     """Its values are the first so many of its own run, without a gap, and its end is the one that they ask for."""
-    measured = [(e["step"], e["mel_ce"]) for e in trial.user_attrs["run"]["evaluations"]]
+    measured = [(e["step"], e["mel_ce"]) for e in trial.system_attrs["run"]["evaluations"]]
     assert dict(measured) == trial.intermediate_values, trial.number
     values = [value for _, value in measured]
     assert values == stub.values(trial.number, trial.params["lr"], 10)[: len(values)], trial.number

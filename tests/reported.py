@@ -16,6 +16,7 @@ from search.pages.material import Material
 from search.settings.settings import Settings
 from search.study import findings as search_findings
 from search.study import spoken, storage
+from search.study.recorded import by_kind
 from search.trial import Prepared, StopReason
 from space.hyperparameters import Hyperparameters
 from tests.studies import FLAT, PREPARED, STEPPED, evaluations, run
@@ -77,9 +78,9 @@ def full_runs(
                 **({spoken.ATTRIBUTE: spoke} if spoke else {}),
             }
             state, found = (TrialState.PRUNED, None) if has_diverged else (TrialState.COMPLETE, value)
-            made.append(create_trial(state=state, value=found, user_attrs=attributes))
+            made.append(create_trial(state=state, value=found, **by_kind(attributes)))
     waiting = {"candidate": racing("V0").to_dict(), "seed": seeds, "length": "full"}
-    made += [create_trial(state=TrialState.RUNNING, user_attrs=waiting) for _ in range(running)]
+    made += [create_trial(state=TrialState.RUNNING, **by_kind(waiting)) for _ in range(running)]
     for number, trial in enumerate(made):
         trial.number = number
     return made

@@ -28,6 +28,7 @@ from search.settings.settings import Settings
 from search.study import artifacts, storage
 from search.study import spoken as speech
 from search.study.columns import columns
+from search.study.recorded import by_kind
 from search.study.spoken import Sentence, Speech
 from search.trial import Evaluation, Prepared, StopReason
 from space.hyperparameters import Hyperparameters
@@ -72,7 +73,7 @@ def study(
     full = sorted((t for t in ended if t.state == TrialState.COMPLETE), key=lambda t: t.value or 0)
     for trial in full[:speaks]:
         found, system = spoken(settings, draw, trial.number)
-        trial.set_user_attr(speech.ATTRIBUTE, found.to_dict())
+        trial._system_attrs[speech.ATTRIBUTE] = found.to_dict()
         for name, value in columns(None, None, found, None).items():
             trial.set_user_attr(name, value)
         trial._system_attrs.update({key: json.dumps(meta) for key, meta in system.items()})
@@ -128,7 +129,7 @@ def _trial(number: int, count: int, draw: random.Random) -> FrozenTrial:
         value=min(losses) if complete else None,
         params=params,
         distributions={name: DISTRIBUTIONS[name] for name in params},
-        user_attrs=attributes,
+        **by_kind(attributes),
         intermediate_values={e.step: e.mel_ce for e in found},
     )
     made.number = number
@@ -214,8 +215,11 @@ def _full_run(candidate: Candidate, seed: int, value: float, length: str = "full
         params=values,
         distributions={name: optuna.distributions.FloatDistribution(fixed, fixed) for name, fixed in values.items()},
         user_attrs={
-            "candidate": candidate.to_dict(), "seed": seed, "length": length, "stop_reason": "finished",
+            "seed": seed, "length": length, "stop_reason": "finished",
             **columns(found[-1], None, None, candidate.name),
+        },
+        system_attrs={
+            "candidate": candidate.to_dict(),
             "run": {"evaluations": [asdict(e) for e in found], "record": record(40, []), "error": None},
         },
     )  # fmt: skip

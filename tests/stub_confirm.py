@@ -101,7 +101,7 @@ def runs_of(settings: Settings) -> list[FrozenTrial]:
 
 def keys(trials: list[FrozenTrial]) -> Counter[tuple[str, int, str]]:
     """Finished runs by what they are."""
-    done = [t.user_attrs for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    done = [{**t.user_attrs, **t.system_attrs} for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     return Counter((a["candidate"]["name"], a["seed"], a["length"]) for a in done)
 
 

@@ -8,7 +8,7 @@ import optuna
 from optuna.trial import TrialState
 
 from search.settings.settings import Settings, load
-from search.study import storage
+from search.study import recorded, storage
 from search.study.ledger import Ledger
 from search.trial import Evaluation, Prepared, RunRecord, StopReason
 from space.reader import load_preset
@@ -84,6 +84,11 @@ def evaluations(losses: list[float]) -> list[Evaluation]:
     return [Evaluation(20 * i, loss, 2.0, loss / 1.25, 2.0) for i, loss in enumerate(losses, 1)]
 
 
+def set_document(trial: optuna.Trial, name: str, document: Any) -> None:
+    """Optuna's trials set user attributes only."""
+    trial.storage.set_trial_system_attr(trial._trial_id, name, document)
+
+
 def run(
     study: optuna.Study,
     params: dict[str, Any],
@@ -94,15 +99,16 @@ def run(
     attributes: dict[str, Any] | None = None,
 ) -> None:
     """One trial from ask to tell, as a supervisor leaves it."""
-    study.enqueue_trial(params, user_attrs={**({"baseline": baseline} if baseline else {}), **(attributes or {})})
+    given = recorded.by_kind({**({"baseline": baseline} if baseline else {}), **(attributes or {})})
+    study.enqueue_trial(params, user_attrs=given["user_attrs"])
     trial = study.ask()
+    for name, document in given["system_attrs"].items():
+        set_document(trial, name, document)
     load_preset("miniature").suggest(trial)
     found = evaluations(losses)
     trial.set_user_attr("stop_reason", str(reason))
-    trial.set_user_attr(
-        "run",
-        {"evaluations": [vars(e) for e in found], "record": record(20 * len(losses), inert or []), "error": None},
-    )
+    made = record(20 * len(losses), inert or [])
+    set_document(trial, "run", {"evaluations": [vars(e) for e in found], "record": made, "error": None})
     for evaluation in found:
         trial.report(evaluation.mel_ce, evaluation.step)
     if reason in (StopReason.FINISHED, StopReason.TWO_INCREASES):

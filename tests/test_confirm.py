@@ -69,7 +69,7 @@ def test_the_winner_is_proven_by_few_full_runs_and_exported(over: Settings) -> N
     assert pruned == [("trial 5", 1, "truncated"), ("trial 6", 1, "truncated")]
     lengths = {(t.user_attrs["length"], max(t.intermediate_values), len(t.intermediate_values)) for t in trials}
     assert lengths == {("full", 1000, 20), ("truncated", 200, 10)}
-    by_name = {t.user_attrs["candidate"]["name"]: t.params for t in trials}
+    by_name = {t.system_attrs["candidate"]["name"]: t.params for t in trials}
     assert by_name["trial 1"] == {"lr": 3e-4, "weight_decay": 0.01}
     assert by_name["trial 3"].keys() == {"lr", "weight_decay", "gamma", "clip_norm", "milestone_1", "milestone_2"}
 

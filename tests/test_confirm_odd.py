@@ -17,6 +17,7 @@ from search.settings.sections import CONFIRMATION
 from search.settings.settings import Settings
 from search.study import findings as search_findings
 from search.study import storage
+from search.study.recorded import by_kind
 from tests.conftest import ROOT
 from tests.stub_confirm import confirmed, keys, proven, runs_of, searched, truth
 from tests.studies import FLAT, miniature, new_study, run
@@ -134,12 +135,13 @@ def test_of_two_machines_that_drew_other_audits_the_first_one_s_count(settings: 
     def trial(number: int, state: TrialState, entry: Entry) -> FrozenTrial:
         made = optuna.trial.create_trial(state=state, value=3.0 if state == TrialState.COMPLETE else None)
         made.number = number
-        made.user_attrs = entry[1]
+        given = by_kind(entry[1])
+        made.user_attrs, made._system_attrs = given["user_attrs"], given["system_attrs"]
         return made
 
     mine, theirs = (Plan(racing, [audit], [1, 2, 3]) for audit in drawn)
     queued = [trial(i, TrialState.WAITING, e) for i, e in enumerate(theirs.missing(Runs([], [1, 2, 3], 1000)))]
     assert mine.missing(Runs(queued, [1, 2, 3], 1000)) == []
-    lost = [trial(t.number, TrialState.FAIL, ({}, t.user_attrs)) for t in queued]
+    lost = [trial(t.number, TrialState.FAIL, ({}, {**t.user_attrs, **t.system_attrs})) for t in queued]
     assert mine.missing(Runs(lost, [1, 2, 3], 1000)) == []
     assert len(mine.missing(Runs(lost, [1, 2, 3], 1000, retried=len(lost)))) == len(lost)

@@ -15,6 +15,7 @@ from search.confirmation.proof import Runs
 from search.confirmation.verdict import Estimate, Proof, sentence, verdict
 from search.settings.best_config import Audit, AuditedTrial, Candidate, Confirmation, Fidelity, FullRun, Knobs
 from search.show import confirmation_tables
+from search.study.recorded import by_kind
 from tests.studies import BASE
 from tests.test_export import STOCK, confirmation_of
 
@@ -128,7 +129,7 @@ def test_progress_counts_the_runs_and_shows_their_values() -> None:
     trials = []
     for name, seed, state, value in runs:
         attributes = {"candidate": Racing(name, STOCK).to_dict(), "seed": seed, "length": "full"}
-        trials.append(optuna.trial.create_trial(state=state, value=value, user_attrs=attributes))
+        trials.append(optuna.trial.create_trial(state=state, value=value, **by_kind(attributes)))
     assert shown(confirmation_tables.show_progress, Runs(trials, [1, 2, 3], 1000)) == [
         "Confirmation: 3 runs finished, 1 running, 1 queued; study.py confirm joins it.",
         "  V0: 2.1000  2.2000",

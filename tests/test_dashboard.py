@@ -15,6 +15,7 @@ from search.confirmation.candidates import Candidate
 from search.pages.dashboard_notes import Notes
 from search.study import storage
 from search.study.findings import Row, row_of
+from search.study.recorded import by_kind
 from search.trial import StopReason
 from tests import dashboards, shown
 from tests.dashboards import Dashboard, attributes_of, figures_of
@@ -71,7 +72,7 @@ def test_the_study_says_its_answer_and_what_comes_next(small: tuple[optuna.Study
     assert "Next: let the search go on; `study.py status`" in empty["note"]["body"]
     assert figures_of(empty) == {}, "there is nothing to draw"
     crashed = {"stop_reason": "crashed", "owner": {"host": "gpu-1"}, "run": {"error": "no <b>room</b>"}}
-    study.add_trial(create_trial(state=TrialState.FAIL, user_attrs=crashed))
+    study.add_trial(create_trial(state=TrialState.FAIL, **by_kind(crashed)))
     note = read(dashboard.refreshed()["note"]["body"])
     assert "Cut short, which says nothing about a config: 1 crashed. The last was trial 0 on gpu-1: no <b>room" in note
     run(study, FLAT, [math.nan], StopReason.DIVERGED)
@@ -90,7 +91,8 @@ def test_a_confirmation_is_told_in_both_studies(small: tuple[optuna.Study, Dashb
     run(study, STEPPED, [3.5, 3.25])
     shown.confirmed(dashboard.settings, {"V0": [3.9, 3.95, 3.92], "trial <b>1</b>": [3.0, 3.06, 3.01]}, over=False)
     running = dashboard.document(2)["trials"][-1]["trial_id"]
-    for key, value in {"candidate": Candidate("V0", shown.V0).to_dict(), "seed": 1, "length": "full"}.items():
+    dashboard.opened.set_trial_system_attr(running, "candidate", Candidate("V0", shown.V0).to_dict())
+    for key, value in {"seed": 1, "length": "full"}.items():
         dashboard.opened.set_trial_user_attr(running, key, value)
     proof = dashboard.refreshed(2)
     assert "It is not over: 6 of 7 runs have ended." in proof["note"]["body"]
@@ -160,7 +162,7 @@ def test_notes_of_several_machines_are_whole_and_of_all_trials(either: str, tmp_
             value = 3 - number / 10 - i / 100
             study_of_its_own = optuna.load_study(study_name="miniature", storage=storage.open_storage(either))
             study_of_its_own.add_trial(
-                create_trial(value=value, user_attrs=with_run(), params={"lr": 1e-3}, distributions=LR)
+                create_trial(value=value, **by_kind(with_run()), params={"lr": 1e-3}, distributions=LR)
             )
             own.refresh()
 
@@ -229,8 +231,8 @@ def test_an_odd_trial_costs_its_own_detail_at_most(small: tuple[optuna.Study, Da
     study, dashboard = small
     run(study, FLAT, [4.5, 4.0], baseline="V0")
     for number, (odd, _) in enumerate(ODD, 1):
-        study.add_trial(create_trial(value=3 - number / 100, user_attrs=odd, intermediate_values={20: 3}))
-    study.add_trial(create_trial(value=1.0, user_attrs={**with_run(), "repeat": {"of": "V0"}}))
+        study.add_trial(create_trial(value=3 - number / 100, **by_kind(odd), intermediate_values={20: 3}))
+    study.add_trial(create_trial(value=1.0, **by_kind({**with_run(), "repeat": {"of": "V0"}})))
     document = dashboard.refreshed()
     for trial, (odd, said) in zip(document["trials"][1:], ODD, strict=False):
         note = trial["note"]["body"]
@@ -247,4 +249,4 @@ def test_names_that_are_no_utf_8_are_shown_as_codes(small: tuple[optuna.Study, D
 
 def test_a_row_without_anything_has_nothing_unread() -> None:
     assert row_of(create_trial(value=1.0)).unread == []
-    assert Row(create_trial(value=1.0, user_attrs=with_run()), [], None).unread == ["evaluations", "record"]
+    assert Row(create_trial(value=1.0, **by_kind(with_run())), [], None).unread == ["evaluations", "record"]

@@ -9,6 +9,7 @@ from optuna.trial import TrialState, create_trial
 
 from search.pages.trial_note import Standing, best_of, escape, table, trial_note
 from search.study.findings import Row
+from search.study.recorded import by_kind
 from search.study.spoken import ATTRIBUTE, Sentence, Speech
 from search.trial import Evaluation, StopReason
 from space.hyperparameters import Hyperparameters
@@ -89,7 +90,7 @@ def row(
     trial = create_trial(
         state=state,
         value=min(finite) if state == TrialState.COMPLETE else None,
-        user_attrs=attributes,
+        **by_kind(attributes),
         intermediate_values={e.step: e.mel_ce for e in found},
     )
     trial.number = 7
@@ -196,7 +197,7 @@ def test_a_whole_note_of_hostile_texts_has_no_tag_and_no_link() -> None:
     spoken = Speech(40, [Sentence(HOSTILE, HOSTILE, "a", "b", "c", 1.0, True, 0.8, 0.9)], HOSTILE).to_dict()
     measured = record(20, [HOSTILE])
     hostile = row([4.0], HOSTILE, measured=measured, error=HOSTILE, baseline=HOSTILE, owner={"host": HOSTILE})
-    hostile.trial.user_attrs[ATTRIBUTE] = spoken
+    hostile.trial.system_attrs[ATTRIBUTE] = spoken
     found = tokens(note(hostile))
     assert not {t.type for t in found} & {"html_inline", "html_block", "link_open", "image", "fence", "code_block"}
     assert not any(LINKED.search(t.content) for t in found if t.type.startswith("text"))

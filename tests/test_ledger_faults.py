@@ -41,7 +41,7 @@ def contents(ledger: Ledger) -> list[tuple[Any, ...]]:
     """All that the study holds, but for ids, times and who claimed."""
     found = []
     for trial in ledger._storage.get_all_trials(ledger.study_id):
-        owned = "claim" in trial.user_attrs.pop("owner", {})
+        owned = "claim" in trial.system_attrs.pop("owner", {})
         found.append((trial.number, trial.state, trial.values, trial.user_attrs, trial.system_attrs, owned))
     return found
 
@@ -237,6 +237,8 @@ def test_a_trial_that_was_queued_with_another_s_attributes_is_claimed_and_ended(
     """As Optuna's own callback for retries does, which copies them; else no machine could ever claim again."""
     study = optuna.create_study(study_name="study", storage=storage)
     study.enqueue_trial({"lr": 0.1}, user_attrs={"owner": {"host": "there"}, "stop_reason": "crashed", "run": {}})
+    for name, value in {"owner": {"host": "there"}, "run": {}}.items():
+        storage.set_trial_system_attr(study.trials[0]._trial_id, name, value)
     ledger = Ledger(storage, study._study_id)
     trial_id = ledger.claim(9, OWNER).trial_id
     assert trial_id is not None

@@ -41,8 +41,10 @@ def complete(ledger: Ledger, trial_id: int, value: float = 4.5) -> None:
 def test_a_round_is_queued_in_its_order_with_all_that_says_what_it_is(ledger: Ledger) -> None:
     assert ledger.queue(ROUND, 0) is True
     assert states(ledger) == "WW"
-    assert [trial.user_attrs for trial in trials(ledger)] == [attributes for _, attributes in ROUND]
-    assert [t.system_attrs for t in trials(ledger)] == [{"fixed_params": params} for params, _ in ROUND]
+    assert [trial.user_attrs for trial in trials(ledger)] == [{"seed": 7}, {"length": "full"}]
+    first, second = (trial.system_attrs for trial in trials(ledger))
+    assert first == {"fixed_params": {"lr": 0.1}, "candidate": {"name": "V0"}}
+    assert second == {"fixed_params": {"lr": 0.2}}
     study = optuna.load_study(study_name="study", storage=ledger._storage)
     ids = [claimed(ledger) for _ in ROUND]
     assert len(study.get_trials()) == 2

@@ -14,6 +14,7 @@ from search.errors import UserError
 from search.files import write_text
 from search.show import tables
 from search.study.findings import Row, read
+from search.study.recorded import by_kind
 from search.trial import Evaluation, StopReason
 from space.reader import load_preset
 from tests.studies import BASE, FLAT, STEPPED, miniature, new_study, run, three_trials
@@ -172,5 +173,5 @@ def test_control_characters_of_the_database_do_not_reach_the_terminal(study: opt
 def test_runs_that_were_cut_short_come_with_the_last_error(study: optuna.Study) -> None:
     assert "\n0 finished trials\n" in shown(study)
     attributes = {"stop_reason": "crashed", "owner": {"host": "gpu-1"}, "run": {"error": "no \x1b[2Jroom"}}
-    study.add_trial(create_trial(state=TrialState.FAIL, user_attrs=attributes))
+    study.add_trial(create_trial(state=TrialState.FAIL, **by_kind(attributes)))
     assert "1 cut short: 1 crashed. The last was trial 0 on gpu-1: no \\x1b[2Jroom\n" in shown(study)

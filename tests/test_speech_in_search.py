@@ -198,8 +198,8 @@ def test_a_stop_while_it_speaks_keeps_the_trial(tmp_path: Path, monkeypatch: pyt
     settings, (trial,), _, _ = searched(tmp_path, [{"losses": GOOD, "sentences": 5, "seconds": 1000}], stop)
     assert (settings.directory / "trials" / "0" / "ended").exists(), "it obeyed, and had not to be killed"
     assert trial.state == TrialState.COMPLETE and trial.user_attrs["stop_reason"] == StopReason.FINISHED
-    assert "speech" not in trial.user_attrs
-    assert trial.user_attrs["run"]["record"]["steps"] == 20
+    assert "speech" not in trial.system_attrs
+    assert trial.system_attrs["run"]["record"]["steps"] == 20
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_a_failure_while_it_speaks_costs_the_speech_alone(
 ) -> None:
     _, (trial,), view, _ = searched(tmp_path, [{"losses": GOOD, **script}])
     assert trial.state == TrialState.COMPLETE and trial.value == 2.0
-    assert trial.user_attrs["run"]["error"] is None
+    assert trial.system_attrs["run"]["error"] is None
     assert told is None or any(told in note for note in view.notes)
 
 

@@ -16,7 +16,7 @@ from search.pages.next_steps import options_of
 from search.settings.settings import Settings
 from search.trial import StopReason
 from tests.reported import LOWER, RACE, V0, founded, full_runs, material_of, searched, written
-from tests.studies import FLAT, STEPPED, miniature, run
+from tests.studies import FLAT, STEPPED, miniature, run, set_document
 
 Runs_ = dict[str, list[float]]
 
@@ -63,8 +63,9 @@ def test_runs_that_were_cut_short_come_with_reasons_error_and_log(settings: Sett
     run_ = {"evaluations": [], "record": None, "error": "no memory left <b>"}
     for reason in (StopReason.CRASHED, StopReason.OUT_OF_MEMORY, StopReason.OUT_OF_MEMORY):
         trial = study.ask()
-        for name, value in {"stop_reason": str(reason), "owner": {"host": "gpu-1"}, "run": run_}.items():
-            trial.set_user_attr(name, value)
+        trial.set_user_attr("stop_reason", str(reason))
+        for name, value in {"owner": {"host": "gpu-1"}, "run": run_}.items():
+            set_document(trial, name, value)
         study.tell(trial, state=TrialState.FAIL)
     text = written(material_of(settings, study))
     for part in ("2 out_of_memory, 1 crashed", "trial 2 on gpu-1: no memory left &lt;b&gt;", "/trials/2/log.txt"):

@@ -112,9 +112,10 @@ def test_the_numbers_are_those_of_the_database(large: tuple[Settings, str]) -> N
     rows = sqlite3.connect(settings.directory / "study.db")
     states = dict(rows.execute("SELECT number, state FROM trials"))
     found: dict[int, dict[str, Any]] = {number: {} for number in states}
-    query = "SELECT number, key, value_json FROM trials JOIN trial_user_attributes USING (trial_id)"
-    for number, key, value in rows.execute(query):
-        found[number][key] = json.loads(value)
+    for kind in ("user", "system"):
+        query = f"SELECT number, key, value_json FROM trials JOIN trial_{kind}_attributes USING (trial_id)"
+        for number, key, value in rows.execute(query):
+            found[number][key] = json.loads(value)
     values = dict(rows.execute("SELECT number, value FROM trials JOIN trial_values USING (trial_id)"))
     rows.close()
     text = unescape(page)

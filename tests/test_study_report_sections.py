@@ -22,6 +22,7 @@ from search.pages.sound import sound
 from search.settings.settings import Settings
 from search.study import artifacts, spoken
 from search.study.findings import Row
+from search.study.recorded import by_kind
 from search.study.spoken import Sentence, Speech
 from search.trial import StopReason
 from tests import shown
@@ -88,7 +89,7 @@ def test_importance_needs_trials_and_two_dimensions(settings: Settings, study: o
         attributes = {"stop_reason": "finished", "run": {"evaluations": [asdict(e) for e in found], "record": None}}
         scale = {"lr": optuna.distributions.FloatDistribution(1e-5, 1e-2, log=True)}
         params, value = {"lr": 1e-3 * (1 + i / 20)}, found[0].mel_ce
-        study.add_trial(create_trial(value=value, params=params, distributions=scale, user_attrs=attributes))
+        study.add_trial(create_trial(value=value, params=params, distributions=scale, **by_kind(attributes)))
     made = material_of(settings, study)
     assert section(made, "importance") == section(made, "together") == ""
     assert section(made, "slices")
@@ -171,7 +172,7 @@ def test_what_is_not_finite_or_cannot_be_read_is_said_and_hurts_nothing(
     text = written(material_of(settings, study))
     assert "1 finished without a finite evaluation" in text and not re.search(r"\bnan\b", text, re.IGNORECASE)
     assert "cannot read" not in text
-    study.add_trial(create_trial(state=TrialState.PRUNED, user_attrs={"run": {"evaluations": [{"loss": 3.0}]}}))
+    study.add_trial(create_trial(state=TrialState.PRUNED, system_attrs={"run": {"evaluations": [{"loss": 3.0}]}}))
     assert "This release cannot read a part of 1 of them." in written(material_of(settings, study))
 
 
@@ -247,7 +248,7 @@ def test_the_best_three_configs_and_the_stock_recipe_are_heard(settings: Setting
     searched(study)
     configs = {**LOWER, **{f"x{i}": [2.58 + i / 100, 2.64, 2.59] for i in range(3)}, "audited in full": [2.5]}
     runs = full_runs(configs, spoke=speech(settings))
-    runs[0].set_user_attr(spoken.ATTRIBUTE, speech(settings, 0.8))
+    runs[0]._system_attrs[spoken.ATTRIBUTE] = speech(settings, 0.8)
     made = material_of(settings, study, runs)
     assert heard(made) == ["trial 1 at 0.25 x lr", "trial 1 at 0.5 x lr", "trial 1", "V0"]
     quality = {each.who: each.mean("similarity") for each in sound(made).quality}

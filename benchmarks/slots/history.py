@@ -107,8 +107,9 @@ def fill(url: str, study_id: int, space: SearchSpace, steps: Sequence[int], tria
         reason = StopReason.FINISHED if whole else StopReason.MEDIAN
         owner = {"host": "node", "machine": "x" * 50, "pid": 1, "started": 1, "grace_seconds": 60.0, "claim": "x" * 32}
         run = {"evaluations": measured, "record": RECORD, "error": None}
-        for key, kept in {"owner": owner, "stop_reason": str(reason), "run": run}.items():
-            rows["trial_user_attributes"].append((trial_id, key, json.dumps(kept)))
+        rows["trial_user_attributes"].append((trial_id, "stop_reason", json.dumps(str(reason))))
+        for key, kept in {"owner": owner, "run": run}.items():
+            rows["trial_system_attributes"].append((trial_id, key, json.dumps(kept)))
         sampled = {name: value for name, (value, _) in point.params.items()}
         rows["trial_system_attributes"].append((trial_id, "tpe:relative_params:0", json.dumps(json.dumps(sampled))))
         rows["trial_heartbeats"].append((trial_id, now))

@@ -80,7 +80,7 @@ def test_a_history_is_what_optuna_would_have_written(server: Server, past: Histo
         storage.engine.dispose()
     assert {trial.state.name for trial in trials} == {"COMPLETE", "PRUNED"}
     for trial in trials:
-        evaluations = [Evaluation(**each) for each in trial.user_attrs["run"]["evaluations"]]
+        evaluations = [Evaluation(**each) for each in trial.system_attrs["run"]["evaluations"]]
         assert {e.step: e.mel_ce for e in evaluations} == trial.intermediate_values
         assert told(StopReason(trial.user_attrs["stop_reason"]), evaluations) == (trial.state, trial.value)
     theirs = open_storage(url)

@@ -90,8 +90,8 @@ def parts(
 
 
 def of_row(row: "Row", times: Times) -> dict[str, Any]:
-    run = row.trial.user_attrs["run"]
-    speech = row.trial.user_attrs.get("speech", {}).get("took", 0.0)
+    run = row.trial.system_attrs["run"]
+    speech = row.trial.system_attrs.get("speech", {}).get("took", 0.0)
     evaluations = [Evaluation(**values) for values in run["evaluations"]]
     seconds = parts(times, evaluations, run["record"], speech)
     return {

@@ -42,7 +42,7 @@ class Runs:
         return [c for c in self._all().values() if c.is_audited]
 
     def _all(self) -> dict[str, Candidate]:
-        found = (Candidate.from_dict(trial.user_attrs["candidate"]) for trial in self.trials)
+        found = (Candidate.from_dict(trial.system_attrs["candidate"]) for trial in self.trials)
         return {candidate.name: candidate for candidate in found}
 
     @property
@@ -92,7 +92,7 @@ class Runs:
 
 def key(trial: FrozenTrial) -> tuple[str, int, str]:
     attributes = trial.user_attrs
-    return attributes["candidate"]["name"], attributes["seed"], attributes["length"]
+    return trial.system_attrs["candidate"]["name"], attributes["seed"], attributes["length"]
 
 
 def value_of(trial: FrozenTrial) -> float:
@@ -180,7 +180,7 @@ def _fidelity(runs: Runs, means: Mapping[str, float], settings: Settings) -> Fid
 
 def _curve(trials: Sequence[FrozenTrial], horizon: int) -> Curve:
     """Lowest evaluation so far, mean over the seeds, by share of the run. One that ended early stays at its lowest."""
-    values = [{e["step"]: e["mel_ce"] for e in t.user_attrs["run"]["evaluations"]} for t in trials]
+    values = [{e["step"]: e["mel_ce"] for e in t.system_attrs["run"]["evaluations"]} for t in trials]
     steps = sorted({step for by_step in values for step in by_step})
     if not steps or not all(values):
         return []

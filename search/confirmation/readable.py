@@ -37,7 +37,7 @@ def is_readable(trial: FrozenTrial) -> bool:
     """Whether this release can read what the run was, and, once it has finished, what it came to."""
     attributes = trial.user_attrs
     try:
-        _check(Candidate.from_dict(attributes["candidate"]))
+        _check(Candidate.from_dict(trial.system_attrs["candidate"]))
         run = {"trial": trial.number, "seed": attributes["seed"], "value": None, "best_step": None}
         FullRun.model_validate({**run, "stop_reason": attributes.get("stop_reason", "")}, strict=True)
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -46,7 +46,7 @@ def is_readable(trial: FrozenTrial) -> bool:
         return False
     if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
         return True
-    values, row = recorded.part(attributes.get("run"), "evaluations"), row_of(trial)
+    values, row = recorded.part(trial.system_attrs.get("run"), "evaluations"), row_of(trial)
     is_read = isinstance(values, list) and len(values) == len(row.evaluations)
     has_result = bool(row.evaluations) or trial.state == TrialState.PRUNED
     return is_read and has_result and "stop_reason" in attributes

@@ -19,7 +19,7 @@ from search.workers.events import View
 from search.workers.work import Job, fired, taken_if_gone
 from space.hyperparameters import Hyperparameters
 
-Entry = tuple[dict[str, Any], dict[str, Any]]  # parameters and user attributes of a trial to queue
+Entry = tuple[dict[str, Any], dict[str, Any]]  # parameters and attributes of a trial to queue
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,8 @@ class ConfirmWork:
         """The run as it was queued. Raises Taken."""
         with taken_if_gone(), claimed_trial(self._study, trial_id) as trial:
             attributes = trial.user_attrs
-        candidate = Candidate.from_dict(attributes["candidate"])
+            documents = self._study.get_trials(deepcopy=False)[trial.number].system_attrs
+        candidate = Candidate.from_dict(documents["candidate"])
         with taken_if_gone():
             for name, value in knobs(candidate.point).items():
                 trial.suggest_float(name, value, value)
@@ -124,7 +125,9 @@ class ConfirmWork:
         steps = self._steps[length]
         label = f"{candidate.name}, seed {seed}{', pruned, to its end' if length == TRUNCATED else ''}"
         sentences = self._settings.speech.sentences if length == FULL else 0
-        return Job(trial, candidate.point, seed, steps[-1], steps, label, competes=False, sentences=sentences)
+        return Job(
+            trial, candidate.point, seed, steps[-1], steps, label, False, sentences=sentences, config=candidate.name
+        )
 
     def fired(self, job: Job, evaluations: Sequence[Evaluation]) -> StopReason | None:
         if evaluations[-1].step == job.horizon:

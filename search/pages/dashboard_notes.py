@@ -101,7 +101,7 @@ def stocks_of(found: Findings) -> Stocks:
     """The stock recipe's trial: one in a search; in a confirmation one for each seed and length."""
     stocks: dict[tuple[str, ...], tuple[int, Evaluation]] = {}
     for row in found.judged:
-        candidate = recorded.part(row.trial.user_attrs.get("candidate"), "name")
+        candidate = recorded.part(row.trial.system_attrs.get("candidate"), "name")
         if STOCK in (candidate, row.baseline) and (best := best_of(row)):
             stocks.setdefault(_alike(row), (row.trial.number, best))
     return stocks
@@ -110,7 +110,8 @@ def stocks_of(found: Findings) -> Stocks:
 def _alike(row: Row) -> tuple[str, ...]:
     """What runs that may be compared have in common; in a search, all may be."""
     attributes = row.trial.user_attrs
-    return (str(attributes.get("seed")), str(attributes.get("length"))) if "candidate" in attributes else ()
+    is_full = "candidate" in row.trial.system_attrs
+    return (str(attributes.get("seed")), str(attributes.get("length"))) if is_full else ()
 
 
 def standing_of(row: Row, material: Material, stocks: Stocks, is_search: bool) -> Standing:
@@ -129,7 +130,7 @@ def standing_of(row: Row, material: Material, stocks: Stocks, is_search: bool) -
 def point_of(row: Row, material: Material) -> Hyperparameters | None:
     """None for a trial whose parameters are not all known, or not of the settings' space."""
     try:
-        if candidate := row.trial.user_attrs.get("candidate"):
+        if candidate := row.trial.system_attrs.get("candidate"):
             return Candidate.from_dict(candidate).point
         return material.space.from_params(row.trial.params)
     except (KeyError, TypeError, ValueError):

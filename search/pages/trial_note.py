@@ -114,7 +114,7 @@ def _short(value: object) -> str:
 def _label(row: Row) -> str:
     """What the trial is besides its parameters; empty for one that the sampler drew."""
     attributes = row.trial.user_attrs
-    if isinstance(candidate := attributes.get("candidate"), dict):
+    if isinstance(candidate := row.trial.system_attrs.get("candidate"), dict):
         length = "full run" if attributes.get("length") == "full" else "pruned in the search, run to the trials' end"
         return f"{escape(candidate.get('name'))}, seed {escape(attributes.get('seed'))}, {length}"
     if row.repeat:

@@ -42,12 +42,12 @@ class Row:
     @property
     def host(self) -> str | None:
         """The machine that ran it."""
-        name = recorded.part(self.trial.user_attrs.get("owner"), "host")
+        name = recorded.part(self.trial.system_attrs.get("owner"), "host")
         return None if name is None else str(name)
 
     @property
     def error(self) -> str | None:
-        text = recorded.part(self.trial.user_attrs.get("run"), "error")
+        text = recorded.part(self.trial.system_attrs.get("run"), "error")
         return None if text is None else str(text)
 
     @property
@@ -58,12 +58,12 @@ class Row:
     @property
     def speech(self) -> Speech | None:
         """What it spoke with the weights of its best evaluation; None for most trials."""
-        return recorded.speech(self.trial.user_attrs.get(spoken.ATTRIBUTE))
+        return recorded.speech(self.trial.system_attrs.get(spoken.ATTRIBUTE))
 
     @property
     def unread(self) -> list[str]:
         """Of what the trial has, the parts that this release cannot read."""
-        run, said = self.trial.user_attrs.get("run"), self.trial.user_attrs.get(spoken.ATTRIBUTE)
+        run, said = self.trial.system_attrs.get("run"), self.trial.system_attrs.get(spoken.ATTRIBUTE)
         parts = (
             ("evaluations", recorded.part(run, "evaluations"), self.evaluations),
             ("record", recorded.part(run, "record"), self.record),
@@ -137,6 +137,6 @@ def read(study: optuna.Study) -> Findings:
 
 def row_of(trial: FrozenTrial) -> Row:
     """What the trial recorded, as far as this release can read it."""
-    run = trial.user_attrs.get("run")
+    run = trial.system_attrs.get("run")
     found = recorded.evaluations(recorded.part(run, "evaluations"))
     return Row(trial, found, recorded.record(recorded.part(run, "record")))

@@ -18,6 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from search.errors import UserError
 from search.settings.settings import safe_url
+from search.study import recorded
 from search.study.database import StudyStorage
 from search.study.optuna_private import (
     ATTRS,
@@ -66,7 +67,7 @@ class Ledger:
     def found(
         self, attributes: Mapping[str, Any], queue: Sequence[tuple[dict[str, Any], dict[str, Any]]]
     ) -> dict[str, Any]:
-        """Gives a new study its attributes and queues (parameters, user attributes) of its first trials, once.
+        """Gives a new study its attributes and queues (parameters, attributes) of its first trials, once.
 
         Returns the study's attributes, which are those of the first founder. An empty dictionary means that the study
         has trials or attributes of another tool. Each call adds one to the attribute "searches", so that no two
@@ -85,8 +86,8 @@ class Ledger:
                         return {}
                     stored = {**attributes, "searches": 0}
                     _set_attributes(connection, STUDY_ATTRS, {"study_id": self.study_id}, stored)
-                    for number, (params, user_attrs) in enumerate(queue):
-                        self._insert_trial(connection, number, TrialState.WAITING, user_attrs, params)
+                    for number, (params, attributes_of) in enumerate(queue):
+                        self._insert_trial(connection, number, TrialState.WAITING, attributes_of, params)
                 stored["searches"] = stored.get("searches", 0) + 1
                 connection.execute(
                     update(STUDY_ATTRS)
@@ -108,8 +109,8 @@ class Ledger:
                 self._lock_study(connection)
                 if sum(self._count(connection).values()) != known:
                     return False
-                for number, (params, user_attrs) in enumerate(entries, known):
-                    self._insert_trial(connection, number, TrialState.WAITING, user_attrs, params)
+                for number, (params, attributes) in enumerate(entries, known):
+                    self._insert_trial(connection, number, TrialState.WAITING, attributes, params)
                 return True
 
         return self._storage.survive(transaction)
@@ -141,7 +142,7 @@ class Ledger:
                     return Claim(None, finished, best)
                 if trial_id is None:
                     trial_id = self._insert_trial(connection, sum(counts.values()), TrialState.RUNNING, {}, None)
-                _set_attributes(connection, ATTRS, {"trial_id": trial_id}, {"owner": signature})
+                _set_trial_attributes(connection, trial_id, {"owner": signature})
                 connection.execute(insert(BEATS).values(trial_id=trial_id))
                 return Claim(trial_id, finished, best)
 
@@ -168,9 +169,9 @@ class Ledger:
     def leases(self) -> list[Lease]:
         """Every RUNNING trial with its last heartbeat and its owner, in one statement."""
         query = (
-            select(TRIALS.c.trial_id, TRIALS.c.number, BEATS.c.heartbeat, ATTRS.c.value_json)
+            select(TRIALS.c.trial_id, TRIALS.c.number, BEATS.c.heartbeat, SYSTEM_ATTRS.c.value_json)
             .outerjoin(BEATS, BEATS.c.trial_id == TRIALS.c.trial_id)
-            .outerjoin(ATTRS, (ATTRS.c.trial_id == TRIALS.c.trial_id) & (ATTRS.c.key == "owner"))
+            .outerjoin(SYSTEM_ATTRS, (SYSTEM_ATTRS.c.trial_id == TRIALS.c.trial_id) & (SYSTEM_ATTRS.c.key == "owner"))
             .where(TRIALS.c.study_id == self.study_id, TRIALS.c.state == TrialState.RUNNING)
         )
 
@@ -309,13 +310,13 @@ class Ledger:
 
     def _claimed(self, connection: Connection, signature: Mapping[str, Any]) -> int | None:
         trial_id: int | None = connection.scalar(
-            select(ATTRS.c.trial_id)
-            .join(TRIALS, TRIALS.c.trial_id == ATTRS.c.trial_id)
+            select(SYSTEM_ATTRS.c.trial_id)
+            .join(TRIALS, TRIALS.c.trial_id == SYSTEM_ATTRS.c.trial_id)
             .where(
                 TRIALS.c.study_id == self.study_id,
                 TRIALS.c.state == TrialState.RUNNING,  # it may have been taken meanwhile
-                ATTRS.c.key == "owner",
-                ATTRS.c.value_json == json.dumps(dict(signature)),
+                SYSTEM_ATTRS.c.key == "owner",
+                SYSTEM_ATTRS.c.value_json == json.dumps(dict(signature)),
             )
         )
         return trial_id
@@ -343,7 +344,7 @@ class Ledger:
         connection: Connection,
         number: int,
         state: TrialState,
-        user_attrs: Mapping[str, Any],
+        attributes: Mapping[str, Any],
         params: Mapping[str, Any] | None,
     ) -> int:
         """A trial whose `number` the caller counted under the study's lock."""
@@ -352,7 +353,7 @@ class Ledger:
         result = connection.execute(insert(TRIALS).values(**values))
         assert result.inserted_primary_key
         trial_id = int(result.inserted_primary_key[0])
-        _set_attributes(connection, ATTRS, {"trial_id": trial_id}, user_attrs)
+        _set_trial_attributes(connection, trial_id, attributes)
         if params is not None:  # as `Study.enqueue_trial` writes them
             fixed = {"fixed_params": dict(params)}
             _set_attributes(connection, SYSTEM_ATTRS, {"trial_id": trial_id}, fixed)
@@ -371,7 +372,7 @@ class Ledger:
         if value is not None:
             stored, kind = stored_value(value)
             connection.execute(insert(VALUES).values(trial_id=trial_id, objective=0, value=stored, value_type=kind))
-        _set_attributes(connection, ATTRS, {"trial_id": trial_id}, attributes)
+        _set_trial_attributes(connection, trial_id, attributes)
 
     def _queue_again(self, connection: Connection, trial_id: int, retries: int) -> bool:
         """Queues a failed trial's parameters, in the transaction that failed it: so exactly once. Whether it did."""
@@ -383,11 +384,17 @@ class Ledger:
         params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
         if attempt > retries or not params:  # one that got no parameters yet is not missed
             return False
-        kept = {key: value for key, value in trial.user_attrs.items() if key in KEPT}
+        kept = {key: value for key, value in {**trial.user_attrs, **trial.system_attrs}.items() if key in KEPT}
         attributes = {**kept, "retry_of": trial.number, "attempt": attempt}
         number = sum(self._count(connection).values())
         self._insert_trial(connection, number, TrialState.WAITING, attributes, params)
         return True
+
+
+def _set_trial_attributes(connection: Connection, trial_id: int, attributes: Mapping[str, Any]) -> None:
+    found = recorded.by_kind(attributes)
+    for table, values in ((ATTRS, found["user_attrs"]), (SYSTEM_ATTRS, found["system_attrs"])):
+        _set_attributes(connection, table, {"trial_id": trial_id}, values)
 
 
 def _set_attributes(

@@ -8,6 +8,7 @@ parameters. A fingerprint is compared as it is.
 import json
 import math
 import re
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -17,10 +18,21 @@ from search.trial import Evaluation, Prepared, RunRecord
 
 T = TypeVar("T")
 
+# Attributes of a trial that are documents. Optuna's dashboard shows user attributes in full, and system attributes not.
+DOCUMENTS = frozenset({"owner", "run", "speech", "candidate"})
+
 _LONE = re.compile("[\ud800-\udfff]")  # of names that are no UTF-8, which JSON is not read with
 
 _EVALUATIONS, _RECORD = TypeAdapter(list[Evaluation]), TypeAdapter(RunRecord)
 _SPEECH, _PREPARED = TypeAdapter(Speech), TypeAdapter(Prepared)
+
+
+def by_kind(attributes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """A trial's attributes as Optuna's {"user_attrs": ..., "system_attrs": ...}."""
+    return {
+        "user_attrs": {name: value for name, value in attributes.items() if name not in DOCUMENTS},
+        "system_attrs": {name: value for name, value in attributes.items() if name in DOCUMENTS},
+    }
 
 
 def part(document: object, name: str) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import fmean
 from typing import Any
 
-ATTRIBUTE = "speech"  # user attribute of a trial that spoke
+ATTRIBUTE = "speech"  # system attribute of a trial that spoke
 LEFT_OUT = "speech_left_out"  # user attribute of a trial that would have spoken, but for speech.share: sentences
 FOLDER = "speech"  # of a trial's folder
 

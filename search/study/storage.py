@@ -180,7 +180,7 @@ def open_ours(
 
 
 def first_trials(settings: Settings) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """(parameters, user attributes) of the repeats of the stock recipe, each with its own seed, and of the baselines.
+    """(parameters, attributes) of the repeats of the stock recipe, each with its own seed, and of the baselines.
 
     With repeats the stock recipe's trial is the first of them.
     """

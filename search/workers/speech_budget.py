@@ -56,11 +56,11 @@ def spent(trials: Sequence[FrozenTrial], machine: str) -> Spent:
     work = speech = 0.0
     sentences = 0
     for trial in trials:
-        if not trial.state.is_finished() or recorded.part(trial.user_attrs.get("owner"), "machine") != machine:
+        if not trial.state.is_finished() or recorded.part(trial.system_attrs.get("owner"), "machine") != machine:
             continue
-        if record := recorded.record(recorded.part(trial.user_attrs.get("run"), "record")):
+        if record := recorded.record(recorded.part(trial.system_attrs.get("run"), "record")):
             work += record["setup_seconds"] + record["train_seconds"] + record["evaluation_seconds"]
-        if spoken := recorded.speech(trial.user_attrs.get(ATTRIBUTE)):
+        if spoken := recorded.speech(trial.system_attrs.get(ATTRIBUTE)):
             speech += spoken.took
             sentences += len(spoken.sentences)
     return Spent(work, speech, sentences)

@@ -204,8 +204,7 @@ class Supervisor:
             known = artifacts.identified(_files(outcome.speech, directory))
             said = Speech.from_dict({**outcome.speech, "artifacts": known})
             attributes[ATTRIBUTE] = said.to_dict()
-        candidate = job.trial.user_attrs.get("candidate")
-        attributes |= columns(outcome.best, outcome.record, said, candidate and candidate["name"])
+        attributes |= columns(outcome.best, outcome.record, said, job.config)
         described = artifacts.described(said.labelled() if said else {}, "audio/wav")
         finished = self._leases.end(trial_id(job.trial), state, value, attributes, described)
         if known and finished is not None:  # only now: a slow store must not keep a result from the peers

@@ -48,6 +48,7 @@ class Job:
     competes: bool  # whether its value alone can be the best
     sentences: int = 0  # that it speaks after its training
     speak_below: float | None = None  # nats; only if its best evaluation is below. None: whatever it is
+    config: str | None = None  # the name of a confirmation's config
     left_out: int = 0  # more sentences that it would speak, but for speech.share
 
     def may_speak(self, best: Evaluation) -> bool:
