@@ -59,7 +59,7 @@ schema: .venv/.runtime
 
 # Trains the weights of the miniature base again and writes search/preparation/miniature_weights.npz.
 miniature-weights: .venv/.runtime
-	$(BIN)/python -m search.preparation.miniature_pretrain
+	$(BIN)/python -m benchmarks.miniature_weights
 
 # The virtual environment holds exactly what the lock files name; their hashes are checked. uv installs in parallel.
 # Compiled bytecode halves the start of a search (torch and TTS import in 6 s instead of 12, measured).

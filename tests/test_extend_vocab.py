@@ -178,7 +178,7 @@ def test_a_language_without_new_letters(sources: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "has version 2; this release reads 1"),
+        ({"version": 2}, "version: Input should be 1"),
         ({"new_rows": [1, 1]}, "new_rows must be different ids below"),
         ({"new_rows": [10**6]}, "new_rows must be different ids below"),
         ({"new_rows": [5]}, "new_rows lacks ids of added"),

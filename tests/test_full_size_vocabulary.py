@@ -1,6 +1,5 @@
 """A vocabulary extended on a base of XTTS-v2's size: `make test-full`."""
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +12,13 @@ from search.preparation.places import locate
 from search.preparation.prepare import prepare
 from search.settings.settings import load
 from search.training import base, corpus
-from search.training.tokenizer import UNKNOWN_ID, Tokenizer
-from tests.conftest import ROOT
+from search.training.tokenizer import Tokenizer
 from tests.extension_figures import figures, load_base, resized_by_stock
 from tests.full_size import TOKENS, write_full_size_base
 from tests.test_full_size import run
 
 pytestmark = pytest.mark.full
 
-MBOSHI = ROOT.parent / "shared" / "data" / "mboshi"
 CLIPS = 2
 
 
@@ -71,18 +68,3 @@ def test_english_is_computed_as_before(folder: Path, cache: Path, tmp_path: Path
     assert math.isfinite(after.amharic_mel)
     assert after.amharic_text == pytest.approx(math.log(rows), rel=0.3)
     assert stock.amharic_text > 1.5 * after.amharic_text
-
-
-@pytest.mark.timeout(600)
-@pytest.mark.skipif(not MBOSHI.is_dir(), reason="no Mboshi corpus")
-def test_mboshi_loses_no_clip(folder: Path) -> None:
-    output, memory, _ = run(
-        folder, "extend-vocab", "--output", "mboshi", "--set", f"data.path={MBOSHI}", "--set", "data.language=mdw"
-    )
-    assert memory < 13e9
-    assert "warning" not in output
-    tokenizer = Tokenizer(folder / "mboshi" / "vocab.json")
-    for table in ("train.csv", "eval.csv"):
-        for line in (MBOSHI / table).read_text(encoding="utf-8").splitlines()[1:]:
-            assert UNKNOWN_ID not in tokenizer.encode(line.split("|")[1], "mdw")
-    assert "mdw" in json.loads((folder / "mboshi" / "config.json").read_text())["languages"]

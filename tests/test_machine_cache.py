@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from search.errors import UserError
-from search.preparation import cache as machine_cache
 from search.preparation.cache import entries, in_use, make_once, make_room, remove
 from search.workers.session import hold
 from tests import stub
@@ -229,21 +228,6 @@ def test_a_folder_that_is_gone_cannot_be_held(tmp_path: Path) -> None:
     ):
         pytest.fail("it is not there")
     assert not any(entry.in_use for entry in entries(tmp_path))
-
-
-def test_a_folder_removed_as_it_is_found_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    target = folder(tmp_path, "prepared-a", 10)
-    utime = os.utime
-    built: list[Path] = []
-
-    def remove_first(path: Path) -> None:
-        monkeypatch.setattr(machine_cache.os, "utime", utime)
-        shutil.rmtree(path)
-        utime(path)
-
-    monkeypatch.setattr(machine_cache.os, "utime", remove_first)
-    make_once(target, built.append, lambda: None)
-    assert target.exists() and len(built) == 1
 
 
 def test_more_than_the_limit_or_the_disk_is_refused(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def speaking(vocabulary: Path) -> speak.Tokenizer:
     return speak.Tokenizer(vocabulary)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.sampled_from(HERE), st.text(st.one_of(st.sampled_from(LETTERS), st.characters(codec="utf-8")), max_size=30))
 @example("hi", "12")
 @example("ru", "9" * 80)
@@ -101,7 +101,7 @@ def test_other_languages_are_normalised(text: str, expected: str) -> None:
     assert normalise(text) == speak.normalise(text) == expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.text(st.one_of(st.sampled_from(LETTERS + "፡\u0301\u1ea0Σİ"), st.characters(codec="utf-8")), max_size=20))
 def test_normalising_settles_and_the_speaking_script_agrees(speaking: speak.Tokenizer, text: str) -> None:
     once = normalise(text)

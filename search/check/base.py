@@ -1,49 +1,19 @@
 """Whether the base fits the settings and the language."""
 
 from search.check.judgement import Finding, few
-from search.check.survey import BaseFacts, Survey
+from search.check.survey import Survey
 from search.settings.settings import Settings
 
 AREA = "base"
 
 
 def judge(settings: Settings, survey: Survey) -> list[Finding]:
-    """Errors for a base that training would refuse or misread; infos on the language."""
+    """An error for a base that training would refuse; infos on the language."""
     base = survey.base
     if base.error:
-        return [Finding("error", AREA, " ".join(base.error.split()), "set base.path to another XTTS base")]
-    return [*_vocabulary(base), *_positions(settings, base), *_language(settings.data.language, base)]
-
-
-def _vocabulary(base: BaseFacts) -> list[Finding]:
-    findings = []
-    if base.rows != base.tokens:
-        message = f"model.pth has {base.rows:,} rows of text embedding, vocab.json has {base.tokens:,} tokens"
-        step = "take the two files from the same base, or extend the original base again"
-        findings.append(Finding("error", AREA, message, step))
-    for name, token in (("[START]", base.start), ("[STOP]", base.stop)):
-        if token is None:
-            message = f"vocab.json has no {name}: it is not an XTTS vocabulary"
-            findings.append(Finding("error", AREA, message, "take the base's own vocab.json"))
-        elif token >= base.rows:
-            message = f"{name} has the id {token:,}, and the text embedding {base.rows:,} rows"
-            findings.append(Finding("error", AREA, message, "take vocab.json and model.pth from the same base"))
-    return findings
-
-
-def _positions(settings: Settings, base: BaseFacts) -> list[Finding]:
-    """The model has a learned vector for each position: longer clips and texts cannot be trained."""
-    data, findings = settings.data, []
-    if data.max_audio_seconds > base.max_audio_seconds > 0:
-        message = f"data.max_audio_seconds is {data.max_audio_seconds}; the base has {base.max_audio_seconds:.1f} s"
-        findings.append(Finding("error", AREA, message, f"set it to {int(10 * base.max_audio_seconds) / 10} or less"))
-    if data.max_text_tokens > base.max_text_tokens > 0:
-        message = f"data.max_text_tokens is {data.max_text_tokens}; the base has {base.max_text_tokens} positions"
-        findings.append(Finding("error", AREA, message, f"set it to {base.max_text_tokens} or less"))
-    return findings
-
-
-def _language(language: str, base: BaseFacts) -> list[Finding]:
+        step = "set base.path to another XTTS base" if base.error.startswith("base.path") else ""
+        return [Finding("error", AREA, " ".join(base.error.split()), step)]
+    language = settings.data.language
     if not base.language_listed:
         message = (
             f"coqui's tokenizer has no rules for {language!r}: its own training code would silently drop every clip."

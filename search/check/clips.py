@@ -33,12 +33,11 @@ def judge(settings: Settings, survey: Survey) -> list[Finding]:
 
 
 def parts(survey: Survey) -> list[Part]:
-    made = []
-    for name in PARTS:
-        used = survey.part(name)
-        dropped = len(survey.part(name, used=False)) - len(used)
-        made.append(Part(name, len(used), sum(map(survey.seconds, used)), dropped))
-    return made
+    used = {name: survey.part(name) for name in PARTS}
+    return [
+        Part(name, len(rows), sum(map(survey.seconds, rows)), len(survey.part(name, used=False)) - len(rows))
+        for name, rows in used.items()
+    ]
 
 
 def speakers(survey: Survey) -> list[Speaker]:

@@ -23,28 +23,17 @@ def lacking(survey: Survey) -> list[Letter]:
             signs[letter] += max(1, text.count(letter))
             example.setdefault(letter, row.audio_file)
     # Some are only in texts that are dropped for another reason.
-    letters = [letter for letter in {**signs, **dict.fromkeys(survey.missing)} if not is_tag(letter)]
+    letters = [token for token in {**signs, **dict.fromkeys(survey.missing)} if len(token) == 1]  # no tag like [am]
     found = [
-        Letter(letter, code_points(letter), name(letter), signs[letter], rows[letter], example.get(letter, ""))
-        for letter in letters
+        Letter(sign, f"U+{ord(sign):04X}", name(sign), signs[sign], rows[sign], example.get(sign, ""))
+        for sign in letters
     ]
     return sorted(found, key=lambda letter: (-letter.count, letter.character))
 
 
-def is_tag(token: str) -> bool:
-    """Whether it is a language's token, like [am]."""
-    return len(token) > 2 and token.startswith("[") and token.endswith("]")
-
-
-def code_points(text: str) -> str:
-    return " ".join(f"U+{ord(sign):04X}" for sign in text)
-
-
-def name(text: str) -> str:
-    """The Unicode name of each character."""
-    return ", ".join(
-        unicodedata.name(sign, _NAMELESS.get(unicodedata.category(sign), "without a name")) for sign in text
-    )
+def name(letter: str) -> str:
+    """Of Unicode."""
+    return unicodedata.name(letter, _NAMELESS.get(unicodedata.category(letter), "without a name"))
 
 
 def judge(settings: Settings, survey: Survey, letters: list[Letter]) -> list[Finding]:

@@ -33,7 +33,7 @@ def look(settings: Settings, cache: Path) -> Machine:
     """This machine. `cache` and the study's folder need not exist yet: the next folder above them tells their disk."""
     cache_at, study_at = _existing(cache), _existing(settings.directory)
     return Machine(
-        cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cpus=len(os.sched_getaffinity(0)),
         memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         gpus=tuple(_gpu(name) for name in visible_gpus()),
         cache=str(cache),

@@ -54,7 +54,7 @@ def memory(
     found = needed(model(survey), worst, settings.training.precision, kind, settings.training.fused_adamw)
     if probe is not None:
         return found, _measured(probe, found)
-    return found, [_on_gpu(settings, machine, found) if machine.gpus else _on_cpu(settings, machine, found)]
+    return found, [_computed(settings, machine, found)]
 
 
 def _measured(probe: Probe, computed: Memory) -> list[Finding]:
@@ -76,28 +76,23 @@ def _measured(probe: Probe, computed: Memory) -> list[Finding]:
     return [Finding("info", "memory", message)]
 
 
-def _on_gpu(settings: Settings, machine: Machine, found: Memory) -> Finding:
-    """Compared with the smallest GPU, and all processes that share it."""
-    smallest = min(machine.gpus, key=lambda gpu: gpu.memory or 2**63)
-    sharing = ceil((settings.study.workers or len(machine.gpus)) / len(machine.gpus))
+def _computed(settings: Settings, machine: Machine, found: Memory) -> Finding:
+    """Compared with the machine, or with the smallest GPU and all processes that share it."""
+    if machine.gpus:
+        smallest = min(machine.gpus, key=lambda gpu: gpu.memory or 2**63)
+        sharing = ceil((settings.study.workers or len(machine.gpus)) / len(machine.gpus))
+        there, where = smallest.memory, f"of {smallest.name}"
+        step = "lower training.batch_size, or set training.precision to bf16"
+    else:
+        sharing = settings.study.workers or (min(2, machine.cpus) if settings.is_miniature else 1)
+        there, where = machine.memory, "of this machine, which has no GPU"
+        step = "lower training.batch_size or --workers"
     need = sharing * found.peak
     each = f" ({sharing} slots of {gb(found.peak)})" if sharing > 1 else ""
-    if not smallest.memory:
+    if not there:
         return Finding("info", "memory", f"a training process takes about {gb(need)} on a GPU; computed, not measured")
-    message = f"training takes about {gb(need)}{each} of the {gb(smallest.memory)} of {smallest.name}; computed"
-    if need > TIGHT * smallest.memory:
-        return Finding("warning", "memory", message, "lower training.batch_size, or set training.precision to bf16")
-    return Finding("info", "memory", message + ", not measured")
-
-
-def _on_cpu(settings: Settings, machine: Machine, found: Memory) -> Finding:
-    slots = settings.study.workers or (min(2, machine.cpus) if settings.is_miniature else 1)
-    need = slots * found.peak
-    message = f"no GPU: training takes about {gb(need)} of {gb(machine.memory)} in {plural(slots, 'slot')}; computed,"
-    message += " not measured"
-    if need > TIGHT * machine.memory:
-        return Finding("warning", "memory", message, "lower training.batch_size or --workers")
-    return Finding("info", "memory", message)
+    message = f"training takes about {gb(need)}{each} of the {gb(there)} {where}; computed, not measured"
+    return Finding("warning", "memory", message, step) if need > TIGHT * there else Finding("info", "memory", message)
 
 
 def disk(settings: Settings, survey: Survey, machine: Machine, course: Course) -> list[Finding]:

@@ -116,16 +116,19 @@ def _repeats(train: list[Row], digest: Callable[[Row], str]) -> list[Finding]:
         if len(rows) > 1:
             group = (rows[0].audio_file, "also " + ", ".join(row.audio_file for row in rows[1:]))
             (differing if len({plain(row.text) for row in rows}) > 1 else same).append(group)
-    findings = []
-    if differing:
-        message = (
-            f"{plural(len(differing), 'recording')} in training with different texts, of which at most one is right"
-        )
-        findings.append(Finding("warning", AREA, message, "listen, and keep the right text", differing))
-    if same:
-        message = f"{plural(len(same), 'recording')} more than once in training with the same text"
-        findings.append(Finding("warning", AREA, message, "delete the repeats", same))
-    return findings
+    judged = (
+        (
+            differing,
+            "in training with different texts, of which at most one is right",
+            "listen, and keep the right text",
+        ),
+        (same, "more than once in training with the same text", "delete the repeats"),
+    )
+    return [
+        Finding("warning", AREA, f"{plural(len(files), 'recording')} {what}", step, files)
+        for files, what, step in judged
+        if files
+    ]
 
 
 def _speakers(train: list[Row], held_out: list[Row]) -> list[Finding]:

@@ -47,13 +47,9 @@ class BaseFacts:
 
     directory: str
     error: str | None  # why it cannot be used; what follows may then be 0
-    tokens: int = 0  # of vocab.json
     rows: int = 0  # of the text embedding
-    start: int | None = None  # id of [START]
-    stop: int | None = None  # id of [STOP]
     languages: tuple[str, ...] = ()  # of config.json
     language_listed: bool = True  # coqui's tokenizer has rules for the language; else stock drops every clip
-    language_tag: bool = True  # the vocabulary has a token for it, like [en]
     max_audio_seconds: float = 0.0  # that the model has positions for
     max_text_tokens: int = 0
     parameters: int = 0  # of the GPT, which is what training changes

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -61,11 +61,15 @@ class Entry:
 
 def entries(cache: Path) -> list[Entry]:
     """The content of the cache, the most recently used first."""
-    folders = [f for f in cache.glob("*-*") if f.is_dir() and not f.name.startswith(".") and kind_of(f)]
+    folders: list[tuple[float, str, Path]] = []
+    for kind in KINDS:
+        for folder in cache.glob(f"{kind}-*"):
+            with suppress(FileNotFoundError):  # another process removes it at this moment
+                folders.append((folder.stat().st_mtime, kind, folder))
     found, seen = [], set[tuple[int, int]]()
-    for folder in sorted(folders, key=_used, reverse=True):
+    for used, kind, folder in sorted(folders, reverse=True):
         size = 0
-        try:
+        with suppress(FileNotFoundError):
             for file in folder.rglob("*"):
                 stat = file.lstat()
                 if (stat.st_dev, stat.st_ino) not in seen:
@@ -73,22 +77,8 @@ def entries(cache: Path) -> list[Entry]:
                     size += 512 * stat.st_blocks
             about = folder / "about.txt"
             text = about.read_text(encoding="utf-8").strip() if about.is_file() else ""
-        except FileNotFoundError:  # another process removes it at this moment
-            continue
-        found.append(Entry(folder, kind_of(folder) or "", size, _used(folder), is_locked(_lock_of(folder)), text))
+            found.append(Entry(folder, kind, size, used, is_locked(_lock_of(folder)), text))
     return found
-
-
-def kind_of(folder: Path) -> str | None:
-    """Of KINDS, or None for a folder that is not the cache's."""
-    return next((kind for kind in KINDS if folder.name.startswith(f"{kind}-")), None)
-
-
-def _used(folder: Path) -> float:
-    try:
-        return folder.stat().st_mtime
-    except OSError:  # removed meanwhile
-        return 0.0
 
 
 def make_once(target: Path, build: Callable[[Path], None], wait: Callable[[], None]) -> None:
@@ -111,15 +101,15 @@ def make_once(target: Path, build: Callable[[Path], None], wait: Callable[[], No
 @contextmanager
 def in_use(*folders: Path) -> Iterator[None]:
     """Keeps these folders of a cache from being removed within the block. Raises UserError if one is gone already."""
-    if not folders:
-        yield
-        return
-    with wait_for_shared_lock(_lock_of(folders[0])), in_use(*folders[1:]):
-        if not folders[0].exists():  # between the making of it and this lock anybody may have removed it
-            raise UserError(f"{folders[0]} was removed by another process meanwhile; run the same command again")
+    with ExitStack() as locks:
+        for folder in folders:
+            locks.enter_context(wait_for_shared_lock(_lock_of(folder)))
+            if not folder.exists():  # between the making of it and this lock anybody may have removed it
+                raise UserError(f"{folder} was removed by another process meanwhile; run the same command again")
         yield
         with suppress(FileNotFoundError):
-            os.utime(folders[0])  # used until now
+            for folder in folders:
+                os.utime(folder)  # used until now
 
 
 def make_room(cache: Path, limit_bytes: float, needed_bytes: float, what: str) -> None:
@@ -188,16 +178,11 @@ def _remove_left_over(target: Path) -> None:
     """Unfinished folders of killed processes: of `target`, whose lock the caller holds, at once; others after a day."""
     for left in target.parent.glob(".*-*.*"):
         name = left.name[1:].rpartition(".")[0]
-        if name != target.name:
-            try:
-                old = time.time() - left.stat().st_mtime > _LEFT_OVER_SECONDS
-            except FileNotFoundError:  # its maker has just finished
-                continue
+        with suppress(FileNotFoundError):  # its maker has just finished
+            old = time.time() - left.stat().st_mtime > _LEFT_OVER_SECONDS
             # A maker that needs more than a day holds the lock.
-            if not old or is_locked(_lock_of(target.with_name(name))):
-                continue
-        if left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
+            if name == target.name or (old and not is_locked(_lock_of(target.with_name(name)))):
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _full_disk(error: BaseException | None) -> str | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from search.check.judging import judge
 from search.check.machine import Machine
-from search.preparation.probe import CudaMeter, probe
+from search.preparation.probe import Meter, probe
 from search.preparation.surveying import make_survey
 from search.settings.settings import Settings
 from search.trial import Caller
@@ -21,5 +21,5 @@ def run(caller: Caller, settings: str, cache: str, machine: Machine, report: str
     survey = make_survey(given, Path(cache), progress)
     Path(report).write_bytes(pickle.dumps(judge(given, survey, machine)))
     if measure and survey.base.error is None and survey.part("train"):
-        measured = probe(given, survey, CudaMeter(), progress)
+        measured = probe(given, survey, Meter(), progress)
         Path(report).write_bytes(pickle.dumps(judge(given, survey, machine, measured)))

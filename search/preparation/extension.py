@@ -31,12 +31,9 @@ class Layout:
 
 def layout(old: Vocabulary, new: Vocabulary, parts: Mapping[str, Sequence[str]] | None = None) -> Layout:
     """Rows follow the strings of their tokens, so that a token may have moved. `old` may have holes; they stay rows."""
-    sources: list[int | None] = [None] * new.rows
-    for hole in old.holes & new.holes:
-        sources[hole] = hole
-    for token, index in new.ids.items():
-        if token in old.ids:
-            sources[index] = old.ids[token]
+    kept = {hole: hole for hole in old.holes & new.holes}
+    kept |= {index: old.ids[token] for token, index in new.ids.items() if token in old.ids}
+    sources = [kept.get(i) for i in range(new.rows)]
     made_of = {new.ids[token]: [new.ids[part] for part in made] for token, made in (parts or {}).items() if made}
     return Layout(sources, made_of)
 

@@ -1,10 +1,8 @@
 """Writes the miniature base model: the file layout of an XTTS-v2 base, a GPT of 1/260 of its parameters.
 
-`weights.npz` holds what was learnt (see `pretrain.py`): the GPT in int8 with a scale a row, the DVAE's codebook and the
-mel statistics. Everything else is deterministic noise. Integers times float32 scales and a float32 generator
-without transcendental functions give the same bits on every machine.
-
-Runs in training processes only: it imports torch and TTS.
+`miniature_weights.npz` holds what `benchmarks.miniature_weights` learnt: the GPT in int8 with a scale per row, the
+codebook of the DVAE and the mel statistics. Everything else is deterministic noise. Integers times float32 scales and a
+float32 generator without transcendental functions give the same bits on every machine.
 """
 
 import json
@@ -78,13 +76,6 @@ def config() -> XttsConfig:
         decoder_input_dim=128,
     )
     return XttsConfig(model_args=args, audio=XttsAudioConfig(), languages=["en"])
-
-
-def quantise(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(int8 of `weight`'s shape, float32 scale a row) with the largest value of each row at 127."""
-    rows = weight.reshape(len(weight), -1)
-    scale = (np.abs(rows).max(axis=1, keepdims=True) / 127 + 1e-12).astype(np.float32)
-    return np.round(rows / scale).astype(np.int8).reshape(weight.shape), scale
 
 
 def dequantise(values: np.ndarray, scale: np.ndarray) -> torch.Tensor:

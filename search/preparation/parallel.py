@@ -4,7 +4,6 @@ import ctypes
 import multiprocessing
 import os
 import signal
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -21,7 +20,7 @@ _PR_SET_PDEATHSIG = 1
 
 def cores() -> int:
     """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(os.sched_getaffinity(0))
 
 
 def on_all_cores(make: Callable[[Item], Made], items: Sequence[Item]) -> Iterator[Made]:
@@ -66,7 +65,6 @@ def _make_all(items: Sequence[Item]) -> list[Made]:
 def _die_with(parent: int) -> None:
     """Ends the worker when a killed preparation leaves it behind."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it was killed before the line above
         os._exit(1)

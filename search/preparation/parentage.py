@@ -10,7 +10,6 @@ from search.errors import UserError
 from search.settings.sections import Section
 
 NAME = "extension.json"
-VERSION = 1
 
 Init = Literal["matched", "stock", "mean", "parts"]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]  # SHA-256
@@ -66,17 +65,14 @@ def read(directory: Path) -> Parentage | None:
     """The note of the base in `directory`; None without one. Raises UserError for one that cannot be read."""
     path = directory / NAME
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict) and content.get("version") != VERSION:
-            raise UserError(f"{path} has version {content.get('version')!r}; this release reads {VERSION}")
-        return Parentage.model_validate(content)
+        return Parentage.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         reason = f"{'.'.join(map(str, first['loc'])) or 'its content'}: {first['msg']}"
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        reason = str(error)
+    except OSError as error:
+        reason = str(error.strerror)
     raise UserError(
         f"{path} cannot be read ({reason}); extend the original base again, or, if all of its rows were trained,"
         " remove the file"

@@ -18,7 +18,7 @@ from search.files import write_text
 from search.preparation import cache as machine_cache
 from search.preparation import encoding, extension, parentage, tables
 from search.preparation.recordings import file_digest
-from search.preparation.surveying import Count, Sources, read_sources, survey_of
+from search.preparation.surveying import Sources, counting, read_sources, survey_of
 from search.settings.settings import Settings
 from search.sources import digest
 from search.training import base, corpus
@@ -114,7 +114,7 @@ def _prepare_into(
     model = base.load_model(config)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     (folder / "corpus").mkdir()
-    count = Count(progress, "computing audio codes", "clips")
+    count = counting(progress, "computing audio codes")
     dropped = encoding.prepare(
         data, sources.rows.parts, model, model.xtts.tokenizer, folder / "corpus", count, sources.recordings
     )

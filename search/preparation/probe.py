@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -25,31 +25,20 @@ LARGEST = 64  # clips per batch that are tried
 STEPS = 2  # the first makes AdamW's averages, the second has them beside its activations
 
 
-class Meter(Protocol):
-    """Reads a device's allocator."""
-
-    name: str
-    total: int  # bytes
-
-    def reset(self) -> None:
-        """Frees what is not in use, and forgets the peak."""
-
-    def peak(self) -> int:
-        """Most bytes taken since `reset`."""
-
-
-class CudaMeter:
+class Meter:
     """The first visible GPU, as torch's allocator sees it: what it took from the device, including its gaps."""
 
     def __init__(self) -> None:
         device = torch.cuda.get_device_properties(0)
-        self.name, self.total = str(device.name), int(device.total_memory)
+        self.name, self.total = str(device.name), int(device.total_memory)  # bytes
 
     def reset(self) -> None:
+        """Frees what is not in use, and forgets the peak."""
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
 
     def peak(self) -> int:
+        """Most bytes taken since `reset`."""
         torch.cuda.synchronize()
         return int(torch.cuda.max_memory_reserved())
 

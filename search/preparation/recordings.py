@@ -37,11 +37,8 @@ class Recordings:
 def digests(paths: Sequence[str]) -> dict[str, str]:
     """SHA-256 in hex of each file's bytes; "" for files that cannot be read, which decoding reports."""
     unique = list(dict.fromkeys(paths))
-    return dict(zip(unique, on_all_cores(_digest, unique), strict=True))
-
-
-def _digest(path: str) -> str:
-    return file_digest(Path(path)).hex()
+    made = on_all_cores(lambda path: file_digest(Path(path)).hex(), unique)
+    return dict(zip(unique, made, strict=True))
 
 
 def file_digest(path: Path) -> bytes:
@@ -73,21 +70,15 @@ def decode(path: str, rate: int) -> tuple[Recording, torch.Tensor]:
 
 
 def _describe(path: str, stored: torch.Tensor, stored_rate: int, wav: torch.Tensor, rate: int) -> Recording:
+    samples, frame = wav.shape[-1], int(_FRAME_SECONDS * rate)
     recording = Recording(
-        path,
-        "",
-        None,
-        bytes=Path(path).stat().st_size,
-        sample_rate=stored_rate,
-        channels=stored.size(0),
-        seconds=wav.shape[-1] / rate,
-        samples=wav.shape[-1],
-        finite=bool(torch.isfinite(stored).all()),
+        path, "", None, bytes=Path(path).stat().st_size, sample_rate=stored_rate, channels=stored.size(0),
+        seconds=samples / rate, samples=samples, finite=bool(torch.isfinite(stored).all()),
         remark=header.remark(Path(path), stored.shape[-1]),
-    )
-    if not recording.finite or stored.numel() == 0 or wav.shape[-1] == 0:
+    )  # fmt: skip
+    if not recording.finite or stored.numel() == 0 or samples == 0:
         return recording
-    frames = wav[0].unfold(0, min(int(_FRAME_SECONDS * rate), wav.shape[-1]), int(_FRAME_SECONDS * rate))
+    frames = wav[0].unfold(0, min(frame, samples), frame)
     return replace(
         recording,
         peak=float(stored.abs().max()),

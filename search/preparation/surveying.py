@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ def _decoded(settings: Settings, rows: Rows, rate: int, cache: Path, progress: P
     known = recordings.digests(paths)
     longest = settings.data.max_audio_seconds
     target = cache / f"recordings-{recordings.store_key(known, rate, longest)}"
-    count = Count(progress, "decoding audio", "clips")
+    count = counting(progress, "decoding audio")
 
     def build(folder: Path) -> None:
         needed = _BYTES_PER_SAMPLE * rate * recordings.expected_seconds(known, longest)
@@ -104,13 +104,11 @@ def make_survey(settings: Settings, cache: Path, progress: Progress) -> Survey:
 def survey_of(settings: Settings, sources: Sources) -> Survey:
     """As `make_survey`, of what was read."""
     data, rows, directory, found = settings.data, sources.rows, sources.base, sources.recordings.found
-    facts = base_facts(settings, directory)
     own = Tokenizer(directory / "vocab.json")
     stock = VoiceBpeTokenizer(directory / "vocab.json")
     flat = [(part, row) for part, part_rows in zip(PARTS, rows.parts, strict=True) for row in part_rows]
-    missing = missing_tokens(own, texts_of(rows), data.language)
-    has_tag = not (missing and len(missing[0]) > 1)
-    letters = set(missing[1 - has_tag :])
+    missing = missing_tokens(own, [str(row["text"]) for _, row in flat if row["text"] is not None], data.language)
+    letters = {token for token in missing if len(token) == 1}
     trained = own
     if missing and settings.base.extend_vocabulary:
         with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
@@ -120,35 +118,18 @@ def survey_of(settings: Settings, sources: Sources) -> Survey:
 
     def describe(item: tuple[str, Mapping[str, Any]]) -> Row:
         part, row = item
-        audio = recordings.usable(found[row["audio_file"]], data.max_audio_seconds)
+        file, text, language = row["audio_file"], row["text"], row["language"]
+        audio = recordings.usable(found[file], data.max_audio_seconds)
         tokens, ours = encoded(row, data, trained)
-        _, theirs = encoded(row if row["text"] is not None else {**row, "text": "None"}, data, stock)
-        unknown = sorted(letters & set(preprocessed(own, str(row["text"]), row["language"]) or ""))
-        return Row(
-            part,
-            row["audio_file"],
-            str(row["text"] or ""),
-            str(row["speaker_name"]),
-            row["language"],
-            len(tokens),
-            unknown,
-            ours or audio,
-            theirs or (None if audio == recordings.NOT_FINITE else audio),
-        )
+        _, theirs = encoded(row if text is not None else {**row, "text": "None"}, data, stock)
+        unknown = sorted(letters & set(preprocessed(own, str(text), language) or ""))
+        theirs = theirs or (None if audio == recordings.NOT_FINITE else audio)
+        speaker = str(row["speaker_name"])
+        return Row(part, file, str(text or ""), speaker, language, len(tokens), unknown, ours or audio, theirs)
 
-    return Survey(
-        sample_rate=sample_rate(directory),
-        rows=list(on_all_cores(describe, flat)),
-        recordings=found,
-        absent=rows.absent,
-        table_remarks=rows.remarks,
-        missing=missing,
-        base=replace(facts, language_tag=has_tag),
-    )
-
-
-def texts_of(rows: Rows) -> list[str]:
-    return [str(row["text"]) for part in rows.parts for row in part if row["text"] is not None]
+    described = list(on_all_cores(describe, flat))
+    facts = base_facts(settings, directory)
+    return Survey(sample_rate(directory), described, found, rows.absent, rows.remarks, missing, facts)
 
 
 def sample_rate(directory: Path) -> int:
@@ -164,7 +145,6 @@ def base_facts(settings: Settings, directory: Path) -> BaseFacts:
         base.check_limits(settings, directory)
     except UserError as refused:
         error = str(refused)
-    tokenizer = Tokenizer(directory / "vocab.json")
     config = base.training_config(directory, settings.conditioning_seconds, 11.6, 200)
     seconds, tokens = base.limits(config)
     try:
@@ -176,10 +156,7 @@ def base_facts(settings: Settings, directory: Path) -> BaseFacts:
     return BaseFacts(
         directory=str(directory),
         error=error,
-        tokens=tokenizer.get_number_tokens(),
         rows=shapes["gpt.text_embedding.weight"][0] if "gpt.text_embedding.weight" in shapes else 0,
-        start=tokenizer.tokenizer.token_to_id("[START]"),
-        stop=tokenizer.tokenizer.token_to_id("[STOP]"),
         languages=tuple(map(str, base.config_values(directory).get("languages", []))),
         language_listed=settings.data.language.split("-")[0] in LISTED,
         max_audio_seconds=seconds,
@@ -194,18 +171,17 @@ def base_facts(settings: Settings, directory: Path) -> BaseFacts:
     )
 
 
-class Count:
+def counting(say: Progress, doing: str) -> Callable[[int, int], None]:
     """Tells the progress of a long task: every two seconds and at its end, with the time left once that is known."""
+    started = told = time.monotonic()
 
-    def __init__(self, say: Progress, doing: str, what: str) -> None:
-        self._say, self._doing, self._what = say, doing, what
-        self._started = self._told = time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
+    def count(done: int, total: int) -> None:
+        nonlocal told
         now = time.monotonic()
-        if now - self._told < 2 and done < total:
+        if now - told < 2 and done < total:
             return
-        self._told = now
-        spent = now - self._started
+        told, spent = now, now - started
         left = f", {(total - done) * spent / done:.0f} s left" if spent > 5 and total / 10 < done < total else ""
-        self._say(f"{self._doing}: {done} of {total} {self._what}{left}")
+        say(f"{doing}: {done} of {total} clips{left}")
+
+    return count

@@ -1,15 +1,13 @@
 """Vocabularies: read and checked, and two of them compared."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from search.check.judgement import few
 from search.errors import UserError
 from search.training.tokenizer import STOP_ID, UNKNOWN_ID, Tokenizer
-
-SHOWN = 8  # names in a message
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ def read(path: Path, field: str) -> Vocabulary:
         extras = f" with {' and '.join(affixes)}" if affixes else ""
         raise UserError(f"{field} {path} is a {kind} model{extras}; XTTS has a plain BPE vocabulary")
     if twins:
-        raise UserError(f"{field} {path} lists {_some(twins)} twice; each token has one id")
+        raise UserError(f"{field} {path} lists {few(twins)} twice; each token has one id")
     try:
         tokenizer = Tokenizer(path)
         ids = dict(tokenizer.tokenizer.get_vocab())
@@ -87,8 +85,9 @@ def refuse_odd_ids(base: Vocabulary, other: Vocabulary, field: str) -> None:
         by_id[index] = token
     holes = sorted(set(range(other.rows)) - by_id.keys() - base.holes)
     if holes:
+        missing = few(map(str, holes))
         raise UserError(
-            f"{field} {path} has no token for id {_some(holes)} of {other.rows}; number the tokens without holes"
+            f"{field} {path} has no token for id {missing} of {other.rows}; number the tokens without holes"
         )
     if (ids["[STOP]"], ids["[UNK]"]) != (STOP_ID, UNKNOWN_ID):
         raise UserError(
@@ -102,7 +101,7 @@ def refuse_lost(base: Vocabulary, other: Vocabulary, field: str) -> None:
     lost = [token for token in sorted(base.ids, key=base.ids.__getitem__) if token not in other.ids]
     if lost:
         raise UserError(
-            f"{field} {other.path} lacks {len(lost)} of the {len(base.ids)} tokens of base.path ({_some(lost)}): it was"
+            f"{field} {other.path} lacks {len(lost)} of the {len(base.ids)} tokens of base.path ({few(lost)}): it was"
             " not made from that base; name the base that it extends"
         )
 
@@ -124,15 +123,10 @@ def changes(base: Vocabulary, other: Vocabulary) -> list[str]:
     further = set(merges) - set(old)
     joining = sorted(pair for pair in merges if pair in further and set("".join(pair)) <= letters)
     if joining:
-        shown = _some("".join(pair) for pair in joining)
+        shown = few("".join(pair) for pair in joining)
         reasons.append(f"{len(joining)} merges join letters that the base has ({shown})")
     added = {token["content"] for token in other.content["added_tokens"]} - base.ids.keys()
     whole = sorted(t for t in added if set(t) <= letters and not (t.startswith("[") and t.endswith("]")))
     if whole:
-        reasons.append(f"{len(whole)} added tokens are found in any text ({_some(whole)})")
+        reasons.append(f"{len(whole)} added tokens are found in any text ({few(whole)})")
     return reasons
-
-
-def _some(names: Iterable[Any]) -> str:
-    found = [str(name) for name in names]
-    return " ".join(found[:SHOWN]) + (" …" if len(found) > SHOWN else "")

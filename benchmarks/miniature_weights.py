@@ -1,6 +1,6 @@
-"""Makes `weights.npz`: a codebook by k-means and a GPT trained on generated English (`make miniature-weights`).
+"""Makes the miniature base's weights: a codebook by k-means, a GPT trained on generated English.
 
-Ten to twenty minutes on a CPU. The result is committed: training again elsewhere gives other bits.
+`make miniature-weights`: ten to twenty minutes on a CPU. The result is committed: training elsewhere gives other bits.
 """
 
 import subprocess
@@ -47,6 +47,13 @@ def read(directory: Path, table: str) -> list[tuple[str, torch.Tensor]]:
     lines = (directory / table).read_text(encoding="utf-8").splitlines()[1:]
     rows = [line.split("|") for line in lines]
     return [(text, torch.from_numpy(soundfile.read(directory / name, dtype="float32")[0])) for name, text, _ in rows]
+
+
+def quantise(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(int8 of `weight`'s shape, float32 scale a row) with the largest value of each row at 127."""
+    rows = weight.reshape(len(weight), -1)
+    scale = (np.abs(rows).max(axis=1, keepdims=True) / 127 + 1e-12).astype(np.float32)
+    return np.round(rows / scale).astype(np.int8).reshape(weight.shape), scale
 
 
 def kmeans(points: torch.Tensor, count: int, rounds: int = 40) -> torch.Tensor:
@@ -125,7 +132,7 @@ def main(output: Path, steps: int, batch: int) -> None:
         encoder = base.dvae().encoder
         with torch.no_grad():
             encoded = {p: [encoder(mel(wav[None]))[0].T for _, wav in parts[p]] for p in parts}
-        codebook, scale = base.quantise(kmeans(torch.cat(encoded["train"]), base.CODES).numpy())
+        codebook, scale = quantise(kmeans(torch.cat(encoded["train"]), base.CODES).numpy())
         centres = base.dequantise(codebook, scale)
         clips: dict[str, list[dict]] = {part: [] for part in parts}
         for part, made in clips.items():
@@ -154,7 +161,7 @@ def main(output: Path, steps: int, batch: int) -> None:
         for key, value in gpt.state_dict().items():
             array = value.numpy()
             if array.ndim >= 2:
-                learnt[f"gpt.{key}"], learnt[f"gpt.{key}|scale"] = base.quantise(array)
+                learnt[f"gpt.{key}"], learnt[f"gpt.{key}|scale"] = quantise(array)
             else:
                 learnt[f"gpt.{key}"] = array
         np.savez_compressed(output, allow_pickle=False, **learnt)
