@@ -23,7 +23,7 @@ import pytest
 from search.errors import UserError
 from search.full_run import order as orders
 from search.full_run import train as full_run
-from search.full_run.display import PlainFullRunView
+from search.full_run.display import FullRunView
 from search.full_run.result import READY, FullResult, is_ready
 from search.full_run.stopping import StoppingRules
 from search.settings.best_config import Stopping
@@ -44,7 +44,7 @@ def train(prepared: Prepared) -> Iterator[Train]:
 
     def train(config: Path, output: Path, seed: int | None = None, **overrides: Any) -> FullResult | None:
         given = {name.replace("__", "."): value for name, value in overrides.items()}
-        return full_run.train(config, output, seed, given, PlainFullRunView())
+        return full_run.train(config, output, seed, given, FullRunView())
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(full_run, "prepare", lambda *_: prepared)
@@ -244,7 +244,7 @@ def test_a_run_whose_command_is_killed_ends_and_goes_on(prepared: Prepared, cach
     wait_until(lambda: not psutil.pid_exists(int(found[0])), PATIENCE, "the child's end")
     assert not (output / "result.json").exists()
     told: list[str] = []
-    view = PlainFullRunView()
+    view = FullRunView()
     view.note = told.append  # type: ignore[method-assign]
     result = full_run.train(config, output, None, {"train.max_gap": 1.0001, "train.healthy_gap": 1.00001}, view)
     assert result is not None and result.reason == StopReason.GAP  # soon, so that the test ends
@@ -296,7 +296,7 @@ def test_other_data_or_another_base_is_refused_with_both_values(
 
 def test_other_code_is_a_warning(prepared: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = edited(write_config(tmp_path / "best_config.json", prepared), code="0123", **{"versions.torch": "1.0"})
-    orders.verify(orders.make_order(config, tmp_path / "out", None, {}), prepared, PlainFullRunView())
+    orders.verify(orders.make_order(config, tmp_path / "out", None, {}), prepared, FullRunView())
     line = capsys.readouterr().out
     assert line.count("\n") == 1 and "code: 0123 there" in line and "versions.torch: 1.0 there" in line
 

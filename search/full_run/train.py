@@ -28,7 +28,7 @@ def train(
     seed: int | None,
     overrides: Mapping[str, Any],
     view: FullRunView,
-    min_delta: str | None = None,
+    min_delta: float | None = None,
 ) -> FullResult | None:
     """The result, with `ready/` and the report in `output`; None after a stop by the user. Raises UserError.
 

@@ -65,16 +65,13 @@ def _by_evaluations(found: Inspection, run: LoggedRun) -> list[str]:
 
 
 def _space(found: Inspection, taken: Checkpoint | None) -> list[str]:
-    """Bytes of the other files; one with several names counts once, and not if it is the one taken."""
-    files = {(s.st_dev, s.st_ino): s.st_size for c in found.checkpoints if c.size for s in [c.path.stat()]}
-    if taken:
-        status = taken.path.stat()
-        files.pop((status.st_dev, status.st_ino), None)
-    if not files:
+    """Bytes of the other files."""
+    sizes = [c.size for c in found.checkpoints if c is not taken]
+    if not sizes:
         return []
     other = "other " if taken else ""
-    subject = f"The {other}file uses" if len(files) == 1 else f"The {other}{len(files)} files use"
-    return [f"{subject} {gigabytes(sum(files.values()))}; nothing is deleted."]
+    subject = f"The {other}file uses" if len(sizes) == 1 else f"The {other}{len(sizes)} files use"
+    return [f"{subject} {gigabytes(sum(sizes))}; nothing is deleted."]
 
 
 def shown(found: Inspection, checkpoint: Checkpoint) -> str:
