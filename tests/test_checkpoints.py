@@ -24,7 +24,6 @@ from search.preparation.places import locate
 from search.preparation.tables import read_rows
 from search.settings.settings import load
 from search.tools import bench
-from search.tools.advice import advice
 from search.tools.measure import NotFound, find_material
 from search.tools.run_folder import inspect_runs
 from search.training import base, corpus
@@ -296,7 +295,6 @@ def test_a_run_of_ours(our_run: Path, prepared: Prepared) -> None:
     kinds = [(c.name, c.kind) for c in found.checkpoints]
     assert kinds == [("state/best.pth", "our best"), ("state/last.pth", "our last")]
     assert find_material(found, load(None, {})).prepared == prepared.directory
-    assert advice(found)[0] == "Take state/best.pth, of step 3, the lowest of 2 evaluations (4.1000)."
     given = load(None, {"data.path": "miniature"})  # settings that name data win
     material = find_material(found, given)
     assert (material.settings, material.prepared, material.extended) == (given, None, True)

@@ -2,15 +2,11 @@
 
 import json
 import os
-import pty
 import re
 import resource
-import select
-import shutil
 import signal
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,7 +18,7 @@ from filelock import FileLock
 from huggingface_hub import close_session, constants
 
 from search.errors import UserError
-from search.tools.base_files import XTTS_V2
+from search.tools.base_files import XTTS_V2, acceptance
 from search.tools.fetch import fetch
 from tests.conftest import ROOT, wait_until
 from tests.hub import BASE, COMMIT, FILES, Hub, serving
@@ -138,13 +134,6 @@ def test_other_content_is_left_alone(hub: Hub, target: Path) -> None:
     for path, part in ((target, "was not made by"), (file, "was not made by"), (file / "x", "Not a directory")):
         refused(path, str(target), part, "--output")
     assert [*target.parent.rglob("*")] == [target, file] and file.read_text() == "mine" and hub.log == []
-
-
-def test_a_disk_that_is_too_small_is_said_first(hub: Hub, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = shutil.disk_usage("/")._replace(free=250_000)
-    monkeypatch.setattr("search.tools.fetch.shutil.disk_usage", lambda _: usage)
-    refused(target, "has 0.2 MB free, and 0.4 MB are still to be downloaded; make room")
-    assert hub.log == [*target.parent.iterdir()] == []
 
 
 def test_a_disk_that_fills_up_is_one_line(hub: Hub, target: Path) -> None:
@@ -283,27 +272,13 @@ def test_ctrl_c_and_the_same_command_again(fetch_base: FetchBase, hub: Hub) -> N
     assert hub.sent("model.pth")[-1] == (kept, 300_000 - kept)
 
 
-@pytest.mark.parametrize(("typed", "code"), [("yes\n", 0), ("y\n", 2)])
-def test_at_a_terminal_only_yes_accepts(fetch_base: FetchBase, hub: Hub, typed: str, code: int) -> None:
-    process_id, terminal = pty.fork()
-    if process_id == 0:
-        os.chdir(fetch_base.cwd)
-        os.execvpe(fetch_base.command[0], fetch_base.command, {**fetch_base.environment, "TERM": "xterm"})
-    termios.tcsetwinsize(terminal, (40, 120))
-    screen = ""
-    while True:
-        try:
-            if select.select([terminal], [], [], 1)[0]:
-                screen += os.read(terminal, 4096).decode(errors="replace")
-            elif screen.rstrip().endswith("Type yes to accept it:"):
-                os.write(terminal, typed.encode())
-        except OSError:  # closed by the other side
-            break
-    os.close(terminal)
-    assert os.waitstatus_to_exitcode(os.waitpid(process_id, 0)[1]) == code, screen
-    assert all(line in screen for line in XTTS_V2.terms)
-    if code == 0:
-        assert assert_complete(fetch_base.cwd / "xtts-v2")["accepted"] == "typed at a terminal"
+@pytest.mark.parametrize("typed", ["yes", "y", ""])
+def test_only_yes_accepts(typed: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COQUI_TOS_AGREED", raising=False)
+    if typed == "yes":
+        assert acceptance(XTTS_V2, False, lambda: typed) == "typed at a terminal"
     else:
-        assert "nothing was downloaded" in screen
-        assert hub.log == [] and not [*fetch_base.cwd.iterdir()]
+        with pytest.raises(UserError, match="not accepted; nothing was downloaded"):
+            acceptance(XTTS_V2, False, lambda: typed)
+    shown = capsys.readouterr().out
+    assert all(line in shown for line in XTTS_V2.terms)

@@ -2,7 +2,7 @@
 
 import math
 
-from search.ties import is_lower, lowest, ranked
+from search.ties import is_lower, ranked
 from search.tools.corrections import lowest_eval
 from search.tools.run_folder import Checkpoint, Inspection, LoggedRun
 
@@ -12,7 +12,7 @@ def advice(found: Inspection) -> list[str]:
     measured = [c for c in found.checkpoints if c.evaluation and c.evaluation.is_finite]
     if measured:
         return _by_measurement(found, ranked(measured, _mel_ce)[0])
-    return [line for run in found.runs for line in (_by_evaluations if run.evaluations else _by_log)(found, run)]
+    return [line for run in found.runs for line in _by_log(found, run)]
 
 
 def _mel_ce(checkpoint: Checkpoint) -> float:
@@ -50,18 +50,6 @@ def _by_log(found: Inspection, run: LoggedRun) -> list[str]:
     gone = " It is no longer on the disk." if run.checkpoints else ""
     name = f" ({best.best_model})" if best.best_model else ""
     return [f"By the log, the checkpoint to take is that of {which}{name}.{gone}"]
-
-
-def _by_evaluations(found: Inspection, run: LoggedRun) -> list[str]:
-    best = lowest(run.evaluations)
-    if best is None:
-        return []
-    which = f"step {best.step}, the lowest of {sum(e.is_finite for e in run.evaluations)} evaluations"
-    which += f" ({best.mel_ce:.4f})"
-    file = next((c for c in run.checkpoints if c.kind == "our best"), None)
-    if file:
-        return [f"Take {shown(found, file)}, of {which}.", *_space(found, file)]
-    return [f"The weights to take are those of {which}; no file holds them."]
 
 
 def _space(found: Inspection, taken: Checkpoint | None) -> list[str]:
