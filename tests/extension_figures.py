@@ -136,18 +136,6 @@ def table(folder: Path, clips: Corpus, count: int = 1000, clips_each: int = CLIP
     return made
 
 
-def show(made: dict[str, Figures]) -> None:
-    first = made["before"]
-    print("| new rows | English tokens | audio | text | text over old tokens | Amharic audio | Amharic text |")
-    print("|---|---|---|---|---|---|---|")
-    for name, found in made.items():
-        same = "the same" if found.english_tokens == first.english_tokens else "others"
-        print(
-            f"| {name} | {same} | {found.english_mel:.6f} | {found.english_text:.4f} | {found.english_text_old:.6f}"
-            f" | {found.amharic_mel:.4f} | {found.amharic_text:.3f} |"
-        )
-
-
 if __name__ == "__main__":
     from search.preparation.cache import cache_directory
     from search.preparation.prepare import prepare
@@ -155,4 +143,5 @@ if __name__ == "__main__":
     miniature = load(None, {})
     prepared = prepare(miniature, cache_directory(), lambda _: None)
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else locate(miniature, cache_directory(), print)[1]
-    show(table(folder, corpus.load(Path(prepared.directory) / "corpus")))
+    for name, found in table(folder, corpus.load(Path(prepared.directory) / "corpus")).items():
+        print(name, replace(found, english_tokens=[]))

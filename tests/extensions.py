@@ -1,7 +1,6 @@
 """What the tests of extend-vocab extend: a small base, a small corpus, a vocabulary from elsewhere."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,8 @@ import torch
 
 from search.preparation.places import locate
 from search.settings.settings import Settings, load
+from search.tools.extend import Made, Request
 from search.tools.extend_vocabulary import work
-from search.tools.extension_request import Made, Request
 from search.training.tokenizer import extended_vocabulary
 
 TRAINING = ["ሰላም ለዓለም፡፡", "ሰላም ልጅ፣ ሰላም ቤት።", "ልጅ ፲፪ ቤት ፲፪", "ቤት ለዓለም abbaሰ abbaሰ"]
@@ -22,13 +21,9 @@ def write_sources(folder: Path, cache: Path) -> Path:
     """A folder with `base`, the miniature with small and other files beside it, and `data`, a small Amharic corpus."""
     root, miniature = locate(load(None, {}), cache, lambda _: None)
     shutil.copytree(miniature, folder / "base")
-    for name in ("LICENSE.txt", "model.pth.md5", ".hidden"):
+    for name in ("LICENSE.txt", "model.pth.md5", "best_model.pth"):
         (folder / "base" / name).write_text(name)
     torch.save({}, folder / "base" / "speakers_xtts.pth")
-    with open(folder / "base" / "best_model.pth", "wb") as file:
-        file.truncate(200_000_000)  # takes no room
-    (folder / "base" / "samples").mkdir()
-    (folder / "base" / "link").symlink_to("nowhere")
     (folder / "data").mkdir()
     (folder / "data" / "wavs").symlink_to(root / "wavs")
     for name, texts in (("train", TRAINING), ("eval", HELD_OUT)):
@@ -57,10 +52,7 @@ def make(settings: Settings, folder: Path, **values: Any) -> Made:
         "tokens": 10,
         "vocabulary": None,
         "init": "matched",
-        "seed": 1,
         "any_letters": False,
-        "cache": os.environ["XTTS_STUDY_CACHE"],
-        "commit": "abc",
     }
     return work(Request(**{**fields, **values}), lambda _: None)
 

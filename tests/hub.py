@@ -42,7 +42,6 @@ class Hub:
     files: dict[str, bytes] = field(default_factory=lambda: dict(FILES))
     cuts: dict[str, list[int]] = field(default_factory=dict)  # by name: bytes after which each answer breaks off
     status: int = 200  # of every answer
-    knows_ranges: bool = True
     log: list[Asked] = field(default_factory=list)
     url: str = ""
     storage_url: str = ""
@@ -72,9 +71,8 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(404, {}, b"")
 
     def send(self, name: str) -> None:
-        data, start = self.hub.files[name], 0
-        if self.hub.knows_ranges:
-            start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
+        data = self.hub.files[name]
+        start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
         headers = {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"} if start else {}
         cuts = self.hub.cuts.get(name)
         self.answer(206 if start else 200, headers, data[start:], start, cuts.pop(0) if cuts else None)

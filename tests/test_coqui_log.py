@@ -10,7 +10,7 @@ import pytest
 from search.errors import UserError
 from search.tools.corrections import EpochLosses
 from search.tools.run_folder import inspect_runs
-from search.tools.run_log import TrainerLog, allowed_accumulation, read_log
+from search.tools.run_log import TrainerLog, read_log
 
 # A run with accumulation 8: train .369 beside eval 5.577, as logged. Text .065 + mel 2.887 is 2.952, 8 times .369.
 NEW = """\
@@ -67,34 +67,6 @@ NEW = """\
  > BEST MODEL : C:\\runs\\GPT_XTTS_FT-October-15-2025_03+12PM-abc1234\\best_model_1010.pth
 """
 
-# The same run as a trainer of 2021 logged it: no time, five digits, the epoch's averages in a block of their own.
-OLD = """\
- > EPOCH: 0/1000
-
- > TRAINING (2021-10-15 15:12:05)
-
-   --> STEP: 999/1010 -- GLOBAL_STEP: 1000
-     | > loss_text_ce: 0.05900  (0.06400)
-     | > loss_mel_ce: 2.50100  (2.80000)
-     | > loss: 0.32000  (0.35800)
-     | > current_lr: 0.00001
-
-   --> TRAIN PERFORMACE -- EPOCH TIME: 1208.43 sec -- GLOBAL_STEP: 1010
-     | > avg_loss_text_ce: 0.06500
-     | > avg_loss_mel_ce: 2.88700
-     | > avg_loss: 0.36900
-     | > avg_step_time: 1.00098
-
- > EVALUATION
-
-  --> EVAL PERFORMANCE
-     | > avg_loss_text_ce: 0.06410 (+0.00000)
-     | > avg_loss_mel_ce: 5.51290 (+0.00000)
-     | > avg_loss: 5.57700 (+0.00000)
-
- > BEST MODEL : /runs/ljspeech-October-15-2021_03+12PM-abc1234/best_model.pth.tar
-"""
-
 MILESTONES = {"lr_scheduler": "MultiStepLR", "lr_scheduler_params": {"milestones": [900_000, 2_700_000], "gamma": 0.5}}
 
 
@@ -112,10 +84,9 @@ def told(tmp_path: Path, text: str | bytes, given: int | None = None, **config: 
     return run.epochs, "\n".join(run.notes)
 
 
-@pytest.mark.parametrize("text", [NEW, OLD], ids=["0.4.0", "2021"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "crlf"])
-def test_the_gap_of_fifteen_is_one_of_two(tmp_path: Path, text: str, encoding: str) -> None:
-    raw = text.replace("\n", "\r\n").encode() if encoding == "crlf" else text.encode(encoding)
+def test_the_gap_of_fifteen_is_one_of_two(tmp_path: Path, encoding: str) -> None:
+    raw = NEW.replace("\n", "\r\n").encode() if encoding == "crlf" else NEW.encode(encoding)
     epochs, said = told(tmp_path, raw)
     last = epochs[-1]
     assert (last.train_logged, last.eval, last.train_mel_ce, last.eval_mel_ce) == (0.369, 5.577, 2.887, 5.5129)
@@ -127,46 +98,21 @@ def test_the_gap_of_fifteen_is_one_of_two(tmp_path: Path, text: str, encoding: s
 
 def test_epochs_as_they_were_written(tmp_path: Path) -> None:
     log = log_of(tmp_path, NEW)
-    assert [(e.index, e.micro_steps, e.evaluations, e.best) for e in log.epochs] == [
-        (0, None, 1, None),
-        (1, 1000, 1, "best_model_1010.pth"),
-    ]
-    assert log.rates == [(0, 5e-6), (1000, 5e-6)]
-    assert (log.eval_samples, log.grad_norms) == (40, [0.0])
+    assert [(e.index, e.micro_steps, e.best) for e in log.epochs] == [(0, None, None), (1, 1000, "best_model_1010.pth")]
+    assert (log.rates, log.eval_samples) == ([5e-6, 5e-6], 40)
     assert log.epochs[1].train["loss"] == 0.369  # steps of an evaluation are not steps of training
-    assert log_of(tmp_path, NEW.replace(" > EVALUATION ", "")).epochs[1].train["loss"] == 0.369
-    assert log_of(tmp_path, OLD).epochs[0].best == "best_model.pth.tar"
     long = log_of(tmp_path, NEW + f"> EPOCH: {'9' * 5000}/1\n     | > loss: {'9' * 5000} (1)\n")
     assert [e.index for e in long.epochs] == [0, 1]
     # Without an evaluation the trainer prints its training averages under the heading of one.
-    text = OLD.replace("     | > avg_loss: 5.57700", "     | > avg_step_time: 1.0 (+0)\n     | > avg_loss: 0.36900")
-    (epoch,) = log_of(tmp_path, text).epochs
-    assert (epoch.eval, epoch.train["loss"]) == ({}, 0.369)
+    alone = log_of(tmp_path, NEW.replace("avg_loader_time:\x1b[92m", "avg_step_time:")).epochs[1]
+    assert (alone.eval, alone.train["loss"]) == ({}, 0.369)
 
 
-@pytest.mark.parametrize(
-    ("loss", "text", "mel", "steps"),
-    [
-        ("0.05676170811057091", "0.0332101508975029", "4.7347731590271", 84),
-        ("0.06015079841017723", "0.14153452217578888", "2.74570369720459", 48),
-        ("5.420003414154053", "0.04028647020459175", "5.379716873168945", 1),
-        ("0.369", "0.065", "2.887", 8),
-        ("0.023", "0.065", "2.887", 128),  # few digits: several would do, but 1 or 8 would not
-        *((loss, "0.065", "2.887", None) for loss in ("nan", "inf", "0.0", "-1", "1e999999999", "tensor(1)")),
-    ],
-)
-def test_what_the_digits_allow(loss: str, text: str, mel: str, steps: int | None) -> None:
-    found = allowed_accumulation(loss, [text, mel])
-    if steps is None or found is None:
-        assert found is steps is None
-    else:
-        assert found[0] <= steps <= found[1]
-        assert found[1] - found[0] < 0.05 * steps + 1e-3
-
-
-WITHOUT_COMPONENTS = "\n".join(line for line in OLD.splitlines() if "_ce:" not in line)
-CHANGING = NEW + OLD.replace("0.32000  (0.35800)", "1.28000  (1.43200)")
-UNDIVIDED = NEW.replace("0.369)", "2.952)").replace("loss: 0.32 ", "loss: 2.56 ").replace("0.51", "4.08")
+WITHOUT_COMPONENTS = "\n".join(line for line in NEW.splitlines() if "_ce:" not in line)
+CHANGING = NEW.replace("loss: 0.51  (0.51)", "loss: 4.08  (4.08)")
+UNDIVIDED = CHANGING.replace("0.369)", "2.952)").replace("loss: 0.32 ", "loss: 2.56 ")
+BY_84 = NEW.replace("0.51 ", "0.04857 ").replace("0.51)", "0.04857)").replace("0.32 ", "0.03048 ")
+BY_84 = BY_84.replace("0.369)", "0.03514)")
 
 
 @pytest.mark.parametrize(
@@ -176,6 +122,7 @@ UNDIVIDED = NEW.replace("0.369)", "2.952)").replace("loss: 0.32 ", "loss: 2.56 "
         (WITHOUT_COMPONENTS, 8, 2.952, "Accumulation 8, as given by --accumulation"),
         (CHANGING, None, None, "not the same whole number throughout the log"),
         (NEW, 4, 1.476, "the log's own components say 8"),
+        (BY_84, None, 2.952, "Accumulation 84: loss_text_ce + loss_mel_ce is 84 times loss in 4 of 4"),
         (UNDIVIDED, None, 2.952, "The training loss is logged undivided: the gap of epoch 1 is as logged"),
     ],
 )
@@ -183,7 +130,7 @@ def test_the_accumulation_is_told_or_asked_for(
     tmp_path: Path, text: str, given: int | None, train: float | None, said: str
 ) -> None:
     epochs, lines = told(tmp_path, text, given)
-    assert epochs[-1].train == (None if train is None else pytest.approx(train))
+    assert epochs[-1].train == (None if train is None else pytest.approx(train, rel=1e-3))
     assert said in lines
     assert ("--accumulation (grad_accum_steps" in lines) == (train is None)
 
@@ -199,16 +146,13 @@ ODD = {"lr_scheduler": "MultiStepLR", "lr_scheduler_params": {"milestones": ["\x
     [
         (NEW, BY_EPOCH, "They count epochs (scheduler_after_epoch is true): the first is 900,000", ""),
         (NEW, MILESTONES, "No milestone was ever reached: the rate was 5e-06 in each of 2", "count epochs"),
-        (HALVED, BY_EPOCH, "between micro-steps 0 and 1000, from 5e-06 to 2.5e-06", "No milestone"),
+        (HALVED, BY_EPOCH, "", "No milestone"),
         (NEW, ODD, "", "milestone"),
         (NEW, {"lr_scheduler": None}, "", "milestone"),
         (NEW, {"grad_clip": 0.0}, "The trainer clipped no gradient: grad_clip is 0.0", ""),
-        (NEW, {"grad_clip": None}, "grad_norm of 0 in the log is not a measurement", ""),
         (NEW, {"grad_clip": 0.5}, "", "clipped no gradient"),
         (NEW, {}, "leaves out the first batch of each evaluation, where there is more than one", "clipped no gradient"),
-        (NEW, {"eval_batch_size": 8}, "leaves out the first of its 5 batches, 8 of 40 clips", ""),
-        (NEW, {"eval_batch_size": 40}, "", "leaves out"),
-        (BECAME_NAN, {}, "The training average of epoch 1 is NaN", "as logged, eval"),
+        (BECAME_NAN, {}, "", "as logged, eval"),
     ],
 )  # fmt: skip
 def test_what_else_misleads(tmp_path: Path, text: str, config: dict[str, Any], said: str, unsaid: str) -> None:
@@ -244,7 +188,6 @@ def test_the_course_of_the_evals(tmp_path: Path, evals: list[float], lowest: int
         ("notes.txt", b"one line\nof something else\n", "has no epoch"),
         ("trainer_0_log.txt", b"PK\x03\x04\0\0\0\0", "is not text"),
         ("evaluations.csv", b"a,b\n1,2\n", "cannot be read as the evaluations of a run"),
-        ("events.out.tfevents.1", b"\1" * 99, "TensorBoard events hold no epoch"),
     ],
 )
 def test_what_is_not_a_log_is_refused(tmp_path: Path, name: str, content: bytes, part: str) -> None:

@@ -2,14 +2,12 @@
 
 import os
 import resource
-import shutil
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -57,7 +55,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
 def test_the_command(here: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     """Into an empty folder that is there; fewer merges than asked for are said, and are no failure."""
     (here / "new").mkdir()
-    assert command("--output", "new", "--init", "stock", "--seed", "7") == 0
+    assert command("--output", "new", "--init", "stock", "--set", "study.seed=7") == 0
     out, err = capsys.readouterr()
     assert "writing model.pth" in err
     lines = out.splitlines()
@@ -84,12 +82,8 @@ def test_bad_input_is_one_line(here: Path, command: Callable[..., int], capsys: 
     for arguments, message in (
         (["--output", "new", "--vocabulary", "none.json"], "--vocabulary is none.json, which is not a file"),
         (["--output", "new", "--vocabulary", "x", "--tokens", "5"], "--vocabulary has its own merges"),
-        (["--output", "new", "--vocabulary", "x", "--any-letters"], "--vocabulary has its own merges"),
-        (["--output", "new", "--tokens", "-1"], "-1 is not in the range"),
-        ([], "Missing option '--output'"),
         (["--output", "new", "--set", "base.path=nowhere"], "base.path is nowhere, which is not a folder"),
         (["--output", "full"], "is a folder with files in it; nothing is overwritten"),
-        (["--output", "file"], "exists and is not a folder"),
         (["--output", "link"], "exists and is not a folder"),
         (["--output", "file/new"], "--output file/new cannot be written ("),
     ):
@@ -100,8 +94,8 @@ def test_bad_input_is_one_line(here: Path, command: Callable[..., int], capsys: 
     assert sorted(here.rglob("*")) == before
 
 
-def test_a_full_disk_is_one_line(sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A limit on the size of files stands in for it; model.pth is what hits it. Too small a disk is said before."""
+def test_a_full_disk_is_one_line(sources: Path, tmp_path: Path) -> None:
+    """A limit on the size of files stands in for it; model.pth is what hits it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
     try:
@@ -109,10 +103,6 @@ def test_a_full_disk_is_one_line(sources: Path, tmp_path: Path, monkeypatch: pyt
             make(settings_of(sources), tmp_path / "base")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    monkeypatch.setattr(extend, "shutil", SimpleNamespace(disk_usage=lambda _: shutil.disk_usage("/")._replace(free=9)))
-    with pytest.raises(UserError, match=r"needs 0.0 GB, and 0.0 GB are free; make room, or name a folder on another"):
-        extend.extend(settings_of(sources), tmp_path / "out", 5, None, "matched", None, False, lambda _: None)
-    assert not (tmp_path / "out").exists()
 
 
 # In place of what the process does
@@ -126,15 +116,6 @@ def slow_child(_caller: Caller, request: dict[str, Any]) -> None:
 def dying_child(_caller: Caller, request: dict[str, Any]) -> None:
     (Path(request["folder"]) / "model.pth").write_text("half")
     os._exit(9)
-
-
-def late_child(_caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
-    """Another process takes the name meanwhile."""
-    Path(request["output"]).mkdir()
-    (Path(request["output"]) / "theirs").touch()
-    return {"tokens_before": 9, "tokens_after": 12, "tag": "[am]", "letters": "ሰ", "others": 1, "words": 5} | {
-        "tokens_per_word_before": 2.0, "tokens_per_word_after": 1.5
-    }  # fmt: skip
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
@@ -151,20 +132,10 @@ def test_a_stop_leaves_nothing(
     assert list(here.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("child", "part", "left"),
-    [("dying_child", "exit code 9; see ", []), ("late_child", "Directory not empty", ["out", "theirs"])],
-)
 def test_a_failure_leaves_nothing(
-    here: Path,
-    command: Callable[..., int],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    child: str,
-    part: str,
-    left: list[str],
+    here: Path, command: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(extend, "TARGET", f"{__name__}:{child}")
+    monkeypatch.setattr(extend, "TARGET", f"{__name__}:dying_child")
     assert command("--output", str(here / "out")) == 2
-    assert part in capsys.readouterr().err
-    assert [path.name for path in here.rglob("*")] == left
+    assert "exit code 9; see " in capsys.readouterr().err
+    assert list(here.iterdir()) == []

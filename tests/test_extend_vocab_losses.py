@@ -19,7 +19,7 @@ def test_english_is_computed_as_before_and_amharic_starts_near_chance(prepared: 
     more tokens to choose from. The figures are in docs/vocabulary.md.
     """
     clips = corpus.load(Path(prepared.directory) / "corpus")
-    found = table(locate(load(None, {}), cache, lambda _: None)[1], clips, count=200)
+    found = table(locate(load(None, {}), cache, lambda _: None)[1], clips, count=200, clips_each=6)
     before, chance = found["before"], math.log(317)  # 5.76 nats of text
     for init in get_args(Init):
         assert found[init].english_tokens == before.english_tokens

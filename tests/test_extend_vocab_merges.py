@@ -1,6 +1,5 @@
 """Continued byte-pair encoding: new merges shorten the new language and leave the old ones alone."""
 
-import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +13,7 @@ from search.preparation.miniature_texts import AMHARIC, ENGLISH
 from search.preparation.places import locate
 from search.preparation.vocabulary import Vocabulary
 from search.settings.settings import load
-from search.tools import merges
-from search.tools.merges import learn, tokens_per_word
+from search.tools.merges import Merges, learn, tokens_per_word
 from search.training.tokenizer import UNKNOWN_ID, Tokenizer, extended_vocabulary, missing_tokens
 
 MIXED = "ibaa ipωωε íyεε ofúndá nωωtáá kúbhá pωmωsωε osέi móopωmωsω wεεtε ωdzángε".split()  # Latin and other letters
@@ -85,7 +83,7 @@ def test_no_more_tokens_than_asked_for(old: Vocabulary, lengthen: Callable[..., 
     assert len(found.tokens) == len(found.pairs) == count
     assert found.tokens == more.tokens[:count]
     assert learn(letters, Counter(AMHARIC[::-1] * 2), count, old.ids) == found  # in any order of the texts
-    assert learn(letters, Counter({"ሰ": 9}), count, old.ids) == merges.Merges([], [])  # a word of one token
+    assert learn(letters, Counter({"ሰ": 9}), count, old.ids) == Merges([], [])  # a word of one token
 
 
 def test_nothing_is_merged_across_pieces_or_with_special_tokens(
@@ -107,13 +105,3 @@ def test_any_letters_joins_old_ones_too(old: Vocabulary, lengthen: Callable[...,
     assert len(found.tokens) == 6
     assert not set(found.tokens) & old.ids.keys()
     assert all(set(token) <= old.letters for token in found.tokens)
-
-
-def test_a_known_product_counts_for_none(lengthen: Callable[..., Tokenizer]) -> None:
-    """Then more merges are asked of the trainer, until there are as many new tokens as were asked for."""
-    tokenizer = lengthen(["ሰላም"]).tokenizer
-    content = json.loads(tokenizer.to_str())
-    content["model"]["vocab"]["ሰላ"] = max(content["model"]["vocab"].values()) + 1  # a token that no merge makes
-    known = merges.tokenizers.Tokenizer.from_str(json.dumps(content))
-    found = learn(known, Counter({"ሰላ": 9, "ሰላም": 3}), 1, ())
-    assert (found.pairs, found.tokens) == ([("ሰ", "ላ"), ("ሰላ", "ም")], ["ሰላም"])

@@ -146,12 +146,6 @@ def test_what_changes_old_texts(
         assert re.search(reason, found[0])
 
 
-def test_ids_are_those_that_tokenizers_gives(old: Vocabulary, variant: Callable[..., Path]) -> None:
-    """A START that only added_tokens names is numbered by the library after the model's last id."""
-    path = variant(lambda c: words(c).pop("[START]") and words(c).update({"ሰላ": 96}))
-    assert accept(old, path).ids["[START]"] == 101
-
-
 SIX = Layout([0, 1, 2, None, None, None], {5: [0, 3]})
 
 

@@ -2,15 +2,11 @@
 
 import json
 import os
-import pty
 import re
 import resource
-import select
-import shutil
 import signal
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,7 +18,7 @@ from filelock import FileLock
 from huggingface_hub import close_session, constants
 
 from search.errors import UserError
-from search.tools.base_files import XTTS_V2
+from search.tools.base_files import XTTS_V2, acceptance
 from search.tools.fetch import fetch
 from tests.conftest import ROOT, wait_until
 from tests.hub import BASE, COMMIT, FILES, Hub, serving
@@ -94,28 +90,21 @@ def test_a_download_is_whole_and_a_second_call_asks_for_nothing(hub: Hub, target
     assert get(target) == hub.log == []
 
 
-@pytest.mark.parametrize("knows_ranges", [True, False])
-def test_a_broken_transfer_continues(hub: Hub, target: Path, knows_ranges: bool) -> None:
-    hub.cuts, hub.knows_ranges = {"model.pth": [101, 203_000, 60_000], "config.json": [100]}, knows_ranges
+def test_a_broken_transfer_continues(hub: Hub, target: Path) -> None:
+    """Within a call, and in the next call where the hub stays away."""
+    hub.cuts = {"model.pth": [101, 203_000, 60_000], "dvae.pth": [50_000, *[0] * 9]}
+    refused(target, "cannot be reached", "run the same command again")
+    assert not target.exists()
+    del hub.cuts["dvae.pth"]
     get(target)
     assert_complete(target)
     assert {asked.headers["accept-encoding"] for asked in hub.log} == {"identity"}
-    if knows_ranges:
-        assert hub.sent("model.pth") == [(0, 101), (0, 203_000), (200_000, 60_000), (260_000, 40_000)]
-
-
-def test_the_next_call_continues_within_a_file(hub: Hub, target: Path) -> None:
-    hub.cuts = {"dvae.pth": [50_000, *[0] * 9]}
-    refused(target, "cannot be reached", "run the same command again")
-    assert not target.exists()
-    hub.cuts = {}
-    get(target)
-    assert_complete(target)
+    assert hub.sent("model.pth") == [(0, 101), (0, 203_000), (200_000, 60_000), (260_000, 40_000)]
     assert hub.sent("dvae.pth") == [(0, 50_000), (50_000, 20_000)]
     assert len(hub.sent("mel_stats.pth")) == 1
 
 
-@pytest.mark.parametrize("change", [lambda d: d[:-1] + b"?", lambda d: d + b"?", lambda d: d[:-1], lambda _: b""])
+@pytest.mark.parametrize("change", [lambda d: d[:-1] + b"?", lambda d: d[:-1]])
 def test_a_file_that_differs_never_appears(hub: Hub, target: Path, change: Callable[[bytes], bytes]) -> None:
     hub.files["model.pth"] = change(FILES["model.pth"])
     refused(target, "model.pth", BASE.files[-1].sha256, "was removed", "HF_ENDPOINT")
@@ -138,11 +127,6 @@ def test_only_a_damaged_file_is_downloaded_again(hub: Hub, target: Path, harm: C
     assert {asked.path.rpartition("/")[2] for asked in hub.log} == {"dvae.pth"}
 
 
-def make_folder(target: Path) -> None:
-    target.mkdir()
-    (target / "model.pth").write_text("mine")
-
-
 def test_other_content_is_left_alone(hub: Hub, target: Path) -> None:
     target.mkdir()
     file = target / "model.pth"
@@ -152,11 +136,17 @@ def test_other_content_is_left_alone(hub: Hub, target: Path) -> None:
     assert [*target.parent.rglob("*")] == [target, file] and file.read_text() == "mine" and hub.log == []
 
 
-def test_a_disk_that_is_too_small_is_said_first(hub: Hub, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = shutil.disk_usage("/")._replace(free=250_000)
-    monkeypatch.setattr("search.tools.fetch.shutil.disk_usage", lambda _: usage)
-    refused(target, "has 0.2 MB free, and 0.4 MB are still to be downloaded; make room")
-    assert hub.log == [*target.parent.iterdir()] == []
+def test_a_disk_that_fills_up_is_one_line(hub: Hub, target: Path) -> None:
+    """A limit on the size of files stands in for it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, hard))
+    try:
+        refused(target, "File too large", "make room")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    get(target)
+    assert_complete(target)
+    assert hub.sent("model.pth")[-1] == (150_000, 150_000)
 
 
 @pytest.mark.usefixtures("hub")
@@ -254,9 +244,7 @@ def test_the_command_downloads_and_says_what_to_do_next(fetch_base: FetchBase, h
 def test_refusals_before_anything_is_downloaded(fetch_base: FetchBase, hub: Hub) -> None:
     line = fetch_base.refused(COQUI_TOS_AGREED="0")
     assert all(p in line for p in ("non-commercial", XTTS_V2.licence_url, "--accept-licence", "COQUI_TOS_AGREED=1"))
-    assert "HF_HUB_OFFLINE" in fetch_base.refused(COQUI_TOS_AGREED="1", HF_HUB_OFFLINE="1")
-    for token in ("hf_form\x0cfeed", "hf_ü"):
-        assert "HF_TOKEN" in fetch_base.refused("--accept-licence", HF_TOKEN=token)
+    assert "HF_TOKEN" in fetch_base.refused("--accept-licence", HF_TOKEN="hf_ü")
     assert hub.log == []
 
 
@@ -265,28 +253,18 @@ def hear_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def limit_files() -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))  # bytes that a file of a new process may have
-
-
-@pytest.mark.parametrize("by", [hear_interrupts, limit_files], ids=["Ctrl-C", "a disk that fills up"])
-def test_an_interrupted_download_continues(fetch_base: FetchBase, hub: Hub, by: Callable[[], None]) -> None:
+def test_ctrl_c_and_the_same_command_again(fetch_base: FetchBase, hub: Hub) -> None:
     part = fetch_base.cwd / ".xtts-v2.download" / "model.pth"
 
     def stop() -> None:
         wait_until(lambda: part.exists() and part.stat().st_size > 0)
         process.send_signal(signal.SIGINT)
 
-    if by is hear_interrupts:
-        hub.cuts, hub.on_cut = {"model.pth": [200_000]}, stop
-    process = fetch_base.start("--accept-licence", preexec_fn=by)
+    hub.cuts, hub.on_cut = {"model.pth": [200_000]}, stop
+    process = fetch_base.start("--accept-licence", preexec_fn=hear_interrupts)
     output, errors = process.communicate(timeout=60)
-    if by is hear_interrupts:
-        assert (process.returncode, errors) == (130, "")
-        assert output.endswith("Stopped; run the same command again to continue.\n")
-    else:
-        assert (process.returncode, errors.count("\n")) == (2, 1)
-        assert "File too large" in errors and "make room" in errors
+    assert (process.returncode, errors) == (130, "")
+    assert output.endswith("Stopped; run the same command again to continue.\n")
     kept = part.stat().st_size
     assert kept > 0 and not (fetch_base.cwd / "xtts-v2").exists()
     assert fetch_base("--accept-licence")[0] == 0
@@ -294,29 +272,13 @@ def test_an_interrupted_download_continues(fetch_base: FetchBase, hub: Hub, by: 
     assert hub.sent("model.pth")[-1] == (kept, 300_000 - kept)
 
 
-@pytest.mark.parametrize(("typed", "code"), [("yes\n", 0), ("y\n", 2), ("\x03", 130)])
-def test_at_a_terminal_only_yes_accepts(fetch_base: FetchBase, hub: Hub, typed: str, code: int) -> None:
-    process_id, terminal = pty.fork()
-    if process_id == 0:
-        hear_interrupts()
-        os.chdir(fetch_base.cwd)
-        os.execvpe(fetch_base.command[0], fetch_base.command, {**fetch_base.environment, "TERM": "xterm"})
-    termios.tcsetwinsize(terminal, (40, 120))
-    screen = ""
-    while True:
-        try:
-            if select.select([terminal], [], [], 1)[0]:
-                screen += os.read(terminal, 4096).decode(errors="replace")
-            elif screen.rstrip().endswith(("Type yes to accept it:", "^C")):  # a ^C that came too early is lost
-                os.write(terminal, typed.encode())
-        except OSError:  # closed by the other side
-            break
-    os.close(terminal)
-    assert os.waitstatus_to_exitcode(os.waitpid(process_id, 0)[1]) == code, screen
-    assert all(line in screen for line in XTTS_V2.terms)
-    if code == 0:
-        assert "model.pth: 100%" in screen  # a bar
-        assert assert_complete(fetch_base.cwd / "xtts-v2")["accepted"] == "typed at a terminal"
+@pytest.mark.parametrize("typed", ["yes", "y", ""])
+def test_only_yes_accepts(typed: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COQUI_TOS_AGREED", raising=False)
+    if typed == "yes":
+        assert acceptance(XTTS_V2, False, lambda: typed) == "typed at a terminal"
     else:
-        assert ("nothing was downloaded" in screen) == (code == 2)
-        assert hub.log == [] and not [*fetch_base.cwd.iterdir()]
+        with pytest.raises(UserError, match="not accepted; nothing was downloaded"):
+            acceptance(XTTS_V2, False, lambda: typed)
+    shown = capsys.readouterr().out
+    assert all(line in shown for line in XTTS_V2.terms)

@@ -4,35 +4,32 @@ import fcntl
 import io
 import json
 import os
-import random
 import re
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stdout, suppress
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from rich.console import Console
 
 from search.errors import UserError
 from search.full_run import order as orders
 from search.full_run import train as full_run
-from search.full_run.display import PlainFullRunView
+from search.full_run.display import FullRunView, LiveFullRunView
+from search.full_run.follow import Follower
 from search.full_run.result import READY, FullResult, is_ready
-from search.full_run.stopping import StoppingRules
+from search.full_run.stopping import stop_reason
 from search.settings.best_config import Stopping
 from search.training.run import run_trial
 from search.trial import Evaluation, Prepared, StopReason, TrialSpec
-from search.workers.launcher import Child, Launcher
 from tests.conftest import ROOT, wait_until
-from tests.full_runs import POINT, losses, write_config
-from tests.test_export import confirmation_of
+from tests.full_runs import losses, write_config
 
 Train = Callable[..., FullResult | None]
 PATIENCE = 240.0  # seconds that a test waits for what must come
@@ -44,7 +41,7 @@ def train(prepared: Prepared) -> Iterator[Train]:
 
     def train(config: Path, output: Path, seed: int | None = None, **overrides: Any) -> FullResult | None:
         given = {name.replace("__", "."): value for name, value in overrides.items()}
-        return full_run.train(config, output, seed, given, PlainFullRunView())
+        return full_run.train(config, output, seed, given, FullRunView())
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(full_run, "prepare", lambda *_: prepared)
@@ -58,7 +55,6 @@ class Done:
     config: Path
     output: Path
     result: FullResult
-    states: int  # files of a model's size that its folder held at once
     text: str  # that was printed
 
 
@@ -67,25 +63,11 @@ def done(train: Train, prepared: Prepared, tmp_path_factory: pytest.TempPathFact
     """Best at step 3 of 8, and ended at 5."""
     folder = tmp_path_factory.mktemp("done")
     config = write_config(folder / "best_config.json", prepared, 8, 8, lr=1.2e-3, n_increases=2)
-    ended, text = threading.Event(), io.StringIO()
-    most = 0
-
-    def watch() -> None:
-        nonlocal most
-        while not ended.wait(0.02):
-            with suppress(FileNotFoundError):  # a folder that took its name meanwhile
-                most = max(most, len({f.stat().st_ino for f in (folder / "out").rglob("*.pth*") if f.is_file()}))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        with redirect_stdout(text):
-            result = train(config, folder / "out")
-    finally:
-        ended.set()
-        watcher.join()
+    text = io.StringIO()
+    with redirect_stdout(text):
+        result = train(config, folder / "out")
     assert result is not None
-    return Done(config, folder / "out", result, most, text.getvalue())
+    return Done(config, folder / "out", result, text.getvalue())
 
 
 def evaluation(step: int, mel_ce: float, probe: float = 1.0) -> Evaluation:
@@ -110,8 +92,25 @@ def evaluation(step: int, mel_ce: float, probe: float = 1.0) -> Evaluation:
     ],
 )
 def test_stopping_rules(values: list[float], n_increases: int | None, expected: StopReason | None) -> None:
-    rules = StoppingRules(Stopping(n_increases=n_increases, min_delta=0.05, max_gap=3.0, healthy_gap=1.3), horizon=40)
-    assert rules([evaluation(10 * i, value) for i, value in enumerate(values, 1)]) == expected
+    rules = Stopping(n_increases=n_increases, min_delta=0.05, max_gap=3.0, healthy_gap=1.3)
+    assert stop_reason(rules, 40, [evaluation(10 * i, value) for i, value in enumerate(values, 1)]) == expected
+
+
+def test_the_live_view_shows_evaluations_above_a_bar_with_the_time_left() -> None:
+    screen = io.StringIO()
+    view = LiveFullRunView(Console(file=screen, force_terminal=True, width=100, color_system=None))
+    view.status("loading torch and TTS")
+    view.begin(40, 10, [evaluation(10, 2.5)])
+    for step, value in ((20, 2.4), (30, 2.6)):
+        view.stepped(step)
+        view.evaluated(evaluation(step, value))
+    view.refresh()
+    view.close()
+    shown = screen.getvalue()
+    assert "loading torch and TTS" in shown
+    assert "step 20/40  eval 2.4000  text 1.000  probe 1.0000  gap 2.40" in shown
+    last = next(line for line in reversed(shown.splitlines()) if "step 30/40 " in line and "━" in line)
+    assert "best 2.4000 at step 20" in last and re.search(r"about \d+ s left", last)
 
 
 def test_a_full_run_is_the_confirmations_run(done: Done, tmp_path: Path) -> None:
@@ -125,8 +124,7 @@ def test_a_full_run_is_the_confirmations_run(done: Done, tmp_path: Path) -> None
     assert done.result.best.step == 3
 
 
-def test_a_full_run_keeps_two_states_and_ends_in_a_model(done: Done) -> None:
-    assert 2 <= done.states <= 3  # the best and the last, and one that is being written
+def test_a_full_run_ends_in_a_model(done: Done) -> None:
     assert {"state", "ready", "result.json", "tensorboard"} <= {file.name for file in done.output.iterdir()}
     assert {file.name for file in (done.output / "state").iterdir()} == {".lock", "best.pth", "last.pth"}
     assert is_ready(done.output / "ready")
@@ -156,76 +154,36 @@ def test_the_gap_ends_a_run_and_another_rule_takes_it_on(train: Train, prepared:
     assert result is not None and (result.reason, result.record["steps"]) == (StopReason.GAP, 1)
     result = train(config, output, train__max_gap=50)
     assert result is not None and (result.reason, result.record["steps"]) == (StopReason.FINISHED, 4)
+    assert orders.make_order(config, output, None, {}, 0.5).stopping.min_delta == 0.5
     assert result.best is not None
     assert FullResult.load(output / "result.json") == result
     assert f"Step {result.best.step} is the best" in (output / "ready" / "training_report.html").read_text()
 
 
-class Killer:
-    """Ends the child, or this process's run, at a random moment soon after the child has made a few steps."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.how: tuple[str, int] | None = None
-        start = Launcher.start
-
-        def started(launcher: Launcher, target: str, *arguments: Any) -> Child:
-            child = start(launcher, target, *arguments)
-            if target == "search.full_run.child:run" and self.how:
-                self._watch(child, *self.how)
-            return child
-
-        monkeypatch.setattr(Launcher, "start", started)
-
-    def _watch(self, child: Child, whom: str, number: int) -> None:
-        receive, steps = child.receive, [time.monotonic()]
-        after = random.randint(1, 2)
-
-        def kill(pause: float) -> None:
-            time.sleep(pause)
-            with suppress(ProcessLookupError):
-                os.kill(child.pid, 0)  # when it has gone, this process is no longer in its run
-                os.kill(child.pid if whom == "child" else os.getpid(), number)
-
-        def watched(timeout: float) -> dict[str, Any] | None:
-            message = receive(timeout)
-            if message and message["kind"] == "step":  # the first is where it goes on from
-                steps.append(time.monotonic())
-                if len(steps) == after + 2:
-                    pause = random.uniform(0, 1.2) * (steps[-1] - steps[-2])
-                    threading.Thread(target=kill, args=(pause,), daemon=True).start()
-            return message
-
-        child.receive = watched  # type: ignore[method-assign]
-
-
-def test_five_kills_change_nothing(
-    train: Train, prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_child_that_is_killed_changes_nothing(
+    done: Done, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    """At random moments, which no seed fixes."""
-    config = write_config(tmp_path / "best_config.json", prepared, 24, 4)
+    """After its second step, with a state saved at each; tests/test_state.py ends runs everywhere else."""
+    heard = Follower._heard
+
+    def killing(follower: Follower, message: dict[str, Any]) -> None:
+        heard(follower, message)
+        if message.get("step") == 2 and message["kind"] == "step":
+            os.kill(follower.child.pid, number)
+
     output = tmp_path / "out"
-    killer = Killer(monkeypatch)
-    for whom, number in (
-        ("child", signal.SIGKILL), ("child", signal.SIGTERM), ("run", signal.SIGTERM), ("child", signal.SIGKILL),
-        ("run", signal.SIGINT),
-    ):  # fmt: skip
-        killer.how = whom, number
+    with monkeypatch.context() as patch:
+        patch.setattr(Follower, "_heard", killing)
         if number == signal.SIGKILL:
             with pytest.raises(UserError, match="the same command continues"):
-                train(config, output, train__save_minutes=1e-6)
+                train(done.config, output, train__save_minutes=1e-6)
         else:
-            assert train(config, output, train__save_minutes=1e-6) is None
-    killer.how = None
-    result = train(config, output)
-    assert result is not None
-
-    (tmp_path / "plain").mkdir()
-    spec = TrialSpec.from_json((output / "spec.json").read_text())
-    plain = run_trial(replace(spec, directory=str(tmp_path / "plain"), save_seconds=None))
-    assert losses(result.evaluations) == losses(plain.evaluations)
-    assert (output / "steps.csv").read_text() == (tmp_path / "plain" / "steps.csv").read_text()
-    assert is_ready(output / "ready")
-    assert not list(output.rglob(".*.pth.*"))
+            assert train(done.config, output, train__save_minutes=1e-6) is None
+    result = train(done.config, output)
+    assert result is not None and losses(result.evaluations) == losses(done.result.evaluations)
+    assert (output / "steps.csv").read_text() == (done.output / "steps.csv").read_text()
+    assert is_ready(output / "ready") and not list(output.rglob(".*.pth.*"))
 
 
 @pytest.mark.usefixtures("train")
@@ -244,7 +202,7 @@ def test_a_run_whose_command_is_killed_ends_and_goes_on(prepared: Prepared, cach
     wait_until(lambda: not psutil.pid_exists(int(found[0])), PATIENCE, "the child's end")
     assert not (output / "result.json").exists()
     told: list[str] = []
-    view = PlainFullRunView()
+    view = FullRunView()
     view.note = told.append  # type: ignore[method-assign]
     result = full_run.train(config, output, None, {"train.max_gap": 1.0001, "train.healthy_gap": 1.00001}, view)
     assert result is not None and result.reason == StopReason.GAP  # soon, so that the test ends
@@ -296,7 +254,7 @@ def test_other_data_or_another_base_is_refused_with_both_values(
 
 def test_other_code_is_a_warning(prepared: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = edited(write_config(tmp_path / "best_config.json", prepared), code="0123", **{"versions.torch": "1.0"})
-    orders.verify(orders.make_order(config, tmp_path / "out", None, {}), prepared, PlainFullRunView())
+    orders.verify(orders.make_order(config, tmp_path / "out", None, {}), prepared, FullRunView())
     line = capsys.readouterr().out
     assert line.count("\n") == 1 and "code: 0123 there" in line and "versions.torch: 1.0 there" in line
 
@@ -325,31 +283,3 @@ def test_a_run_that_diverges_at_once_has_no_model(train: Train, prepared: Prepar
             train(config, tmp_path / "out")
     assert "has no model" in (tmp_path / "out" / "training_report.html").read_text()
     assert not (tmp_path / "out" / "ready").exists()
-
-
-@pytest.mark.parametrize(
-    ("given", "seed_sd", "expected"),
-    [
-        (None, 0.02, 0.0),
-        ("0.5", None, 0.5),
-        ("seed_noise", 0.02, 0.02),
-        ("seed_noise", None, "--min-delta is seed_noise, which study.py confirm measures"),
-        ("much", None, "--min-delta is 'much'; it must be a number of nats, 0 or above, or seed_noise"),
-        ("-1", None, "--min-delta is '-1'"),
-        ("nan", None, "--min-delta is 'nan'"),
-    ],
-)
-def test_the_rise_that_counts_may_be_the_noise_that_was_measured(
-    prepared: Prepared, tmp_path: Path, given: str | None, seed_sd: float | None, expected: float | str
-) -> None:
-    config = write_config(tmp_path / "best_config.json", prepared)
-    if seed_sd is not None:
-        content = json.loads(config.read_text())
-        made = confirmation_of(("V0", None, POINT)).model_copy(update={"seed_sd": seed_sd})
-        content["confirmation"] = made.model_dump(mode="json")
-        config.write_text(json.dumps(content))
-    if isinstance(expected, str):
-        with pytest.raises(UserError, match=expected):
-            orders.make_order(config, tmp_path / "out", None, {}, given)
-    else:
-        assert orders.make_order(config, tmp_path / "out", None, {}, given).stopping.min_delta == expected

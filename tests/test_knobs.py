@@ -15,7 +15,7 @@ from search.confirmation import confirm as confirmation
 from search.confirmation.rounds import knobs
 from search.errors import UserError
 from search.full_run import order as orders
-from search.full_run.display import PlainFullRunView
+from search.full_run.display import FullRunView
 from search.settings import best_config
 from search.settings.knobs import refuse_space
 from search.settings.settings import Settings, load
@@ -223,6 +223,6 @@ def test_a_full_run_trains_with_the_knobs_and_settings_of_its_config(config: Pat
 
 def test_a_full_run_whose_knob_cannot_act_is_refused(config: Path, prepared: Prepared, tmp_path: Path) -> None:
     order = orders.make_order(config, tmp_path / "out", None, {})
-    orders.verify(order, replace(prepared, new_rows=[60]), PlainFullRunView())
+    orders.verify(order, replace(prepared, new_rows=[60]), FullRunView())
     with pytest.raises(UserError, match=r"^new_rows_lr_factor is 0\.25, but the base has no new vocabulary rows"):
-        orders.verify(order, replace(prepared, new_rows=[]), PlainFullRunView())
+        orders.verify(order, replace(prepared, new_rows=[]), FullRunView())

@@ -1,6 +1,6 @@
 """The folder ready/: stock `Xtts` loads it and speaks."""
 
-import subprocess
+import runpy
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -96,11 +96,13 @@ def test_no_path_of_this_machine_is_in_it(ready: Path, cache: Path) -> None:
     assert config.languages == ["en", "am"]
 
 
-def test_the_script_speaks_a_language_that_stock_refuses(ready: Path, tmp_path: Path) -> None:
-    command = [sys.executable, str(ready / "speak.py"), "ሰላም ለዓለም", "--language", "am"]
-    command += ["--reference", "reference/1.wav", "--output", str(tmp_path / "out.wav"), "--seed", "1"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin"})
-    assert done.returncode == 0, done.stderr
+def test_the_script_speaks_a_language_that_stock_refuses(
+    ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["ሰላም ለዓለም", "--language", "am", "--reference", "reference/1.wav", "--output", "out.wav", "--seed", "1"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["speak.py", *arguments])
+    runpy.run_path(str(ready / "speak.py"), run_name="__main__")
     wav, rate = soundfile.read(tmp_path / "out.wav")
     assert plausible(wav, rate)
 

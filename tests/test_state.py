@@ -137,13 +137,6 @@ def test_a_rule_ends_the_run_at_its_evaluation_and_again_after_it_was_killed(mak
         assert (reason, run.record.steps, run.steps) == (StopReason.GAP, 2, expected)
 
 
-def test_a_stop_waits_for_the_end_of_the_optimizer_step(make_spec: Make) -> None:
-    run = Watched(make_spec(5, accumulation=3, save_seconds=NEVER))
-    assert run.go(stop_at=0) == StopReason.STOPPED_BY_USER
-    assert run.record.micro_steps == 3
-    assert read_tensors(run.state / "last.pth")["step"] == 1
-
-
 def test_the_best_state_is_made_again_after_a_kill_before_it(
     make_spec: Make, reference: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:

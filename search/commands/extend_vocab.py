@@ -19,7 +19,6 @@ from search.tools import extend
 @click.option(
     "--init", type=click.Choice(["matched", "stock", "mean", "parts"]), default="matched", help="How new rows start."
 )
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Random seed for the new rows; default: study.seed.")
 @click.option("--any-letters", is_flag=True, help="Also merge letters that the base has, for a Latin script.")
 @common
 def command(
@@ -27,7 +26,6 @@ def command(
     tokens: int | None,
     vocabulary: Path | None,
     init: Any,
-    seed: int | None,
     any_letters: bool,
     **given: Any,
 ) -> None:
@@ -40,14 +38,13 @@ def command(
     settings = load_settings(given)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: nothing half-made is left behind
     asked = None if vocabulary else extend.TOKENS if tokens is None else tokens
-    made = extend.extend(
-        settings,
-        output,
-        asked or 0,
-        vocabulary,
-        init,
-        seed,
-        any_letters,
-        lambda text: print(text, file=sys.stderr, flush=True),
+    request = extend.Request(
+        settings=settings.model_dump_json(),
+        output=str(output),
+        tokens=asked or 0,
+        vocabulary=str(vocabulary) if vocabulary else None,
+        init=init,
+        any_letters=any_letters,
     )
+    made = extend.extend(request, lambda text: print(text, file=sys.stderr, flush=True))
     print(*made.lines(asked), f"Written: {shown(output)}; name it by base.path", sep="\n")

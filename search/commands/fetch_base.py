@@ -13,9 +13,8 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["HF_HUB_VERBOSITY"] = "error"
 
 from search.text import shown
-from search.tools.base_files import XTTS_V2
+from search.tools.base_files import XTTS_V2, acceptance
 from search.tools.fetch import AGAIN, fetch
-from search.tools.licence import acceptance
 
 
 @click.command()

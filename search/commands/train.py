@@ -13,10 +13,9 @@ from search.full_run.display import make_full_run_view
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
-@click.option("--seed", type=int, help="Random seed of the run. Default: the search's.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Random seed of the run. Default: the search's.")
 @click.option("--max-gap", type=float, help="Stop above this ratio of eval to train probe. Default: the config's.")
-@click.option("--min-delta", metavar="NATS", help="Ignore smaller rises; seed_noise: as the confirmation measured it.")
-@click.option("--healthy-gap", type=float, help="The report calls a gap below this healthy. Default: the config's.")
+@click.option("--min-delta", type=click.FloatRange(0), metavar="NATS", help="Ignore smaller rises.")
 @click.option("--set", "set_", metavar="SECTION.KEY=VALUE", multiple=True, help="Any setting, such as data.path.")
 @notifying
 @click.pass_context
@@ -26,14 +25,12 @@ def command(
     output: Path,
     seed: int | None,
     max_gap: float | None,
-    healthy_gap: float | None,
-    min_delta: str | None,
+    min_delta: float | None,
     set_: tuple[str, ...],
     notify: tuple[str, ...],
 ) -> None:
     """Train in full with CONFIG, a best_config.json; at the end OUTPUT/ready speaks. The same command resumes."""
-    flags = {"train.max_gap": max_gap, "train.healthy_gap": healthy_gap}
-    overrides = {**parsed(set_), **{k: v for k, v in flags.items() if v is not None}}
+    overrides = {**parsed(set_), **({} if max_gap is None else {"train.max_gap": max_gap})}
     told = output_of(context)
     told.open(output.absolute().name, notify)
     view = make_full_run_view()

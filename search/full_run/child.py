@@ -2,11 +2,12 @@
 
 import signal
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from search.full_run.ready import make_ready
-from search.full_run.stopping import StoppingRules
+from search.full_run.stopping import stop_reason
 from search.settings.best_config import Stopping
 from search.training.run import run_trial
 from search.trial import Caller, TrialSpec
@@ -19,7 +20,8 @@ def run(caller: Caller, spec: str, stopping: str) -> dict[str, Any]:
     """
     order = TrialSpec.from_json(spec)
     signal.signal(signal.SIGTERM, lambda *_: caller.stop())
-    ended = run_trial(order, caller, StoppingRules(Stopping.model_validate_json(stopping), order.horizon))
+    rules = Stopping.model_validate_json(stopping)
+    ended = run_trial(order, caller, partial(stop_reason, rules, order.horizon))
     return {"reason": ended.reason, "record": asdict(ended.record)}
 
 

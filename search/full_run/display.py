@@ -11,6 +11,7 @@ from search.show import styles
 from search.show.plain import tell
 from search.show.progress import LiveScreen, bar, is_live, with_bar
 from search.text import duration
+from search.ties import lowest
 from search.trial import Evaluation
 from search.workers.events import Screen
 
@@ -18,38 +19,16 @@ STEP_LINE = 60.0  # seconds between lines of a plain view while there is no eval
 
 
 class FullRunView(Screen):
-    """Knows how far a full run is, about how much longer it takes, and its best evaluation."""
+    """One line per event, for pipes and logs. Knows how far the run is, and about how much longer it takes."""
 
     def __init__(self) -> None:
         self.horizon = self.step = self._first = 0
-        self.best: Evaluation | None = None
-        self._since = time.monotonic()
+        self._evaluations: list[Evaluation] = []
+        self._since = self._told = time.monotonic()
 
-    def begin(self, horizon: int, step: int, evaluations: Sequence[Evaluation]) -> None:
-        """Training starts after `step`, with the evaluations made before."""
-        self.horizon, self.step, self._first = horizon, step, step
-        self._since = time.monotonic()
-        for evaluation in evaluations:
-            self._is_best(evaluation)
-
-    def stepped(self, step: int) -> None:
-        self.step = step
-
-    def evaluated(self, evaluation: Evaluation) -> None:
-        e, self.step = evaluation, evaluation.step
-        line = f"step {e.step}/{self.horizon}  eval {e.mel_ce:.4f}  text {e.text_ce:.3f}  probe {e.probe_mel_ce:.4f}"
-        line += f"  gap {e.gap:.2f}" + (f"  lr {e.lr:.3g}" if e.lr is not None else "")
-        self._show(line, self._is_best(evaluation))
-
-    def _show(self, line: str, is_best: bool) -> None:
-        """Shows the line of an evaluation."""
-
-    def _is_best(self, evaluation: Evaluation) -> bool:
-        """Whether it is the best so far, which it then replaces."""
-        if not evaluation.is_finite or (self.best and self.best.mel_ce <= evaluation.mel_ce):
-            return False
-        self.best = evaluation
-        return True
+    @property
+    def best(self) -> Evaluation | None:
+        return lowest(self._evaluations)
 
     @property
     def left(self) -> str:
@@ -59,26 +38,32 @@ class FullRunView(Screen):
             return ""
         return f"about {duration((time.monotonic() - self._since) / done * (self.horizon - self.step))} left"
 
-
-class PlainFullRunView(FullRunView):
-    """One line per event, for pipes and logs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._told = time.monotonic()
-
     def note(self, text: str) -> None:
         self._told = time.monotonic()
         tell(text)
 
     status = note
 
+    def begin(self, horizon: int, step: int, evaluations: Sequence[Evaluation]) -> None:
+        """Training starts after `step`, with the evaluations made before."""
+        self.horizon, self.step, self._first = horizon, step, step
+        self._since = time.monotonic()
+        self._evaluations += evaluations
+
     def stepped(self, step: int) -> None:
-        super().stepped(step)
+        self.step = step
         if time.monotonic() - self._told > STEP_LINE:
             self.note(f"step {step}/{self.horizon}  {self.left}")
 
-    def _show(self, line: str, is_best: bool) -> None:
+    def evaluated(self, evaluation: Evaluation) -> None:
+        e, self.step = evaluation, evaluation.step
+        self._evaluations.append(e)
+        line = f"step {e.step}/{self.horizon}  eval {e.mel_ce:.4f}  text {e.text_ce:.3f}  probe {e.probe_mel_ce:.4f}"
+        line += f"  gap {e.gap:.2f}" + (f"  lr {e.lr:.3g}" if e.lr is not None else "")
+        self.show(line, self.best is e)
+
+    def show(self, line: str, is_best: bool) -> None:
+        """Shows the line of an evaluation."""
         self.note(f"{line}{'  (best so far)' if is_best else ''}  {self.left}".rstrip())
 
 
@@ -101,6 +86,12 @@ class LiveFullRunView(FullRunView):
         super().begin(horizon, step, evaluations)
         self._status = ""
 
+    def stepped(self, step: int) -> None:
+        self.step = step
+
+    def show(self, line: str, is_best: bool) -> None:
+        self._screen.print(Text(line, style=styles.BEST if is_best else ""))
+
     def refresh(self) -> None:
         self._screen.draw(self._draw())
 
@@ -109,9 +100,6 @@ class LiveFullRunView(FullRunView):
 
     def leave(self) -> None:
         self._screen.leave()
-
-    def _show(self, line: str, is_best: bool) -> None:
-        self._screen.print(Text(line, style=styles.BEST if is_best else ""))
 
     def _draw(self) -> Table | Text:
         if self._status or not self.horizon:
@@ -123,6 +111,6 @@ class LiveFullRunView(FullRunView):
 
 
 def make_full_run_view() -> FullRunView:
-    """`LiveFullRunView` in a terminal, `PlainFullRunView` in a pipe and in one that cannot redraw or draw bars."""
+    """`LiveFullRunView` in a terminal, `FullRunView` in a pipe and in one that cannot redraw or draw bars."""
     console = Console()
-    return LiveFullRunView(console) if is_live(console) else PlainFullRunView()
+    return LiveFullRunView(console) if is_live(console) else FullRunView()

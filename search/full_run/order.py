@@ -1,6 +1,5 @@
 """What a full run is to train, where, and whether it may: checked before anything runs."""
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -60,7 +59,7 @@ class Order:
 
 
 def make_order(
-    config: Path, output: Path, seed: int | None, overrides: Mapping[str, Any], min_delta: str | None = None
+    config: Path, output: Path, seed: int | None, overrides: Mapping[str, Any], min_delta: float | None = None
 ) -> Order:
     """Reads the config and resolves its settings for this machine. Raises UserError."""
     best = read(config)
@@ -69,8 +68,6 @@ def make_order(
             raise UserError(
                 f"--set {key}: a full run takes this from {config.name}; what can be set is {', '.join(OVERRIDABLE)}"
             )
-    if seed is not None and not 0 <= seed < 2**31:
-        raise UserError(f"--seed is {seed}; it must be a whole number from 0 to {2**31 - 1}")
     # The point is chosen: the space, which may be a file that this machine lacks, says no more.
     given = {name: section for name, section in best.settings.items() if name != "space"}
     try:
@@ -80,26 +77,9 @@ def make_order(
         raise UserError(f"{error}{where if 'not a folder' in str(error) else ''}") from error
     rules = {k: float(v) for k in ("max_gap", "healthy_gap") if (v := overrides.get(f"train.{k}")) is not None}
     if min_delta is not None:
-        rules["min_delta"] = rise_that_counts(min_delta, best)
+        rules["min_delta"] = min_delta
     stopping = best.stopping.model_copy(update=rules)
     return Order(best, settings, stopping, best.provenance.seed if seed is None else seed, output.absolute())
-
-
-def rise_that_counts(given: str, best: BestConfig) -> float:
-    """`--min-delta` in nats: a number, or the seed noise that the confirmation measured. Raises UserError."""
-    if given == "seed_noise":
-        if best.confirmation is None or best.confirmation.seed_sd is None:
-            raise UserError(
-                "--min-delta is seed_noise, which study.py confirm measures; confirm first, or give a number"
-            )
-        return best.confirmation.seed_sd
-    try:
-        value = float(given)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value >= 0):
-        raise UserError(f"--min-delta is {given!r}; it must be a number of nats, 0 or above, or seed_noise")
-    return value
 
 
 def finished(order: Order) -> FullResult | None:

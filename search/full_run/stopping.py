@@ -7,27 +7,17 @@ from search.study.pruners import TwoIncreasePruner
 from search.trial import Evaluation, StopReason
 
 
-class StoppingRules:
-    """The rules of a full run of `horizon` optimizer steps."""
-
-    def __init__(self, stopping: Stopping, horizon: int) -> None:
-        self._stopping = stopping
-        self._horizon = horizon
-
-    def __call__(self, evaluations: Sequence[Evaluation]) -> StopReason | None:
-        """Why the run ends with the last of `evaluations`, or None. At the horizon it has finished."""
-        if not evaluations:
-            return None
-        last = evaluations[-1]
-        if not last.is_finite:
-            return StopReason.DIVERGED
-        if last.step >= self._horizon:
-            return None
-        if self._rose([e.mel_ce for e in evaluations]):
+def stop_reason(rules: Stopping, horizon: int, evaluations: Sequence[Evaluation]) -> StopReason | None:
+    """Why a run of `horizon` optimizer steps ends with the last of `evaluations`, or None; there it has finished."""
+    if not evaluations:
+        return None
+    last = evaluations[-1]
+    if not last.is_finite:
+        return StopReason.DIVERGED
+    if last.step >= horizon:
+        return None
+    if rules.n_increases is not None:
+        pruner = TwoIncreasePruner(rules.n_increases, rules.min_delta)
+        if pruner.fires([e.mel_ce for e in evaluations]):
             return StopReason.TWO_INCREASES
-        return StopReason.GAP if last.gap > self._stopping.max_gap else None
-
-    def _rose(self, values: list[float]) -> bool:
-        if self._stopping.n_increases is None:
-            return False
-        return TwoIncreasePruner(self._stopping.n_increases, self._stopping.min_delta).fires(values)
+    return StopReason.GAP if last.gap > rules.max_gap else None

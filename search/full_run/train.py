@@ -28,7 +28,7 @@ def train(
     seed: int | None,
     overrides: Mapping[str, Any],
     view: FullRunView,
-    min_delta: str | None = None,
+    min_delta: float | None = None,
 ) -> FullResult | None:
     """The result, with `ready/` and the report in `output`; None after a stop by the user. Raises UserError.
 
@@ -62,7 +62,6 @@ def _train(
     with Interruption(view.leave) as interruption:
         result = finished(order)
         if result is None:
-            warn_of_space(prepared, order.directory, view)
             request = {"spec": spec.to_json(), "stopping": order.stopping.model_dump_json()}
             child = launcher.start("search.full_run.child:run", request, order.directory / "log.txt", spec.device)
             result = Follower(child, interruption, order, prepared, view).follow()
@@ -105,14 +104,6 @@ def warn_of_verdict(best: BestConfig, view: FullRunView) -> None:
     verdict = best.confirmation.verdict if best.confirmation else None
     if not best.confirmed or verdict != "better than the stock recipe":
         view.note(f"warning: {best.status}")
-
-
-def warn_of_space(prepared: Prepared, directory: Path, view: FullRunView) -> None:
-    """Most room is taken while `last.pth` (weights and two moments each) is replaced, with `best.pth` beside it."""
-    needed = 6 * Path(prepared.coqui_config["model_args"]["xtts_checkpoint"]).stat().st_size
-    free = shutil.disk_usage(directory).free
-    if free < needed:
-        view.note(f"warning: {directory} has {free / 1e9:.2f} GB free, and the run may need {needed / 1e9:.2f} GB")
 
 
 def next_steps(directory: Path) -> list[str]:

@@ -120,9 +120,6 @@ def updates_svg(steps_csv: Path, clip_norm: float | None) -> Markup:
     rate.set_ylim(bottom=0)
     norms = [row["norm_before"] for row in rows]
     norm.plot(steps, norms, color=COLOURS["blue"], linewidth=0.9, label="before the clip")
-    if norms and max(norms) > 30 * min(norms) > 0:
-        norm.set_yscale("log")
-        norm.yaxis.set_major_formatter("{x:g}")
     if clip_norm is not None:
         norm.axhline(clip_norm, color=COLOURS["orange"], linestyle=DASHED, label=f"clip, {clip_norm:.3g}")
         norm.legend(frameon=False, labelcolor=COLOURS["text"], fontsize=8)

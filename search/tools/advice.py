@@ -2,7 +2,7 @@
 
 import math
 
-from search.ties import is_lower, lowest, ranked
+from search.ties import is_lower, ranked
 from search.tools.corrections import lowest_eval
 from search.tools.run_folder import Checkpoint, Inspection, LoggedRun
 
@@ -12,7 +12,7 @@ def advice(found: Inspection) -> list[str]:
     measured = [c for c in found.checkpoints if c.evaluation and c.evaluation.is_finite]
     if measured:
         return _by_measurement(found, ranked(measured, _mel_ce)[0])
-    return [line for run in found.runs for line in (_by_evaluations if run.evaluations else _by_log)(found, run)]
+    return [line for run in found.runs for line in _by_log(found, run)]
 
 
 def _mel_ce(checkpoint: Checkpoint) -> float:
@@ -52,29 +52,14 @@ def _by_log(found: Inspection, run: LoggedRun) -> list[str]:
     return [f"By the log, the checkpoint to take is that of {which}{name}.{gone}"]
 
 
-def _by_evaluations(found: Inspection, run: LoggedRun) -> list[str]:
-    best = lowest(run.evaluations)
-    if best is None:
-        return []
-    which = f"step {best.step}, the lowest of {sum(e.is_finite for e in run.evaluations)} evaluations"
-    which += f" ({best.mel_ce:.4f})"
-    file = next((c for c in run.checkpoints if c.kind == "our best"), None)
-    if file:
-        return [f"Take {shown(found, file)}, of {which}.", *_space(found, file)]
-    return [f"The weights to take are those of {which}; no file holds them."]
-
-
 def _space(found: Inspection, taken: Checkpoint | None) -> list[str]:
-    """Bytes of the other files; one with several names counts once, and not if it is the one taken."""
-    files = {(s.st_dev, s.st_ino): s.st_size for c in found.checkpoints if c.size for s in [c.path.stat()]}
-    if taken:
-        status = taken.path.stat()
-        files.pop((status.st_dev, status.st_ino), None)
-    if not files:
+    """Bytes of the other files."""
+    sizes = [c.size for c in found.checkpoints if c is not taken]
+    if not sizes:
         return []
     other = "other " if taken else ""
-    subject = f"The {other}file uses" if len(files) == 1 else f"The {other}{len(files)} files use"
-    return [f"{subject} {gigabytes(sum(files.values()))}; nothing is deleted."]
+    subject = f"The {other}file uses" if len(sizes) == 1 else f"The {other}{len(sizes)} files use"
+    return [f"{subject} {gigabytes(sum(sizes))}; nothing is deleted."]
 
 
 def shown(found: Inspection, checkpoint: Checkpoint) -> str:

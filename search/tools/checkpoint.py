@@ -18,19 +18,14 @@ class Unusable(Exception):
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint, memory-mapped where its format allows. Raises Unusable.
+    """The content of a checkpoint, memory-mapped. Raises Unusable.
 
     Never anything but tensors and plain values, and the config class that old checkpoints hold: whatever else a pickle
     names could be code.
     """
     try:
         with _legacy_safe_globals():
-            try:
-                content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            except RuntimeError as error:
-                if "mmap can only be used" not in str(error):  # torch.serialization.load, of files before torch 1.6
-                    raise
-                content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch raises many kinds for a file that is no checkpoint
         raise Unusable(_reason(error)) from error
     if not isinstance(content, dict):
@@ -50,15 +45,14 @@ def _reason(error: Exception) -> str:
 
 
 def claims(content: dict[str, Any]) -> dict[str, Any]:
-    """What the file says of itself: step, epoch, date, and train and eval loss as coqui's trainer computed them."""
+    """What the file says of itself: step, epoch, and train and eval loss as coqui's trainer computed them."""
     loss = content.get("model_loss")  # a float, of the eval, before coqui-tts-trainer 0.1
     train, held_out = (loss.get("train_loss"), loss.get("eval_loss")) if isinstance(loss, dict) else (None, loss)
     own = content.get("evaluation")
-    step, epoch, date = (content.get(name) for name in ("step", "epoch", "date"))
+    step, epoch = content.get("step"), content.get("epoch")
     return {
         "step": step if isinstance(step, int) else None,
         "epoch": epoch if isinstance(epoch, int) else None,
-        "date": date if isinstance(date, str) else None,
         "claimed_train": _number(train),
         "claimed_eval": _number(own.get("mel_ce") if isinstance(own, dict) else held_out),
     }

@@ -3,8 +3,7 @@
 import json
 import math
 import time
-from contextlib import suppress
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +102,7 @@ def _checkpoints(found: Inspection, run: LoggedRun, console: Console) -> None:
         "file": [c.name for c in rows],
         "kind": [c.kind for c in rows],
         "size": [gigabytes(c.size) if c.kind else "" for c in rows],
-        "written": [_date(c) if c.kind else "" for c in rows],
+        "written": [time.strftime("%Y-%m-%d", time.localtime(c.modified)) if c.kind else "" for c in rows],
         "step": [_count(c.step) for c in rows],
         "epoch": [_count(c.epoch) for c in rows],
         "claims train": [_claimed(c, run.accumulation) for c in rows],
@@ -120,24 +119,11 @@ def _checkpoints(found: Inspection, run: LoggedRun, console: Console) -> None:
     _table(console, "checkpoints", columns, 2)
 
 
-def _remark(checkpoint: Checkpoint) -> str:
-    if checkpoint.same_as:
-        return f"the weights of {checkpoint.same_as}"
-    return f"not measured: {checkpoint.reason}" if checkpoint.reason else ""
-
-
 def _claimed(checkpoint: Checkpoint, accumulation: int | None) -> str:
     logged = checkpoint.claimed_train
     if logged is None or checkpoint.is_ours or accumulation in (None, 1):
         return nats(logged)
     return f"{nats(logged)} (x{accumulation}: {nats(logged * (accumulation or 1))})"
-
-
-def _date(checkpoint: Checkpoint) -> str:
-    """As the file says it ("November 22, 2026"), or else when it was last written."""
-    with suppress(ValueError, TypeError):
-        return time.strftime("%Y-%m-%d", time.strptime(checkpoint.date or "", "%B %d, %Y"))
-    return checkpoint.date or time.strftime("%Y-%m-%d", time.localtime(checkpoint.modified))
 
 
 def _count(value: int | None) -> str:
@@ -155,14 +141,11 @@ def to_json(found: Inspection) -> str:
 
 def _plain(value: Any) -> Any:
     """`value` in types of JSON; config.json, which is a file of the run already, is left out."""
-    if isinstance(value, Evaluation):
-        return _plain({**asdict(value), "gap": value.gap})
-    if is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name != "config"}
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        found = {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name != "config"}
+        return {**found, "gap": _plain(value.gap)} if isinstance(value, Evaluation) else found
     if isinstance(value, list):
         return [_plain(item) for item in value]
-    return (
-        str(value) if isinstance(value, Path) else None if value != value or value in (math.inf, -math.inf) else value
-    )
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value) if isinstance(value, Path) else value

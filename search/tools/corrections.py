@@ -15,6 +15,7 @@ from search.tools.run_log import Epoch, TrainerLog
 
 TEXT_WEIGHT = 0.01  # GPTArgs.gpt_loss_text_ce_weight
 AGREEMENT = 0.98  # share of a log's losses that one accumulation has to explain
+DIGITS = 5e-3  # relative error of a ratio: half of the last of five printed decimals, of a loss above 0.001
 GIVE = "give it by --accumulation (grad_accum_steps of the training script)."
 
 Config = Mapping[str, Any]
@@ -50,17 +51,16 @@ def accumulation(log: TrainerLog, given: int | None) -> tuple[int | None, str]:
     return given, f"Accumulation {given}, as given by --accumulation{against}."
 
 
-def _inferred(ranges: Sequence[tuple[float, float]]) -> tuple[int | None, str]:
-    if not ranges:
+def _inferred(ratios: Sequence[float]) -> tuple[int | None, str]:
+    if not ratios:
         why = "no training step has loss_text_ce and loss_mel_ce beside its loss"
         return None, f"The accumulation is unknown: {why}; {GIVE}"
-    steps = max(1, round(median((low + high) / 2 for low, high in ranges)))
-    agreeing = sum(low <= steps <= high for low, high in ranges)
-    if agreeing < AGREEMENT * len(ranges):
-        least, most = min(low for low, _ in ranges), max(low for low, _ in ranges)
-        why = f"(text + mel) / loss is not the same whole number throughout the log ({least:.3g} to {most:.3g})"
-        return None, f"The accumulation is unknown: {why}; {GIVE}"
-    of = f"{agreeing} of {len(ranges)} logged losses"
+    steps = max(1, round(median(ratios)))
+    agreeing = sum(math.isclose(ratio, steps, rel_tol=DIGITS) for ratio in ratios)
+    if agreeing < AGREEMENT * len(ratios):
+        why = "(text + mel) / loss is not the same whole number throughout the log"
+        return None, f"The accumulation is unknown: {why} ({min(ratios):.3g} to {max(ratios):.3g}); {GIVE}"
+    of = f"{agreeing} of {len(ratios)} logged losses"
     return steps, f"Accumulation {steps}: loss_text_ce + loss_mel_ce is {steps} times loss in {of}."
 
 
@@ -105,15 +105,12 @@ def sentences(log: TrainerLog, losses: Sequence[EpochLosses], steps: int | None,
             " evaluation has none of them. Compare eval with eval, or measure the checkpoints: their gap is eval over"
             " training clips, both in eval mode."
         )
-    yield from _partial(log)
-    yield from _averages(log, config)
+    if any(e.eval is not None for e in losses):
+        # `KeepAverage` takes its first value with weight 0.
+        yield "The eval average leaves out the first batch of each evaluation, where there is more than one."
     yield from _schedule(log, config)
     if "grad_clip" in config and config["grad_clip"] in (0, None):
-        norms = " The grad_norm of 0 in the log is not a measurement."
-        yield (
-            f"The trainer clipped no gradient: grad_clip is {config['grad_clip']} in config.json."
-            f"{norms if log.grad_norms and not any(log.grad_norms) else ''}"
-        )
+        yield f"The trainer clipped no gradient: grad_clip is {config['grad_clip']} in config.json."
     yield from _course([e for e in losses if e.eval is not None and math.isfinite(e.eval)])
 
 
@@ -145,35 +142,6 @@ def _text(losses: Sequence[EpochLosses], config: Config) -> Iterator[str]:
     yield f"The text loss is logged times {weight:g}: {nats(last * weight)} is {last:.2f} nats per text token{chance}."
 
 
-def _partial(log: TrainerLog) -> Iterator[str]:
-    early = [(e.index, *e.printed) for e in log.epochs if e.printed and 0 <= e.printed[0] < 0.8 * e.printed[1]]
-    if early:
-        index, number, count = early[-1]
-        yield (
-            f"In {len(early)} of {len(log.epochs)} epochs no step near the end was printed (in epoch {index} the last"
-            f" is {number} of {count}): their training loss is the average up to there."
-        )
-    broken = [e.index for e in log.epochs if any(math.isnan(v) for v in e.train.values())]
-    if broken:
-        yield f"The training average of epoch {broken[0]} is NaN: one loss was NaN, and the running average keeps it."
-
-
-def _averages(log: TrainerLog, config: Config) -> Iterator[str]:
-    """`KeepAverage` takes its first value with weight 0; one value alone stays."""
-    size, clips = config.get("eval_batch_size"), log.eval_samples
-    batches = math.ceil(clips / size) if clips and isinstance(size, int) and size > 0 else None
-    if batches is None and any(e.eval for e in log.epochs):
-        yield "The eval average leaves out the first batch of each evaluation, where there is more than one."
-    elif batches is not None and batches > 1:
-        yield f"The eval average leaves out the first of its {batches} batches, {size} of {clips} clips."
-    pooled = [e for e in log.epochs if e.evaluations > 1 and e.eval]
-    if pooled:
-        yield (
-            f"Epoch {pooled[0].index} was evaluated {pooled[0].evaluations} times, and its eval is the average of all,"
-            " of different weights."
-        )
-
-
 def _schedule(log: TrainerLog, config: Config) -> Iterator[str]:
     """Whether the milestones acted: by the logged rates, and where there are none by the epochs."""
     params = config.get("lr_scheduler_params")
@@ -186,14 +154,11 @@ def _schedule(log: TrainerLog, config: Config) -> Iterator[str]:
         f" They count epochs (scheduler_after_epoch is true): the first is {min(milestones):,}, and the log shows"
         f" {log.trained_epochs} epochs."
     )
-    changes = [(a, b) for a, b in zip(log.rates, log.rates[1:], strict=False) if not math.isclose(a[1], b[1])]
-    if changes:
-        (before, rate), (after, new) = changes[0]
-        yield f"The rate first changed between micro-steps {before} and {after}, from {rate:g} to {new:g}."
-    elif log.rates:
-        logged = f"the rate was {log.rates[0][1]:g} in each of {len(log.rates)} logged steps"
+    rates = log.rates
+    if rates and all(math.isclose(rate, rates[0]) for rate in rates):
+        logged = f"the rate was {rates[0]:g} in each of {len(rates)} logged steps"
         yield f"No milestone was ever reached: {logged}.{why if beyond else ''}"
-    elif beyond:
+    elif beyond and not rates:
         yield f"No milestone was ever reached.{why}"
 
 

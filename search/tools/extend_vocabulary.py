@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -11,25 +10,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from search.confirmation.export import commit
 from search.errors import UserError
 from search.preparation import extension, tables, vocabulary
+from search.preparation.cache import make_cache_directory
 from search.preparation.parentage import NAME, Learning, Parent, Parentage
 from search.preparation.places import locate
 from search.preparation.recordings import file_digest
 from search.preparation.vocabulary import Vocabulary
 from search.settings.settings import Settings
 from search.tools import merges
-from search.tools.extension_request import Made, Request
+from search.tools.extend import Made, Request
 from search.training import base
 from search.training.tensor_file import causes
 from search.training.tokenizer import Tokenizer, extended_vocabulary, language_tag, missing_tokens, preprocessed
 from search.trial import Caller
 
 FIELD = "--vocabulary"
-SMALL = 100_000_000  # bytes; larger files beside a base are other checkpoints
-MADE_ANEW = {"config.json", "model.pth", "vocab.json", NAME}
+COPIED = ("dvae.pth", "mel_stats.pth", "speakers_xtts.pth", "LICENSE.txt")
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
-CHECKSUMS = (".md5", ".sha256")  # of files that have changed
 
 NO_LETTER = (
     "data: the base has a token for every letter of the texts, and each merge needs a letter that it lacks, so nothing"
@@ -49,12 +48,12 @@ def run(caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
 def work(request: Request, progress: Progress) -> Made:
     """Writes the extended base into the empty folder `request.folder`. Raises UserError."""
     settings = Settings.model_validate_json(request.settings)
-    root, directory = locate(settings, Path(request.cache), progress)
+    root, directory = locate(settings, make_cache_directory(), progress)
     base.check(directory)
     progress("reading the texts")
     rows = tables.read_rows(settings.data, root, settings.study.seed)
     try:
-        return _Extension(request, settings.data.language, directory, progress).write(*map(_texts, rows.parts))
+        return _Extension(request, settings, directory, progress).write(*map(_texts, rows.parts))
     except Exception as error:
         # torch reports a file that could not be written by an error of its own, with the disk's behind it.
         for cause in causes(error):
@@ -73,8 +72,9 @@ def _texts(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 class _Extension:
     """The extension of the base in `directory`, into the folder of the request."""
 
-    def __init__(self, request: Request, language: str, directory: Path, progress: Progress) -> None:
-        self._request, self._language, self._directory, self._progress = request, language, directory, progress
+    def __init__(self, request: Request, settings: Settings, directory: Path, progress: Progress) -> None:
+        self._request, self._directory, self._progress = request, directory, progress
+        self._language, self._seed = settings.data.language, settings.study.seed
         self._folder = Path(request.folder)
         self._old = vocabulary.read(directory / "vocab.json", "base.path")
 
@@ -91,14 +91,13 @@ class _Extension:
             letters = self._with_letters(sorted(new.letters - old.letters))
         self._progress("writing model.pth")
         rows = extension.layout(old, new, _parts(old, new, letters))
-        extension.write_model(
-            self._directory, self._folder, rows, self._language, self._request.init, self._request.seed
-        )
-        _copy_others(self._directory, self._folder)
+        extension.write_model(self._directory, self._folder, rows, self._language, self._request.init, self._seed)
+        for name in COPIED:
+            if (self._directory / name).exists():
+                shutil.copyfile(self._directory / name, self._folder / name)
         note = self._note(new, rows, training)
         (self._folder / NAME).write_text(note.to_json(), encoding="utf-8")
         base.check(self._folder)
-        _sync(self._folder)
         tag = language_tag(self._language)
         return Made(
             tokens_before=old.rows,
@@ -149,14 +148,14 @@ class _Extension:
         return Parentage(
             version=1,
             date=datetime.now(UTC).isoformat(timespec="seconds"),
-            made_by=request.commit,
+            made_by=commit() or "unknown",
             parent=Parent(files={name: _digest(self._directory / name) for name in base.FILES}, tokens=old.rows),
             language=self._language,
             tokens=new.rows,
             added={token: new.ids[token] for token in sorted(new.ids.keys() - old.ids.keys(), key=new.ids.__getitem__)},
             new_rows=extension.untrained(self._directory, rows),
             init=request.init,
-            seed=request.seed,
+            seed=self._seed,
             learned=None if given else Learning(asked=request.tokens, any_letters=request.any_letters),
             vocabulary=_digest(Path(given)) if given else None,
             texts=len(training),
@@ -175,22 +174,5 @@ def _parts(old: Vocabulary, new: Vocabulary, letters: Tokenizer) -> dict[str, li
     return made
 
 
-def _copy_others(directory: Path, folder: Path) -> None:
-    """Copies dvae.pth, mel_stats.pth and what else is small: speakers, licence, notes."""
-    for path in sorted(directory.iterdir()):
-        if not path.is_file() or path.name in MADE_ANEW:
-            continue
-        small = path.stat().st_size <= SMALL and not path.name.startswith(".") and path.suffix not in CHECKSUMS
-        if path.name in base.FILES or small:
-            shutil.copyfile(path, folder / path.name)
-
-
 def _digest(path: Path) -> str:
     return str(file_digest(path).hex())
-
-
-def _sync(folder: Path) -> None:
-    """Brings the files to the disk, so that a power loss after the folder has its name leaves it whole."""
-    for path in folder.iterdir():
-        with open(path, "rb") as file:
-            os.fsync(file.fileno())

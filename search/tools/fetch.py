@@ -48,7 +48,6 @@ def fetch(target: Path, accept: Callable[[], str], base: PinnedBase = XTTS_V2) -
         _refuse_foreign(target)
         accepted = accept()
         with _staging(target) as staging:
-            _refuse_full(staging, wanted)
             for file in wanted:
                 print(f"Downloading {file.name}, {file.size:,} bytes", flush=True)
                 _download(file, staging / file.name, base)
@@ -86,17 +85,6 @@ def _staging(target: Path) -> Iterator[Path]:
                     shutil.rmtree(staging)
     except Timeout as error:
         raise UserError(f"another process is downloading to {target}; wait for it, or name another --output") from error
-
-
-def _refuse_full(staging: Path, wanted: list[BaseFile]) -> None:
-    """Raises UserError when the missing bytes do not fit on the disk."""
-    needed = sum(file.size for file in wanted) - sum(path.stat().st_size for path in staging.iterdir())
-    free = shutil.disk_usage(staging).free
-    if needed > free:
-        raise UserError(
-            f"{staging.parent} has {free / 1e6:,.1f} MB free, and {needed / 1e6:,.1f} MB are still to be downloaded;"
-            " make room, or name another folder with --output"
-        )
 
 
 def _download(file: BaseFile, path: Path, base: PinnedBase) -> None:

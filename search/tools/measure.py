@@ -100,7 +100,7 @@ def _measure(found: Inspection, request: dict[str, Any], progress: Callable[[str
             f"{bench['eval_clips']} eval and {bench['probe_clips']} training clips of {found.measured_on}"
         )
     for checkpoint, said in zip(files, answer["files"], strict=True):
-        for name in ("step", "epoch", "date", "claimed_train", "claimed_eval", "reason"):
+        for name in ("step", "epoch", "claimed_train", "claimed_eval", "reason"):
             if said.get(name) is not None:
                 setattr(checkpoint, name, said[name])
         if "evaluation" in said:

@@ -41,7 +41,7 @@ def tokens_per_word(tokenizer: tokenizers.Tokenizer, words: Counter[str]) -> flo
 
 
 def learn(tokenizer: tokenizers.Tokenizer, words: Counter[str], count: int, kept_apart: Collection[str]) -> Merges:
-    """At most `count` new tokens by merges; fewer where no further pair occurs `RAREST` times.
+    """At most `count` new tokens by merges; fewer where pairs are rarer than `RAREST` or make known tokens.
 
     Args:
         tokenizer: Knows every letter of `words`.
@@ -54,13 +54,9 @@ def learn(tokenizer: tokenizers.Tokenizer, words: Counter[str], count: int, kept
     for word, times in words.items():
         for segment in _segments(tokenizer, word, apart):
             segments[segment] += times
-    asked = count
-    while True:
-        pairs = _trained(segments, asked)
-        found = _first(pairs, count, tokenizer)
-        if len(found.tokens) == count or len(pairs) < asked:
-            return found
-        asked += count - len(found.tokens)  # some products were known already
+    known = tokenizer.get_vocab()
+    pairs = _trained(segments, count)
+    return Merges(pairs, list(dict.fromkeys(left + right for left, right in pairs if left + right not in known)))
 
 
 def leaves(tokenizer: tokenizers.Tokenizer, token: str) -> list[str]:
@@ -106,18 +102,3 @@ def _trained(segments: Counter[tuple[str, ...]], count: int) -> list[tuple[str, 
     )
     merges = json.loads(model.to_str())["model"]["merges"]
     return [tuple("".join(token_of[sign] for sign in part) for part in pair) for pair in merges]  # type: ignore[misc]
-
-
-def _first(pairs: list[tuple[str, str]], count: int, tokenizer: tokenizers.Tokenizer) -> Merges:
-    """The merges up to the one that makes the `count`-th new token."""
-    known = tokenizer.get_vocab()
-    kept: list[tuple[str, str]] = []
-    tokens: list[str] = []
-    for left, right in pairs:
-        if len(tokens) == count:
-            break
-        kept.append((left, right))
-        if left + right not in known:
-            known[left + right] = len(known)
-            tokens.append(left + right)
-    return Merges(kept, tokens)

@@ -20,10 +20,9 @@ from search.trial import Evaluation
 
 DEPTH = 3  # folders below the given one in which runs are looked for
 
-_STOCK = re.compile(r"(best_model|checkpoint)(?:_(\d{1,12}))?\.pth(?:\.tar)?$")
+_STOCK = re.compile(r"(best_model|checkpoint)(?:_(\d{1,12}))?\.pth$")
 _NOT_OF_A_RUN = {"dvae.pth", "mel_stats.pth", "mel_norms.pth", "speakers_xtts.pth"}  # files of a base
 _LOG = re.compile(r"trainer_(\d+)_log\.txt$")
-_EVENTS = "events.out.tfevents"
 
 
 @dataclass
@@ -37,7 +36,6 @@ class Checkpoint:
     modified: float = 0.0  # seconds since the epoch
     step: int | None = None
     epoch: int | None = None  # from 0
-    date: str | None = None  # as the trainer wrote it into the file
     claimed_train: float | None = None  # `model_loss` in the file, divided by the accumulation as in the log
     claimed_eval: float | None = None
     evaluation: Evaluation | None = None
@@ -86,7 +84,7 @@ def inspect_runs(path: Path, accumulation: int | None) -> Inspection:
     """What `path` holds, a run folder, a folder of them, or a log, as files and logs claim it. Raises UserError."""
     if not path.exists():
         raise UserError(f"{printable(str(path))} does not exist; give a run folder, a folder of runs, or a log")
-    if path.suffix in (".pth", ".pt", ".tar") and path.is_file():
+    if path.suffix in (".pth", ".pt") and path.is_file():
         raise UserError(f"{printable(str(path))} is one file; give the folder that contains it")
     if path.is_file():
         return Inspection(path, [_read(LoggedRun(path), path, accumulation)])
@@ -125,13 +123,11 @@ def _run_folders(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def _source(folder: Path) -> Path | None:
-    """What tells the course of a run: our evaluations, its log of the lowest rank, or its folder of events."""
-    names = {entry.name for entry in folder.iterdir()}
-    if "evaluations.csv" in names:
+    """What tells the course of a run: our evaluations, or its log of the lowest rank."""
+    if (folder / "evaluations.csv").is_file():
         return folder / "evaluations.csv"
-    if logs := [name for name in names if _LOG.match(name)]:
-        return folder / min(logs, key=lambda name: int(name.split("_")[1]))
-    return folder if any(name.startswith(_EVENTS) for name in names) else None
+    logs = [entry for entry in folder.iterdir() if _LOG.match(entry.name)]
+    return min(logs, key=lambda entry: int(entry.name.split("_")[1]), default=None)
 
 
 def _state_files(folder: Path) -> list[Path]:
@@ -147,12 +143,7 @@ def _read(run: LoggedRun, source: Path | None, given: int | None) -> LoggedRun:
     if source.suffix == ".csv":
         run.evaluations = _evaluations(source)
         return run
-    if source.is_dir() or source.name.startswith(_EVENTS):
-        from search.tools.tensorboard_events import read_events  # tensorboard
-
-        log = read_events(source)
-    else:
-        log = read_log(source)
+    log = read_log(source)
     config = run.config or {}
     run.accumulation, how = accumulation(log, given)
     run.epochs = [corrected(epoch, run.accumulation, text_weight(config)) for epoch in log.epochs]
