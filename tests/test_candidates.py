@@ -193,9 +193,3 @@ def test_points_that_train_alike(change: dict[str, Any], alike: bool) -> None:
     one = Hyperparameters(1e-3, 0.01, (0.5,), 0.5)
     other = replace(one, **change)
     assert same(one, other) == same(other, one) == alike
-
-
-def test_a_candidate_survives_the_storage(search: Search) -> None:
-    for candidate in (*search.candidates, *drawn(search, 4)):
-        search.study.set_user_attr("candidate", candidate.to_dict())
-        assert Candidate.from_dict(search.study.user_attrs["candidate"]) == candidate

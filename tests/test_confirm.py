@@ -16,7 +16,7 @@ from search.settings import best_config
 from search.settings.sections import CONFIRMATION
 from search.settings.settings import Settings
 from search.study import findings as search_findings
-from search.study import noise, storage
+from search.study import storage
 from search.trial import TrialSpec
 from search.workers.events import View
 from space.hyperparameters import Hyperparameters
@@ -207,24 +207,6 @@ def test_a_noise_that_is_still_measured_is_waited_for(tmp_path: Path, state: Tri
     assert not storage.exists(settings, CONFIRMATION)
     off = settings.model_copy(update={"pruning": settings.pruning.model_copy(update={"two_increases": False})})
     assert isinstance(confirm.two_increases(off, search_findings.read(study)), optuna.pruners.NopPruner)
-
-
-def test_the_two_increase_rule_of_full_runs_has_the_search_s_min_delta(tmp_path: Path) -> None:
-    settings = miniature(tmp_path, {"study.repeats": 2, "pruning.min_delta": "seed_noise"})
-    study = new_study(settings)
-    run(study, FLAT, [3.0], baseline="V0", attributes={"repeat": 0})
-    run(study, FLAT, [3.2], attributes={"repeat": 1, "seed": 2})
-    run(study, FLAT, [3.4], attributes={"repeat": 2, "seed": 3})
-    findings = search_findings.read(study)
-    assert noise.min_delta(settings, study.trials) == pytest.approx(0.2)
-    rule = confirm.two_increases(settings, findings)
-
-    def fires(values: list[float]) -> bool:
-        frozen = optuna.trial.create_trial(state=TrialState.RUNNING, intermediate_values=dict(enumerate(values, 1)))
-        return rule.prune(study, frozen)
-
-    assert fires([1.0, 1.21, 1.42])
-    assert not fires([1.0, 1.21, 1.4])
 
 
 # Several machines, and ends that nobody wished for
