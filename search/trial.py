@@ -12,12 +12,23 @@ SPEC_VERSION = 1
 
 
 class Caller(Protocol):
-    """Who started this process: the other end of its pipe."""
+    """Who started this process: the other end of its pipe. As it stands, nobody is there."""
 
-    def say(self, kind: str, **values: Any) -> None: ...
-    def should_stop(self) -> bool: ...  # the run is to end; asking shows that it is not stuck
-    def is_wanted(self) -> bool: ...  # somebody still waits for what comes after the training
-    def stop(self) -> None: ...  # as if the caller had said so
+    def say(self, kind: str, **values: Any) -> None:
+        """Tells a message of this kind."""
+        return
+
+    def should_stop(self) -> bool:
+        """Whether the run is to end; asking shows that it is not stuck."""
+        return False
+
+    def is_wanted(self) -> bool:
+        """Whether somebody still waits for what comes after the training."""
+        return True
+
+    def stop(self) -> None:
+        """As if the caller had said so."""
+        return
 
 
 class StopReason(StrEnum):

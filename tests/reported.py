@@ -90,7 +90,7 @@ def material_of(
     settings: Settings, study: optuna.Study, confirmation: list[FrozenTrial] | None = None, seeds: int = 3
 ) -> Material:
     findings = search_findings.read(study)
-    runs = None if confirmation is None else Runs(confirmation, range(1, seeds + 1), 1000)
+    runs = None if confirmation is None else Runs(confirmation, range(1, seeds + 1))
     found = confirm.result(runs, findings, settings) if runs else None
     return Material(settings, study.user_attrs, findings, runs, found)
 

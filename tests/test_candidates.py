@@ -134,14 +134,6 @@ def test_the_best_trial_of_short_runs_races_at_lower_rates_too(
     assert [line for line in search.table if "x lr" in line] == [f"{line} None None" for line in lower]
 
 
-def test_at_a_lower_rate_all_else_is_the_trial_s(tmp_path: Path) -> None:
-    search = searched(tmp_path, TRIALS[:1], confirm__lower_rates=[0.5])
-    run(search.study, STEPPED, [3.3])
-    _, trial, lower = search.candidates
-    assert trial.point.milestones and trial.point.clip_norm == 2.0
-    assert lower.point == replace(trial.point, lr=0.5 * trial.point.lr)
-
-
 def test_full_length_trials_need_no_lower_rates(tmp_path: Path) -> None:
     """They overfit as the full run does, so that their order holds for it. By default short ones race lower, too."""
     assert Confirm().lower_rates
@@ -179,12 +171,6 @@ def test_pruned_trials_that_do_not_race_are_audited(search: Search, count: int, 
     assert all((c.pruned_at, c.pruned_value) == ((60, 4.7) if c.trial != 6 else (40, 4.8)) for c in audits)
 
 
-def test_the_study_s_seed_draws_the_audits(search: Search) -> None:
-    draws = [[c.trial for c in drawn(search, 2, seed)] for seed in (1, 1, 2, 3, 4)]
-    assert draws[0] == draws[1]
-    assert len({tuple(draw) for draw in draws}) > 1
-
-
 # Points
 
 
@@ -207,9 +193,3 @@ def test_points_that_train_alike(change: dict[str, Any], alike: bool) -> None:
     one = Hyperparameters(1e-3, 0.01, (0.5,), 0.5)
     other = replace(one, **change)
     assert same(one, other) == same(other, one) == alike
-
-
-def test_a_candidate_survives_the_storage(search: Search) -> None:
-    for candidate in (*search.candidates, *drawn(search, 4)):
-        search.study.set_user_attr("candidate", candidate.to_dict())
-        assert Candidate.from_dict(search.study.user_attrs["candidate"]) == candidate

@@ -11,22 +11,19 @@ from optuna.trial import TrialState
 
 from search.commands import export as handover
 from search.confirmation import confirm, export
-from search.confirmation.rounds import ConfirmWork, Plan
 from search.errors import UserError
 from search.settings import best_config
 from search.settings.sections import CONFIRMATION
 from search.settings.settings import Settings
 from search.study import findings as search_findings
-from search.study import noise, storage
-from search.study.ledger import Ledger
-from search.trial import Evaluation, StopReason, TrialSpec
+from search.study import storage
+from search.trial import TrialSpec
 from search.workers.events import View
-from search.workers.work import Job
 from space.hyperparameters import Hyperparameters
 from tests.conftest import ROOT, wait_until
 from tests.machines import PATIENCE, Machine
 from tests.stub_confirm import confirmed, keys, proven, runs_of, searched, truth
-from tests.studies import FLAT, PREPARED, miniature, new_study, run
+from tests.studies import FLAT, miniature, new_study, run
 
 
 @pytest.fixture
@@ -212,34 +209,6 @@ def test_a_noise_that_is_still_measured_is_waited_for(tmp_path: Path, state: Tri
     assert isinstance(confirm.two_increases(off, search_findings.read(study)), optuna.pruners.NopPruner)
 
 
-def test_the_two_increase_rule_of_full_runs_has_the_search_s_min_delta(tmp_path: Path) -> None:
-    settings = miniature(tmp_path, {"study.repeats": 2, "pruning.min_delta": "seed_noise"})
-    study = new_study(settings)
-    run(study, FLAT, [3.0], baseline="V0", attributes={"repeat": 0})
-    run(study, FLAT, [3.2], attributes={"repeat": 1, "seed": 2})
-    run(study, FLAT, [3.4], attributes={"repeat": 2, "seed": 3})
-    findings = search_findings.read(study)
-    assert noise.min_delta(settings, study.trials) == pytest.approx(0.2)
-    rule = confirm.two_increases(settings, findings)
-
-    def fires(values: list[float]) -> bool:
-        frozen = optuna.trial.create_trial(state=TrialState.RUNNING, intermediate_values=dict(enumerate(values, 1)))
-        return rule.prune(study, frozen)
-
-    assert fires([1.0, 1.21, 1.42])
-    assert not fires([1.0, 1.21, 1.4])
-
-
-def test_the_last_evaluation_ends_no_run_early(settings: Settings) -> None:
-    study = storage.load_study(settings)
-    study.pruner = confirm.two_increases(settings, search_findings.read(study))
-    point = Hyperparameters(1e-3, 0.01)
-    job = Job(study.ask(), point, 1, horizon=100, evaluation_steps=[25, 50, 75, 100], label=None, competes=False)
-    work = ConfirmWork(study, Ledger(study._storage, 1), settings, PREPARED, Plan([], [], [1]), View())  # type: ignore[arg-type]
-    rising = [Evaluation(step, 3 + step / 100, 2.0, 2.0, 2.0) for step in job.evaluation_steps]
-    assert [work.fired(job, rising[:count]) for count in (2, 3, 4)] == [None, StopReason.TWO_INCREASES, None]
-
-
 # Several machines, and ends that nobody wished for
 
 
@@ -272,12 +241,3 @@ def test_machines_share_a_confirmation_and_deaths_cost_no_run(database: str, tmp
     assert not [t for t in trials if not t.state.is_finished()]
     assert [t for t in trials if t.state == TrialState.FAIL], "nothing was cut short: the test tests nothing"
     assert len(study.trials) == 7
-
-
-def test_more_audits_later_are_added_to_those_that_were_drawn(tmp_path: Path) -> None:
-    settings = searched(miniature(tmp_path, {"confirm.audit": 1, "confirm.seeds": 2}))
-    (first,) = proven(settings).audit.trials  # type: ignore[union-attr]
-    more = settings.model_copy(update={"confirm": settings.confirm.model_copy(update={"audit": 2})})
-    found = proven(more).audit
-    assert found and found.trials[0] == first and {trial.trial for trial in found.trials} == {5, 6}
-    assert set(keys(runs_of(settings)).values()) == {1}

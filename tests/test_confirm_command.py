@@ -158,8 +158,6 @@ def test_a_search_that_is_stopped_confirms_nothing(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["confirm", "--seeds", "1"], "confirm.seeds is 1: input should be greater than or equal to 2"),
-        (["confirm", "--top", "0"], "confirm.top is 0"),
-        (["confirm", "--audit", "-1"], "confirm.audit is -1"),
         (["confirm", "--study", "other"], "study 'other' does not exist"),
         (["--confirm", "status"], "options go after the command: study.py status"),
         (["--repeats", "2", "confirm"], "options go after the command: study.py confirm"),

@@ -5,19 +5,14 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.trial import FrozenTrial, TrialState
 
 from search.commands import export as handover
 from search.confirmation import confirm
-from search.confirmation.candidates import audited, candidates
-from search.confirmation.proof import Runs, regret_of
-from search.confirmation.rounds import Entry, Plan
+from search.confirmation.proof import regret_of
 from search.errors import UserError
 from search.settings.sections import CONFIRMATION
 from search.settings.settings import Settings
-from search.study import findings as search_findings
 from search.study import storage
-from search.study.recorded import by_kind
 from tests.conftest import ROOT
 from tests.stub_confirm import confirmed, keys, proven, runs_of, searched, truth
 from tests.studies import FLAT, miniature, new_study, run
@@ -124,24 +119,3 @@ def test_a_baseline_that_changed_since_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"V0 was lr 1.00e-03 .* and is lr 2.00e-03 .* here"):
         confirmed(settings)
     assert keys(runs_of(settings)) == before
-
-
-def test_of_two_machines_that_drew_other_audits_the_first_one_s_count(settings: Settings) -> None:
-    """The search went on, and pruned more, between their beginnings."""
-    findings = search_findings.read(storage.load_study(settings))
-    racing = candidates(findings, settings)
-    drawn = audited(findings, settings, racing)
-
-    def trial(number: int, state: TrialState, entry: Entry) -> FrozenTrial:
-        made = optuna.trial.create_trial(state=state, value=3.0 if state == TrialState.COMPLETE else None)
-        made.number = number
-        given = by_kind(entry[1])
-        made.user_attrs, made._system_attrs = given["user_attrs"], given["system_attrs"]
-        return made
-
-    mine, theirs = (Plan(racing, [audit], [1, 2, 3]) for audit in drawn)
-    queued = [trial(i, TrialState.WAITING, e) for i, e in enumerate(theirs.missing(Runs([], [1, 2, 3], 1000)))]
-    assert mine.missing(Runs(queued, [1, 2, 3], 1000)) == []
-    lost = [trial(t.number, TrialState.FAIL, ({}, {**t.user_attrs, **t.system_attrs})) for t in queued]
-    assert mine.missing(Runs(lost, [1, 2, 3], 1000)) == []
-    assert len(mine.missing(Runs(lost, [1, 2, 3], 1000, retried=len(lost)))) == len(lost)

@@ -130,7 +130,7 @@ def test_progress_counts_the_runs_and_shows_their_values() -> None:
     for name, seed, state, value in runs:
         attributes = {"candidate": Racing(name, STOCK).to_dict(), "seed": seed, "length": "full"}
         trials.append(optuna.trial.create_trial(state=state, value=value, **by_kind(attributes)))
-    assert shown(confirmation_tables.show_progress, Runs(trials, [1, 2, 3], 1000)) == [
+    assert shown(confirmation_tables.show_progress, Runs(trials, [1, 2, 3])) == [
         "Confirmation: 3 runs finished, 1 running, 1 queued; study.py confirm joins it.",
         "  V0: 2.1000  2.2000",
         "  [/odd]: diverged",

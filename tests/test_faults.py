@@ -13,7 +13,6 @@ import psutil
 import psycopg
 from optuna.trial import TrialState
 
-from tests import stub
 from tests.conftest import wait_until
 from tests.machines import PATIENCE, Study, outage
 from tests.postgres import Server
@@ -37,14 +36,14 @@ def wait_for_successors(study: Study, numbers: list[int]) -> list[datetime]:
 
 def test_backends_are_terminated_and_the_server_restarts(server: Server, database: str, tmp_path: Path) -> None:
     """No supervisor ends, no trial is orphaned, lost or doubled, no acknowledged value is missing."""
-    with Study(database, tmp_path, trials=60) as study:
+    with Study(database, tmp_path, trials=40) as study:
         machines = [study.start(name, held=0, slots=2, seconds=0.15, grace=NEVER) for name in "abcd"]
         for machine in machines:
             machine.wait_for(" started ", count=2)
         for machine in machines:
             machine.release()
         cuts = killed = 0
-        while cuts < 25 and study.finished() < 30:
+        while cuts < 15 and study.finished() < 20:
             known = study.evaluations()  # a cut costs all that was under way: on a slow machine the next one waits
             wait_until(lambda known=known: study.evaluations() > known, PATIENCE, "an evaluation between two cuts")
             killed += server.end_connections()
@@ -63,8 +62,8 @@ def test_backends_are_terminated_and_the_server_restarts(server: Server, databas
             machine.wait()
         trials = study.assert_exact()
         assert not [t.number for t in trials if t.state == TrialState.FAIL]
-        assert killed > 50
-        print(f"\n{killed} connections ended in {cuts} cuts under 8 slots, {after_storm} of 60 trials finished by then")
+        assert killed > 30
+        print(f"\n{killed} connections ended in {cuts} cuts under 8 slots, {after_storm} of 40 trials finished by then")
 
 
 def test_runs_go_on_while_the_database_is_away(server: Server, database: str, tmp_path: Path) -> None:
@@ -197,27 +196,6 @@ def test_a_supervisor_that_was_stopped_drops_what_was_taken(database: str, tmp_p
         failed = {t.number: t.user_attrs["stop_reason"] for t in trials if t.state == TrialState.FAIL}
         assert failed == {**dict.fromkeys((0, 1), "preempted"), **dict.fromkeys((2, 3, 4), "stopped_by_user")}
         print(f"\nrun again {seconds} s after SIGSTOP; heartbeat {BEAT} s, grace {GRACE} s")
-
-
-def test_a_supervisor_that_was_stopped_while_it_asked_goes_on(database: str, tmp_path: Path) -> None:
-    """Between the claim and the parameters: sampling takes time in a large study."""
-    with Study(database, tmp_path, trials=3) as study:
-        asking = tmp_path / "a" / stub.ASKING
-        asking.parent.mkdir()
-        asking.touch()
-        late = study.start("a", slots=1, seconds=0.02, heartbeat=BEAT, grace=GRACE)
-        wait_until(lambda: study.running_of(late) == [0], PATIENCE, "the first claim")
-        late.send(signal.SIGSTOP)
-        peer = study.start("b", held=0, slots=3, heartbeat=BEAT, grace=NEVER)
-        wait_for_successors(study, [0])
-        asking.unlink()
-        late.send(signal.SIGCONT)
-        peer.send(signal.SIGTERM)
-        peer.wait()
-        late.wait()  # with the peer's trials
-        trials = study.assert_exact()
-        failed = {t.number: t.user_attrs["stop_reason"] for t in trials if t.state == TrialState.FAIL}
-        assert failed == {0: "preempted", **dict.fromkeys((1, 2, 3), "stopped_by_user")}
 
 
 def test_a_stopped_process_keeps_the_lock_on_the_study_for_seconds_only(database: str, tmp_path: Path) -> None:

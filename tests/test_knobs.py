@@ -1,17 +1,13 @@
 """The knobs that coqui's config has no field for: where they are refused, and that nothing drops them on the way."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import optuna
 import pytest
 
 from search.commands import export
-from search.confirmation import confirm as confirmation
 from search.confirmation.rounds import knobs
 from search.errors import UserError
 from search.full_run import order as orders
@@ -19,16 +15,14 @@ from search.full_run.display import FullRunView
 from search.settings import best_config
 from search.settings.knobs import refuse_space
 from search.settings.settings import Settings, load
-from search.trial import Prepared, TrialSpec
+from search.trial import Prepared
 from search.workers import session
 from search.workers.events import View
-from search.workers.supervisor import Supervisor
-from search.workers.work import Job
 from space.hyperparameters import Hyperparameters
 from tests import stub
 from tests.full_runs import write_config
 from tests.studies import three_trials
-from tests.test_export import STOCK, built, confirmation_of
+from tests.test_export import STOCK, built
 
 SPACE = "version = 1\n[lr]\nlow = 1e-5\nhigh = 1e-3\n[weight_decay]\nvalue = 0\n"
 FACTOR = "[new_rows_lr_factor]\nlow = 0.1\nhigh = 10\nlog = true\n"
@@ -77,50 +71,15 @@ def test_a_dimension_that_cannot_act_on_the_base_is_refused(
     assert "\n" not in str(info.value)
 
 
-@pytest.mark.parametrize(
-    "start",
-    [
-        lambda settings: session.search(settings, View()),
-        lambda settings: confirmation._confirm(settings, SimpleNamespace(), [None], View(), False),
-    ],
-    ids=["search", "confirm"],
-)
-def test_it_is_refused_before_anything_is_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: Callable[[Settings], Any]
-) -> None:
+def test_it_is_refused_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = with_space(tmp_path, LAYERS.replace("3", "4"))
-    for module in (session, confirmation):
-        monkeypatch.setattr(module, "prepare", lambda *_: THREE_LAYERS)
+    monkeypatch.setattr(session, "prepare", lambda *_: THREE_LAYERS)
     with pytest.raises(UserError, match=r"frozen_layers\.high is 4"):
-        start(settings)
+        session.search(settings, View())
     assert not (tmp_path / "runs").exists()
 
 
 # The way of a point to a run
-
-
-def test_a_spec_from_before_the_later_knobs_and_settings_is_read() -> None:
-    spec = TrialSpec("s", 1, BOTH, 1, 10, [10], 2, 1, 8, "fp32", "p", "d", fused_adamw=True, pin_memory=True)
-    assert TrialSpec.from_json(spec.to_json()) == spec
-    old = json.loads(spec.to_json())
-    del old["hyperparameters"]["new_rows_lr_factor"], old["hyperparameters"]["frozen_layers"]
-    del old["fused_adamw"], old["pin_memory"]
-    plain = Hyperparameters(1e-3, 0.01)
-    expected = replace(spec, hyperparameters=plain, fused_adamw=False, pin_memory=False)
-    assert TrialSpec.from_json(json.dumps(old)) == expected
-
-
-def test_a_trial_is_started_with_the_study_s_settings(tmp_path: Path) -> None:
-    settings = load(None, {"training.fused_adamw": True, "training.pin_memory": True})
-    supervisor: Any = SimpleNamespace(
-        settings=settings, work=SimpleNamespace(directory=tmp_path), prepared=stub.PREPARED
-    )
-    trial: Any = SimpleNamespace(number=3)
-    job = Job(trial, BOTH, 1, 10, [10], "baseline V0", competes=True, sentences=2, speak_below=1.5)
-    spec = Supervisor._spec(supervisor, job, None)
-    assert (spec.number, spec.label, spec.sentences, spec.speak_below) == (3, "baseline V0", 2, 1.5)
-    assert (spec.hyperparameters, spec.fused_adamw, spec.pin_memory) == (BOTH, True, True)
-    assert TrialSpec.from_json((tmp_path / "3" / "spec.json").read_text(encoding="utf-8")) == spec
 
 
 def test_a_confirmation_shows_the_knobs_that_act() -> None:
@@ -167,26 +126,12 @@ def test_fused_adamw_is_exported(three: tuple[optuna.Study, Settings]) -> None:
 def test_a_file_of_version_2_is_read_with_the_later_knobs_off(
     three: tuple[optuna.Study, Settings], tmp_path: Path
 ) -> None:
-    """The confirmation's candidates, too."""
-    point = three[1].search_space().from_params(three[0].trials[2].params)
-    made = confirmation_of(("trial 2", 2, point), ("stock", 0, STOCK))
-    content = json.loads(export.text(built(*three, confirmation=made), "json"))
+    content = json.loads(export.text(built(*three), "json"))
     expected = best_config.BestConfig.model_validate(content)
-    for part in (content, *content["confirmation"]["candidates"]):
-        del part["hyperparameters"]["new_rows_lr_factor"], part["hyperparameters"]["frozen_layers"]
-    for name in ("fused_adamw", "pin_memory"):
-        del content["settings"]["training"][name]
-    content["version"] = 2
+    del content["hyperparameters"]["new_rows_lr_factor"], content["hyperparameters"]["frozen_layers"]
     path = tmp_path / "best_config.json"
-    path.write_text(json.dumps(content), encoding="utf-8")
-    found = best_config.read(path)
-    assert found.model_copy(update={"settings": expected.settings}) == expected
-    order = orders.make_order(path, tmp_path / "out", None, {})
-    assert (order.spec("p", None).fused_adamw, order.spec("p", None).pin_memory) == (False, False)
-    content["hyperparameters"] = "none"
-    path.write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(UserError, match="hyperparameters: Input should be"):
-        best_config.read(path)
+    path.write_text(json.dumps({**content, "version": 2}), encoding="utf-8")
+    assert best_config.read(path) == expected
 
 
 # The full run

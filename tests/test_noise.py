@@ -9,10 +9,10 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from search.settings.settings import Settings, load
+from search.settings.settings import Settings
 from search.show import tables
 from search.study import storage
-from search.study.findings import Findings, read
+from search.study.findings import read
 from search.study.leases import Leases
 from search.study.noise import min_delta, seed_sd
 from search.trial import Evaluation, StopReason
@@ -96,20 +96,6 @@ def test_repeats_come_first_each_with_a_seed_of_its_own(tmp_path: Path, seed: in
     ]
 
 
-def test_a_space_without_the_stock_recipe_repeats_it_fitted_into_it(tmp_path: Path) -> None:
-    file = tmp_path / "space.toml"
-    file.write_text(
-        "version = 1\n[lr]\nlow = 2e-3\nhigh = 1e-2\n[weight_decay]\nvalue = 0.01\n"
-        '[[baselines]]\nname = "mine"\nlr = 5e-3\nweight_decay = 0.01\n'
-    )
-    settings = miniature(tmp_path, {"study.repeats": 1, "space.file": str(file)})
-    assert [(params["lr"], attributes) for params, attributes in storage.first_trials(settings)] == [
-        (2e-3, {"baseline": "V0", "repeat": 0}),
-        (2e-3, {"repeat": 1, "seed": 2}),
-        (5e-3, {"baseline": "mine"}),
-    ]
-
-
 # A search
 
 
@@ -177,24 +163,6 @@ def test_the_two_increase_rule_begins_when_the_noise_is_known(search: Search) ->
     assert search.fired(job, RISES) == StopReason.TWO_INCREASES
 
 
-def test_a_search_that_is_resumed_knows_the_noise_at_once(search: Search, tmp_path: Path) -> None:
-    for value in (3.0, 3.05, 3.1):
-        search.end(search.begin(), value)
-    resumed = Search(load(tmp_path / "study.toml", overrides_of(search)))
-    job = resumed.begin()
-    assert resumed.fired(job, [3.0, 3.04, 3.08]) is None
-    assert resumed.fired(job, RISES) == StopReason.TWO_INCREASES
-    resumed.database.engine.dispose()
-
-
-def overrides_of(search: Search) -> dict[str, Any]:
-    return {
-        "study.directory": str(Path(search.database.engine.url.database or "").parent.parent),
-        "study.repeats": 2,
-        "pruning.min_delta": "seed_noise",
-    }
-
-
 def test_the_last_evaluation_ends_no_trial_early(tmp_path: Path) -> None:
     search = Search(settings_of(tmp_path, **{"study.repeats": 0, "pruning.min_delta": 0.0}))
     job = search.begin()
@@ -215,19 +183,6 @@ def test_a_repeat_that_is_run_again_keeps_its_seed(search: Search, reason: StopR
     assert min_delta(search.work._settings, search.study.trials) is None
 
 
-def test_repeats_beyond_the_number_of_trials_wait(tmp_path: Path) -> None:
-    """The search ends without the noise; with more trials it goes on with them."""
-    search = Search(settings_of(tmp_path, **{"study.trials": 2}))
-    for value in (3.0, 3.1):
-        search.end(search.begin(), value)
-    claim = search.work.claim(search.leases)
-    assert (claim.trial_id, search.work.is_done(claim)) == (None, True)
-    search.database.engine.dispose()
-    more = Search(load(tmp_path / "study.toml", {**overrides_of(search), "study.trials": 3}))
-    assert more.begin().label == "repeat 2 of the stock recipe"
-    more.database.engine.dispose()
-
-
 # Who competes
 
 
@@ -239,51 +194,20 @@ def test_a_lucky_repeat_is_not_the_best_trial(either: str, tmp_path: Path) -> No
     search.database.engine.dispose()
 
 
-def measured(folder: Path, *repeated: float, others: tuple[float, ...] = (), diverged: bool = False) -> Findings:
-    """V0 and its repeats, then other trials."""
-    settings = settings_of(folder)
+def test_the_report_ranks_no_repeat_and_says_how_many_trials_lie_within_the_noise(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
     study = new_study(settings)
-    for number, value in enumerate(repeated):
-        attributes: dict[str, Any] = {"repeat": number, **({"seed": 1 + number} if number else {})}
-        run(study, FLAT, [4.0, value], baseline=None if number else "V0", attributes=attributes)
-    if diverged:
-        run(study, FLAT, [8.0], StopReason.DIVERGED, attributes={"repeat": len(repeated), "seed": 9})
-    for value in others:
+    for number, value in enumerate((3.4, 3.0, 3.2)):
+        baseline = None if number else "V0"
+        run(study, FLAT, [4.0, value], baseline=baseline, attributes={"repeat": number, "seed": 1 + number})
+    run(study, FLAT, [8.0], StopReason.DIVERGED, attributes={"repeat": 3, "seed": 9})
+    for value in (2.9, 3.2, 3.35):
         run(study, {**FLAT, "lr": 4e-4}, [4.0, value])
-    return read(study)
-
-
-def verdict(findings: Findings) -> list[str]:
-    settings = load(None, {})
-    return tables.verdict(findings, findings.completed[0], settings.search_space())
-
-
-def test_the_report_ranks_no_repeat(tmp_path: Path) -> None:
-    findings = measured(tmp_path, 3.4, 3.0, 3.2, others=(3.3,))
-    assert [row.trial.number for row in findings.completed] == [3, 0]
-    assert findings.finished == 4
-    assert "It is 0.1000 below the stock recipe (V0, 3.4000)." in verdict(findings)
-
-
-@pytest.mark.parametrize(
-    ("repeated", "others", "diverged", "line"),
-    [
-        (
-            (3.4, 3.0, 3.2),
-            (2.9, 3.2, 3.35),
-            False,
-            "3 runs of the stock recipe differ by 0.2000 (standard deviation); 2",
-        ),
-        ((3.4, 3.0, 3.2), (2.9,), True, "3 runs of the stock recipe differ by 0.2000 (standard deviation); 1"),
-        ((3.4, 3.4), (3.0, 3.0), False, "2 runs of the stock recipe differ by 0.0000 (standard deviation); 2"),
-    ],
-)
-def test_the_report_says_how_many_trials_lie_within_the_noise(
-    tmp_path: Path, repeated: tuple[float, ...], others: tuple[float, ...], diverged: bool, line: str
-) -> None:
-    said = [
-        line for line in verdict(measured(tmp_path, *repeated, others=others, diverged=diverged)) if "noise" in line
+    found = read(study)
+    assert [row.trial.number for row in found.completed] == [4, 5, 6, 0] and found.finished == 7
+    said = tables.verdict(found, found.completed[0], settings.search_space())
+    assert "It is 0.5000 below the stock recipe (V0, 3.4000)." in said
+    assert [line for line in said if "noise" in line] == [
+        "Seed noise: 3 runs of the stock recipe differ by 0.2000 (standard deviation); 2 trials, the best included,"
+        " within twice that of the best."
     ]
-    assert len(said) == 1
-    assert said[0].startswith(f"Seed noise: {line} trial")
-    assert said[0].endswith(", the best included, within twice that of the best.")

@@ -1,8 +1,7 @@
 """Precision and speed settings: refused where they cannot act, exact where they claim to be, and out of evaluation."""
 
-from collections import defaultdict
+from collections import deque
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ import torch
 
 from search.errors import UserError
 from search.settings.sections import Training
-from search.training import evaluation
 from search.training.numerics import refuse_unavailable
 from search.training.run import Setup, build
 from search.trial import Prepared, TrialSpec
@@ -31,7 +29,7 @@ def _flags() -> Iterator[None]:
 def trained(spec: TrialSpec) -> tuple[Setup, list[float]]:
     """(run, training loss of each step); built only now, since it draws from the process's generators."""
     run = build(spec)
-    run.trainer.train(run.batches, spec.horizon)
+    deque(run.trainer.steps(run.batches, spec.horizon), maxlen=0)
     return run, [step.loss for step in run.trainer.recorder.history]
 
 
@@ -63,7 +61,6 @@ ALONE, TURING, AMPERE = None, (7, 5), (8, 0)
         ({"precision": "bf16"}, ALONE, None),
         ({"pin_memory": True}, ALONE, "training.pin_memory is true, which acts on the way to CUDA GPUs only, and none"),
         ({"pin_memory": True}, TURING, None),
-        ({"fused_adamw": True}, ALONE, None),
     ],
 )
 def test_a_setting_that_this_machine_cannot_honour_is_refused(
@@ -78,15 +75,6 @@ def test_a_setting_that_this_machine_cannot_honour_is_refused(
     with pytest.raises(UserError) as info:
         refuse_unavailable(Training(**settings))
     assert refused in str(info.value) and "\n" not in str(info.value)
-
-
-def test_a_torch_without_fused_adamw_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def lacking(*_: Any, **__: Any) -> None:
-        raise RuntimeError("`fused=True` requires all the params to be floating point\nTensors of supported devices")
-
-    monkeypatch.setattr(torch.optim, "AdamW", lacking)
-    with pytest.raises(UserError, match=r"fused_adamw is true, which torch .* for this machine's cpu \(`fused=True`"):
-        refuse_unavailable(Training(fused_adamw=True))
 
 
 # What a setting changes
@@ -184,20 +172,3 @@ def test_evaluation_is_in_fp32_whatever_the_training(make_spec: Make) -> None:
         assert flags() == before
         torch.backends.cuda.matmul.allow_tf32 = False
     assert found["tf32"] == found["bf16"] == found["fp32"]
-
-
-def test_the_batches_of_evaluation_are_made_in_fp32() -> None:
-    """Their conditioning mels are a product with a filter bank."""
-    seen: list[tuple[bool, ...]] = []
-
-    def formatting(_: dict[str, Any]) -> dict[str, Any]:
-        seen.append(flags())
-        return defaultdict(lambda: None)
-
-    model: Any = SimpleNamespace(
-        parameters=lambda: iter([torch.nn.Parameter(torch.zeros(1))]), format_batch_on_device=formatting
-    )
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    evaluation._formatted(model, {"wav": torch.zeros(1)})
-    assert seen == [(False, False, False, False)]
-    assert flags() == (True, True, False, False)

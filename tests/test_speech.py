@@ -1,6 +1,8 @@
 """Trials that speak: with the right weights, in the right voice, and at no cost to what was measured."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,16 +14,15 @@ import torch
 from TTS.tts.configs.xtts_config import XttsConfig
 from TTS.tts.models.xtts import Xtts
 
-import study
 from search.full_run import ready
-from search.study.spoken import Sentence, Speech
+from search.study.spoken import Speech
 from search.training import base, corpus
 from search.training.run import NoCaller, run_trial
-from search.training.speech import LONGEST_VOICE, OUTPUT_RATE, Booth, chosen, voice
+from search.training.speech import LONGEST_VOICE, OUTPUT_RATE, chosen, voice
 from search.training.tokenizer import Tokenizer
 from search.trial import Evaluation, Prepared, TrialSpec
 from tests import studies
-from tests.conftest import make_spec_in
+from tests.conftest import ROOT, make_spec_in
 
 Make = Callable[..., TrialSpec]
 Twins = tuple[list[Evaluation], list[Evaluation], TrialSpec]
@@ -131,28 +132,32 @@ def test_a_run_speaks_below_its_mark_to_who_waits_for_it(
     assert (Path(spec.directory) / "record.json").exists()
 
 
-def test_a_replay_that_cannot_speak_says_so_in_a_line(
-    make_spec: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_replay_that_cannot_speak_says_so_in_a_line_and_nothing_else_is_printed(
+    make_spec: Make, prepared: Prepared, tmp_path: Path
 ) -> None:
-    """Its evaluations are worth having without."""
+    """Its evaluations are worth having without. What coqui, and the git that it calls, say is in the log."""
     settings = studies.miniature(tmp_path)
     studies.new_study(settings)
+    lacking = tmp_path / "base"  # the weights alone, which do for training
+    lacking.mkdir()
+    args = prepared.coqui_config["model_args"]
+    (lacking / "model.pth").symlink_to(args["xtts_checkpoint"])
+    args = {**args, "xtts_checkpoint": str(lacking / "model.pth")}
+    here = replace(prepared, coqui_config={**prepared.coqui_config, "model_args": args})
+    (tmp_path / "corpus").symlink_to(Path(prepared.directory) / "corpus")
+    (tmp_path / "prepared.json").write_text(here.to_json(), encoding="utf-8")
     folder = settings.directory / "trials" / "0"
     folder.mkdir(parents=True)
-    (folder / "spec.json").write_text(make_spec(2, evaluations=1, sentences=1).to_json())
-
-    def failing(*_: object) -> Sentence:
-        raise RuntimeError("out of \x1b\nvoice")
-
-    monkeypatch.setattr(Booth, "sentence", failing)
-    monkeypatch.setattr("sys.argv", ["study.py", "replay", "0", "--set", f"study.directory={tmp_path}"])
-    with pytest.raises(SystemExit) as ended:
-        study.main()
-    printed = capsys.readouterr()
+    spec = replace(make_spec(2, evaluations=1, sentences=1), prepared=str(tmp_path))
+    (folder / "spec.json").write_text(spec.to_json())
+    command = [sys.executable, str(ROOT / "study.py"), "replay", "0", "--set", f"study.directory={tmp_path}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     (log,) = folder.glob("replay-*/log.txt")
-    assert ended.value.code == 0
-    assert printed.err == f"study.py: trial 0 could not speak: RuntimeError: out of \\x1b; see {log}\n"
-    assert printed.out.endswith("0 of 0 recorded evaluations are the same bit for bit.\n")
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1), done.stderr
+    assert done.stderr.startswith("study.py: trial 0 could not speak: FileNotFoundError: ")
+    assert done.stderr.endswith(f"; see {log}\n")
+    step, result = done.stdout.splitlines()
+    assert step.startswith("step 2  eval ") and result == "0 of 0 recorded evaluations are the same bit for bit."
     assert "Traceback" in log.read_text()
 
 

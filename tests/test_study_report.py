@@ -213,7 +213,7 @@ def test_a_file_of_an_older_confirmation_is_written_anew_first(
 ) -> None:
     searched(study)
     made = material_of(settings, study, full_runs(RACE))
-    older = confirm.result(Runs(full_runs(RACE)[:4], [1, 2], 1000), made.findings, settings)
+    older = confirm.result(Runs(full_runs(RACE)[:4], [1, 2]), made.findings, settings)
     for there, count in ((made.confirmation, 1), (older, 2), (None, 2)):
         monkeypatch.setattr(export, "confirmation_at", lambda *_, there=there: there)
         assert len(answer(made, "").next) == count

@@ -96,11 +96,9 @@ def record(spec: TrialSpec, shares: Sequence[float] = SHARES) -> dict[float, lis
     on_the_way = {share for share in shares if share not in forks.values()}
 
     def train(until: int) -> None:
-        due = [step for step in wanted if trainer.recorder.steps < step <= until]
-        trainer.train(run.batches, until, due, evaluate, lambda: False)
-
-    def evaluate(step: int) -> None:
-        values[step] = run.evaluator(step, time.monotonic()).mel_ce
+        for step in trainer.steps(run.batches, until):
+            if step in wanted:
+                values[step] = run.evaluator(step, time.monotonic()).mel_ce
 
     def curve(share: float) -> list[float]:
         return [values[step] for step in steps_of(share) if step in values]

@@ -7,8 +7,9 @@ This module is the session: it opens the study, plans, runs the supervisor, and 
 the configs, `rounds` the runs, `race` compares them, `proof` and `verdict` say what they prove.
 """
 
-import statistics
+from contextlib import ExitStack
 from dataclasses import dataclass
+from statistics import median
 
 import optuna
 
@@ -62,23 +63,21 @@ def confirm(settings: Settings, view: View, is_described: bool = False) -> Resul
             f"study {settings.study.name!r} has no completed trial to confirm; run study.py until some have completed"
         )
     two_increases(settings, findings)  # refuses at once, not after the preparation
-    if settings.directory.exists():
-        with study_lock(settings):
-            pass  # likewise, when a search holds it
-    with reserved(visible_gpus(), settings.study.workers, cache_directory() / "gpus") as gpus:
-        return _confirm(settings, findings, slots(settings, gpus), view, is_described)
-
-
-def _confirm(
-    settings: Settings, findings: Findings, devices: list[str | None], view: View, is_described: bool
-) -> Result:
-    launcher = Launcher()
-    prepared = prepare(settings, launcher, view)
-    refuse_space(settings, prepared)
-    if not is_described:
-        describe(settings, prepared, devices, view)
-    make_folder(settings)
-    with hold(prepared), study_lock(settings):
+    with ExitStack() as stack:
+        exists = settings.directory.exists()
+        if exists:  # refuses at once, when a search holds it
+            stack.enter_context(study_lock(settings))
+        gpus = stack.enter_context(reserved(visible_gpus(), settings.study.workers, cache_directory() / "gpus"))
+        devices = slots(settings, gpus)
+        launcher = Launcher()
+        prepared = prepare(settings, launcher, view)
+        refuse_space(settings, prepared)
+        if not is_described:
+            describe(settings, prepared, devices, view)
+        make_folder(settings)
+        stack.enter_context(hold(prepared))
+        if not exists:
+            stack.enter_context(study_lock(settings))
         return run(settings, findings, prepared, devices, launcher, view)
 
 
@@ -96,7 +95,7 @@ def run(
     database = storage.open_storage(settings.storage_url, settings.service.connections)
     database.on_outage = view.note
     study, ledger = _open(settings, findings, prepared, database)
-    plan = _plan(settings, findings, study, prepared)
+    plan = _plan(settings, findings, study)
     work = ConfirmWork(study, ledger, settings, prepared, plan, view)
     for line in _budget(plan, work.runs, findings, settings, prepared, len(devices)):
         view.note(line)
@@ -161,12 +160,12 @@ def _refuse_other_settings(settings: Settings, prepared: Prepared) -> None:
         )
 
 
-def _plan(settings: Settings, findings: Findings, study: optuna.Study, prepared: Prepared) -> Plan:
+def _plan(settings: Settings, findings: Findings, study: optuna.Study) -> Plan:
     """By the settings, and by what was planned before: seeds and audits may be added, and none is taken back."""
     count = max(settings.confirm.seeds, study.user_attrs.get("seeds", 0))
     study.set_user_attr("seeds", count)
     seeds = [(settings.study.seed + i) % 2**31 for i in range(count)]
-    runs = Runs(study.get_trials(deepcopy=False), seeds, settings.full_horizon(prepared.train_clips))
+    runs = Runs(study.get_trials(deepcopy=False), seeds)
     racing = {c.name: c for c in runs.candidates}
     for config in candidates(findings, settings):
         known = racing.setdefault(config.name, config)
@@ -195,24 +194,12 @@ def _budget(
         lines.append(f"audit of pruning: {names}, chosen at random, are run to the trials' end and in full")
     done = {key(trial) for trial in runs.trials if trial.state in FINISHED_STATES} & plan.keys
     left = plan.keys - done
-    short = sum(length == TRUNCATED for _, _, length in left)
-    whole = len(left) - short
-    steps = short * truncated + whole * full
-    evaluations = short * settings.training.evaluations + whole * settings.training.full_evaluations
-    pace = _pace(findings)
-    seconds = (pace[0] * steps + pace[1] * evaluations) / slots if pace else 0
-    time_left = f", about {duration(seconds)} at the search's pace" if pace else ""
+    steps = sum(truncated if length == TRUNCATED else full for _, _, length in left)
+    records = [row.record for row in findings.rows if row.record and row.record["steps"]]
+    paces = [(r["train_seconds"] + r["evaluation_seconds"]) / r["steps"] for r in records]
+    time_left = f", about {duration(median(paces) * steps / slots)} at the search's pace" if paces else ""
     before = f"; {len(done)} more were finished before" if done else ""
     return [*lines, f"at most {len(left)} runs, {steps:,} optimizer steps{time_left}{before}"]
-
-
-def _pace(findings: Findings) -> tuple[float, float] | None:
-    """(seconds of an optimizer step, of an evaluation), medians of the search. A full run has fewer evaluations."""
-    known = [(r.record, len(r.evaluations)) for r in findings.rows if r.record and r.record["steps"] and r.evaluations]
-    if not known:
-        return None
-    a_step = statistics.median(record["train_seconds"] / record["steps"] for record, _ in known)
-    return a_step, statistics.median(record["evaluation_seconds"] / count for record, count in known)
 
 
 def load(settings: Settings, findings: Findings) -> Confirmation | None:
@@ -223,11 +210,9 @@ def load(settings: Settings, findings: Findings) -> Confirmation | None:
 
 def read(settings: Settings) -> Runs | None:
     """The confirmation's runs so far; None when it was never started. Raises UserError for one that it cannot read."""
-    return (
-        runs_of(storage.load_study(settings, CONFIRMATION), settings)
-        if storage.exists(settings, CONFIRMATION)
-        else None
-    )
+    if not storage.exists(settings, CONFIRMATION):
+        return None
+    return runs_of(storage.load_study(settings, CONFIRMATION), settings)
 
 
 def runs_of(study: optuna.Study, settings: Settings) -> Runs | None:
@@ -235,14 +220,13 @@ def runs_of(study: optuna.Study, settings: Settings) -> Runs | None:
     if not confirms(study.user_attrs, settings):
         return None  # a study of that name, of another tool or of a search
     trials, seeds = study.get_trials(deepcopy=False), seeds_of(study.user_attrs, settings)
-    horizon = study.user_attrs.get("full_horizon")
     odd = [str(trial.number) for trial in trials if not is_readable(trial)]
-    if seeds is None or odd or not isinstance(horizon, int):
+    if seeds is None or odd:
         what = f"run {', '.join(odd)} of {study.study_name}" if odd else study.study_name
         raise UserError(
             f"{what} cannot be read by this release of xtts-study; use the release that made it, or another --study"
         )
-    return Runs(trials, seeds, horizon)
+    return Runs(trials, seeds)
 
 
 def result(runs: Runs, findings: Findings, settings: Settings) -> Confirmation | None:

@@ -27,6 +27,7 @@ from search.settings.knobs import beyond_coqui, run_fields
 from search.settings.settings import Settings, steps_an_epoch
 from search.study import noise
 from search.study.findings import Findings, Row
+from search.ties import is_lower
 from space.hyperparameters import Hyperparameters
 from space.schedule import to_steps
 from space.search_space import SearchSpace
@@ -76,14 +77,11 @@ def write(best: BestConfig, path: Path) -> None:
     """Writes the document whole or not at all. Raises UserError rather than replace another study's or another file."""
     if path.exists():
         content = content_of(path)
-        if not {"version", "study", "hyperparameters"} <= content.keys():
-            found = f"{path} is not a best_config.json"
-        elif content["study"] != best.study:
-            found = f"{path} belongs to study {content['study']!r}, not to {best.study!r}"
-        else:
-            found = ""
-        if found:
-            raise UserError(f"{found}, and is left alone; move it away, or name another file with --output")
+        if not {"version", "study", "hyperparameters"} <= content.keys() or content["study"] != best.study:
+            raise UserError(
+                f"{path} is not a best_config.json of study {best.study!r}, and is left alone; move it away, or name"
+                " another file with --output"
+            )
     write_file(path, to_json(best))
 
 
@@ -126,7 +124,7 @@ def build(
         trial = trial or findings.completed[0]
         point = space.from_params(trial.trial.params)
     horizon = attributes["full_horizon"]
-    confirmed = confirmation is not None and _recommends(confirmation, point)
+    confirmed = confirmation is not None and recommended(confirmation).point == point
     status = _status(findings, trial, horizon, confirmation, confirmed)
     return BestConfig(
         version=best_config.VERSION,
@@ -159,11 +157,6 @@ def build(
     )
 
 
-def _recommends(confirmation: Confirmation, point: Hyperparameters) -> bool:
-    """Whether a confirmation says to use `point`, if one fine-tunes at all."""
-    return Hyperparameters.from_dict(recommended(confirmation).hyperparameters.model_dump()) == point
-
-
 def recommended(confirmation: Confirmation) -> Candidate:
     """The candidate that a confirmation exports."""
     return next(c for c in confirmation.candidates if c.name == confirmation.exported)
@@ -181,7 +174,7 @@ def _status(
     if trial is None or trial.trial.value is None:
         return f"Not confirmed: {name} come from outside the search, and no run of it speaks for them."
     evidence = f"{name} is one run with one seed, of {findings.horizon} of the {horizon} optimizer steps"
-    if trial.trial.value >= findings.base.mel_ce:
+    if not is_lower(trial.trial.value, findings.base.mel_ce):
         return f"Not confirmed: {evidence}, and does not beat the untouched base model ({findings.base.mel_ce:.4f})."
     return f"Not confirmed: {evidence}."
 

@@ -1,26 +1,18 @@
 """Whether truncated runs rank configs as full runs do, and what pruning lost."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from search.settings.best_config import Fidelity
 from search.ties import ranked, ranks
 
-GOOD = 0.8  # Kendall's tau: 90 of 100 pairs of configs in the same order
-POOR = 0.6  # 80 of 100
+POOR = 0.6  # Kendall's tau: 80 of 100 pairs of configs in the same order
 FEWEST_TO_RANK = 4  # configs; fewer stand in one order or its reverse too easily
 _Z = 1.959964  # of a 95 % interval
 
-Curve = Sequence[tuple[float, float]]  # (share of the full run, lowest evaluation so far), in order
 
-
-def fidelity(
-    truncated: Mapping[str, float], full: Mapping[str, float], curves: Mapping[str, Curve], truncation: float, top: int
-) -> Fidelity | None:
-    """The rank agreement of configs' values in truncated and in full runs; None with fewer than two configs in both.
-
-    `curves` are those of the full runs, from which a longer truncation is proposed where the agreement is poor.
-    """
+def fidelity(truncated: Mapping[str, float], full: Mapping[str, float], truncation: float, top: int) -> Fidelity | None:
+    """The rank agreement of configs' values in truncated and in full runs; None with fewer than two configs in both."""
     from scipy.stats import kendalltau  # half a second, which commands that only read a study need not spend
 
     configs = [c for c in truncated if c in full and math.isfinite(truncated[c]) and math.isfinite(full[c])]
@@ -39,7 +31,7 @@ def fidelity(
     if tau < POOR and truncation < 1:
         advice = (
             f"short runs rank {count} configs poorly (tau {tau:.2f}): lengthen the trials, try training.truncation ="
-            f" {_longer(curves, full, truncation):.2g} instead of {truncation:g}"
+            f" {min(1.0, 2 * truncation):.2g} instead of {truncation:g}"
         )
     overlap = len(best_short & best_long)
     return Fidelity(
@@ -59,21 +51,3 @@ def tau_interval(tau: float, configs: int) -> tuple[float, float]:
     centre = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     reach = _Z / (1 + _Z**2 / n) * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
     return max(-1.0, 2 * (centre - reach) - 1), min(1.0, 2 * (centre + reach) - 1)
-
-
-def _longer(curves: Mapping[str, Curve], full: Mapping[str, float], truncation: float) -> float:
-    """The share of the full run from which on the full runs' own curves are in the order of their ends.
-
-    At least half as long again as now; twice as long where the curves do not tell.
-    """
-    from scipy.stats import kendalltau
-
-    known = {c: curves[c] for c in full if c in curves}
-    agreed = None
-    for share in sorted({at for curve in known.values() for at, _ in curve if truncation < at < 1}, reverse=True):
-        so_far = {c: [value for at, value in curve if at <= share + 1e-9] for c, curve in known.items()}
-        there = [c for c, values in so_far.items() if values]
-        if len(there) < 3 or not kendalltau([min(so_far[c]) for c in there], [full[c] for c in there])[0] >= GOOD:
-            break
-        agreed = share
-    return min(1.0, max(1.5 * truncation, agreed) if agreed else 2 * truncation)

@@ -4,17 +4,15 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-from statistics import fmean
 
 from optuna.trial import FrozenTrial, TrialState
 
 from search.confirmation.candidates import Candidate
-from search.confirmation.fidelity import Curve, fidelity
+from search.confirmation.fidelity import fidelity
 from search.confirmation.race import METHOD, Fit, Race, race
 from search.confirmation.verdict import Estimate, Proof, is_gain, sentence
 from search.settings import best_config
-from search.settings.best_config import Audit, AuditedTrial, Confirmation, Difference, Fidelity, FullRun, Knobs
+from search.settings.best_config import Audit, AuditedTrial, Confirmation, Difference, FullRun, Knobs
 from search.settings.sections import STOCK
 from search.settings.settings import Settings
 from search.study.findings import Findings, row_of
@@ -29,7 +27,6 @@ class Runs:
 
     trials: Sequence[FrozenTrial]
     seeds: Sequence[int]  # of the race, in its order
-    horizon: int  # optimizer steps of a full run
     retried: int = 0  # of the trials before this number, those that came to nothing are run again
 
     @property
@@ -127,7 +124,7 @@ def confirmation(runs: Runs, findings: Findings, settings: Settings, name: str) 
         seed_sd=deviation,
         seed_sd_df=freedom,
         candidates=[_candidate(c, runs, standing) for c in runs.candidates],
-        fidelity=_fidelity(runs, means, settings),
+        fidelity=fidelity(runs.short, means, settings.training.truncation, settings.confirm.top),
         audit=_audit(runs, means, findings, proven.winner),
     )
 
@@ -170,22 +167,6 @@ def _run(seed: int, trial: FrozenTrial) -> FullRun:
         best_step=best.step if best and value is not None else None,
         stop_reason=trial.user_attrs["stop_reason"],
     )
-
-
-def _fidelity(runs: Runs, means: Mapping[str, float], settings: Settings) -> Fidelity | None:
-    """Over the candidates that the search ran, and the audited trials, which it did not choose."""
-    curves = {name: _curve(list(by_seed.values()), runs.horizon) for name, by_seed in runs.finished(FULL).items()}
-    return fidelity(runs.short, means, curves, settings.training.truncation, settings.confirm.top)
-
-
-def _curve(trials: Sequence[FrozenTrial], horizon: int) -> Curve:
-    """Lowest evaluation so far, mean over the seeds, by share of the run. One that ended early stays at its lowest."""
-    values = [{e["step"]: e["mel_ce"] for e in t.system_attrs["run"]["evaluations"]} for t in trials]
-    steps = sorted({step for by_step in values for step in by_step})
-    if not steps or not all(values):
-        return []
-    so_far = [list(accumulate((by_step.get(s, math.inf) for s in steps), min)) for by_step in values]
-    return [(step / horizon, fmean(lowest)) for step, lowest in zip(steps, zip(*so_far, strict=True), strict=True)]
 
 
 def _audit(runs: Runs, means: Mapping[str, float], findings: Findings, winner: str) -> Audit | None:

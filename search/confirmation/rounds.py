@@ -43,17 +43,11 @@ class Plan:
         full = [_entry(known[name], seed, FULL) for name, seed in runs.race(self.racing).missing]
         audits = [
             _entry(candidate, self.seeds[0], length)
-            for candidate in self._audits(runs)
+            for candidate in {c.name: c for c in (*self.audited, *runs.audited)}.values()
             for length in (TRUNCATED, FULL)
             if (candidate.name, self.seeds[0], length) not in attempted
         ]
         return full + audits
-
-    def _audits(self, runs: Runs) -> list[Candidate]:
-        """Those that were queued, which a peer may have drawn, and more of the plan's own up to its number."""
-        queued = runs.audited
-        names = {c.name for c in queued}
-        return [*queued, *(c for c in self.audited if c.name not in names)][: max(len(queued), len(self.audited))]
 
 
 def _entry(candidate: Candidate, seed: int, length: str) -> Entry:
@@ -88,7 +82,7 @@ class ConfirmWork:
     @property
     def runs(self) -> Runs:
         trials = self._study.get_trials(deepcopy=False)
-        return Runs(trials, self._plan.seeds, self._steps[FULL][-1], self._retried)
+        return Runs(trials, self._plan.seeds, self._retried)
 
     def claim(self, leases: Leases) -> Claim:
         """A queued run. When all have ended, those of the next round are queued first."""

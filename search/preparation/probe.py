@@ -2,6 +2,7 @@
 
 import gc
 import tempfile
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import repeat
@@ -58,7 +59,7 @@ def probe(settings: Settings, survey: Survey, meter: Meter, progress: Callable[[
             try:
                 # A new one each time: the model takes a batch apart.
                 batches = (longest_batch(trainer, worst, clips, survey) for _ in repeat(None))
-                trainer.train(batches, trainer.recorder.steps + STEPS, [], lambda _: None, lambda: False)
+                deque(trainer.steps(batches, trainer.recorder.steps + STEPS), maxlen=0)
             except torch.OutOfMemoryError:
                 return None
             else:

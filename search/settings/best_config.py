@@ -96,6 +96,10 @@ class Candidate(_Model):
     mean: float | None = Field(description="of its runs' values, nats per audio token")
     dropped_after: Step | None = Field(description="round, counted from 1, after which it could no longer win")
 
+    @property
+    def point(self) -> Hyperparameters:
+        return Hyperparameters.from_dict(self.hyperparameters.model_dump())
+
 
 class Fidelity(_Model):
     """Whether truncated runs rank configs as full ones do."""

@@ -14,17 +14,9 @@ from search.training.numerics import without_tf32
 from search.training.tensor_file import write_tensors
 from search.trial import Evaluation
 
-
-@dataclass(frozen=True)
-class Losses:
-    """Mean cross-entropies in nats per token."""
-
-    mel_ce: float
-    text_ce: float
-
-
 Batch = dict[str, Any]
 
+# What the model is called with, in its order; a mask would come before the last.
 _USED = ("text_inputs", "text_lengths", "audio_codes", "wav_lengths", "cond_mels", "cond_lens")
 
 
@@ -76,42 +68,29 @@ class Evaluator:
         self, step: int, started: float, train_loss: float | None = None, lr: float | None = None
     ) -> Evaluation:
         """`started` is the run's start on the monotonic clock. Leaves the model in eval mode."""
-        held_out, probe = self.losses(self._sets.eval), self.losses(self._sets.probe)
-        return Evaluation(
-            step=step,
-            mel_ce=held_out.mel_ce,
-            text_ce=held_out.text_ce,
-            probe_mel_ce=probe.mel_ce,
-            probe_text_ce=probe.text_ce,
-            train_loss=train_loss,
-            lr=lr,
-            seconds=round(time.monotonic() - started, 3),
-        )
+        found = (*self._losses(self._sets.eval), *self._losses(self._sets.probe), train_loss, lr)
+        return Evaluation(step, *found, seconds=round(time.monotonic() - started, 3))
 
     @torch.inference_mode()
     @without_tf32()
-    def losses(self, batches: list[Batch]) -> Losses:
-        """Stock's forward gives a batch's mean over its tokens; weighting by their number undoes the batching."""
+    def _losses(self, batches: list[Batch]) -> tuple[float, float]:
+        """(mel, text) cross-entropy in nats per token.
+
+        Stock's forward gives a batch's mean over its tokens; weighting by their number undoes the batching.
+        """
         self.model.eval()
         mel_sum = text_sum = 0.0
         mel_tokens = text_tokens = 0
         for batch in batches:
             on_device = _moved(batch, next(self.model.parameters()).device)
-            text, mel, _ = self.model(
-                on_device["text_inputs"],
-                on_device["text_lengths"],
-                on_device["audio_codes"],
-                on_device["wav_lengths"],
-                on_device["cond_mels"],
-                None,  # GPTTrainer.eval_step: no masking in evaluation
-                on_device["cond_lens"],
-            )
+            *inputs, cond_lens = (on_device[name] for name in _USED)
+            text, mel, _ = self.model(*inputs, None, cond_lens)  # GPTTrainer.eval_step: no masking in evaluation
             mel_count, text_count = target_tokens(self.model, batch)
             mel_sum += mel.item() * mel_count
             text_sum += text.item() * text_count
             mel_tokens += mel_count
             text_tokens += text_count
-        return Losses(mel_sum / mel_tokens, text_sum / text_tokens)
+        return mel_sum / mel_tokens, text_sum / text_tokens
 
 
 def target_tokens(model: GPTTrainer, batch: Batch) -> tuple[int, int]:

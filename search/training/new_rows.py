@@ -65,8 +65,7 @@ class NewRows:
     @torch.no_grad()
     def _take_out(self, *_: Any) -> None:
         for parameter in self._parameters:
-            if parameter.grad is None:  # the optimizer passes over it
-                continue
+            assert parameter.grad is not None  # the text is in every loss
             self._before[parameter] = parameter[self._rows]
             self._with_gradient |= (parameter.grad[self._rows] != 0).reshape(self.count, -1).any(1)
             parameter[self._rows] = 0

@@ -23,20 +23,6 @@ def refuse_unavailable(training: Training) -> None:
         raise UserError(
             "training.pin_memory is true, which acts on the way to CUDA GPUs only, and none is visible; leave it out"
         )
-    if training.fused_adamw:
-        _try_fused_adamw("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _try_fused_adamw(device: str) -> None:
-    weight = torch.nn.Parameter(torch.zeros(1, device=device))
-    weight.grad = torch.ones_like(weight)
-    try:
-        torch.optim.AdamW([weight], fused=True).step()
-    except (RuntimeError, NotImplementedError) as error:
-        raise UserError(
-            f"training.fused_adamw is true, which torch {torch.__version__} does not have for this machine's {device}"
-            f" ({str(error).splitlines()[0]}); leave it out"
-        ) from error
 
 
 @contextmanager

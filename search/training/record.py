@@ -137,6 +137,4 @@ class Recorder:
             found.append(f"weight_decay: it shrank the weights by {decay:.2e} in all, less than {NEGLIGIBLE_DECAY:g}")
         if self.new_rows is not None and not self.new_rows.had_gradient:
             found.append(f"new_rows_lr_factor: none of the {self.new_rows.count} new rows ever had a gradient")
-        if point.frozen_layers and not self.frozen:
-            found.append(f"frozen_layers: {point.frozen_layers} are set, and every weight was trained")
         return found

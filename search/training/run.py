@@ -5,7 +5,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import torch
 from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainerConfig
 
 from search.files import write_text
-from search.settings.knobs import refuse_point, run_fields
+from search.settings.knobs import run_fields
 from search.settings.sections import Training
 from search.study.spoken import Speech
 from search.training import base, corpus
@@ -27,7 +27,7 @@ from search.training.run_files import RunFiles
 from search.training.speech import Speaker
 from search.training.state import RunState
 from search.training.trainee import Trainee
-from search.training.trainer import Diverged, Stopped, StudyTrainer
+from search.training.trainer import Diverged, StudyTrainer
 from search.trial import Caller, Evaluation, Prepared, RunRecord, StopReason, TrialSpec
 from space.hyperparameters import Hyperparameters
 
@@ -56,7 +56,6 @@ def build(spec: TrialSpec) -> Setup:
     """The run of `spec`, its random state seeded before the model is made."""
     prepared = Prepared.from_json((Path(spec.prepared) / "prepared.json").read_text(encoding="utf-8"))
     seed_everything(spec.seed)
-    refuse_point(spec.hyperparameters, prepared)
     config = run_config(spec, prepared)
     model = Trainee(config)
     # Before the optimizer is made. Not `xtts.gpt.transformer`, which coqui's GPT does not have.
@@ -73,20 +72,8 @@ def build(spec: TrialSpec) -> Setup:
     return Setup(trainer, Evaluator(model, sets), training_batches(dataset, spec.batch_size), clips, model, prepared)
 
 
-class NoCaller:
+class NoCaller(Caller):
     """The `Caller` of a run that no one follows."""
-
-    def say(self, kind: str, **values: Any) -> None:
-        pass
-
-    def should_stop(self) -> bool:
-        return False
-
-    def is_wanted(self) -> bool:
-        return True
-
-    def stop(self) -> None:
-        pass
 
 
 @dataclass(frozen=True)
@@ -123,7 +110,8 @@ def run_trial(spec: TrialSpec, caller: Caller | None = None, judge: Judge = lamb
     with ExitStack() as stack:
         state = None
         if spec.save_seconds is not None:
-            state = stack.enter_context(RunState(Path(spec.directory) / "state", setup.trainer, spec.save_seconds))
+            state = RunState(Path(spec.directory) / "state", setup.trainer, spec.save_seconds)
+            stack.enter_context(closing(state))
         course = Course(spec, setup, state, started, caller, judge, speaker)
         reason = course.follow(stack)
     record = setup.trainer.recorder.record(spec.hyperparameters, spec.horizon, setup_seconds)
@@ -171,19 +159,16 @@ class Course:
         return reason
 
     def _train(self) -> StopReason:
-        spec, setup = self.spec, self.setup
         # With a state, only its own look after a step may end the run: within a step nothing could be saved.
         stop = self.caller.should_stop if self.state is None else self._go_on
         try:
-            setup.trainer.train(
-                setup.batches, spec.horizon, spec.evaluation_steps, self._evaluate, stop, self._after_step
-            )
+            for step in self.setup.trainer.steps(self.setup.batches, self.spec.horizon, stop):
+                if (reason := self._after(step)) is not None:
+                    return reason
         except Diverged as error:
             print(error)
             return StopReason.DIVERGED
-        except Stopped as stopped:
-            return stopped.reason
-        return StopReason.FINISHED
+        return StopReason.FINISHED if len(self.history) == self.spec.horizon else StopReason.STOPPED_BY_USER
 
     def _go_on(self) -> bool:
         self.caller.should_stop()  # the question is a sign of life
@@ -194,6 +179,7 @@ class Course:
             self.caller.say("step", step=step)
 
     def _evaluate(self, step: int) -> None:
+        started = time.monotonic()
         since = self.history[self.evaluations[-1].step if self.evaluations else 0 :]
         self._files.write_steps(self.history)
         train_loss = statistics.fmean(s.loss for s in since)
@@ -203,18 +189,20 @@ class Course:
         if self.speaker is not None:
             self.speaker.evaluated(evaluation)
         self.caller.say("evaluation", **asdict(evaluation))
+        self.setup.trainer.recorder.evaluation_seconds += time.monotonic() - started
 
-    def _after_step(self, step: int) -> None:
+    def _after(self, step: int) -> StopReason | None:
+        """Evaluates and saves where that is due; why the run ends here, or None."""
+        if evaluated := step in self.spec.evaluation_steps:
+            self._evaluate(step)
         self._say_step(step)
-        evaluated = bool(self.evaluations) and self.evaluations[-1].step == step
         reason = self.judge(self.evaluations) if evaluated else None
         if self.state is not None:
             if reason is None and self.caller.should_stop():
                 reason = StopReason.STOPPED_BY_USER
             if evaluated or reason is not None or self.state.is_due:
                 self.state.save(self.evaluations, time.monotonic() - self.started)
-        if reason is not None:
-            raise Stopped(reason)
+        return reason
 
 
 def run_config(spec: TrialSpec, prepared: Prepared) -> GPTTrainerConfig:

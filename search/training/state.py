@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from search.errors import UserError
@@ -23,8 +22,6 @@ from search.training import base
 from search.training.tensor_file import read_tensors, write_tensors
 from search.training.trainer import StudyTrainer
 from search.trial import Evaluation
-
-VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -51,10 +48,8 @@ class RunState:
         self._saved = time.monotonic()
         self._best_step: int | None = None
 
-    def __enter__(self) -> "RunState":
-        return self
-
-    def __exit__(self, *_: Any) -> None:
+    def close(self) -> None:
+        """Frees the folder for another process."""
         self._lock.close()
 
     @property
@@ -64,17 +59,15 @@ class RunState:
     def save(self, evaluations: Sequence[Evaluation], seconds: float) -> None:
         """Raises UserError when the disk is full; the states before are still there."""
         started = time.monotonic()
-        recorder = self._trainer.recorder
+        recorder, scheduler = self._trainer.recorder, self._trainer.scheduler[0]
         content = {
-            "version": VERSION,
             "step": recorder.steps,
             "seconds": seconds,
             "evaluations": [asdict(e) for e in evaluations],
             "recorder": recorder.state_dict(),
             "model": self._gpt.state_dict(),
             "optimizer": self._trainer.optimizer[0].state_dict(),
-            "scheduler": _state(self._trainer.scheduler[0]),
-            "scaler": _state(self._trainer.scaler),
+            "scheduler": scheduler and scheduler.state_dict(),
             "random": random_state(),
         }
         write_tensors(content, self.last)
@@ -93,12 +86,8 @@ class RunState:
         # On a CPU the moments would stay in the mapped file, which keeps its space on the disk when it is replaced.
         for state in optimizer.state.values():
             state.update({k: v.clone() for k, v in state.items() if isinstance(v, torch.Tensor)})
-        for part, state in (
-            (self._trainer.scheduler[0], content["scheduler"]),
-            (self._trainer.scaler, content["scaler"]),
-        ):
-            if part is not None:
-                part.load_state_dict(state)
+        if (scheduler := self._trainer.scheduler[0]) is not None:
+            scheduler.load_state_dict(content["scheduler"])
         self._trainer.recorder.load_state_dict(content["recorder"])
         evaluations = [Evaluation(**e) for e in content["evaluations"]]
         self._best_step = read_tensors(self.best)["step"] if self.best.exists() else None
@@ -127,11 +116,9 @@ class RunState:
 
 
 def random_state() -> dict[str, Any]:
-    """Of every generator that a run draws from, in plain types and tensors, which `weights_only` loads."""
-    name, keys, position, has_gauss, gauss = np.random.get_state()
+    """Of every generator that a run draws from: Python's and torch's. numpy's is none of them."""
     return {
         "python": random.getstate(),
-        "numpy": [name, [int(key) for key in keys], position, has_gauss, gauss],
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all(),
     }
@@ -139,11 +126,5 @@ def random_state() -> dict[str, Any]:
 
 def restore_random_state(state: dict[str, Any]) -> None:
     random.setstate(state["python"])
-    name, keys, position, has_gauss, gauss = state["numpy"]
-    np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, gauss))
     torch.set_rng_state(state["torch"])
     torch.cuda.set_rng_state_all(state["cuda"][: torch.cuda.device_count()])
-
-
-def _state(part: Any) -> dict[str, Any] | None:
-    return None if part is None else part.state_dict()

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from trainer.logging import DummyLogger
 from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainer, GPTTrainerConfig
 
 from search.training.record import NotFinite, Recorder
-from search.trial import StopReason
 
 Batch = dict[str, Any]
 
@@ -21,20 +20,12 @@ class Diverged(Exception):
     """A loss or a gradient is not finite; nothing of it has reached the weights."""
 
 
-class Stopped(Exception):
-    """The run ends before its horizon."""
-
-    def __init__(self, reason: StopReason = StopReason.STOPPED_BY_USER) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 class StudyTrainer(Trainer):
     """Keeps stock's `train_step` and `optimize`; owns the loop around them.
 
     The loop counts optimizer steps, each of exactly `accumulation` micro-batches (stock divides a short last group of
-    an epoch by the full count), evaluates where it is told to, and lets every exception out (`Trainer.fit` turns them
-    into `sys.exit`). No checkpoint is written and no run folder is shared.
+    an epoch by the full count), and lets every exception out (`Trainer.fit` turns them into `sys.exit`). No checkpoint
+    is written and no run folder is shared.
     """
 
     def __init__(
@@ -85,28 +76,20 @@ class StudyTrainer(Trainer):
         detached["loss"] *= self.grad_accum_steps
         return detached
 
-    def train(
-        self,
-        batches: Iterator[Batch],
-        horizon: int,
-        evaluation_steps: Sequence[int] = (),
-        evaluate: Callable[[int], None] = lambda _: None,
-        should_stop: Callable[[], bool] = lambda: False,
-        after_step: Callable[[int], None] = lambda _: None,
-    ) -> None:
-        """Runs on to `horizon` optimizer steps, calling `evaluate(step)` after each of `evaluation_steps`.
+    def steps(
+        self, batches: Iterator[Batch], horizon: int, should_stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[int]:
+        """Trains on to `horizon` optimizer steps, and yields the number of steps done after each.
 
-        `after_step(step)` follows each step and its evaluation: there nothing of the run is under way, and what it
-        raises comes out. Raises Stopped before the next batch once `should_stop()`, and Diverged; the recorder keeps
-        what was done.
+        There nothing of the run is under way: the caller may evaluate, save or leave. Ends before the next batch once
+        `should_stop()`. Raises Diverged. The recorder keeps what was done.
         """
-        due = set(evaluation_steps)
         self.callbacks.on_train_epoch_start(self)
         for step in range(self.recorder.steps + 1, horizon + 1):
             losses = []
             for micro, batch in enumerate(itertools.islice(batches, self.grad_accum_steps)):
                 if should_stop():
-                    raise Stopped
+                    return
                 started = time.monotonic()
                 try:
                     _, logged = self.train_step(batch, self.grad_accum_steps, micro, time.time())
@@ -116,10 +99,7 @@ class StudyTrainer(Trainer):
                 losses.append(logged)
                 self.recorder.micro_step(time.monotonic() - started)
             self.recorder.optimizer_step(losses, self.config.grad_clip)
-            if step in due:
-                started = time.monotonic()
-                evaluate(step)
+            yield step
+            if not self.model.xtts.gpt.training:
                 # Stock puts the whole model into training mode after an evaluation within an epoch, the DVAE included.
                 self.callbacks.on_train_epoch_start(self)
-                self.recorder.evaluation_seconds += time.monotonic() - started
-            after_step(step)
