@@ -10,7 +10,7 @@ import pytest
 from search.confirmation import export
 from search.errors import UserError
 from search.settings import best_config
-from search.settings.best_config import BestConfig, Candidate, Confirmation, FullRun, Knobs
+from search.settings.best_config import BestConfig, Candidate, Confirmation, FullRun
 from search.settings.settings import Settings
 from search.study import findings as report
 from search.study.fingerprint import fingerprint
@@ -50,7 +50,7 @@ def confirmation_of(
     runs = [FullRun(trial=0, seed=1, value=2.5, best_step=900, stop_reason="finished")]
     made = [
         Candidate(
-            name=name, trial=trial, hyperparameters=Knobs(**point.to_dict()), truncated=2.75, runs=runs, mean=2.5,
+            name=name, trial=trial, hyperparameters=point, truncated=2.75, runs=runs, mean=2.5,
             dropped_after=None,
         )
         for name, trial, point in candidates
@@ -122,8 +122,8 @@ def test_schema_and_reader_refuse_the_same(
 
 def test_the_winner_is_exported_for_the_full_horizon(three: tuple[optuna.Study, Settings]) -> None:
     best = built(*three)
-    assert best.point == Hyperparameters(4e-4, 0.02, best.point.milestones, 0.5, 2.0)
-    assert best.point.milestones == pytest.approx([0.25, 0.5])
+    assert best.hyperparameters == Hyperparameters(4e-4, 0.02, best.hyperparameters.milestones, 0.5, 2.0)
+    assert best.hyperparameters.milestones == pytest.approx([0.25, 0.5])
     assert best.schedule.model_dump() == {
         "horizon": 1000, "evaluation_steps": [50 * i for i in range(1, 21)], "milestones": [250, 500], "gamma": 0.5,
         "accumulation": 1, "batch_size": 4,
@@ -217,7 +217,7 @@ def test_a_point_at_the_edge_of_the_space_is_warned_of(
     three: tuple[optuna.Study, Settings], point: Hyperparameters, expected: list[str]
 ) -> None:
     best = built(*three, point=point)
-    assert (best.point, best.warnings, best.evidence) == (point, expected, None)
+    assert (best.hyperparameters, best.warnings, best.evidence) == (point, expected, None)
     assert best.coqui_config["lr"] == point.lr
 
 

@@ -62,7 +62,7 @@ def test_the_best_or_any_completed_trial_is_exported(
     assert run_export(*arguments) == (0, lines, [])
     best = best_config.read(tmp_path / path)
     assert best.evidence and best.evidence.trial == trial
-    assert (best.point == STOCK) == (trial == 0)
+    assert (best.hyperparameters == STOCK) == (trial == 0)
     assert (tmp_path / "miniature" / "best_config.json").exists() == (trial == 2)
 
 
@@ -157,7 +157,7 @@ def test_the_stock_recipe_is_exported_as_it_stands(
     monkeypatch.setattr(handover, "load_confirmation", lambda *_: stock)
     assert run_export()[0] == 0
     best = best_config.read(tmp_path / "miniature" / "best_config.json")
-    assert (best.confirmed, best.point, best.evidence) == (True, STOCK, None)
+    assert (best.confirmed, best.hyperparameters, best.evidence) == (True, STOCK, None)
 
 
 @pytest.mark.usefixtures("run_export")

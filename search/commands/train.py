@@ -1,11 +1,12 @@
 """`study.py train`: the full run."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from search.commands import outcome
-from search.commands.options import notifying, output_of, parsed
+from search.commands.options import notifying, output_of, overrides
 from search.full_run import train
 from search.full_run.display import make_full_run_view
 
@@ -13,7 +14,7 @@ from search.full_run.display import make_full_run_view
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
-@click.option("--seed", type=int, help="Random seed of the run. Default: the search's.")
+@click.option("--seed", "run_seed", type=int, help="Random seed of the run. Default: the search's.")
 @click.option("--max-gap", type=float, help="Stop above this ratio of eval to train probe. Default: the config's.")
 @click.option("--min-delta", metavar="NATS", help="Ignore smaller rises; seed_noise: as the confirmation measured it.")
 @click.option("--healthy-gap", type=float, help="The report calls a gap below this healthy. Default: the config's.")
@@ -21,24 +22,15 @@ from search.full_run.display import make_full_run_view
 @notifying
 @click.pass_context
 def command(
-    context: click.Context,
-    config: Path,
-    output: Path,
-    seed: int | None,
-    max_gap: float | None,
-    healthy_gap: float | None,
-    min_delta: str | None,
-    set_: tuple[str, ...],
-    notify: tuple[str, ...],
+    context: click.Context, config: Path, output: Path, run_seed: int | None, min_delta: str | None, **given: Any
 ) -> None:
     """Train in full with CONFIG, a best_config.json; at the end OUTPUT/ready speaks. The same command resumes."""
-    flags = {"train.max_gap": max_gap, "train.healthy_gap": healthy_gap}
-    overrides = {**parsed(set_), **{k: v for k, v in flags.items() if v is not None}}
+    overriding = overrides(given)
     told = output_of(context)
-    told.open(output.absolute().name, notify)
+    told.open(output.absolute().name, given["notify"])
     view = make_full_run_view()
     try:
-        result = train.train(config, output, seed, overrides, view, min_delta)
+        result = train.train(config, output, run_seed, overriding, view, min_delta)
     finally:
         view.close()
     if result is None:

@@ -18,7 +18,6 @@ from search.settings.best_config import (
     Candidate,
     Confirmation,
     Evidence,
-    Knobs,
     Provenance,
     Schedule,
     Stopping,
@@ -133,7 +132,7 @@ def build(
         study=findings.study,
         confirmed=confirmed,
         status=status,
-        hyperparameters=Knobs(**point.to_dict()),
+        hyperparameters=point,
         schedule=Schedule(
             horizon=horizon,
             evaluation_steps=settings.full_evaluation_steps(findings.prepared["train_clips"]),
@@ -161,7 +160,7 @@ def build(
 
 def _recommends(confirmation: Confirmation, point: Hyperparameters) -> bool:
     """Whether a confirmation says to use `point`, if one fine-tunes at all."""
-    return Hyperparameters.from_dict(recommended(confirmation).hyperparameters.model_dump()) == point
+    return recommended(confirmation).hyperparameters == point
 
 
 def recommended(confirmation: Confirmation) -> Candidate:

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from search.errors import UserError
-from space.hyperparameters import Hyperparameters
+from space.hyperparameters import Count, Fraction, Hyperparameters
+from space.reader import explained
 
 VERSION: Literal[3] = 3
 READ = (2, VERSION)
@@ -15,34 +16,11 @@ READ = (2, VERSION)
 Verdict = Literal["better than the stock recipe", "no better than the stock recipe", "do not fine-tune"]
 
 
-Fraction = Annotated[float, Field(gt=0, lt=1)]
 Step = Annotated[int, Field(ge=1)]  # an optimizer step
-Count = Annotated[int, Field(ge=0)]
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Knobs(_Model):
-    """The point, independent of the length of a run."""
-
-    lr: float = Field(gt=0, description="learning rate of AdamW before the first milestone")
-    weight_decay: float = Field(
-        ge=0, description="of AdamW, decoupled: each step shrinks a weight by lr * weight_decay"
-    )
-    milestones: list[Fraction] = Field(description="fractions of the run's optimizer steps, strictly increasing")
-    gamma: Fraction | None = Field(
-        description="factor on the learning rate at each milestone; null if there are no milestones"
-    )
-    clip_norm: Annotated[float, Field(gt=0)] | None = Field(
-        description="upper bound of the gradient's L2 norm; null: off"
-    )
-    # A file of version 2 lacks the last two.
-    new_rows_lr_factor: float = Field(
-        default=1.0, gt=0, description="factor on the learning rate of new vocabulary rows; 1: off"
-    )
-    frozen_layers: Count = Field(default=0, description="number of first GPT layers that are not trained")
 
 
 class Schedule(_Model):
@@ -90,7 +68,7 @@ class Candidate(_Model):
 
     name: str
     trial: Count | None = Field(description="its number in the search; null for a config that the search did not run")
-    hyperparameters: Knobs
+    hyperparameters: Hyperparameters
     truncated: float | None = Field(description="its value in the search (a truncated run), nats per audio token")
     runs: list[FullRun]
     mean: float | None = Field(description="of its runs' values, nats per audio token")
@@ -187,7 +165,7 @@ class BestConfig(_Model):
     study: str
     confirmed: bool = Field(description="whether full runs with several seeds recommend this config")
     status: str = Field(description="one sentence for people: how far to trust the config")
-    hyperparameters: Knobs
+    hyperparameters: Hyperparameters
     schedule: Schedule
     stopping: Stopping
     settings: dict[str, dict[str, Any]] = Field(description="of the study, as in study.toml, without its storage")
@@ -198,10 +176,6 @@ class BestConfig(_Model):
     base_model: dict[str, Any] = Field(description="evaluation of the untouched base model, at step 0")
     warnings: list[str]
     provenance: Provenance
-
-    @property
-    def point(self) -> Hyperparameters:
-        return Hyperparameters.from_dict(self.hyperparameters.model_dump())
 
 
 def read(path: Path) -> BestConfig:
@@ -218,14 +192,9 @@ def read(path: Path) -> BestConfig:
             " study.py export"
         )
     try:
-        best = BestConfig.model_validate({**content, "version": VERSION})
-        _ = best.point
+        return BestConfig.model_validate({**content, "version": VERSION})
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise UserError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    except ValueError as error:
-        raise UserError(f"{path}: hyperparameters: {error}") from error
-    return best
+        raise UserError(f"{path}: {explained(error, BestConfig)}") from error
 
 
 def schema() -> str:
