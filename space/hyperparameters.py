@@ -14,10 +14,7 @@ Count = Annotated[int, Field(ge=0)]
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class Hyperparameters:
-    """One point of the search, independent of the length of a run: what a run is trained with.
-
-    Raises pydantic's ValidationError for a point at which a knob could not act.
-    """
+    """One point of the search, independent of the length of a run. A knob that could not act is refused."""
 
     lr: Positive = Field(description="learning rate of AdamW before the first milestone")
     weight_decay: float = Field(

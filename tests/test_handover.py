@@ -1,8 +1,6 @@
 """The `export` command, as a user meets it."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +12,6 @@ from search.settings import best_config
 from search.settings.best_config import Confirmation
 from search.settings.settings import Settings
 from search.trial import StopReason
-from tests.conftest import ROOT
 from tests.in_process import in_process
 from tests.studies import FLAT, STEPPED, new_study, run, three_trials
 from tests.test_export import STOCK, confirmation_of
@@ -158,14 +155,3 @@ def test_the_stock_recipe_is_exported_as_it_stands(
     assert run_export()[0] == 0
     best = best_config.read(tmp_path / "miniature" / "best_config.json")
     assert (best.confirmed, best.hyperparameters, best.evidence) == (True, STOCK, None)
-
-
-@pytest.mark.usefixtures("run_export")
-def test_export_loads_nothing_that_takes_seconds(tmp_path: Path) -> None:
-    code = "import sys, study\nsys.argv = sys.argv[1:]\ntry: study.main()\nfinally: print('loaded', *sys.modules)"
-    command = [sys.executable, "-c", code, "study.py", "export", "--settings", str(tmp_path / "study.toml")]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    loaded = result.stdout.splitlines()[-1].split()
-    assert loaded[0] == "loaded" and "optuna" in loaded
-    slow = {"torch", "TTS", "trainer", "transformers", "scipy.stats", "sklearn", "pandas", "matplotlib", "plotly"}
-    assert not slow & set(loaded)

@@ -195,13 +195,3 @@ def read(path: Path) -> BestConfig:
         return BestConfig.model_validate({**content, "version": VERSION})
     except ValidationError as error:
         raise UserError(f"{path}: {explained(error, BestConfig)}") from error
-
-
-def schema() -> str:
-    """The JSON schema of the document, as published in docs/best_config.schema.json."""
-    published = {"$schema": "https://json-schema.org/draft/2020-12/schema", **BestConfig.model_json_schema()}
-    return json.dumps(published, ensure_ascii=False, indent=2) + "\n"
-
-
-if __name__ == "__main__":
-    print(schema(), end="")
