@@ -139,41 +139,6 @@ def study_py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capt
     return in_process(tmp_path, monkeypatch, capfd)
 
 
-def test_a_search_that_confirms(study_py: StudyPy, tmp_path: Path) -> None:
-    settings = ["confirm.seeds=2", "confirm.top=1", "confirm.lower_rates=[]"]
-    given = [word for entry in settings for word in ("--set", entry)]
-    code, out, errors = study_py("--json", "--trials", "4", "--workers", "2", "--confirm", *given)
-    assert code == 0, errors
-    found = events(out)
-    search, confirmation = of(found, "begin")
-    assert (search["study"], search["unit"], search["total"], search["slots"]) == ("miniature", "trial", 4, 2)
-    assert (search["finished"], search["base_mel_ce"], search["best"], search["n_increases"]) == (0, 5.0, None, 2)
-    assert (confirmation["unit"], confirmation["total"]) == ("run", 4)
-    ends = of(found, "ended")[:4]
-    assert [(end["finished"], end["total"], end["error"]) for end in ends] == [(n, 4, None) for n in (1, 2, 3, 4)]
-    for end in ends:
-        own = [e["mel_ce"] for e in of(found, "evaluated") if e["trial"] == end["trial"] and e["step"] <= 200]
-        assert end["lowest"]["mel_ce"] == min(own[:10])
-        if end["is_best"]:
-            assert end["best"] == {"trial": end["trial"], "mel_ce": end["lowest"]["mel_ce"]}
-    assert [s["hyperparameters"]["lr"] for s in of(found, "started") if s["label"] == "baseline V0"] == [1e-3]
-    result, last = of(found, "result")
-    assert found[-1] == last
-    values = {end["trial"]: end["lowest"]["mel_ce"] for end in ends}
-    best = min(values, key=lambda number: values[number])
-    assert (result["of"], result["finished"], result["total"]) == ("search", 4, 4)
-    assert (result["best"]["trial"], result["best"]["lowest"]["mel_ce"]) == (best, values[best])
-    assert result["over_stock"] == {"estimate": pytest.approx(values[0] - values[best]), "low": None, "high": None}
-    path = tmp_path / "miniature" / "best_config.json"
-    assert (result["path"], result["confirmed"], result["base"]["mel_ce"]) == (str(path), False, 5.0)
-    exported = json.loads(path.read_text())
-    assert (last["of"], last["path"], last["confirmed"]) == ("confirmation", str(path), True)
-    assert (last["verdict"], last["text"]) == (exported["confirmation"]["verdict"], exported["status"])
-    assert last["over_base"] == exported["confirmation"]["over_base"]
-    assert last["hyperparameters"] == exported["hyperparameters"]
-    assert "4 finished trials: " in errors and "Exported (confirmed): miniature/best_config.json" in errors
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -36,5 +36,5 @@ def test_to_steps(fractions: tuple[float, ...], horizon: int, steps: tuple[int, 
 
 
 def test_a_run_too_short_for_its_milestones_is_refused() -> None:
-    with pytest.raises(ValueError, match="^2 milestones do not fit into a run of 2 optimizer steps"):
+    with pytest.raises(ValueError, match=r"^2 milestones do not fit into a run of 2 optimizer steps"):
         to_steps((0.3, 0.6), 2)
