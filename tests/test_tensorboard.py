@@ -209,12 +209,6 @@ def test_the_table_of_hyperparameters(served: Served) -> None:
     }  # fmt: skip
 
 
-def test_only_this_machine_is_answered(served: Served) -> None:
-    sockets = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
-    listening = [s[1] for s in sockets if s[3] == "0A" and int(s[1].rpartition(":")[2], 16) == served.port]
-    assert listening == [f"0100007F:{served.port:04X}"]
-
-
 def test_a_port_in_use_is_refused(served: Served, tmp_path: Path) -> None:
     (tmp_path / "miniature" / "trials").mkdir(parents=True)
     with pytest.raises(UserError, match=f"{served.port}.*--port"):
