@@ -2,25 +2,20 @@
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from space.hyperparameters import Count, Fraction, Hyperparameters, Positive
 from space.ranges import ClipRange, Ends, Part, Range
 
+if TYPE_CHECKING:
+    from optuna import Trial
+
 # A later milestone is sampled as a share of what the earlier one leaves of the run up to the last place allowed.
 # The share keeps away from 0 and 1, and the first from the far end, so that any sampled milestones are distinct.
 _SHARE = Range[float](low=0.1, high=0.8)
 _FIRST_REACH = 0.9
-
-
-class Trial(Protocol):
-    """What `suggest` needs of an `optuna.Trial`."""
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float: ...
-    def suggest_int(self, name: str, low: int, high: int) -> int: ...
-    def suggest_categorical(self, name: str, choices: list[Any]) -> Any: ...
 
 
 class Baseline(Part):
@@ -34,8 +29,9 @@ class Baseline(Part):
     def _beside(cls, given: Any) -> Any:
         if not isinstance(given, dict) or "hyperparameters" in given:
             return given
-        knobs = {key: value for key, value in given.items() if key != "name"}
-        return {**{key: given[key] for key in ("name",) if key in given}, "hyperparameters": knobs}
+        knobs = dict(given)
+        name = {"name": knobs.pop("name")} if "name" in given else {}
+        return {**name, "hyperparameters": knobs}
 
 
 class Milestones(Part):
@@ -78,7 +74,7 @@ class SearchSpace(Part):
             )
         return self
 
-    def suggest(self, trial: Trial) -> Hyperparameters:
+    def suggest(self, trial: "Trial") -> Hyperparameters:
         """Asks `trial` for every parameter that matters to this point, and for no other."""
         params: dict[str, Any] = {}
 
@@ -111,15 +107,9 @@ class SearchSpace(Part):
             # The first is the fraction itself; a later one a share of what is left.
             left = self.milestones.high - fractions[-1] if fractions else 0.0
             fractions.append(fractions[-1] + params[name] * left if fractions else params[name])
-        return Hyperparameters(
-            lr=params["lr"],
-            weight_decay=params["weight_decay"],
-            milestones=tuple(fractions),
-            gamma=params.get("gamma"),
-            clip_norm=params.get("clip_norm"),
-            new_rows_lr_factor=params.get("new_rows_lr_factor", 1.0),
-            frozen_layers=int(params.get("frozen_layers", 0)),
-        )
+        names = ("lr", "weight_decay", "gamma", "clip_norm", "new_rows_lr_factor", "frozen_layers")
+        knobs = {name: params[name] for name in names if name in params}
+        return Hyperparameters(milestones=tuple(fractions), **knobs)
 
     def to_params(self, point: Hyperparameters) -> tuple[dict[str, Any], list[str]]:
         """The inverse of `from_params`, for a point from elsewhere: (parameters, what had to be clipped to fit)."""

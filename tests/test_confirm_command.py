@@ -157,7 +157,7 @@ def test_a_search_that_is_stopped_confirms_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["confirm", "--seeds", "1"], "confirm.seeds is 1: input should be greater than or equal to 2"),
+        (["confirm", "--seeds", "1"], "confirm.seeds is 1: it must be greater than or equal to 2"),
         (["confirm", "--top", "0"], "confirm.top is 0"),
         (["confirm", "--audit", "-1"], "confirm.audit is -1"),
         (["confirm", "--study", "other"], "study 'other' does not exist"),

@@ -95,17 +95,6 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
         each.out.close()
 
 
-def test_ctrl_c_ends_with_stopped(start: Callable[..., Started]) -> None:
-    run = start(seconds=1)
-    text = run.until("evaluated")
-    run.process.send_signal(signal.SIGINT)
-    code, rest = run.end()
-    found = events(text + rest)
-    assert code == 130, run.errors.read_text()
-    assert (found[-1]["event"], found[-1]["finished"], found[-1]["path"]) == ("stopped", 0, None)
-    assert [end["reason"] for end in of(found, "ended")] == ["stopped_by_user"] * len(of(found, "started"))
-
-
 def test_a_second_ctrl_c_leaves_at_once_and_says_so(start: Callable[..., Started]) -> None:
     run = start("--workers", "1", "--notify", "json://127.0.0.1:9/token", seconds=1000)
     text = run.until("started")

@@ -185,7 +185,7 @@ def test_a_file_of_version_2_is_read_with_the_later_knobs_off(
     assert (order.spec("p", None).fused_adamw, order.spec("p", None).pin_memory) == (False, False)
     content["hyperparameters"] = "none"
     path.write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(UserError, match="hyperparameters: Input should be"):
+    with pytest.raises(UserError, match="hyperparameters is 'none': it must be a table"):
         best_config.read(path)
 
 

@@ -4,26 +4,21 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from search.errors import UserError
 from space.hyperparameters import Count, Fraction, Hyperparameters
+from space.ranges import Part
 from space.reader import explained
 
 VERSION: Literal[3] = 3
 READ = (2, VERSION)
 
 Verdict = Literal["better than the stock recipe", "no better than the stock recipe", "do not fine-tune"]
-
-
 Step = Annotated[int, Field(ge=1)]  # an optimizer step
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Schedule(_Model):
+class Schedule(Part):
     """The point in optimizer steps of the full run."""
 
     horizon: Step = Field(description="optimizer steps of the full run")
@@ -36,7 +31,7 @@ class Schedule(_Model):
     batch_size: int = Field(ge=2, description="clips per batch")
 
 
-class Stopping(_Model):
+class Stopping(Part):
     """When the full run ends before its horizon."""
 
     n_increases: Step | None = Field(description="number of rises in a row that stop the run; null: never")
@@ -45,7 +40,7 @@ class Stopping(_Model):
     healthy_gap: float = Field(gt=1, description="ratio below which a report calls the run healthy")
 
 
-class Difference(_Model):
+class Difference(Part):
     """How much lower the exported config's mean is, nats per audio token, with its simultaneous interval."""
 
     estimate: float
@@ -53,7 +48,7 @@ class Difference(_Model):
     high: float | None = Field(description="null: too few runs for a bound")
 
 
-class FullRun(_Model):
+class FullRun(Part):
     """A run of the confirmation."""
 
     trial: Count = Field(description="number in the confirmation's study")
@@ -63,7 +58,7 @@ class FullRun(_Model):
     stop_reason: str
 
 
-class Candidate(_Model):
+class Candidate(Part):
     """A config of the confirmation."""
 
     name: str
@@ -75,7 +70,7 @@ class Candidate(_Model):
     dropped_after: Step | None = Field(description="round, counted from 1, after which it could no longer win")
 
 
-class Fidelity(_Model):
+class Fidelity(Part):
     """Whether truncated runs rank configs as full ones do."""
 
     configs: Count
@@ -88,7 +83,7 @@ class Fidelity(_Model):
     advice: str | None
 
 
-class AuditedTrial(_Model):
+class AuditedTrial(Part):
     """A pruned trial that was finished. Values are nats per audio token."""
 
     trial: Count
@@ -98,7 +93,7 @@ class AuditedTrial(_Model):
     full: float | None = Field(description="its lowest evaluation in a full run")
 
 
-class Audit(_Model):
+class Audit(Part):
     """What pruning lost, nats per audio token; 0 is nothing."""
 
     trials: list[AuditedTrial]
@@ -108,7 +103,7 @@ class Audit(_Model):
     )
 
 
-class Confirmation(_Model):
+class Confirmation(Part):
     """Full runs with several seeds of the best trials and the stock recipe."""
 
     study: str = Field(description="name of the confirmation's study")
@@ -130,7 +125,7 @@ class Confirmation(_Model):
     audit: Audit | None
 
 
-class Evidence(_Model):
+class Evidence(Part):
     """The truncated run of the search from which the config comes."""
 
     trial: Count = Field(description="number of the trial")
@@ -144,7 +139,7 @@ class Evidence(_Model):
     finished_trials: Count = Field(description="complete and pruned trials of the study when the file was written")
 
 
-class Provenance(_Model):
+class Provenance(Part):
     """What the config was found with."""
 
     fingerprint: dict[str, Any] = Field(description="what all trials of the study share")
@@ -158,7 +153,7 @@ class Provenance(_Model):
     added_tokens: list[str] = Field(description="appended to the base's vocabulary, in order of their ids")
 
 
-class BestConfig(_Model):
+class BestConfig(Part):
     """The config for the full run, with the evidence for it and where it came from."""
 
     version: Literal[3] = Field(description="increases when an older reader would misread the file")

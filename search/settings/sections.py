@@ -106,24 +106,12 @@ class Training(Section):
     fused_adamw: bool = setting(False, "Use torch's fused AdamW: the same update with other rounding")
     pin_memory: bool = setting(False, "Copy batches to the GPU from page-locked memory; same results")
 
-    @model_validator(mode="after")
-    def _one_horizon(self) -> "Training":
-        if self.epochs is not None and self.steps is not None:
-            raise ValueError("give epochs or steps, not both")
-        return self
-
 
 class Space(Section):
     """The search space: a preset or a file."""
 
     preset: str | None = setting(None, '"xtts-v2" or "miniature"; default: the preset that belongs to the base model')
     file: Path | None = setting(None, "TOML file with your own ranges, instead of a preset")
-
-    @model_validator(mode="after")
-    def _one_source(self) -> "Space":
-        if self.preset is not None and self.file is not None:
-            raise ValueError("give preset or file, not both")
-        return self
 
 
 class Pruning(Section):

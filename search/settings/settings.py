@@ -211,6 +211,9 @@ def resolve(
     elif "name" not in values.get("study", {}):
         folder = (path.absolute().parent if path else Path.cwd()).name
         values.setdefault("study", {})["name"] = re.sub(r"[^A-Za-z0-9]+", "-", folder).strip("-")[:64] or "study"
+    for section, one, other in _EXCLUSIVE:
+        if {one, other} <= values.get(section, {}).keys():
+            raise UserError(f"{path or 'the command line'}: {section}: give {one} or {other}, not both")
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
