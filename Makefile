@@ -54,8 +54,7 @@ screenshots: .venv/.development
 
 # The published schemas of best_config.json and study.toml, from their models.
 schema: .venv/.runtime
-	$(BIN)/python -m search.settings.best_config > docs/best_config.schema.json
-	$(BIN)/python -m search.settings.study_schema > docs/study.schema.json
+	$(BIN)/python -m search.settings.schemas
 
 # Trains the weights of the miniature base again and writes search/preparation/miniature_weights.npz.
 miniature-weights: .venv/.runtime

@@ -40,26 +40,21 @@ def _file(module: str, root: Path) -> Path | None:
 
 
 def _imports(tree: ast.Module) -> Iterable[str]:
+    """Those of this project, which its modules import by `from`."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and _is_ours(node.module):
+        if isinstance(node, ast.ImportFrom) and _is_ours(node):
             yield from (str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names))
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if _is_ours(alias.name))
 
 
-def _is_ours(module: str | None) -> bool:
-    return (module or "").partition(".")[0] in PROJECT
+def _is_ours(node: ast.ImportFrom) -> bool:
+    return (node.module or "").partition(".")[0] in PROJECT
 
 
 class _Plain(ast.NodeTransformer):
     """Without imports from this project, docstrings, and what an error says."""
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
-        return None if _is_ours(node.module) else node
-
-    def visit_Import(self, node: ast.Import) -> ast.AST | None:
-        node.names = [alias for alias in node.names if not _is_ours(alias.name)]
-        return node if node.names else None
+        return None if _is_ours(node) else node
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         return None if isinstance(node.value, ast.Constant) else self.generic_visit(node)

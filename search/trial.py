@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol, Self
 
@@ -49,13 +49,10 @@ class StopReason(StrEnum):
 # A run that ended so says nothing about its hyperparameters: its trial fails and is run again.
 INTERRUPTIONS = frozenset(
     {
-        StopReason.OUT_OF_MEMORY,
-        StopReason.TIMEOUT,
-        StopReason.CRASHED,
-        StopReason.PREEMPTED,
+        StopReason.OUT_OF_MEMORY, StopReason.TIMEOUT, StopReason.CRASHED, StopReason.PREEMPTED,
         StopReason.STOPPED_BY_USER,
     }
-)
+)  # fmt: skip
 
 
 class _Json:
@@ -148,15 +145,14 @@ class TrialSpec:
         return cls(**{**{name: getattr(training, name) for name in shared}, **fields})
 
     def to_json(self) -> str:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return json.dumps({**values, "hyperparameters": self.hyperparameters.to_dict()}, ensure_ascii=False, indent=2)
+        return json.dumps(asdict(self), ensure_ascii=False, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> "TrialSpec":
         values = json.loads(text)
         if values.get("version") != SPEC_VERSION:
             raise ValueError(f"spec.json has version {values.get('version')!r}; this release reads {SPEC_VERSION}")
-        return cls(**{**values, "hyperparameters": Hyperparameters.from_dict(values["hyperparameters"])})
+        return cls(**{**values, "hyperparameters": Hyperparameters(**values["hyperparameters"])})
 
 
 @dataclass(frozen=True)

@@ -1,72 +1,51 @@
 """The knobs that a study turns."""
 
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict
+from itertools import pairwise
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=0)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class Hyperparameters:
-    """One point of the search: what a run is trained with.
+    """One point of the search, independent of the length of a run. A knob that could not act is refused."""
 
-    `milestones` are fractions of the run's optimizer steps, so that the schedule means the same at any horizon.
-    At each of them the learning rate is multiplied by `gamma`, which is None exactly when there are none.
-    `clip_norm` bounds the gradient's L2 norm; None is off. `new_rows_lr_factor` multiplies the learning rate of the
-    vocabulary rows that training starts from new. `frozen_layers` is how many of the GPT's first layers stay untrained.
+    lr: Positive = Field(description="learning rate of AdamW before the first milestone")
+    weight_decay: float = Field(
+        ge=0, description="of AdamW, decoupled: each step shrinks a weight by lr * weight_decay"
+    )
+    milestones: tuple[Fraction, ...] = Field(
+        default=(), description="fractions of the run's optimizer steps, strictly increasing"
+    )
+    gamma: Fraction | None = Field(
+        default=None, description="factor on the learning rate at each milestone; null if there are no milestones"
+    )
+    clip_norm: Positive | None = Field(default=None, description="upper bound of the gradient's L2 norm; null: off")
+    # What was written before these two existed lacks them.
+    new_rows_lr_factor: Positive = Field(
+        default=1.0, description="factor on the learning rate of new vocabulary rows; 1: off"
+    )
+    frozen_layers: Count = Field(default=0, description="number of first GPT layers that are not trained")
 
-    Raises ValueError, naming the field, the value and what is allowed, for a point at which a knob could not act.
-    """
-
-    lr: float
-    weight_decay: float  # AdamW's, decoupled: a step shrinks a weight by lr * weight_decay
-    milestones: tuple[float, ...] = ()
-    gamma: float | None = None
-    clip_norm: float | None = None
-    new_rows_lr_factor: float = 1.0  # 1 trains the new rows like all others
-    frozen_layers: int = 0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "milestones", tuple(self.milestones))
-        if not (math.isfinite(self.lr) and self.lr > 0):
-            raise ValueError(f"lr is {self.lr!r}; it must be a finite number above 0")
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise ValueError(f"weight_decay is {self.weight_decay!r}; it must be a finite number, 0 or above")
-        previous = 0.0
-        for milestone in self.milestones:
-            if not previous < milestone < 1:
-                raise ValueError(
-                    f"milestones are {list(self.milestones)}; they must be fractions of the run, above 0, below 1 and"
-                    " strictly increasing"
-                )
-            previous = milestone
-        if self.milestones and (self.gamma is None or not 0 < self.gamma < 1):
+    @model_validator(mode="after")
+    def _act(self) -> "Hyperparameters":
+        if any(one >= other for one, other in pairwise(self.milestones)):
+            raise ValueError(f"milestones are {list(self.milestones)}; they must be strictly increasing")
+        if bool(self.milestones) != (self.gamma is not None):
             raise ValueError(
-                f"gamma is {self.gamma!r}; with milestones it must lie between 0 and 1, both excluded, or they"
-                " change nothing"
+                f"gamma is {self.gamma}, and milestones are {list(self.milestones)}: neither acts without the other"
             )
-        if not self.milestones and self.gamma is not None:
-            raise ValueError(
-                f"gamma is {self.gamma!r}, but there are no milestones at which it could act; leave it out"
-            )
-        if self.clip_norm is not None and not (math.isfinite(self.clip_norm) and self.clip_norm > 0):
-            raise ValueError(
-                f"clip_norm is {self.clip_norm!r}; it must be a finite number above 0, or left out for off"
-            )
-        if not (math.isfinite(self.new_rows_lr_factor) and self.new_rows_lr_factor > 0):
-            raise ValueError(
-                f"new_rows_lr_factor is {self.new_rows_lr_factor!r}; it must be a finite number above 0; 1 is off"
-            )
-        if isinstance(self.frozen_layers, bool) or not isinstance(self.frozen_layers, int) or self.frozen_layers < 0:
-            raise ValueError(f"frozen_layers is {self.frozen_layers!r}; it must be a whole number, 0 or above")
+        return self
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; `from_dict` is the inverse, and takes what lacks the later knobs."""
+        """Plain JSON types, which the constructor takes."""
         return {**asdict(self), "milestones": list(self.milestones)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Hyperparameters":
-        return cls(**{**values, "milestones": tuple(values.get("milestones", ()))})
 
     def describe(self) -> str:
         """One line for people: `lr 5.00e-06  wd 0.01    x0.5 at 33% 67%  clip 1`; the last two knobs where they act."""

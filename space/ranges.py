@@ -1,26 +1,57 @@
-"""The values that a knob may take."""
+"""The values that a knob may take, as its section of a space gives them."""
 
-from dataclasses import dataclass
+from typing import Any, Generic, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+Number = TypeVar("Number", int, float)
 
 
-@dataclass(frozen=True)
-class Range:
-    """Values from `low` to `high`, both included, uniform in the logarithm when `log`. `low == high` fixes a knob."""
+class Part(BaseModel):
+    """A part of a space: frozen, finite, and without unknown keys."""
 
-    low: float
-    high: float
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Ends(Part, Generic[Number]):
+    """Values from `low` to `high`, both included. `value = x` fixes a knob: it stands for low = high = x."""
+
+    low: Number
+    high: Number
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fixed(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or "value" not in given:
+            return given
+        if "low" in given or "high" in given:
+            raise ValueError("give value, or low and high")
+        rest = {name: entry for name, entry in given.items() if name != "value"}
+        return {**rest, "low": given["value"], "high": given["value"]}
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low is {self.low}, above high {self.high}")
+        return self
+
+    def clip(self, value: Number) -> Number:
+        return min(max(value, self.low), self.high)
+
+
+class Range(Ends[Number], Generic[Number]):
+    """Uniform in the logarithm when `log`."""
+
     log: bool = False
 
-    def clip(self, value: float) -> float:
-        return min(max(value, self.low), self.high)
+    @model_validator(mode="after")
+    def _above_zero(self) -> Self:
+        if self.log and self.low <= 0:
+            raise ValueError(f"low is {self.low}; a logarithmic range starts above 0")
+        return self
 
 
-@dataclass(frozen=True)
-class WholeRange:
-    """Whole numbers from `low` to `high`, both included. `low == high` fixes a knob."""
+class ClipRange(Range[Number], Generic[Number]):
+    """`off` adds "no clip" to the values."""
 
-    low: int
-    high: int
-
-    def clip(self, value: int) -> int:
-        return min(max(value, self.low), self.high)
+    off: bool = True

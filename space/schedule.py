@@ -25,8 +25,3 @@ def to_steps(fractions: Sequence[float], horizon: int) -> tuple[int, ...]:
         steps[i] = min(steps[i], latest)
         latest = steps[i] - 1
     return tuple(steps)
-
-
-def to_fractions(steps: Sequence[int], horizon: int) -> tuple[float, ...]:
-    """The inverse of `to_steps`: `to_steps(to_fractions(steps, h), h) == steps` for steps that fit into h."""
-    return tuple(step / horizon for step in steps)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from search.confirmation.export import portable
-from search.settings.best_config import BestConfig, Knobs, Provenance, Schedule, Stopping
+from search.settings.best_config import BestConfig, Provenance, Schedule, Stopping
 from search.settings.settings import load
 from search.study.fingerprint import fingerprint
 from search.trial import Evaluation, Prepared, evaluation_steps
@@ -35,7 +35,7 @@ def write_config(
         study="miniature",
         confirmed=False,
         status="Not confirmed: trial 3 is one run with one seed.",
-        hyperparameters=Knobs(**point.to_dict()),
+        hyperparameters=point,
         schedule=Schedule(
             horizon=horizon,
             evaluation_steps=evaluation_steps(horizon, evaluations),

@@ -135,13 +135,13 @@ def test_a_lower_rate_can_win_and_is_exported(tmp_path: Path) -> None:
     assert found.winner == found.exported == "trial 1 at 0.5 x lr"
     exported = handover.choose(settings, None)
     assert (exported.confirmed, exported.status, exported.evidence) == (True, found.text, None)
-    assert exported.point == Hyperparameters(1.5e-4, 0.01) and exported.coqui_config["lr"] == 1.5e-4
+    assert exported.hyperparameters == Hyperparameters(1.5e-4, 0.01) and exported.coqui_config["lr"] == 1.5e-4
     path = handover.save(exported, "json", settings, None)
     assert best_config.read(path) == exported
 
     # The trial that it comes from, if asked for, is not what is recommended; a search that goes on keeps the file.
     trial = handover.choose(settings, 1)
-    assert (trial.confirmed, trial.point.lr) == (False, 3e-4)
+    assert (trial.confirmed, trial.hyperparameters.lr) == (False, 3e-4)
     assert trial.status == "Not confirmed: the study's confirmation recommends trial 1 at 0.5 x lr, not trial 1."
     study = storage.load_study(settings)
     said: list[str] = []

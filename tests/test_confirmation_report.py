@@ -13,7 +13,7 @@ from rich.console import Console
 from search.confirmation.candidates import Candidate as Racing
 from search.confirmation.proof import Runs
 from search.confirmation.verdict import Estimate, Proof, sentence, verdict
-from search.settings.best_config import Audit, AuditedTrial, Candidate, Confirmation, Fidelity, FullRun, Knobs
+from search.settings.best_config import Audit, AuditedTrial, Candidate, Confirmation, Fidelity, FullRun
 from search.show import confirmation_tables
 from search.study.recorded import by_kind
 from tests.studies import BASE
@@ -33,7 +33,7 @@ def shown(show: Any, *arguments: Any, width: int = 200) -> list[str]:
 def config(name: str, mean: float | None, *values: float | None, **given: Any) -> Candidate:
     runs = [FullRun(trial=i, seed=i, value=v, best_step=9, stop_reason="finished") for i, v in enumerate(values, 1)]
     fields = {"trial": None, "truncated": None, "dropped_after": None, **given}
-    return Candidate(name=name, hyperparameters=Knobs(**STOCK.to_dict()), runs=runs, mean=mean, **fields)
+    return Candidate(name=name, hyperparameters=STOCK, runs=runs, mean=mean, **fields)
 
 
 def made(*configs: Candidate, **given: Any) -> Confirmation:

@@ -31,15 +31,6 @@ def deployment(tmp_path: Path, cache: Path) -> Iterator[Deployment]:
 
 
 @needs_compose
-def test_a_dashboard_without_a_password_ends_with_a_line(deployment: Deployment) -> None:
-    deployment.dashboard_secret.write_text("")  # what /dev/null is to the container
-    process, _ = deployment.start("dashboard")
-    assert process.wait(PATIENCE) == 2
-    said = f"study.py: the dashboard has no password: --password-file {deployment.dashboard_secret} is empty"
-    assert said in deployment.output
-
-
-@needs_compose
 def test_every_command_does_its_work(deployment: Deployment) -> None:
     """PostgreSQL turns healthy, a worker finishes a study, another one is stopped, both pages show it, all end."""
     postgres, settings = deployment.start("postgres")

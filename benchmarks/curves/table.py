@@ -41,7 +41,7 @@ class Table:
 
 
 def read(corpus: str, folder: Path = HERE) -> Table:
-    points = [Hyperparameters.from_dict(p) for p in json.loads((folder / "configs.json").read_text(encoding="utf-8"))]
+    points = [Hyperparameters(**p) for p in json.loads((folder / "configs.json").read_text(encoding="utf-8"))]
     provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))[corpus]
     curves = {}
     with open(folder / f"{corpus}.csv", encoding="utf-8", newline="") as file:

@@ -1,10 +1,12 @@
 """`study.py cache`: what the searches of this machine keep, listed and removed."""
 
+import math
 import time
 from collections.abc import Sequence
 
 import click
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 
 from search.commands.options import make_console
@@ -15,9 +17,18 @@ from search.text import printable
 _DAY = 86_400
 
 
-def show(names: Sequence[str], clear: bool, older_than: float | None, console: Console) -> None:
-    """Lists the cache, or removes from it. Raises UserError for a name that is not there."""
-    cache = cache_directory()
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--clear", is_flag=True, help="Remove the named folders, or all. Folders in use stay.")
+@click.option("--older-than", type=float, metavar="DAYS", help="With --clear: only what was unused for this long.")
+def command(names: tuple[str, ...], clear: bool, older_than: float | None) -> None:
+    """List the decoded audio, codes and tokens that searches share on this machine, or remove them.
+
+    A search recreates what is missing.
+    """
+    if not clear and (names or older_than is not None):
+        raise click.UsageError("NAME and --older-than need --clear")
+    cache, console = cache_directory(), make_console()
     found = entries(cache)
     known = {entry.path.name: entry for entry in found}
     for name in names:
@@ -26,13 +37,12 @@ def show(names: Sequence[str], clear: bool, older_than: float | None, console: C
     if not found:
         console.print(f"{cache}: nothing is kept.")
     elif clear:
-        chosen = [known[name] for name in names] if names else found
-        if older_than is not None:
-            chosen = [entry for entry in chosen if time.time() - entry.used > older_than * _DAY]
-        _clear(chosen, console)
+        unused = (older_than or -math.inf) * _DAY  # seconds
+        chosen = [known[name] for name in names] or found
+        _clear([entry for entry in chosen if time.time() - entry.used > unused], console)
     else:
         console.print(_table(found))
-        console.print(f"{cache}: {size(sum(entry.bytes for entry in found))} in all")
+        console.print(f"{cache}: {decimal(sum(entry.bytes for entry in found))} in all")
 
 
 def _clear(chosen: Sequence[Entry], console: Console) -> None:
@@ -48,48 +58,25 @@ def _clear(chosen: Sequence[Entry], console: Console) -> None:
             freed += entry.bytes
         else:
             console.print(f"{entry.path.name}: in use, left alone")
-    console.print(f"{size(freed)} freed")
+    console.print(f"{decimal(freed)} freed")
 
 
 def _table(found: Sequence[Entry]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("name", no_wrap=True)
+    table = Table("name", box=None, pad_edge=False)
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("last used", justify="right", no_wrap=True)
     table.add_column("holds", overflow="fold")
     for entry in found:
-        used = "in use" if entry.in_use else age(time.time() - entry.used)
+        used = "in use" if entry.in_use else _age(time.time() - entry.used)
         holds = KINDS[entry.kind] + (f": {printable(entry.about)}" if entry.about else "")
-        table.add_row(entry.path.name, size(entry.bytes), used, holds)
+        table.add_row(entry.path.name, decimal(entry.bytes), used, holds)
     return table
 
 
-def size(count: float) -> str:
-    """1.2 GB, 34 MB, 5 kB."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
-        if count >= scale:
-            return f"{count / scale:.3g} {unit}"
-    return f"{count / 1e3:.0f} kB"
-
-
-def age(seconds: float) -> str:
+def _age(seconds: float) -> str:
     """3 days ago."""
     for unit, scale in (("day", _DAY), ("hour", 3600), ("minute", 60)):
         if seconds >= scale:
             count = int(seconds / scale)
             return f"{count} {unit}{'s' if count > 1 else ''} ago"
     return "now"
-
-
-@click.command()
-@click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--clear", is_flag=True, help="Remove the named folders, or all. Folders in use stay.")
-@click.option("--older-than", type=float, metavar="DAYS", help="With --clear: only what was unused for this long.")
-def command(names: tuple[str, ...], clear: bool, older_than: float | None) -> None:
-    """List the decoded audio, codes and tokens that searches share on this machine, or remove them.
-
-    A search recreates what is missing.
-    """
-    if not clear and (names or older_than is not None):
-        raise click.UsageError("NAME and --older-than need --clear")
-    show(names, clear, older_than, make_console())

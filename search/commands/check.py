@@ -4,6 +4,7 @@ import os
 import pickle
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
@@ -41,8 +42,8 @@ def check(settings: Settings, stream: TextIO, measure: bool = True) -> Report:
             except UserError:
                 further.append(Finding("info", "memory", "all GPUs are in use by searches: nothing was measured"))
         written = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="check-", dir=cache))) / "report"
-        progress = Told(stream)
-        stack.callback(progress.clear)
+        progress = _teller(stream)
+        stack.callback(progress, "")
         progress("loading torch and TTS")
         request = {
             "settings": settings.model_dump_json(), "cache": str(cache), "machine": machine, "report": str(written),
@@ -78,19 +79,16 @@ def storage_findings(settings: Settings) -> list[Finding]:
     return findings
 
 
-class Told:
-    """Writes progress to a stream: on one line in a terminal, as lines elsewhere."""
+def _teller(stream: TextIO) -> Callable[[str], None]:
+    """Writes progress to `stream`: on one line in a terminal, which an empty text clears, and as lines elsewhere."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream, self._live = stream, stream.isatty()
+    def tell(text: str) -> None:
+        line = (
+            f"\r\x1b[K{with_bar(printable(text))[:78]}" if stream.isatty() else f"{printable(text)}\n" if text else ""
+        )
+        print(line, end="", file=stream, flush=True)
 
-    def __call__(self, text: str) -> None:
-        line = f"\r\x1b[K{with_bar(printable(text))[:78]}" if self._live else f"{printable(text)}\n"
-        print(line, end="", file=self._stream, flush=True)
-
-    def clear(self) -> None:
-        if self._live:
-            print("\r\x1b[K", end="", file=self._stream, flush=True)
+    return tell
 
 
 @click.command()

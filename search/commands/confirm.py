@@ -21,15 +21,12 @@ from search.text import shown
 @telling
 @common
 @click.pass_context
-def command(
-    context: click.Context, workers: int | None, top: int | None, seeds: int | None, audit: int | None, **given: Any
-) -> None:
+def command(context: click.Context, **given: Any) -> None:
     """Run the best trials and the stock recipe at full length with several seeds, and export the winner.
 
     The same command resumes, and may run on several machines at once.
     """
-    flags = {"study.workers": workers, "confirm.top": top, "confirm.seeds": seeds, "confirm.audit": audit}
-    prove(load_settings(given, flags), context, given["notify"])
+    prove(load_settings(given), context, given["notify"])
 
 
 def prove(settings: Settings, context: click.Context, urls: Sequence[str], is_described: bool = False) -> None:

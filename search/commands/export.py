@@ -22,7 +22,6 @@ from search.study.findings import Findings, Row
 from search.study.fingerprint import differences, fingerprint
 from search.text import shown
 from search.trial import Prepared
-from space.hyperparameters import Hyperparameters
 
 FILES = {"json": "best_config.json", "coqui": "coqui_config.json"}  # in the study's folder, by format
 SHOWN = 5  # best trials named in a refusal
@@ -42,8 +41,8 @@ def choose(settings: Settings, number: int | None) -> BestConfig:
         row = _completed(findings, number)
         return export.build(findings, settings, attributes, trial=row, confirmation=confirmation)
     chosen = export.recommended(confirmation)
-    point = Hyperparameters.from_dict(chosen.hyperparameters.model_dump())
     ran = next((row for row in findings.rows if row.trial.number == chosen.trial), None)
+    point = chosen.hyperparameters
     return export.build(findings, settings, attributes, trial=ran, point=point, confirmation=confirmation)
 
 
@@ -51,18 +50,15 @@ def _completed(findings: Findings, number: int | None) -> Row:
     completed = findings.completed
     if not completed:
         raise UserError(f"study {findings.study!r} has no completed trial yet; run study.py until one is")
-    if number is None:
-        return completed[0]
+    for row in completed:
+        if number in (None, row.trial.number):
+            return row
     found = next((row for row in findings.rows if row.trial.number == number), None)
-    if found in completed:
-        assert found is not None
-        return found
-    what = f"ended as {found.reason}" if found and found.trial.state.is_finished() else "has not ended"
+    what = f"study {findings.study!r} does not have"
+    if found:
+        what = f"ended as {found.reason}" if found.trial.state.is_finished() else "has not ended"
     best = ", ".join(str(row.trial.number) for row in completed[:SHOWN])
-    raise UserError(
-        f"--trial is {number}, {f'which {what}' if found else f'which study {findings.study!r} does not have'}; only a"
-        f" completed trial can be exported; the best are {best}"
-    )
+    raise UserError(f"--trial is {number}, which {what}; only a completed trial can be exported; the best are {best}")
 
 
 def _refuse_other_settings(settings: Settings, attributes: Mapping[str, Any]) -> None:
@@ -92,13 +88,18 @@ def save(best: BestConfig, form: str, settings: Settings, output: Path | None) -
     does not replace a confirmed one.
     """
     path = output or settings.directory / FILES[form]
-    if output is None:
-        _refuse_to_replace_a_confirmed(settings.directory / FILES["json"], best)
+    kept = settings.directory / FILES["json"]
+    if output is None and not best.confirmed and export.confirmation_at(kept, best.study):
+        raise UserError(f"{kept} is confirmed, and this export is not; name another file with --output")
     if form == "json":
         write(best, path)
-    else:
-        _refuse_strange_config(path, best.study)
-        write_file(path, text(best, form))
+        return path
+    there = content_of(path)
+    if path.exists() and ("optimizer_params" not in there or there.get("run_name") != best.study):
+        raise UserError(
+            f"{path} is no coqui config of study {best.study!r}, and is left alone; name another with --output"
+        )
+    write_file(path, text(best, form))
     return path
 
 
@@ -106,26 +107,12 @@ def text(best: BestConfig, form: str) -> str:
     """The file's content. Raises UserError for a config that coqui's cannot hold."""
     if form == "json":
         return to_json(best)
-    if unsaid := beyond_coqui(best.point):
+    if unsaid := beyond_coqui(best.hyperparameters):
         raise UserError(
             f"coqui's own trainer cannot do {' and '.join(unsaid)}, and would train something else; export with"
             " --format json, and train that with study.py train"
         )
     return json.dumps(best.coqui_config, ensure_ascii=False, indent=2) + "\n"
-
-
-def _refuse_to_replace_a_confirmed(path: Path, best: BestConfig) -> None:
-    if not best.confirmed and export.confirmation_at(path, best.study):
-        raise UserError(f"{path} is confirmed, and this export is not; name another file with --output")
-
-
-def _refuse_strange_config(path: Path, study: str) -> None:
-    """Raises UserError unless `path` is free, or a coqui config that was exported from `study`."""
-    if not path.exists():
-        return
-    content = content_of(path)
-    if "optimizer_params" not in content or content.get("run_name") != study:
-        raise UserError(f"{path} is no coqui config of study {study!r}, and is left alone; name another with --output")
 
 
 def advice(best: BestConfig, form: str, path: str) -> list[str]:

@@ -2,27 +2,31 @@
 
 import sys
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from search.commands.notify import VARIABLE
 from search.commands.output import Output
+from search.errors import UserError
+from search.text import without_urls
 
 LINES = "json_lines"  # the parameter that --json sets, of the commands that have lines
-NAMED = {"study": "study.name", "storage": "study.storage"}  # flags of every command, and the settings they override
+FLAGS = {  # and the settings that they override
+    "study": "study.name", "storage": "study.storage", "trials": "study.trials", "workers": "study.workers",
+    "seed": "study.seed", "repeats": "study.repeats", "top": "confirm.top", "seeds": "confirm.seeds",
+    "audit": "confirm.audit", "max_gap": "train.max_gap", "healthy_gap": "train.healthy_gap",
+}  # fmt: skip
 
 
 def common(command: Callable[..., None]) -> Callable[..., None]:
     """The options that every command takes: which study, where, and any setting."""
+    file = click.Path(path_type=Path)
     for option in (
         click.option("--set", "set_", metavar="SECTION.KEY=VALUE", multiple=True, help="Any setting, as in the file."),
-        click.option(
-            "--settings", type=click.Path(path_type=Path), help="Default: ./study.toml, or else the miniature."
-        ),
+        click.option("--settings", type=file, help="Default: ./study.toml, or else the miniature."),
         click.option("--storage", help="SQLAlchemy URL. Default: SQLite in the study's folder."),
         click.option("--study", help="Name of the study."),
     ):
@@ -32,14 +36,8 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
 
 def telling(command: Callable[..., None]) -> Callable[..., None]:
     """The options of commands that take long: JSON lines and messages. `output_of` has what they ask for."""
-    lines = click.option(
-        "--json",
-        LINES,
-        is_flag=True,
-        is_eager=True,
-        callback=_wants_lines,
-        help="Write JSON lines to stdout (docs/terminal.md).",
-    )
+    told = "Write JSON lines to stdout (docs/terminal.md)."
+    lines = click.option("--json", LINES, is_flag=True, is_eager=True, callback=_wants_lines, help=told)
     return notifying(lines(command))
 
 
@@ -65,42 +63,30 @@ def output_of(context: click.Context) -> Output:
     return context.ensure_object(Output)
 
 
-def is_given(context: click.Context, name: str) -> bool:
-    """Whether the option was given on the command line, not by the environment or as a default."""
-    return context.get_parameter_source(name) == ParameterSource.COMMANDLINE
-
-
-def load_settings(given: dict[str, Any], flags: dict[str, Any] | None = None, shows: bool = False) -> Any:
-    """Settings from the file under `--set` under the named flags; see `search.settings.settings.load`."""
+def load_settings(given: dict[str, Any], shows: bool = False) -> Any:
+    """Settings from the file under what overrides them; see `search.settings.settings.load`."""
     from search.settings.settings import load
 
-    overrides = parsed(given["set_"])
-    named = {**(flags or {}), **{NAMED[name]: given[name] for name in NAMED}}
-    return load(given["settings"], {**overrides, **{k: v for k, v in named.items() if v is not None}}, shows)
+    return load(given["settings"], overrides(given), shows)
 
 
-def parsed(entries: Sequence[str]) -> dict[str, Any]:
-    """The settings that `--set` overrides, by section.key."""
-    from search.errors import UserError
-
-    overrides: dict[str, Any] = {}
-    for entry in entries:
+def overrides(given: dict[str, Any]) -> dict[str, Any]:
+    """The settings that `--set` and, above it, named flags override, by section.key."""
+    found: dict[str, Any] = {}
+    for entry in given["set_"]:
         key, equals, value = entry.partition("=")
-        if not equals or "://" in key:  # a URL in the wrong place may hold a secret: only its scheme is shown
-            scheme, is_url, _ = entry.partition("://")
-            shown_entry = f"{scheme}://…" if is_url else entry
-            raise UserError(f"--set {shown_entry!r} is not of the form section.key=value")
+        if not equals or "://" in key:
+            raise UserError(f"--set {without_urls(repr(entry))} is not of the form section.key=value")
         try:
-            overrides[key.strip()] = tomllib.loads(f"value = {value}")["value"]
+            found[key.strip()] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
-            overrides[key.strip()] = value  # a bare word is a string
-    return overrides
+            found[key.strip()] = value  # a bare word is a string
+    return {**found, **{FLAGS[name]: value for name, value in given.items() if name in FLAGS and value is not None}}
 
 
 def make_console() -> Any:
     """Wide enough in a pipe that no line is cut."""
     from rich.console import Console
 
-    return Console(
-        highlight=False, markup=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 160
-    )
+    live = sys.stdout.isatty()
+    return Console(highlight=False, markup=False, soft_wrap=not live, width=None if live else 160)

@@ -54,6 +54,6 @@ def of_confirmation(best: BestConfig, findings: Findings, path: Path) -> dict[st
         "confirmed": best.confirmed,
         **best.confirmation.model_dump(include=fields),
         "base": losses(findings.base),
-        "hyperparameters": best.hyperparameters.model_dump(),
+        "hyperparameters": best.hyperparameters.to_dict(),
         "path": str(path.absolute()),
     }

@@ -22,21 +22,12 @@ if TYPE_CHECKING:
 @telling
 @common
 @click.pass_context
-def command(
-    context: click.Context,
-    trials: int | None,
-    workers: int | None,
-    seed: int | None,
-    repeats: int | None,
-    then_confirm: bool,
-    **given: Any,
-) -> None:
+def command(context: click.Context, then_confirm: bool, **given: Any) -> None:
     """Search learning rate, weight decay, milestones and gradient clip for an XTTS-v2 fine-tune, and export the best.
 
     Without settings it searches the miniature: a small base and generated Amharic speech, on any machine.
     """
-    flags = {"study.trials": trials, "study.workers": workers, "study.seed": seed, "study.repeats": repeats}
-    settings = load_settings(given, flags)
+    settings = load_settings(given)
     output = output_of(context)
     output.open(settings.study.name, given["notify"])
     # Imported here: `study.py --help` shows the options above without waiting for Optuna.

@@ -1,7 +1,6 @@
 """`study.py tensorboard`: TensorBoard on the runs of a study, for this machine only."""
 
 import io
-import ipaddress
 import threading
 from contextlib import redirect_stderr
 from typing import Any
@@ -23,7 +22,7 @@ def launch(settings: Settings, host: str, port: int) -> tuple[str, int]:
     Port 0 takes any free port. The URL turns off the smoothing of TIME SERIES, which would bend a trial's few points.
     Raises UserError for a study without runs here, an address that other machines can reach, and a port in use.
     """
-    if not _is_loopback(host):
+    if host not in ("localhost", "127.0.0.1", "::1"):
         raise UserError(
             f"--host is {host!r}; TensorBoard has no password, so it answers on 127.0.0.1 only. From elsewhere:"
             f" ssh -L {port}:127.0.0.1:{port} USER@THIS-MACHINE, and open http://127.0.0.1:{port} there"
@@ -42,13 +41,6 @@ def launch(settings: Settings, host: str, port: int) -> tuple[str, int]:
     except program.TensorBoardServerException as error:
         raise UserError(f"{error.msg}; choose another with --port, or 0 for any free port") from error
     return f"{url}?smoothing=0", sum(1 for _ in folder.rglob("tensorboard"))  # replays of trials are runs, too
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @click.command()

@@ -1,11 +1,12 @@
 """`study.py train`: the full run."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from search.commands import outcome
-from search.commands.options import notifying, output_of, parsed
+from search.commands.options import notifying, output_of, overrides
 from search.full_run import train
 from search.full_run.display import make_full_run_view
 
@@ -13,29 +14,24 @@ from search.full_run.display import make_full_run_view
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Random seed of the run. Default: the search's.")
+@click.option(
+    "--seed", "run_seed", type=click.IntRange(0, 2**31 - 1), help="Random seed of the run. Default: the search's."
+)
 @click.option("--max-gap", type=float, help="Stop above this ratio of eval to train probe. Default: the config's.")
 @click.option("--min-delta", type=click.FloatRange(0), metavar="NATS", help="Ignore smaller rises.")
 @click.option("--set", "set_", metavar="SECTION.KEY=VALUE", multiple=True, help="Any setting, such as data.path.")
 @notifying
 @click.pass_context
 def command(
-    context: click.Context,
-    config: Path,
-    output: Path,
-    seed: int | None,
-    max_gap: float | None,
-    min_delta: float | None,
-    set_: tuple[str, ...],
-    notify: tuple[str, ...],
+    context: click.Context, config: Path, output: Path, run_seed: int | None, min_delta: float | None, **given: Any
 ) -> None:
     """Train in full with CONFIG, a best_config.json; at the end OUTPUT/ready speaks. The same command resumes."""
-    overrides = {**parsed(set_), **({} if max_gap is None else {"train.max_gap": max_gap})}
+    overriding = overrides(given)
     told = output_of(context)
-    told.open(output.absolute().name, notify)
+    told.open(output.absolute().name, given["notify"])
     view = make_full_run_view()
     try:
-        result = train.train(config, output, seed, overrides, view, min_delta)
+        result = train.train(config, output, run_seed, overriding, view, min_delta)
     finally:
         view.close()
     if result is None:

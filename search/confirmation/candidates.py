@@ -37,7 +37,7 @@ class Candidate:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Candidate":
-        return cls(**{**values, "point": Hyperparameters.from_dict(values["point"])})
+        return cls(**{**values, "point": Hyperparameters(**values["point"])})
 
 
 def candidates(findings: Findings, settings: Settings) -> list[Candidate]:

@@ -18,7 +18,6 @@ from search.settings.best_config import (
     Candidate,
     Confirmation,
     Evidence,
-    Knobs,
     Provenance,
     Schedule,
     Stopping,
@@ -124,14 +123,14 @@ def build(
         trial = trial or findings.completed[0]
         point = space.from_params(trial.trial.params)
     horizon = attributes["full_horizon"]
-    confirmed = confirmation is not None and recommended(confirmation).point == point
+    confirmed = confirmation is not None and recommended(confirmation).hyperparameters == point
     status = _status(findings, trial, horizon, confirmation, confirmed)
     return BestConfig(
         version=best_config.VERSION,
         study=findings.study,
         confirmed=confirmed,
         status=status,
-        hyperparameters=Knobs(**point.to_dict()),
+        hyperparameters=point,
         schedule=Schedule(
             horizon=horizon,
             evaluation_steps=settings.full_evaluation_steps(findings.prepared["train_clips"]),

@@ -12,7 +12,7 @@ from search.confirmation.fidelity import fidelity
 from search.confirmation.race import METHOD, Fit, Race, race
 from search.confirmation.verdict import Estimate, Proof, is_gain, sentence
 from search.settings import best_config
-from search.settings.best_config import Audit, AuditedTrial, Confirmation, Difference, FullRun, Knobs
+from search.settings.best_config import Audit, AuditedTrial, Confirmation, Difference, FullRun
 from search.settings.sections import STOCK
 from search.settings.settings import Settings
 from search.study.findings import Findings, row_of
@@ -150,7 +150,7 @@ def _candidate(candidate: Candidate, runs: Runs, standing: Race) -> best_config.
     return best_config.Candidate(
         name=candidate.name,
         trial=candidate.trial,
-        hyperparameters=Knobs(**candidate.point.to_dict()),
+        hyperparameters=candidate.point,
         truncated=candidate.truncated,
         runs=[_run(seed, t) for seed, t in sorted(runs.finished(FULL).get(candidate.name, {}).items())],
         mean=_finite(standing.fit.means.get(candidate.name)),

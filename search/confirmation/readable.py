@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.confirmation.candidates import Candidate
 from search.settings import best_config
-from search.settings.best_config import AuditedTrial, FullRun, Knobs
+from search.settings.best_config import AuditedTrial, FullRun
 from search.settings.sections import MOST_SEEDS
 from search.settings.settings import Settings
 from search.study import recorded
@@ -55,7 +55,7 @@ def is_readable(trial: FrozenTrial) -> bool:
 def _check(config: Candidate) -> None:
     """Raises ValueError for a config that the result could not hold."""
     found = {"name": config.name, "trial": config.trial, "truncated": config.truncated, "mean": None}
-    knobs = {"hyperparameters": Knobs(**config.point.to_dict()), "runs": [], "dropped_after": None}
+    knobs = {"hyperparameters": config.point, "runs": [], "dropped_after": None}
     best_config.Candidate.model_validate({**found, **knobs}, strict=True)
     pruned = {"trial": config.trial or 0, "pruned_at": config.pruned_at or 0, "truncated": None, "full": None}
     AuditedTrial.model_validate({**pruned, "pruned_value": config.pruned_value or 0.0}, strict=True)

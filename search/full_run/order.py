@@ -45,7 +45,7 @@ class Order:
             self.settings.training,
             study=self.best.study,
             number=0,
-            hyperparameters=self.best.point,
+            hyperparameters=self.best.hyperparameters,
             seed=self.seed,
             horizon=schedule.horizon,
             evaluation_steps=schedule.evaluation_steps,
@@ -148,7 +148,7 @@ def verify(order: Order, prepared: Prepared, view: FullRunView) -> None:
             " right ones by --set data.path=… and --set base.path=…, or search on these",
             lines,
         )
-    refuse_point(order.best.point, prepared)
+    refuse_point(order.best.hyperparameters, prepared)
     versions = {f"versions.{k}": v for k, v in prepared.versions.items() if k != "python"}
     lines = differences(
         {k: v for k, v in there.items() if k == "code" or k.startswith("versions.")},

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from search.confirmation import export
 from search.confirmation.verdict import Estimate, Searched
-from search.pages.material import Material, completed, point_of
+from search.pages.material import Material, completed
 from search.pages.next_steps import (
     Step,
     after_confirmation,
@@ -105,7 +105,7 @@ def _confirmed(material: Material, found: Confirmation, options: str) -> Answer:
     seeds = max(len(candidate.runs) for candidate in found.candidates)
     ran = f"{len(found.candidates)} configs, up to {seeds} seeds each, {material.full_horizon:,} optimizer steps"
     winner = next(c for c in found.candidates if c.name == found.winner)
-    words, values = _described(material, point_of(export.recommended(found)))
+    words, values = _described(material, export.recommended(found).hyperparameters)
     if found.verdict == "do not fine-tune":
         level, sure, words, values = "error", "By full runs", "", ""
         headline = "Do not fine-tune: no config is proven better than the untouched base model."

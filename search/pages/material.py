@@ -12,14 +12,13 @@ from search.confirmation.candidates import same
 from search.confirmation.proof import Runs
 from search.confirmation.race import Fit
 from search.confirmation.verdict import Searched, searched, stock_trial
-from search.settings.best_config import Candidate, Confirmation
+from search.settings.best_config import Confirmation
 from search.settings.settings import Settings
 from search.study import findings as search_findings
 from search.study import storage
 from search.study.findings import Findings, Row
 from search.study.fingerprint import differences, fingerprint
 from search.trial import Prepared
-from space.hyperparameters import Hyperparameters
 from space.search_space import SearchSpace
 
 
@@ -68,7 +67,7 @@ class Material:
             return None
         trial, ran = self.best.trial, self.confirmation.candidates
         point = self.space.from_params(trial.params)
-        return None if any(c.trial == trial.number or same(point, point_of(c)) for c in ran) else trial.number
+        return None if any(c.trial == trial.number or same(point, c.hyperparameters) for c in ran) else trial.number
 
     @property
     def full_horizon(self) -> int:
@@ -103,7 +102,3 @@ def read(settings: Settings) -> Material:
 
 def completed(row: Row) -> bool:
     return bool(row.trial.state == TrialState.COMPLETE)
-
-
-def point_of(config: Candidate) -> Hyperparameters:
-    return Hyperparameters.from_dict(config.hyperparameters.model_dump())

@@ -2,14 +2,14 @@
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from search.confirmation import export
 from search.confirmation.candidates import same
 from search.confirmation.verdict import Searched
 from search.errors import UserError
-from search.pages.material import Material, point_of
+from search.pages.material import Material
 from search.settings.best_config import Candidate, Confirmation
 from search.settings.bucket import parse_s3
 from search.settings.sections import CONFIRMATION, MOST_SEEDS
@@ -101,9 +101,8 @@ def source_of(found: Confirmation) -> Candidate | None:
 
 def _is_scaled(config: Candidate, source: Candidate) -> bool:
     """Whether `config` is `source` at a lower learning rate."""
-    lr = config.hyperparameters.lr
-    scaled = source.model_copy(update={"hyperparameters": source.hyperparameters.model_copy(update={"lr": lr})})
-    return lr < source.hyperparameters.lr and same(point_of(config), point_of(scaled))
+    lr, own = config.hyperparameters.lr, source.hyperparameters
+    return lr < own.lr and same(config.hyperparameters, replace(own, lr=lr))
 
 
 def _command(name: str, options: str) -> str:

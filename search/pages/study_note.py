@@ -10,7 +10,6 @@ from search.study import recorded
 from search.study.findings import Findings
 from search.text import duration
 from search.trial import Prepared, StopReason
-from space.hyperparameters import Hyperparameters
 
 SHOWN = 10  # clips and warnings that the check found
 LONG = 600  # characters of a sentence of ours
@@ -106,7 +105,7 @@ def _cut(lines: list[str]) -> list[str]:
 def _candidates(found: Confirmation) -> str:
     lines = []
     for c in sorted(found.candidates, key=lambda c: (c.mean is None, c.mean)):
-        point = Hyperparameters.from_dict(c.hyperparameters.model_dump())
         mean = ("diverged" if c.runs else "no run") if c.mean is None else f"mean {c.mean:.4f}, {len(c.runs)} seeds"
-        lines.append(f"{c.name}{' (exported)' if c.name == found.exported else ''}: {mean}; {point.describe()}")
+        name = f"{c.name}{' (exported)' if c.name == found.exported else ''}"
+        lines.append(f"{name}: {mean}; {c.hyperparameters.describe()}")
     return bullets([*lines, f"untouched base: {found.base:.4f}"])

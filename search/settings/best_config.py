@@ -4,48 +4,21 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from search.errors import UserError
-from space.hyperparameters import Hyperparameters
+from space.hyperparameters import Count, Fraction, Hyperparameters
+from space.ranges import Part
+from space.reader import explained
 
 VERSION: Literal[3] = 3
 READ = (2, VERSION)
 
 Verdict = Literal["better than the stock recipe", "no better than the stock recipe", "do not fine-tune"]
-
-
-Fraction = Annotated[float, Field(gt=0, lt=1)]
 Step = Annotated[int, Field(ge=1)]  # an optimizer step
-Count = Annotated[int, Field(ge=0)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Knobs(_Model):
-    """The point, independent of the length of a run."""
-
-    lr: float = Field(gt=0, description="learning rate of AdamW before the first milestone")
-    weight_decay: float = Field(
-        ge=0, description="of AdamW, decoupled: each step shrinks a weight by lr * weight_decay"
-    )
-    milestones: list[Fraction] = Field(description="fractions of the run's optimizer steps, strictly increasing")
-    gamma: Fraction | None = Field(
-        description="factor on the learning rate at each milestone; null if there are no milestones"
-    )
-    clip_norm: Annotated[float, Field(gt=0)] | None = Field(
-        description="upper bound of the gradient's L2 norm; null: off"
-    )
-    # A file of version 2 lacks the last two.
-    new_rows_lr_factor: float = Field(
-        default=1.0, gt=0, description="factor on the learning rate of new vocabulary rows; 1: off"
-    )
-    frozen_layers: Count = Field(default=0, description="number of first GPT layers that are not trained")
-
-
-class Schedule(_Model):
+class Schedule(Part):
     """The point in optimizer steps of the full run."""
 
     horizon: Step = Field(description="optimizer steps of the full run")
@@ -58,7 +31,7 @@ class Schedule(_Model):
     batch_size: int = Field(ge=2, description="clips per batch")
 
 
-class Stopping(_Model):
+class Stopping(Part):
     """When the full run ends before its horizon."""
 
     n_increases: Step | None = Field(description="number of rises in a row that stop the run; null: never")
@@ -67,7 +40,7 @@ class Stopping(_Model):
     healthy_gap: float = Field(gt=1, description="ratio below which a report calls the run healthy")
 
 
-class Difference(_Model):
+class Difference(Part):
     """How much lower the exported config's mean is, nats per audio token, with its simultaneous interval."""
 
     estimate: float
@@ -75,7 +48,7 @@ class Difference(_Model):
     high: float | None = Field(description="null: too few runs for a bound")
 
 
-class FullRun(_Model):
+class FullRun(Part):
     """A run of the confirmation."""
 
     trial: Count = Field(description="number in the confirmation's study")
@@ -85,23 +58,19 @@ class FullRun(_Model):
     stop_reason: str
 
 
-class Candidate(_Model):
+class Candidate(Part):
     """A config of the confirmation."""
 
     name: str
     trial: Count | None = Field(description="its number in the search; null for a config that the search did not run")
-    hyperparameters: Knobs
+    hyperparameters: Hyperparameters
     truncated: float | None = Field(description="its value in the search (a truncated run), nats per audio token")
     runs: list[FullRun]
     mean: float | None = Field(description="of its runs' values, nats per audio token")
     dropped_after: Step | None = Field(description="round, counted from 1, after which it could no longer win")
 
-    @property
-    def point(self) -> Hyperparameters:
-        return Hyperparameters.from_dict(self.hyperparameters.model_dump())
 
-
-class Fidelity(_Model):
+class Fidelity(Part):
     """Whether truncated runs rank configs as full ones do."""
 
     configs: Count
@@ -114,7 +83,7 @@ class Fidelity(_Model):
     advice: str | None
 
 
-class AuditedTrial(_Model):
+class AuditedTrial(Part):
     """A pruned trial that was finished. Values are nats per audio token."""
 
     trial: Count
@@ -124,7 +93,7 @@ class AuditedTrial(_Model):
     full: float | None = Field(description="its lowest evaluation in a full run")
 
 
-class Audit(_Model):
+class Audit(Part):
     """What pruning lost, nats per audio token; 0 is nothing."""
 
     trials: list[AuditedTrial]
@@ -134,7 +103,7 @@ class Audit(_Model):
     )
 
 
-class Confirmation(_Model):
+class Confirmation(Part):
     """Full runs with several seeds of the best trials and the stock recipe."""
 
     study: str = Field(description="name of the confirmation's study")
@@ -156,7 +125,7 @@ class Confirmation(_Model):
     audit: Audit | None
 
 
-class Evidence(_Model):
+class Evidence(Part):
     """The truncated run of the search from which the config comes."""
 
     trial: Count = Field(description="number of the trial")
@@ -170,7 +139,7 @@ class Evidence(_Model):
     finished_trials: Count = Field(description="complete and pruned trials of the study when the file was written")
 
 
-class Provenance(_Model):
+class Provenance(Part):
     """What the config was found with."""
 
     fingerprint: dict[str, Any] = Field(description="what all trials of the study share")
@@ -184,14 +153,14 @@ class Provenance(_Model):
     added_tokens: list[str] = Field(description="appended to the base's vocabulary, in order of their ids")
 
 
-class BestConfig(_Model):
+class BestConfig(Part):
     """The config for the full run, with the evidence for it and where it came from."""
 
     version: Literal[3] = Field(description="increases when an older reader would misread the file")
     study: str
     confirmed: bool = Field(description="whether full runs with several seeds recommend this config")
     status: str = Field(description="one sentence for people: how far to trust the config")
-    hyperparameters: Knobs
+    hyperparameters: Hyperparameters
     schedule: Schedule
     stopping: Stopping
     settings: dict[str, dict[str, Any]] = Field(description="of the study, as in study.toml, without its storage")
@@ -202,10 +171,6 @@ class BestConfig(_Model):
     base_model: dict[str, Any] = Field(description="evaluation of the untouched base model, at step 0")
     warnings: list[str]
     provenance: Provenance
-
-    @property
-    def point(self) -> Hyperparameters:
-        return Hyperparameters.from_dict(self.hyperparameters.model_dump())
 
 
 def read(path: Path) -> BestConfig:
@@ -222,21 +187,6 @@ def read(path: Path) -> BestConfig:
             " study.py export"
         )
     try:
-        best = BestConfig.model_validate({**content, "version": VERSION})
-        _ = best.point
+        return BestConfig.model_validate({**content, "version": VERSION})
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise UserError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    except ValueError as error:
-        raise UserError(f"{path}: hyperparameters: {error}") from error
-    return best
-
-
-def schema() -> str:
-    """The JSON schema of the document, as published in docs/best_config.schema.json."""
-    published = {"$schema": "https://json-schema.org/draft/2020-12/schema", **BestConfig.model_json_schema()}
-    return json.dumps(published, ensure_ascii=False, indent=2) + "\n"
-
-
-if __name__ == "__main__":
-    print(schema(), end="")
+        raise UserError(f"{path}: {explained(error, BestConfig)}") from error

@@ -16,8 +16,10 @@ def run_fields(
 ) -> dict[str, Any]:
     """What completes `prepared`, a `GPTTrainerConfig` of the base and the data, for a run of `horizon` steps."""
     optimizer_params = {k: v for k, v in prepared["optimizer_params"].items() if k != "weight_decay"}
+    if training.fused_adamw:
+        optimizer_params["fused"] = True
     return {
-        **coqui_fields(point, horizon, {**optimizer_params, **fused_field(training.fused_adamw)}),
+        **coqui_fields(point, horizon, optimizer_params),
         "batch_size": training.batch_size,
         "eval_batch_size": training.eval_batch_size,
         "training_seed": seed,
@@ -45,19 +47,10 @@ def coqui_fields(point: Hyperparameters, horizon: int, optimizer_params: dict[st
     }
 
 
-def fused_field(fused_adamw: bool) -> dict[str, Any]:
-    """The field of `optimizer_params` for torch's fused AdamW; none when off, so that such configs stay the same."""
-    return {"fused": True} if fused_adamw else {}
-
-
 def beyond_coqui(point: Hyperparameters) -> list[str]:
     """The knobs of `point` that act and that coqui's config has no field for, each with its value."""
-    found = []
-    if point.new_rows_lr_factor != 1:
-        found.append(f"new_rows_lr_factor {point.new_rows_lr_factor:.3g}")
-    if point.frozen_layers:
-        found.append(f"frozen_layers {point.frozen_layers}")
-    return found
+    knobs = (("new_rows_lr_factor", 1), ("frozen_layers", 0))
+    return [f"{name} {getattr(point, name):.3g}" for name, off in knobs if getattr(point, name) != off]
 
 
 def refuse_space(settings: Settings, prepared: Prepared) -> None:

@@ -31,7 +31,7 @@ from search.settings.sections import (
 from search.settings.storage_url import check_storage, safe_url
 from search.text import without_urls
 from search.trial import evaluation_steps
-from space.reader import load_file, load_preset
+from space.reader import explained, load_file, load_preset
 from space.schedule import to_steps
 from space.search_space import Baseline, SearchSpace
 
@@ -104,7 +104,7 @@ class Settings(Section):
                 " the truncation, or lower the evaluations or the accumulation"
             )
         try:
-            to_steps([0.5] * self.search_space().max_milestones, horizon)
+            to_steps([0.5] * self.search_space().milestones.max, horizon)
         except ValueError as error:
             raise UserError(str(error)) from error
         return horizon
@@ -199,25 +199,26 @@ def resolve(
     given: Mapping[str, Mapping[str, Any]], overrides: Mapping[str, Any], path: Path | None, shows: bool = False
 ) -> Settings:
     """Settings from `given` values by section under `overrides`; errors name `path` as their source."""
-    values = {section: dict(entries) for section, entries in given.items()}
+    nested: dict[str, dict[str, Any]] = {}
     for key, value in overrides.items():
         section, _, field = key.partition(".")
         if not field:
             raise UserError(f"setting {key!r} is not of the form section.key=value")
-        values.setdefault(section, {})[field] = value
-    for section, *pair in _EXCLUSIVE:  # a flag replaces the other form in the file
-        for one, other in (pair, pair[::-1]):
-            if f"{section}.{one}" in overrides and f"{section}.{other}" not in overrides:
-                values[section].pop(other, None)
+        nested.setdefault(section, {})[field] = value
+    values = _over(given, nested)
     if values.get("data", {}).get("path", MINIATURE) == values.get("base", {}).get("path", MINIATURE) == MINIATURE:
-        values = _merged(MINIATURE_SETTINGS, values)
+        values = _over(MINIATURE_SETTINGS, values)
     elif "name" not in values.get("study", {}):
         folder = (path.absolute().parent if path else Path.cwd()).name
         values.setdefault("study", {})["name"] = re.sub(r"[^A-Za-z0-9]+", "-", folder).strip("-")[:64] or "study"
+    for section, one, other in _EXCLUSIVE:
+        if {one, other} <= values.get(section, {}).keys():
+            raise UserError(f"{path or 'the command line'}: {section}: give {one} or {other}, not both")
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        raise UserError(_explain(error, path)) from error
+        told = explained(error, Settings, depth=2)
+        raise UserError(f"{path}: {without_urls(told)}" if path else without_urls(told)) from error
     if not shows:
         _check_inputs(settings)
     for place in (settings.directory, *settings.directory.parents):
@@ -248,32 +249,14 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
     return values
 
 
-def _merged(defaults: dict[str, dict[str, Any]], values: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    merged = {name: {**defaults.get(name, {}), **values.get(name, {})} for name in {**defaults, **values}}
-    given = values.get("training", {})
-    if "steps" in given and "epochs" not in given:
-        merged["training"].pop("epochs", None)
+def _over(below: Mapping[str, Mapping[str, Any]], above: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """`above` over `below`, by section. Of two keys that exclude each other, the one above replaces the other."""
+    merged = {name: {**below.get(name, {}), **above.get(name, {})} for name in {**below, **above}}
+    for section, *pair in _EXCLUSIVE:
+        given = above.get(section, {}).keys() & set(pair)
+        for other in set(pair) - given if len(given) == 1 else ():
+            merged[section].pop(other, None)
     return merged
-
-
-def _explain(error: ValidationError, path: Path | None) -> str:
-    """Pydantic's first complaint as `field is value: what is allowed`."""
-    first = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in first["loc"][:2])  # what follows are the branches of a union
-    source = f"{path}: " if path else ""
-    section: Any = Settings
-    for part in first["loc"][:-1]:
-        section = getattr(section, "model_fields", {}).get(str(part), section)
-        section = getattr(section, "annotation", section)
-    if first["type"] == "extra_forbidden":
-        return f"{source}unknown key {place}; allowed are {', '.join(section.model_fields)}"
-    message = first["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    if first["type"] == "string_pattern_mismatch":
-        message = f"it must be {section.model_fields[str(first['loc'][-1])].description.partition(': ')[2]}"
-    if isinstance(first["input"], dict):
-        return f"{source}{place}: {message}"
-    return f"{source}{place} is {without_urls(repr(first['input']))}: {message}"
 
 
 def _check_inputs(settings: Settings) -> None:

@@ -12,7 +12,6 @@ from search.confirmation.proof import FULL, Runs
 from search.settings.best_config import Audit, Candidate, Confirmation, Fidelity
 from search.settings.sections import CONFIRMATION
 from search.trial import Evaluation
-from space.hyperparameters import Hyperparameters
 
 COLUMNS = ("config", "mean", "short run", "seeds", "lowest evaluation of each seed", "", "parameters")
 NUMBERS = ("mean", "short run", "seeds")
@@ -123,7 +122,7 @@ def cells(candidate: Candidate, found: Confirmation) -> dict[str, str]:
     mean = ("diverged" if candidate.runs else "-") if candidate.mean is None else f"{candidate.mean:.4f}"
     short = "-" if candidate.truncated is None else f"{candidate.truncated:.4f}"
     lowest = "  ".join(_run(run.value) for run in candidate.runs)
-    point = Hyperparameters.from_dict(candidate.hyperparameters.model_dump()).describe()
+    point = candidate.hyperparameters.describe()
     values = (candidate.name, mean, short, str(len(candidate.runs)), lowest, ", ".join(notes), point)
     return dict(zip(COLUMNS, values, strict=True))
 
