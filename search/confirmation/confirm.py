@@ -194,12 +194,24 @@ def _budget(
         lines.append(f"audit of pruning: {names}, chosen at random, are run to the trials' end and in full")
     done = {key(trial) for trial in runs.trials if trial.state in FINISHED_STATES} & plan.keys
     left = plan.keys - done
-    steps = sum(truncated if length == TRUNCATED else full for _, _, length in left)
-    records = [row.record for row in findings.rows if row.record and row.record["steps"]]
-    paces = [(r["train_seconds"] + r["evaluation_seconds"]) / r["steps"] for r in records]
-    time_left = f", about {duration(median(paces) * steps / slots)} at the search's pace" if paces else ""
+    short = sum(length == TRUNCATED for _, _, length in left)
+    whole = len(left) - short
+    steps = short * truncated + whole * full
+    evaluations = short * settings.training.evaluations + whole * settings.training.full_evaluations
+    pace = _pace(findings)
+    seconds = (pace[0] * steps + pace[1] * evaluations) / slots if pace else 0
+    time_left = f", about {duration(seconds)} at the search's pace" if pace else ""
     before = f"; {len(done)} more were finished before" if done else ""
     return [*lines, f"at most {len(left)} runs, {steps:,} optimizer steps{time_left}{before}"]
+
+
+def _pace(findings: Findings) -> tuple[float, float] | None:
+    """(seconds of an optimizer step, of an evaluation), medians of the search. A full run has fewer evaluations."""
+    known = [(r.record, len(r.evaluations)) for r in findings.rows if r.record and r.record["steps"] and r.evaluations]
+    if not known:
+        return None
+    a_step = median(record["train_seconds"] / record["steps"] for record, _ in known)
+    return a_step, median(record["evaluation_seconds"] / count for record, count in known)
 
 
 def load(settings: Settings, findings: Findings) -> Confirmation | None:
