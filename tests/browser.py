@@ -93,10 +93,11 @@ def complaints(browser: Any) -> list[str]:
     return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
 
 
-def scheme(browser: Any, name: str, media: str = "screen") -> None:
-    """Light or dark, as the user's system prefers it; of the screen, or of "print"."""
-    features = [{"name": "prefers-color-scheme", "value": name}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
+def scheme(browser: Any, name: str) -> None:
+    """Light or dark, as the user's system prefers it."""
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": name}]}
+    )
 
 
 PLAYED = """

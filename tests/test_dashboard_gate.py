@@ -117,7 +117,6 @@ def test_the_password_does_not_make_it_writable() -> None:
 
 def test_guessing_is_slowed_by_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not for others; not by requests without a password, as a browser's first; IPv6 by the network; for a minute."""
-    monkeypatch.setattr(gate.secrets, "token_bytes", bytes)  # with another salt two of these may share a group
     asked = client(SECRET, loopback=False)
 
     def status(address: str, headers: dict[str, str]) -> int:

@@ -109,12 +109,12 @@ def board(slots: int, noun: str = "trial", label: str | None = None) -> Board:
     return board
 
 
-@pytest.mark.parametrize("width", [60, 80, 110, 200])
-@pytest.mark.parametrize(("slots", "height", "rows"), [(1, 24, 1), (16, 24, 16), (40, 24, 16), (16, 10, 2), (16, 1, 1)])
+@pytest.mark.parametrize("width", [60, 110, 200])
+@pytest.mark.parametrize(("slots", "height", "rows"), [(1, 24, 1), (40, 24, 16), (16, 10, 2), (16, 1, 1)])
 @pytest.mark.parametrize(("noun", "label"), [("trial", None), ("run", "a baseline with a long name, seed 2147483647")])
 def test_it_fits_the_terminal(width: int, slots: int, height: int, rows: int, noun: str, label: str | None) -> None:
     console = Console(file=io.StringIO(), record=True, width=width, height=height, _environ={})
-    console.print(draw(board(slots, noun, label), "", height))
+    console.print(draw(board(slots, noun, label), "", console.size))
     lines = console.export_text().splitlines()
     assert len(lines) < max(height, 10)
     assert max(map(len, lines)) <= width

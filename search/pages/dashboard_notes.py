@@ -14,12 +14,12 @@ import optuna
 from search.confirmation import confirm
 from search.confirmation.candidates import Candidate
 from search.errors import UserError
-from search.pages.dashboard_figures import LOSS, figures
 from search.pages.material import Material
 from search.pages.study_note import confirmation_note, search_note
-from search.pages.trial_note import Standing, best_of, trial_note
+from search.pages.trial_note import Standing, trial_note
 from search.settings.sections import CONFIRMATION, STOCK
 from search.settings.settings import Settings
+from search.show import tables
 from search.study import findings, recorded, storage
 from search.study.database import StudyStorage
 from search.study.findings import Findings, Row
@@ -76,7 +76,8 @@ class Notes:
 
     def _write(self, material: Material, studies: list[tuple[int, dict[str, Any], Findings]]) -> bool:
         """False: another machine wrote while this one read."""
-        from search.pages.note_draft import Draft  # seconds: it imports optuna-dashboard
+        from search.pages.dashboard_figures import LOSS, figures  # seconds: these import optuna-dashboard and Plotly
+        from search.pages.note_draft import Draft
 
         drawn = figures(material)
         for key, attributes, found in studies:
@@ -102,8 +103,8 @@ def stocks_of(found: Findings) -> Stocks:
     stocks: dict[tuple[str, ...], tuple[int, Evaluation]] = {}
     for row in found.judged:
         candidate = recorded.part(row.trial.user_attrs.get("candidate"), "name")
-        if STOCK in (candidate, row.baseline) and (best := best_of(row)):
-            stocks.setdefault(_alike(row), (row.trial.number, best))
+        if STOCK in (candidate, row.baseline) and row.best:
+            stocks.setdefault(_alike(row), (row.trial.number, row.best))
     return stocks
 
 
@@ -128,10 +129,10 @@ def standing_of(row: Row, material: Material, stocks: Stocks, is_search: bool) -
 
 def point_of(row: Row, material: Material) -> Hyperparameters | None:
     """None for a trial whose parameters are not all known, or not of the settings' space."""
+    if not (candidate := row.trial.user_attrs.get("candidate")):
+        return tables.point_of(row, material.space)
     try:
-        if candidate := row.trial.user_attrs.get("candidate"):
-            return Candidate.from_dict(candidate).point
-        return material.space.from_params(row.trial.params)
+        return Candidate.from_dict(candidate).point
     except (KeyError, TypeError, ValueError):
         return None
 

@@ -14,6 +14,7 @@ from search.confirmation.race import Fit
 from search.confirmation.verdict import Searched, searched, stock_trial
 from search.settings.best_config import Candidate, Confirmation
 from search.settings.settings import Settings
+from search.show import tables
 from search.study import findings as search_findings
 from search.study import storage
 from search.study.findings import Findings, Row
@@ -67,8 +68,9 @@ class Material:
         if self.best is None or self.confirmation is None:
             return None
         trial, ran = self.best.trial, self.confirmation.candidates
-        point = self.space.from_params(trial.params)
-        return None if any(c.trial == trial.number or same(point, point_of(c)) for c in ran) else trial.number
+        point = tables.point_of(self.best, self.space)
+        has_run = point is None or any(c.trial == trial.number or same(point, point_of(c)) for c in ran)
+        return None if has_run else trial.number
 
     @property
     def full_horizon(self) -> int:

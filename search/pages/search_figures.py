@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from itertools import accumulate
 from statistics import median
 
 from search.pages.dimensions import Dimension
 from search.pages.drawing import COLOURS, DASHED, DOTTED, LOSS, WIDE, Picture, figure, legend, to_svg
 from search.pages.importance import Importance
-from search.pages.marks import by_kind, kind, level, limits, loss, points, thinned
+from search.pages.marks import best_so_far, by_kind, kind, level, limits, loss, points, thinned
 from search.pages.material import Material, completed
 from search.settings.sections import STOCK
 from search.trial import StopReason
@@ -26,11 +25,10 @@ def history(material: Material) -> Picture:
     axes.set_ylim(bottom, top)
     axes.set_xlim(-0.5, max(rows[-1].trial.number, 3) + 0.5)
     points(axes, rows, lambda row: row.trial.number, top)
-    done = [row for row in rows if completed(row) and not row.repeat and row.trial.value is not None]
-    if done:
-        so_far = list(accumulate((row.trial.value or 0.0 for row in done), min))
+    numbers, so_far = best_so_far(rows)
+    if so_far:
         axes.step(
-            [*(row.trial.number for row in done), rows[-1].trial.number], [*so_far, so_far[-1]], where="post",
+            [*numbers, rows[-1].trial.number], [*so_far, so_far[-1]], where="post",
             color=COLOURS["blue"], linewidth=1.4, label=f"best so far, {so_far[-1]:.4f}",
         )  # fmt: skip
     level(axes, base, "untouched base", "grey", DASHED)

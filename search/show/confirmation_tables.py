@@ -115,6 +115,11 @@ def ordered(found: Confirmation) -> list[Candidate]:
     return sorted(found.candidates, key=lambda c: math.inf if c.mean is None else c.mean)
 
 
+def rows(found: Confirmation) -> list[list[str]]:
+    """Of COLUMNS, in this order."""
+    return [list(cells(candidate, found).values()) for candidate in ordered(found)]
+
+
 def cells(candidate: Candidate, found: Confirmation) -> dict[str, str]:
     """By column."""
     notes = ["lowest mean"] if candidate.name == found.winner else []

@@ -15,6 +15,7 @@ from search.study.findings import Findings, Row
 from search.study.noise import repeats_sd
 from search.text import duration, printable
 from search.trial import StopReason
+from space.hyperparameters import Hyperparameters
 from space.search_space import SearchSpace
 
 SHOWN = 5  # best trials
@@ -82,12 +83,17 @@ def show_running(findings: Findings, space: SearchSpace, console: Console) -> No
         console.print(f"running for {age} on {host}: trial {row.trial.number}  {last}  {_described(row, space)}")
 
 
-def _described(row: Row, space: SearchSpace) -> str:
-    """The trial's parameters in words; nothing where the space cannot read them, or while they are being drawn."""
+def point_of(row: Row, space: SearchSpace) -> Hyperparameters | None:
+    """None where the space cannot read the trial's parameters, or while they are being drawn."""
     try:
-        return space.from_params(row.trial.params).describe()
-    except (KeyError, ValueError):
-        return ""
+        return space.from_params(row.trial.params)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _described(row: Row, space: SearchSpace) -> str:
+    point = point_of(row, space)
+    return point.describe() if point else ""
 
 
 def verdict(findings: Findings, best: Row, space: SearchSpace, confirmed: bool = False) -> list[str]:
