@@ -8,7 +8,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from search.pages.markdown import escape
-from search.pages.trial_note import Standing, trial_note
+from search.pages.notes import Standing, trial_note
 from search.study.findings import Row
 from search.study.spoken import ATTRIBUTE, Sentence, Speech
 from search.trial import Evaluation, StopReason

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from search.errors import UserError
 from search.pages import gate
@@ -131,14 +131,7 @@ class SharedStore:
     """An artifact store that removes nothing: files are named by their content, and other trials may refer to them."""
 
     def __init__(self, store: Any) -> None:
-        self._store = store
-
-    def open_reader(self, artifact_id: str) -> BinaryIO:
-        reader: BinaryIO = self._store.open_reader(artifact_id)
-        return reader
-
-    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
-        self._store.write(artifact_id, content_body)
+        self.open_reader, self.write = store.open_reader, store.write
 
     def remove(self, artifact_id: str) -> None:
         pass

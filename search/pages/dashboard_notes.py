@@ -15,8 +15,7 @@ from search.confirmation import confirm
 from search.confirmation.candidates import Candidate
 from search.errors import UserError
 from search.pages.material import Material
-from search.pages.study_note import confirmation_note, search_note
-from search.pages.trial_note import Standing, trial_note
+from search.pages.notes import Standing, confirmation_note, search_note, trial_note
 from search.settings.sections import CONFIRMATION, STOCK
 from search.settings.settings import Settings
 from search.show import tables
@@ -60,19 +59,15 @@ class Notes:
         The attributes are read before the trials: if they are the same later, nobody wrote notes of more trials.
         """
         name, there = self._settings.study.name, optuna.get_all_study_names(self._database)
-        studies = [
-            optuna.load_study(study_name=each, storage=self._database)
-            for each in (name, name + CONFIRMATION)
-            if each in there
-        ]
+        names = [each for each in (name, name + CONFIRMATION) if each in there]
+        studies = [optuna.load_study(study_name=each, storage=self._database) for each in names]
         attributes = [self._database.get_study_system_attrs(study_id(study)) for study in studies]
         found = findings.read(studies[0])
         runs = confirm.runs_of(studies[1], self._settings) if studies[1:] else None
         result = confirm.result(runs, found, self._settings) if runs else None
-        material = Material(self._settings, studies[0].user_attrs, found, runs, result)
         read = [found, findings.read(studies[1])] if runs else [found]
-        ids = [study_id(study) for study in studies]
-        return material, list(zip(ids, attributes, read, strict=False))
+        material = Material(self._settings, studies[0].user_attrs, found, runs, result)
+        return material, list(zip(map(study_id, studies), attributes, read, strict=False))
 
     def _write(self, material: Material, studies: list[tuple[int, dict[str, Any], Findings]]) -> bool:
         """False: another machine wrote while this one read."""

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.confirmation.verdict import compared, sentences
-from search.show.styles import WARNING
+from search.show.styles import WARNING, columns
 from search.study.findings import Findings, Row
 from search.study.noise import repeats_sd
 from search.text import duration, printable
@@ -145,16 +145,7 @@ def cells(row: Row, space: SearchSpace) -> list[str]:
 
 
 def _table(findings: Findings, space: SearchSpace) -> Table:
-    table = Table(title=f"Study {findings.study}", title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for place, name in enumerate(COLUMNS):
-        is_last = name == COLUMNS[-1]
-        table.add_column(
-            name,
-            justify="right" if place < NUMBERS else "left",
-            no_wrap=True,
-            ratio=1 if is_last else None,
-            overflow="ellipsis",
-        )
+    table = columns(f"Study {findings.study}", COLUMNS, COLUMNS[:NUMBERS])
     shown = findings.completed[:SHOWN]
     for row in shown:
         _add(table, row, space, style="bold" if row is shown[0] else "")

@@ -1,4 +1,4 @@
-"""The note of a trial in Optuna's dashboard: `trial_note.md.j2`, and what it says that takes a decision."""
+"""The notes of a study, its trials and its confirmation in Optuna's dashboard, from the templates `*_note.md.j2`."""
 
 import math
 from collections.abc import Mapping
@@ -7,13 +7,18 @@ from typing import Any
 
 from markupsafe import Markup
 
+from search.pages.answer import answer
 from search.pages.markdown import escape, render
+from search.pages.material import Material
+from search.show import tables
+from search.study import recorded
 from search.study.findings import Row
 from search.study.spoken import LEFT_OUT, Speech
 from search.text import duration
 from search.trial import INTERRUPTIONS, Evaluation, StopReason
 from space.hyperparameters import Hyperparameters
 
+SHOWN = 10  # clips and warnings that the check found
 REASONS = {
     StopReason.FINISHED: "it reached its end.",
     StopReason.TWO_INCREASES: "the evaluation rose {rises} in a row{each}. Its lowest evaluation is a full result.",
@@ -127,3 +132,28 @@ def percent(share: float | None) -> str:
 
 def _short(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def search_note(material: Material) -> str:
+    """The answer so far and what to do next, as a report has them, then the data, and what the check found."""
+    prepared = recorded.prepared(material.findings.prepared)
+    assert prepared
+    dropped = [f"{file}: {reason}" for file, reason in prepared.dropped]
+    return render(
+        "study_note.md.j2",
+        answer=answer(material, ""),
+        material=material,
+        findings=material.findings,
+        prepared=prepared,
+        found=((f"Clips left out, {len(dropped)}", dropped), ("The check warns", prepared.warnings)),
+        shown=SHOWN,
+        why_cut_short=tables.why_cut_short,
+        duration=duration,
+    )
+
+
+def confirmation_note(material: Material) -> str:
+    """The result of the full runs, or how many of them have ended."""
+    from search.show import confirmation_tables  # scipy, which only a confirmation needs
+
+    return render("confirmation_note.md.j2", material=material, found=material.confirmation, words=confirmation_tables)
