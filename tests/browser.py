@@ -117,41 +117,6 @@ def play(browser: Any, audio: Any) -> float:
     return float(duration)
 
 
-CONTRAST = """
-// The least contrast of any shown text with what lies behind it (WCAG 2: 1 to 21), and that text.
-const channel = v => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4 };
-const luminance = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
-const parse = c => (c.match(/[\\d.]+/g) || []).map(Number);
-const behind = e => {
-  for (; e; e = e.parentElement) {
-    const c = parse(getComputedStyle(e).backgroundColor);
-    if (c.length === 3 || c[3] > 0.5) return c;
-  }
-  return arguments[0];
-};
-let worst = [99, ""];
-for (const e of document.querySelectorAll("body *")) {
-  const own = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
-  if (!own || !e.getClientRects().length || ["SCRIPT", "STYLE", "TITLE", "OPTION"].includes(e.tagName.toUpperCase()))
-    continue;
-  const style = getComputedStyle(e);
-  const colour = parse(e instanceof SVGElement ? style.fill : style.color);
-  if (colour.length < 3) continue;
-  const [a, b] = [luminance(colour), luminance(behind(e))].sort((x, y) => y - x);
-  const contrast = (a + 0.05) / (b + 0.05);
-  if (contrast < worst[0]) worst = [contrast, e.textContent.trim().slice(0, 60)];
-}
-return worst;
-"""
-
-
-def least_contrast(browser: Any, dark: bool) -> tuple[float, str]:
-    """(least contrast of a text with its background, that text); the canvas is the scheme's where nothing is set."""
-    canvas = [18, 18, 18] if dark else [255, 255, 255]
-    contrast, of = browser.execute_script(CONTRAST, canvas)
-    return float(contrast), str(of)
-
-
 def unharmed(browser: Any) -> bool:
     """Whether no text of the data became a part of the page, or sent it elsewhere."""
     made = browser.execute_script(

@@ -14,7 +14,6 @@ from optuna.trial import TrialState, create_trial
 from search.confirmation.candidates import Candidate
 from search.pages.dashboard_notes import Notes
 from search.study import storage
-from search.study.findings import Row, row_of
 from tests import dashboards, shown
 from tests.dashboards import Dashboard, attributes_of, figures_of
 from tests.markdown import LINKED, read, tokens
@@ -241,8 +240,3 @@ def test_names_that_are_no_utf_8_are_shown_as_codes(small: tuple[optuna.Study, D
     study, dashboard = small
     study.set_user_attr("prepared", {**study.user_attrs["prepared"], "warnings": ["wavs/\udcff😀.wav is silent"]})
     assert r"wavs/\xdcff😀.wav is silent" in read(dashboard.refreshed()["note"]["body"])
-
-
-def test_a_row_without_anything_has_nothing_unread() -> None:
-    assert row_of(create_trial(value=1.0)).unread == []
-    assert Row(create_trial(value=1.0, user_attrs=with_run()), [], None).unread == ["evaluations", "record"]

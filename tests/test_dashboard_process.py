@@ -146,18 +146,3 @@ def test_the_command(database: str, tmp_path: Path) -> None:
     finally:
         process.kill()
         process.wait()
-
-
-def test_ctrl_c_ends_the_wait(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "study.py"), "dashboard", "--port", "0"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert process.stdout
-    try:
-        assert process.stdout.readline().startswith("Waiting for study")
-        process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE) == 130
-        assert process.stdout.read() == ""
-        assert list(tmp_path.iterdir()) == []
-    finally:
-        process.kill()
-        process.wait()

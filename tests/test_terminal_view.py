@@ -1,7 +1,6 @@
 """What a search prints in terminals of several sizes and colours."""
 
 import io
-import re
 import tempfile
 import threading
 from typing import Any
@@ -126,18 +125,6 @@ def test_it_fits_the_terminal(width: int, slots: int, height: int, rows: int, no
     best = range(22, 38) if slots == 40 else range(14 - rows, 14) if rows < slots else range(slots)
     assert shown == list(best), "the lowest, by slot; those without an evaluation come last"
     assert (f"and {slots - rows} more" in lines) == (slots > rows)
-
-
-def test_without_colour_the_same_is_said() -> None:
-    shown = []
-    for environment in ({}, {"NO_COLOR": "1"}):
-        terminal = Terminal(120, color_system="standard", _environ=environment)
-        tell(terminal)
-        shown.append(terminal.shown)
-    codes = {code for found in re.findall(r"\x1b\[([\d;]+)m", shown[0]) for code in found.split(";")}
-    assert {"31", "35"} <= codes <= {"0", "1", "31", "35"}, "bold, and the two colours of search.show.styles"
-    assert not re.search(r"\x1b\[[\d;]*3[0-7]m", shown[1])
-    assert Text.from_ansi(shown[0]).plain == Text.from_ansi(shown[1]).plain
 
 
 @pytest.mark.parametrize(

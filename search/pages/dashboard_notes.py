@@ -14,7 +14,7 @@ import optuna
 from search.confirmation import confirm
 from search.confirmation.candidates import Candidate
 from search.errors import UserError
-from search.pages.material import Material
+from search.pages.material import Material, material
 from search.pages.notes import Standing, confirmation_note, search_note, trial_note
 from search.settings.sections import CONFIRMATION, STOCK
 from search.settings.settings import Settings
@@ -44,8 +44,7 @@ class Notes:
     def refresh(self) -> None:
         """Brings them up to date with the trials. Raises UserError."""
         for _ in range(ATTEMPTS):
-            material, studies = self._read()
-            if self._write(material, studies):
+            if self._write(*self._read()):
                 return
 
     def repair(self) -> None:
@@ -62,12 +61,10 @@ class Notes:
         names = [each for each in (name, name + CONFIRMATION) if each in there]
         studies = [optuna.load_study(study_name=each, storage=self._database) for each in names]
         attributes = [self._database.get_study_system_attrs(study_id(study)) for study in studies]
-        found = findings.read(studies[0])
         runs = confirm.runs_of(studies[1], self._settings) if studies[1:] else None
-        result = confirm.result(runs, found, self._settings) if runs else None
-        read = [found, findings.read(studies[1])] if runs else [found]
-        material = Material(self._settings, studies[0].user_attrs, found, runs, result)
-        return material, list(zip(map(study_id, studies), attributes, read, strict=False))
+        made = material(self._settings, studies[0], runs)
+        read = [made.findings, *map(findings.read, studies[1:] if runs else [])]
+        return made, list(zip(map(study_id, studies), attributes, read, strict=False))
 
     def _write(self, material: Material, studies: list[tuple[int, dict[str, Any], Findings]]) -> bool:
         """False: another machine wrote while this one read."""

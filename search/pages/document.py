@@ -11,9 +11,7 @@ from typing import Any
 from search.confirmation.export import commit
 from search.pages import confirmation_figures, search_figures
 from search.pages.answer import answer
-from search.pages.dimension_figures import SLICE, best_two, slices, together
-from search.pages.dimensions import dimensions
-from search.pages.importance import FEWEST_COMPLETED, FEWEST_JUDGED, importance
+from search.pages.dimensions import FEWEST_COMPLETED, FEWEST_JUDGED, dimensions, importance
 from search.pages.marks import by_kind
 from search.pages.material import Material
 from search.pages.next_steps import safe_place
@@ -53,7 +51,7 @@ def to_html(material: Material, options: str) -> str:
         confirmation_tables=confirmation_tables,
         duration=duration,
         dropped=DROPPED,
-        slice=SLICE,
+        slice=search_figures.SLICE,
         **_dimensions(material),
     )
 
@@ -74,13 +72,11 @@ def _dimensions(material: Material) -> dict[str, Any]:
     """Which dimensions matter, each of them, and the two most important ones together."""
     known = dimensions(material.judged)
     found = importance(material.judged, [dimension.name for dimension in known])
-    two = best_two(material, list(found.shares), known) if found else None
     return {
         "known": known,
         "importance": found,
         "fewest": (FEWEST_JUDGED, FEWEST_COMPLETED),
-        "slices": slices(material, known) if len(material.judged) >= FEWEST_FOR_SLICES else [],
-        "together": together(material, *two) if two else None,
+        "slices": search_figures.slices(material, known) if len(material.judged) >= FEWEST_FOR_SLICES else [],
     }
 
 

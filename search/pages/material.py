@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import optuna
 from optuna.trial import TrialState
 
 from search.confirmation import confirm
@@ -96,9 +97,12 @@ class Material:
 
 def read(settings: Settings) -> Material:
     """Raises UserError for a study that does not exist, or that xtts-study did not make."""
-    study = storage.load_study(settings)
+    return material(settings, storage.load_study(settings), confirm.read(settings))
+
+
+def material(settings: Settings, study: optuna.Study, runs: Runs | None) -> Material:
+    """Of a study, and of the runs of its confirmation, if there are any."""
     findings = search_findings.read(study)
-    runs = confirm.read(settings)
     found = confirm.result(runs, findings, settings) if runs else None
     return Material(settings, study.user_attrs, findings, runs, found)
 

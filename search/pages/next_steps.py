@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from search.confirmation import export
@@ -101,9 +101,8 @@ def source_of(found: Confirmation) -> Candidate | None:
 
 def _is_scaled(config: Candidate, source: Candidate) -> bool:
     """Whether `config` is `source` at a lower learning rate."""
-    lr = config.hyperparameters.lr
-    scaled = source.model_copy(update={"hyperparameters": source.hyperparameters.model_copy(update={"lr": lr})})
-    return lr < source.hyperparameters.lr and same(point_of(config), point_of(scaled))
+    point, searched = point_of(config), point_of(source)
+    return point.lr < searched.lr and same(point, replace(searched, lr=point.lr))
 
 
 def _command(name: str, options: str) -> str:

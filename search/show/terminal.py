@@ -15,7 +15,7 @@ from search.workers.events import End, Extent, Start, View
 from search.workers.scoreboard import Board, Run
 
 # Columns of the terminal from which there is room for these parts of the table.
-BAR_FROM, TIME_FROM, COURSE_FROM, LONG_BAR_FROM = 72, 100, 130, 160
+BAR_FROM, TIME_FROM, COURSE_FROM = 72, 100, 130
 AROUND = 8  # lines besides those of the slots, at most, with one for the lines above
 
 
@@ -82,7 +82,7 @@ Column = tuple[str, int, Callable[[Run], RenderableType]]  # its name, the width
 def slots(board: Board, runs: Sequence[Run], width: int) -> Table:
     """The table of the running trials. Where it is wide, it also tells each one's time left and its course."""
     table = Table(box=None, pad_edge=False, header_style="", expand=True)
-    columns = [column for column in _columns(board.extent, 20 if width >= LONG_BAR_FROM else 10) if width >= column[1]]
+    columns = [column for column in _columns(board.extent) if width >= column[1]]
     for name, _, _ in columns[:-1]:
         table.add_column(name, justify="left" if name in ("", "course") else "right", no_wrap=True)
     table.add_column(columns[-1][0], ratio=1, no_wrap=True, overflow="ellipsis")  # the one that gives way
@@ -91,13 +91,13 @@ def slots(board: Board, runs: Sequence[Run], width: int) -> Table:
     return table
 
 
-def _columns(extent: Extent, length: int) -> list[Column]:
+def _columns(extent: Extent) -> list[Column]:
     rises: Column = ("rises", COURSE_FROM, lambda run: _rises(run, extent.n_increases or 0, extent.min_delta))
     return [
         ("slot", 0, lambda run: str(run.start.slot)),
         (extent.noun, 0, lambda run: str(run.start.number)),
         ("step", 0, lambda run: f"{run.step}/{run.start.horizon}"),
-        ("", BAR_FROM, lambda run: bar(run.step, run.start.horizon, length)),
+        ("", BAR_FROM, lambda run: bar(run.step, run.start.horizon, 10)),
         ("time left", TIME_FROM, lambda run: duration(run.remaining_seconds) if run.step else ""),
         ("eval", 0, lambda run: _trend(run, extent.min_delta)),
         ("gap", 0, lambda run: f"{run.last.gap:.2f}" if run.last else ""),
