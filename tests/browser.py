@@ -9,18 +9,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from search.settings.settings import Settings
-from search.study import storage
-from search.study.findings import Row
 from tests import shown
 from tests.conftest import ROOT
-from tests.postgres import free_port
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 REQUIRED = "XTTS_STUDY_BROWSER"  # set where the programs are known to be there, so that no test is skipped in silence
@@ -139,53 +135,14 @@ def served_by(command: str, settings: Settings, *options: str, **environment: st
     called = [sys.executable, str(ROOT / "study.py"), command, "--port", "0", *options]
     called += ["--settings", str(settings.study.directory / "study.toml"), "--storage", settings.storage_url]
     called += ["--set", f"study.directory={settings.study.directory}"]
-    with told_url(called, **environment) as url:
-        yield url.split()[0]
-
-
-@contextmanager
-def optunas_own(settings: Settings) -> Iterator[str]:
-    """The URL of the study in Optuna's own command."""
-    url = storage.parse(settings.storage_url).render_as_string(hide_password=False)
-    called = [str(Path(sys.executable).parent / "optuna-dashboard"), url, "--port", str(free_port())]
-    with told_url([*called, "--artifact-dir", str(settings.directory / "artifacts")]) as origin:
-        yield origin.rstrip("/\n") + "/dashboard/studies/1"
-
-
-@contextmanager
-def told_url(command: list[str], **environment: str) -> Iterator[str]:
-    """The end of the line, from its URL on, in which a process tells where it listens."""
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(
-        command, stdout=pipe, stderr=subprocess.STDOUT, text=True, env={**os.environ, **environment}
-    )
+    pipe, variables = subprocess.PIPE, {**os.environ, **environment}
+    process = subprocess.Popen(called, stdout=pipe, stderr=subprocess.STDOUT, text=True, env=variables)
     try:
         assert process.stdout
         line = next(line for line in process.stdout if "http://" in line)
         reading = threading.Thread(target=process.stdout.read, daemon=True)  # what it logs must not fill the pipe
         reading.start()
-        yield line[line.index("http://") :]
+        yield line[line.index("http://") :].split()[0]
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(30)
-
-
-@dataclass(frozen=True)
-class Served:
-    """A dashboard that runs."""
-
-    page: str  # URL of the study's page
-    is_ours: bool
-    rows: dict[int, Row]
-
-    @property
-    def origin(self) -> str:
-        return self.page[: self.page.index("/dashboard")]
-
-    def trial(self, number: int) -> str:
-        return f"{self.page}/trials?numbers={number}"
-
-    @property
-    def speaker(self) -> Row:
-        """The best trial; it spoke."""
-        return min((row for row in self.rows.values() if row.speech), key=lambda row: row.trial.value or 0)

