@@ -132,7 +132,7 @@ def terminal(browser: Any, findings: Findings, settings: Settings, scratch: Path
         for evaluation in row.evaluations[: 3 + 2 * slot]:
             board.evaluated(slot, evaluation)
         board.runs[slot].since -= 5 * len(board.runs[slot].evaluations)
-    console.print(draw(board, "", 40))
+    console.print(draw(board, "", console.size))
     console.print()  # or the picture's edge would hide what hangs below the last line
     drawn = scratch / "terminal.svg"
     drawn.write_text(console.export_svg(title="", theme=DIMMED_MONOKAI), encoding="utf-8")

@@ -9,18 +9,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from search.settings.settings import Settings
-from search.study import storage
-from search.study.findings import Row
 from tests import shown
 from tests.conftest import ROOT
-from tests.postgres import free_port
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 REQUIRED = "XTTS_STUDY_BROWSER"  # set where the programs are known to be there, so that no test is skipped in silence
@@ -93,10 +89,11 @@ def complaints(browser: Any) -> list[str]:
     return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
 
 
-def scheme(browser: Any, name: str, media: str = "screen") -> None:
-    """Light or dark, as the user's system prefers it; of the screen, or of "print"."""
-    features = [{"name": "prefers-color-scheme", "value": name}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
+def scheme(browser: Any, name: str) -> None:
+    """Light or dark, as the user's system prefers it."""
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": name}]}
+    )
 
 
 PLAYED = """
@@ -114,41 +111,6 @@ def play(browser: Any, audio: Any) -> float:
     at, duration = found
     assert at == pytest.approx(duration, abs=0.05)
     return float(duration)
-
-
-CONTRAST = """
-// The least contrast of any shown text with what lies behind it (WCAG 2: 1 to 21), and that text.
-const channel = v => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4 };
-const luminance = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
-const parse = c => (c.match(/[\\d.]+/g) || []).map(Number);
-const behind = e => {
-  for (; e; e = e.parentElement) {
-    const c = parse(getComputedStyle(e).backgroundColor);
-    if (c.length === 3 || c[3] > 0.5) return c;
-  }
-  return arguments[0];
-};
-let worst = [99, ""];
-for (const e of document.querySelectorAll("body *")) {
-  const own = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
-  if (!own || !e.getClientRects().length || ["SCRIPT", "STYLE", "TITLE", "OPTION"].includes(e.tagName.toUpperCase()))
-    continue;
-  const style = getComputedStyle(e);
-  const colour = parse(e instanceof SVGElement ? style.fill : style.color);
-  if (colour.length < 3) continue;
-  const [a, b] = [luminance(colour), luminance(behind(e))].sort((x, y) => y - x);
-  const contrast = (a + 0.05) / (b + 0.05);
-  if (contrast < worst[0]) worst = [contrast, e.textContent.trim().slice(0, 60)];
-}
-return worst;
-"""
-
-
-def least_contrast(browser: Any, dark: bool) -> tuple[float, str]:
-    """(least contrast of a text with its background, that text); the canvas is the scheme's where nothing is set."""
-    canvas = [18, 18, 18] if dark else [255, 255, 255]
-    contrast, of = browser.execute_script(CONTRAST, canvas)
-    return float(contrast), str(of)
 
 
 def unharmed(browser: Any) -> bool:
@@ -173,53 +135,14 @@ def served_by(command: str, settings: Settings, *options: str, **environment: st
     called = [sys.executable, str(ROOT / "study.py"), command, "--port", "0", *options]
     called += ["--settings", str(settings.study.directory / "study.toml"), "--storage", settings.storage_url]
     called += ["--set", f"study.directory={settings.study.directory}"]
-    with told_url(called, **environment) as url:
-        yield url.split()[0]
-
-
-@contextmanager
-def optunas_own(settings: Settings) -> Iterator[str]:
-    """The URL of the study in Optuna's own command."""
-    url = storage.parse(settings.storage_url).render_as_string(hide_password=False)
-    called = [str(Path(sys.executable).parent / "optuna-dashboard"), url, "--port", str(free_port())]
-    with told_url([*called, "--artifact-dir", str(settings.directory / "artifacts")]) as origin:
-        yield origin.rstrip("/\n") + "/dashboard/studies/1"
-
-
-@contextmanager
-def told_url(command: list[str], **environment: str) -> Iterator[str]:
-    """The end of the line, from its URL on, in which a process tells where it listens."""
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(
-        command, stdout=pipe, stderr=subprocess.STDOUT, text=True, env={**os.environ, **environment}
-    )
+    pipe, variables = subprocess.PIPE, {**os.environ, **environment}
+    process = subprocess.Popen(called, stdout=pipe, stderr=subprocess.STDOUT, text=True, env=variables)
     try:
         assert process.stdout
         line = next(line for line in process.stdout if "http://" in line)
         reading = threading.Thread(target=process.stdout.read, daemon=True)  # what it logs must not fill the pipe
         reading.start()
-        yield line[line.index("http://") :]
+        yield line[line.index("http://") :].split()[0]
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(30)
-
-
-@dataclass(frozen=True)
-class Served:
-    """A dashboard that runs."""
-
-    page: str  # URL of the study's page
-    is_ours: bool
-    rows: dict[int, Row]
-
-    @property
-    def origin(self) -> str:
-        return self.page[: self.page.index("/dashboard")]
-
-    def trial(self, number: int) -> str:
-        return f"{self.page}/trials?numbers={number}"
-
-    @property
-    def speaker(self) -> Row:
-        """The best trial; it spoke."""
-        return min((row for row in self.rows.values() if row.speech), key=lambda row: row.trial.value or 0)

@@ -8,13 +8,11 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.confirmation import confirm
 from search.confirmation.candidates import Candidate
 from search.confirmation.proof import Runs
 from search.pages import document
-from search.pages.material import Material
+from search.pages.material import Material, material
 from search.settings.settings import Settings
-from search.study import findings as search_findings
 from search.study import spoken, storage
 from search.study.recorded import by_kind
 from search.trial import Prepared, StopReason
@@ -89,10 +87,8 @@ def full_runs(
 def material_of(
     settings: Settings, study: optuna.Study, confirmation: list[FrozenTrial] | None = None, seeds: int = 3
 ) -> Material:
-    findings = search_findings.read(study)
     runs = None if confirmation is None else Runs(confirmation, range(1, seeds + 1))
-    found = confirm.result(runs, findings, settings) if runs else None
-    return Material(settings, study.user_attrs, findings, runs, found)
+    return material(settings, study, runs)
 
 
 def written(made: Material, options: str = "") -> str:

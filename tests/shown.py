@@ -1,11 +1,8 @@
 """Studies to look at, of any size: written straight into the database, as a search leaves them. No run trains.
 
-    python -m tests.shown FOLDER --trials 40
-
-makes one with every kind of trial, sound and hostile texts, for the eye.
+They have every kind of trial, sound and hostile texts.
 """
 
-import argparse
 import io
 import json
 import math
@@ -30,7 +27,7 @@ from search.study import spoken as speech
 from search.study.columns import columns
 from search.study.recorded import by_kind
 from search.study.spoken import Sentence, Speech
-from search.trial import Evaluation, Prepared, StopReason
+from search.trial import Evaluation, StopReason
 from space.hyperparameters import Hyperparameters
 from tests.studies import PREPARED, miniature, new_study, record
 
@@ -48,12 +45,11 @@ DISTRIBUTIONS: dict[str, optuna.distributions.BaseDistribution] = {
 }
 
 
-def hostile(prepared: Prepared = PREPARED) -> Prepared:
-    return replace(
-        prepared,
-        dropped=[[f"wavs/{HOSTILE}.wav", "longer than 11.6 s"], ["wavs/2.wav", "no text"]],
-        warnings=[f"3 clips are in both sets, the first: {HOSTILE}"],
-    )
+HARMFUL = replace(
+    PREPARED,
+    dropped=[[f"wavs/{HOSTILE}.wav", "longer than 11.6 s"], ["wavs/2.wav", "no text"]],
+    warnings=[f"3 clips are in both sets, the first: {HOSTILE}"],
+)
 
 
 def study(
@@ -63,11 +59,10 @@ def study(
     seed: int = 1,
     overrides: Mapping[str, Any] | None = None,
     speaks: int = 3,
-    prepared: Prepared | None = None,
 ) -> Settings:
     """Settings of a study of so many ended trials, of which some of the best spoke; one more is running."""
     settings = miniature(folder, dict(overrides or {}))
-    made = new_study(settings, prepared or hostile())
+    made = new_study(settings, HARMFUL)
     draw = random.Random(seed)
     ended = [_trial(number, evaluations, draw) for number in range(trials)]
     full = sorted((t for t in ended if t.state == TrialState.COMPLETE), key=lambda t: t.value or 0)
@@ -175,16 +170,10 @@ def spoken(settings: Settings, draw: random.Random, number: int) -> tuple[Speech
 V0, BEST = Hyperparameters(1e-3, 0.01), Hyperparameters(4e-4, 0.02)
 
 
-def confirmed(
-    settings: Settings,
-    losses: Mapping[str, Sequence[float]],
-    over: bool = True,
-    audited: Mapping[str, tuple[float, float]] | None = None,
-) -> None:
+def confirmed(settings: Settings, losses: Mapping[str, Sequence[float]], over: bool = True) -> None:
     """The study of a confirmation, with a full run for each of the `losses`, by config and seed from 1 on.
 
-    Configs are named V0, "trial N", and "trial N at 0.5 x lr". `audited` pruned trials have a short and a full run. One
-    more run is asked for where it is not `over`.
+    Configs are named V0, "trial N", and "trial N at 0.5 x lr". One more run is asked for where it is not `over`.
     """
     name = settings.study.name + CONFIRMATION
     made = optuna.create_study(study_name=name, storage=storage.open_storage(settings.storage_url))
@@ -199,15 +188,12 @@ def confirmed(
         elif config.endswith(" x lr"):  # a rate that no trial of the search ran
             candidate = Candidate(config, replace(BEST, lr=BEST.lr * float(config.split()[-3])))
         made.add_trials([_full_run(candidate, seed, value) for seed, value in enumerate(values, 1)])
-    for config, (short, full) in (audited or {}).items():
-        candidate = Candidate(config, BEST, int(config.split()[-1]), None, 40, short + 0.1)
-        made.add_trials([_full_run(candidate, 1, short, "truncated"), _full_run(candidate, 1, full)])
     if not over:
         made.ask()
     made._storage.remove_session()
 
 
-def _full_run(candidate: Candidate, seed: int, value: float, length: str = "full") -> FrozenTrial:
+def _full_run(candidate: Candidate, seed: int, value: float) -> FrozenTrial:
     found = [Evaluation(20 * i, v, 2.0, v / 1.25, 2.0) for i, v in enumerate((value + 0.2, value), 1)]
     values = knobs(candidate.point)
     return create_trial(
@@ -215,7 +201,7 @@ def _full_run(candidate: Candidate, seed: int, value: float, length: str = "full
         params=values,
         distributions={name: optuna.distributions.FloatDistribution(fixed, fixed) for name, fixed in values.items()},
         user_attrs={
-            "seed": seed, "length": length, "stop_reason": "finished",
+            "seed": seed, "length": "full", "stop_reason": "finished",
             **columns(found[-1], None, None, candidate.name),
         },
         system_attrs={
@@ -223,18 +209,3 @@ def _full_run(candidate: Candidate, seed: int, value: float, length: str = "full
             "run": {"evaluations": [asdict(e) for e in found], "record": record(40, []), "error": None},
         },
     )  # fmt: skip
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--trials", type=int, default=40)
-    parser.add_argument("--evaluations", type=int, default=10)
-    given = parser.parse_args()
-    given.folder.mkdir(parents=True)
-    settings = study(given.folder, given.trials, given.evaluations)
-    print(f"study.py status --settings {settings.directory.parent / 'study.toml'} --set study.directory={given.folder}")
-
-
-if __name__ == "__main__":
-    main()

@@ -82,12 +82,9 @@ def test_the_document_says_all_and_its_version(made: Report) -> None:
     assert len(values["findings"]) == len(made.findings)
     left_out = next(f for f in values["findings"] if "shorter" in f["message"])
     assert left_out["files"][0] == {"file": "/d/short0.wav", "detail": "0.10 s"}
-    assert set(left_out) == {"level", "area", "message", "next_step", "files"}
     assert len(values["dropped"]) == 32 and values["dropped"][30]["audio_file"] == HOSTILE
     assert values["memory"]["peak"] == made.memory.peak if made.memory else None
     assert values["probe"]["fits"] is True
-    parts = {"parts", "speakers", "letters", "tags", "lengths", "sound", "course", "machine", "study", "root"}
-    assert parts <= values.keys()
 
 
 def test_the_table_holds_every_file_of_every_finding_as_it_is(made: Report) -> None:

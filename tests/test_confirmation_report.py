@@ -76,8 +76,7 @@ def test_a_narrow_terminal_shows_every_name_mean_and_value(width: int) -> None:
     assert max(map(len, lines)) <= width and "…" not in words
     for name, mean in (("trial 17 at 0.25 x lr", "2.1000"), ("trial 17", "2.3000"), ("base", "5.0000")):
         assert any(line.startswith(name) and mean in line[len(name) :].split()[:1] for line in lines)
-    for part in (*(f"{value:.4f}" for value in values), "lowest mean, exported", "out after 2 seeds"):
-        assert all(word in words for word in part.split())
+    assert all(f"{value:.4f}" in words for value in values)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +85,8 @@ def test_a_narrow_terminal_shows_every_name_mean_and_value(width: int) -> None:
         ({"seed_sd": None}, []),
         ({}, ["differ by 0.1000 nats per audio token (standard deviation, 4 degrees of freedom)"]),
         ({"seed_sd": None, "fidelity": FIDELITY}, ["tau 0.47 (95 % interval -0.30 to 0.90, p 0.27); 2 of the 3 best"]),
+        ({"seed_sd": None, "fidelity": FIDELITY}, ["Chance may order so few configs like that"]),
+        ({"seed_sd": None, "fidelity": FIDELITY.model_copy(update={"p_value": 0.04})}, ["best of the other."]),
         ({"seed_sd": None, "fidelity": FIDELITY.model_copy(update={"configs": 3})}, ["3 configs are too few to rank"]),
         ({"seed_sd": None, "fidelity": FIDELITY.model_copy(update={"tau": None})}, ["their values are the same"]),
         (
@@ -108,12 +109,6 @@ def test_a_regret_within_twice_the_noise_may_be_chance(lost: float, is_chance: b
     audit = AUDIT.model_copy(update={"full_regret": lost})
     line = confirmation_tables.lines(made(config("V0", 2.3), audit=audit, seed_sd=0.1))[-1]
     assert line.endswith("may be chance.") == is_chance
-
-
-@pytest.mark.parametrize(("p_value", "is_chance"), [(0.27, True), (0.04, False)])
-def test_an_order_that_chance_may_make_is_called_so(p_value: float, is_chance: bool) -> None:
-    (line,) = confirmation_tables.fidelity(FIDELITY.model_copy(update={"p_value": p_value}))
-    assert ("Chance may order" in line) == is_chance
 
 
 def test_progress_counts_the_runs_and_shows_their_values() -> None:

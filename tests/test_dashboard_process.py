@@ -74,15 +74,6 @@ def test_a_port_in_use_is_refused(serve: Callable[..., None], tmp_path: Path) ->
             serve(load(None, {"study.directory": str(tmp_path)}), port=port)
 
 
-def test_a_wrong_password_of_the_database_is_refused_at_once(
-    serve: Callable[..., None], database: str, tmp_path: Path
-) -> None:
-    wrong = database.replace(ESCAPED, "hunter2")
-    with pytest.raises(UserError, match="password authentication failed") as refused:
-        serve(load(None, {"study.directory": str(tmp_path), "study.storage": wrong}))
-    assert "hunter2" not in str(refused.value)
-
-
 def test_it_says_once_what_it_waits_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     away = UserError("study.storage cannot be reached")
     looks = iter([False, False, False, away, away, False, False, True])
@@ -143,21 +134,6 @@ def test_the_command(database: str, tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 130
         assert log.read_text() == waiting + shown[0]
-    finally:
-        process.kill()
-        process.wait()
-
-
-def test_ctrl_c_ends_the_wait(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "study.py"), "dashboard", "--port", "0"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert process.stdout
-    try:
-        assert process.stdout.readline().startswith("Waiting for study")
-        process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE) == 130
-        assert process.stdout.read() == ""
-        assert list(tmp_path.iterdir()) == []
     finally:
         process.kill()
         process.wait()

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from search.errors import UserError
-from search.pages import dashboard_notes
 from search.pages.dashboard_notes import Notes, NotesWriter
 from search.trial import StopReason
 from search.workers.events import End, Extent
@@ -35,7 +34,7 @@ def test_notes_follow_the_trials_and_the_last_is_written_before_it_closes(either
     writer.ended(ENDED)
     writer.close()
     assert len(notes()) == 3 and all(notes())
-    assert "Trial 2 is 1.2000" in dashboard.document()["note"]["body"]
+    assert "trial 2: 3.8000" in dashboard.document()["note"]["body"]
 
 
 def test_a_slow_or_failing_refresh_holds_up_nobody_and_is_told_once(
@@ -64,16 +63,3 @@ def test_a_slow_or_failing_refresh_holds_up_nobody_and_is_told_once(
     writer.close()
     assert len(refreshes) == 3
     assert said == ["notes and figures of the dashboard were not written: the database is away"]
-
-
-def test_a_refresh_that_does_not_end_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, dashboard = dashboards.small(tmp_path)
-    go_on = threading.Event()
-    monkeypatch.setattr(Notes, "refresh", lambda _: go_on.wait(60))
-    monkeypatch.setattr(dashboard_notes, "LEAVE_SECONDS", 0.1)
-    writer = NotesWriter(dashboard.settings, pytest.fail)
-    writer.close()  # before it began
-    writer = NotesWriter(dashboard.settings, pytest.fail)
-    writer.begin(EXTENT)
-    writer.close()
-    go_on.set()

@@ -3,7 +3,6 @@
 import base64
 import math
 import re
-from dataclasses import asdict
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,14 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from search.confirmation.fidelity import FEWEST_TO_RANK
-from search.pages import confirmation_figures, dimension_figures, search_figures
+from search.pages import confirmation_figures, search_figures
 from search.pages import sound as sound_of_page
-from search.pages.dimensions import dimensions
-from search.pages.importance import importance
+from search.pages.dimensions import dimensions, importance
 from search.pages.material import Material, read
 from search.pages.sound import sound
 from search.settings.settings import Settings
 from search.study import artifacts, spoken
 from search.study.findings import Row
-from search.study.recorded import by_kind
 from search.study.spoken import Sentence, Speech
 from search.trial import StopReason
 from tests import shown
@@ -81,23 +78,12 @@ def test_importance_is_told_from_chance(weight: float, told: list[str]) -> None:
     assert math.isclose(sum(found.shares.values()), 1) and set(found.shares) == set(NAMES)
 
 
-def test_importance_needs_trials_and_two_dimensions(settings: Settings, study: optuna.Study) -> None:
+def test_importance_needs_trials() -> None:
     assert importance(rows_of(random_study(1.0, 11)), ["lr"]) is None
     assert importance(rows_of(random_study(1.0, 12)), ["lr"]) is not None
-    for i in range(12):  # of one dimension alone there is nothing to weigh
-        found = evaluations([4.0 - i / 10])
-        attributes = {"stop_reason": "finished", "run": {"evaluations": [asdict(e) for e in found], "record": None}}
-        scale = {"lr": optuna.distributions.FloatDistribution(1e-5, 1e-2, log=True)}
-        params, value = {"lr": 1e-3 * (1 + i / 20)}, found[0].mel_ce
-        study.add_trial(create_trial(value=value, params=params, distributions=scale, **by_kind(attributes)))
-    made = material_of(settings, study)
-    assert section(made, "importance") == section(made, "together") == ""
-    assert section(made, "slices")
 
 
-def test_dimensions_keep_scale_and_choices_and_two_continuous_ones_are_shown_together(
-    settings: Settings, study: optuna.Study
-) -> None:
+def test_dimensions_keep_scale_and_choices(settings: Settings, study: optuna.Study) -> None:
     at = {"milestone_1": 0.3, "milestone_2_of_rest": 0.4, "milestone_3_of_rest": 0.4}
     for i in range(12):
         count = i % 4
@@ -108,12 +94,6 @@ def test_dimensions_keep_scale_and_choices_and_two_continuous_ones_are_shown_tog
     assert list(known)[:4] == ["lr", "weight_decay", "n_milestones", "milestone_1"] and list(known)[-1] == "clip"
     assert known["lr"].log and not known["gamma"].log
     assert known["clip"].ticks() == [(0.0, "off"), (1.0, "on")] and known["clip"].place(made.judged[0]) == 0
-    assert known["n_milestones"].ticks() == [(0.0, "0"), (1.0, "1"), (2.0, "2"), (3.0, "3")]
-    names, all_known = ["n_milestones", "weight_decay", "clip", "lr"], list(known.values())
-    two = dimension_figures.best_two(made, names, all_known)
-    assert two is not None and [each.name for each in two] == ["weight_decay", "lr"]
-    assert dimension_figures.best_two(made, ["n_milestones", "lr"], all_known) is None
-    assert ">the best<" in dimension_figures.together(made, *two).svg
 
 
 # Figures of the search
@@ -153,14 +133,6 @@ def test_edges_of_ranges_are_warned_of(settings: Settings, study: optuna.Study) 
     run(study, {**FLAT, "lr": 1e-2}, [2.0])
     text = section(material_of(settings, study), "edges")
     assert text.endswith("Warning: lr 0.01 lies at the edge of 4e-05 to 0.01; widen the range.")
-
-
-def test_noise_of_the_repeats_says_how_many_trials_are_close(settings: Settings, study: optuna.Study) -> None:
-    run(study, FLAT, [4.0], baseline="V0", attributes={"repeat": 0})
-    assert "Not measured" in section(material_of(settings, study), "noise")
-    run(study, FLAT, [4.1], attributes={"repeat": 1})
-    run(study, STEPPED, [3.95])
-    assert "0.0707 (standard deviation); 2 trials" in section(material_of(settings, study), "noise")
 
 
 def test_what_is_not_finite_or_cannot_be_read_is_said_and_hurts_nothing(

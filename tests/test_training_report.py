@@ -1,4 +1,4 @@
-"""training_report.html of a full run that nothing trained: what it says, and how it fits a telephone."""
+"""training_report.html of a full run that nothing trained."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +9,6 @@ from search.full_run import training_report
 from search.full_run.result import FullResult
 from search.settings.best_config import BestConfig
 from search.trial import StopReason
-from tests.browser import chromium
 from tests.full_runs import POINT, write_config
 from tests.studies import BASE, PREPARED, evaluations, record
 
@@ -19,9 +18,7 @@ STEPS = "step,lr,norm_before\n" + "".join(f"{step},0.0005,{1 + step / 100}\n" fo
 @pytest.fixture
 def best(tmp_path: Path) -> BestConfig:
     path = write_config(tmp_path / "best_config.json", replace(PREPARED, versions={"python": "3.11.7"}), horizon=100)
-    found = BestConfig.model_validate_json(path.read_text(encoding="utf-8"))
-    # A commit has no place to break at.
-    return found.model_copy(update={"provenance": found.provenance.model_copy(update={"commit": 40 * "a"})})
+    return BestConfig.model_validate_json(path.read_text(encoding="utf-8"))
 
 
 def result_of(best: BestConfig) -> FullResult:
@@ -36,22 +33,9 @@ def result_of(best: BestConfig) -> FullResult:
         (None, "no clip; median norm 1"),
     ],
 )
-def test_a_clip_that_is_off_did_nothing(best: BestConfig, clip_norm: float | None, did: str) -> None:
-    point = best.hyperparameters.model_copy(update={"clip_norm": clip_norm})
-    found = training_report.knobs(result_of(best), best.model_copy(update={"hyperparameters": point}))
-    assert [text for name, _, text in found if name == "clip_norm"] == [did]
-
-
-def test_a_telephone_shows_figures_that_can_be_read_and_whole_sentences(best: BestConfig, tmp_path: Path) -> None:
+def test_the_page_says_what_the_knobs_did(best: BestConfig, clip_norm: float | None, did: str, tmp_path: Path) -> None:
     (tmp_path / "steps.csv").write_text(STEPS, encoding="utf-8")
-    page = training_report.write(tmp_path, result_of(best), best, PREPARED)
-    with chromium(tmp_path / "profile") as browser:
-        size = {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        browser.get(page.as_uri())
-        widths = "return [...document.querySelectorAll('.figure svg')].map(e => e.getBoundingClientRect().width)"
-        assert min(browser.execute_script(widths)) > 600  # of 691 that it is drawn for
-        assert browser.execute_script("return document.documentElement.scrollWidth") <= 400
-        table = "const w = document.querySelector('.origin').parentElement; return [w.scrollWidth, w.clientWidth]"
-        inside, shown = browser.execute_script(table)
-        assert inside <= shown
+    point = replace(best.hyperparameters, clip_norm=clip_norm)
+    changed = best.model_copy(update={"hyperparameters": point})
+    page = training_report.write(tmp_path, result_of(best), changed, PREPARED).read_text(encoding="utf-8")
+    assert f">{did}<" in page and page.count("<svg") == 2

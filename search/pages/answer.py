@@ -87,7 +87,7 @@ def _searched(material: Material, found: Searched, options: str) -> Answer:
         ended = "" if completed(found.stock) else f"; that was stopped ({found.stock.reason})"
         other = f"the stock recipe ({STOCK}), {found.stock.best.mel_ce:.4f}"
         compared.append(Compared(other, _by(found.over_stock), f"one run each, no interval{ended}"))
-    level, words, values = "warning", *_config(material, best.trial.params)
+    level, words, values = "warning", *_described(material, tables.point_of(best, material.space))
     headline = f"The best config so far is {name}: {found.lowest:.4f} nats per audio token."
     if found.is_stock:
         headline += " It is the stock recipe itself."
@@ -172,16 +172,10 @@ def _sure(found: Estimate, level: float) -> str:
     return f"{100 * level:.0f} % {found.interval}, {p}"
 
 
-def _config(material: Material, params: dict[str, object]) -> tuple[str, str]:
-    """As `_described`; nothing where the space given cannot read the trial's parameters."""
-    try:
-        return _described(material, material.space.from_params(params))
-    except (KeyError, ValueError):
+def _described(material: Material, point: Hyperparameters | None) -> tuple[str, str]:
+    """(the config in words, its values for a full run as JSON); empty for a point that cannot be read."""
+    if point is None:
         return "", ""
-
-
-def _described(material: Material, point: Hyperparameters) -> tuple[str, str]:
-    """(the config in words, its values for a full run as JSON)."""
     training, horizon = material.settings.training, material.full_horizon
     values = {
         **point.to_dict(),

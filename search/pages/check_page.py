@@ -11,7 +11,6 @@ from search.check.judgement import Distribution, Report
 from search.pages.drawing import COLOURS, DOTTED, figure, to_svg
 from search.pages.page import render
 from search.show import check_words
-from search.text import duration
 
 SHOWN = 200  # clips of a finding, speakers and letters; the CSV has all
 _COLOURS = {"train": COLOURS["blue"], "eval": COLOURS["orange"]}
@@ -23,9 +22,7 @@ def to_html(report: Report) -> str:
         Path(__file__).with_name("check_page.html.j2"),
         report=report,
         words=check_words,
-        duration=duration,
         lengths=lengths_svg(report),
-        speakers=sorted(report.speakers, key=lambda speaker: -speaker.train_seconds),
         shown=SHOWN,
         written=time.strftime("%Y-%m-%d %H:%M"),
     )

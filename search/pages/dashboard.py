@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from search.errors import UserError
 from search.pages import gate
@@ -74,18 +74,14 @@ def listen(guard: gate.Gate, host: str, port: int, longest_request: int) -> Any:
             max_request_body_size=longest_request * 2**20,
         )
     except OSError as error:
-        raise refused(host, port, error) from error
+        if error.errno == errno.EADDRINUSE:
+            raise UserError(f"--port {port} of {host} is in use by another program; give another one") from error
+        raise UserError(
+            f"--host {host} --port {port} cannot be listened on: {error.strerror}; give an address of this machine,"
+            " and a port above 1023"
+        ) from error
     server.task_dispatcher.shutdown = partial(server.task_dispatcher.shutdown, timeout=LEAVE_SECONDS)
     return server
-
-
-def refused(host: str, port: int, error: OSError) -> UserError:
-    if error.errno == errno.EADDRINUSE:
-        return UserError(f"--port {port} of {host} is in use by another program; give another one, like --port 8081")
-    return UserError(
-        f"--host {host} --port {port} cannot be listened on: {error.strerror}; give an address of this machine, and a"
-        " port above 1023"
-    )
 
 
 def open_pages(settings: Settings, writable: bool, say: Say) -> tuple[int, Any]:
@@ -113,39 +109,29 @@ def wait_for_study(settings: Settings, say: Say) -> None:
     if storage.exists(settings):
         return
     waiting = f"Waiting for study {settings.study.name!r}: the first search makes it"
-    text, said = waiting, ""
-    while True:
+    is_there, text, said = False, waiting, ""
+    while not is_there:
         if text != said:
             say(text)
             said = text
         time.sleep(LOOK_SECONDS)
         try:
-            if storage.exists(settings):
-                return
-            text = waiting
+            is_there, text = storage.exists(settings), waiting
         except UserError as error:  # the database restarts, or its tables are being made
             text = f"Waiting: {error}"
 
 
 def url_of(host: str, port: int) -> str:
-    address = ipaddress.ip_address(host.partition("%")[0])
-    if address.is_unspecified:  # all addresses: the one that works here
-        return f"http://127.0.0.1:{port}" if address.version == 4 else f"http://[::1]:{port}"
-    return f"http://{address}:{port}" if address.version == 4 else f"http://[{host}]:{port}"
+    """Of all addresses (0.0.0.0, ::) the one that works here."""
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{here}]:{port}" if ":" in here else f"http://{here}:{port}"
 
 
 class SharedStore:
     """An artifact store that removes nothing: files are named by their content, and other trials may refer to them."""
 
     def __init__(self, store: Any) -> None:
-        self._store = store
-
-    def open_reader(self, artifact_id: str) -> BinaryIO:
-        reader: BinaryIO = self._store.open_reader(artifact_id)
-        return reader
-
-    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
-        self._store.write(artifact_id, content_body)
+        self.open_reader, self.write = store.open_reader, store.write
 
     def remove(self, artifact_id: str) -> None:
         pass

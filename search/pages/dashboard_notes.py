@@ -14,12 +14,11 @@ import optuna
 from search.confirmation import confirm
 from search.confirmation.candidates import Candidate
 from search.errors import UserError
-from search.pages.dashboard_figures import LOSS, figures
-from search.pages.material import Material
-from search.pages.study_note import confirmation_note, search_note
-from search.pages.trial_note import Standing, best_of, trial_note
+from search.pages.material import Material, material
+from search.pages.notes import Standing, confirmation_note, search_note, trial_note
 from search.settings.sections import CONFIRMATION, STOCK
 from search.settings.settings import Settings
+from search.show import tables
 from search.study import findings, recorded, storage
 from search.study.database import StudyStorage
 from search.study.findings import Findings, Row
@@ -45,8 +44,7 @@ class Notes:
     def refresh(self) -> None:
         """Brings them up to date with the trials. Raises UserError."""
         for _ in range(ATTEMPTS):
-            material, studies = self._read()
-            if self._write(material, studies):
+            if self._write(*self._read()):
                 return
 
     def repair(self) -> None:
@@ -60,23 +58,18 @@ class Notes:
         The attributes are read before the trials: if they are the same later, nobody wrote notes of more trials.
         """
         name, there = self._settings.study.name, optuna.get_all_study_names(self._database)
-        studies = [
-            optuna.load_study(study_name=each, storage=self._database)
-            for each in (name, name + CONFIRMATION)
-            if each in there
-        ]
+        names = [each for each in (name, name + CONFIRMATION) if each in there]
+        studies = [optuna.load_study(study_name=each, storage=self._database) for each in names]
         attributes = [self._database.get_study_system_attrs(study_id(study)) for study in studies]
-        found = findings.read(studies[0])
         runs = confirm.runs_of(studies[1], self._settings) if studies[1:] else None
-        result = confirm.result(runs, found, self._settings) if runs else None
-        material = Material(self._settings, studies[0].user_attrs, found, runs, result)
-        read = [found, findings.read(studies[1])] if runs else [found]
-        ids = [study_id(study) for study in studies]
-        return material, list(zip(ids, attributes, read, strict=False))
+        made = material(self._settings, studies[0], runs)
+        read = [made.findings, *map(findings.read, studies[1:] if runs else [])]
+        return made, list(zip(map(study_id, studies), attributes, read, strict=False))
 
     def _write(self, material: Material, studies: list[tuple[int, dict[str, Any], Findings]]) -> bool:
         """False: another machine wrote while this one read."""
-        from search.pages.note_draft import Draft  # seconds: it imports optuna-dashboard
+        from search.pages.dashboard_figures import LOSS, figures  # seconds: these import optuna-dashboard and Plotly
+        from search.pages.note_draft import Draft
 
         drawn = figures(material)
         for key, attributes, found in studies:
@@ -102,8 +95,8 @@ def stocks_of(found: Findings) -> Stocks:
     stocks: dict[tuple[str, ...], tuple[int, Evaluation]] = {}
     for row in found.judged:
         candidate = recorded.part(row.trial.system_attrs.get("candidate"), "name")
-        if STOCK in (candidate, row.baseline) and (best := best_of(row)):
-            stocks.setdefault(_alike(row), (row.trial.number, best))
+        if STOCK in (candidate, row.baseline) and row.best:
+            stocks.setdefault(_alike(row), (row.trial.number, row.best))
     return stocks
 
 
@@ -129,10 +122,10 @@ def standing_of(row: Row, material: Material, stocks: Stocks, is_search: bool) -
 
 def point_of(row: Row, material: Material) -> Hyperparameters | None:
     """None for a trial whose parameters are not all known, or not of the settings' space."""
+    if not (candidate := row.trial.system_attrs.get("candidate")):
+        return tables.point_of(row, material.space)
     try:
-        if candidate := row.trial.system_attrs.get("candidate"):
-            return Candidate.from_dict(candidate).point
-        return material.space.from_params(row.trial.params)
+        return Candidate.from_dict(candidate).point
     except (KeyError, TypeError, ValueError):
         return None
 

@@ -33,25 +33,20 @@ class Picture:
 
 
 def figure(size: tuple[float, float], rows: int = 1, columns: int = 1, **grid: Any) -> tuple[Any, list[Any]]:
-    """(figure of `size` inches, its axes). No display is needed for it."""
+    """(figure of `size` inches, its axes with a faint grid and two sides). No display is needed for it."""
     from matplotlib.figure import Figure  # half a second, which only pages have
 
     made = Figure(figsize=size, layout="constrained")
     axes = list(made.subplots(rows, columns, squeeze=False, **grid).flat)
     for each in axes:
-        plain(each)
+        each.tick_params(which="both", colors=COLOURS["text"], labelsize=8)
+        each.grid(color=COLOURS["grey"], alpha=0.25, linewidth=0.6)
+        for axis in (each.xaxis, each.yaxis):
+            axis.label.set(color=COLOURS["text"], size=8.5)
+        for side, spine in each.spines.items():
+            spine.set_visible(side in ("left", "bottom"))
+            spine.set_color(COLOURS["grey"])
     return made, axes
-
-
-def plain(axes: Any, text: str = COLOURS["text"], lines: str = COLOURS["grey"]) -> None:
-    """Axes with a faint grid and two sides, in a colour for text and one for lines."""
-    axes.tick_params(which="both", colors=text, labelsize=8)
-    axes.grid(color=lines, alpha=0.25, linewidth=0.6)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.label.set(color=text, size=8.5)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(lines)
 
 
 def legend(made: Any, columns: int) -> None:

@@ -3,10 +3,8 @@
 import hmac
 import ipaddress
 import json
-import secrets
 import time
 from collections.abc import Iterable
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 
 VARIABLE = "XTTS_STUDY_DASHBOARD_PASSWORD"
 FAILURES = 10  # wrong passwords per minute and address
-GROUPS = 4096  # addresses are counted in this many groups, by a secret hash, so that memory is bounded
 SAFE = ("GET", "HEAD", "OPTIONS")
 READ_ONLY = "This dashboard is read-only; to change or delete anything, start it with: study.py dashboard --writable"
 # Set where the answer has none of its own.
@@ -85,7 +82,6 @@ class Gate:
         self._writable = writable
         self._loopback = loopback
         self._failures = FixedWindowRateLimiter(MemoryStorage())
-        self._salt = secrets.token_bytes(8)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         request = Request(environ)
@@ -118,9 +114,9 @@ class Gate:
     def _ask_password(self, request: Request) -> Response | None:
         """None for the right password. An address that failed too often is refused until its minute is over."""
         assert self._password is not None
-        limit, group = RateLimitItemPerMinute(FAILURES), self._group(request.remote_addr or "")
-        if not self._failures.test(limit, group):
-            seconds = max(1, round(self._failures.get_window_stats(limit, group).reset_time - time.time()))
+        limit, owner = RateLimitItemPerMinute(FAILURES), _owner(request.remote_addr or "")
+        if not self._failures.test(limit, owner):
+            seconds = max(1, round(self._failures.get_window_stats(limit, owner).reset_time - time.time()))
             refused = refusal(429, f"Too many wrong passwords from this address; try again in {seconds} s.")
             refused.headers["Retry-After"] = str(seconds)
             return refused
@@ -129,14 +125,13 @@ class Gate:
             return unauthorized("This dashboard asks for a password; the user name does not matter.")
         if hmac.compare_digest(given.password.encode("utf-8", "surrogatepass"), self._password):
             return None
-        self._failures.hit(limit, group)
+        self._failures.hit(limit, owner)
         return unauthorized("That is not the password.")
 
-    def _group(self, address: str) -> str:
-        """An IPv6 network of 64 bits is one address: its owner has all of them."""
-        packed = ipaddress.ip_address(address.partition("%")[0]).packed if address else b""
-        network = packed[:8] if len(packed) == 16 else packed
-        return str(int.from_bytes(blake2b(network, key=self._salt, digest_size=8).digest()) % GROUPS)
+
+def _owner(address: str) -> str:
+    """An IPv6 network of 64 bits is one address: its owner has all of them."""
+    return str(ipaddress.ip_network((address.partition("%")[0], 64), strict=False)) if ":" in address else address
 
 
 def is_loopback_name(host: str) -> bool:

@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from statistics import quantiles
 from typing import Any
 
@@ -53,6 +54,13 @@ def by_kind(rows: Sequence[Row]) -> Iterator[tuple[Kind, list[Row]]]:
 def loss(row: Row) -> float:
     """The lowest evaluation of a trial, nats per audio token; infinite without one."""
     return row.best.mel_ce if row.best else math.inf
+
+
+def best_so_far(rows: Sequence[Row]) -> tuple[list[int], list[float]]:
+    """(trials, the lowest value up to each): of completed ones, without repeats, which cannot be the best."""
+    done = {row.trial.number: row.trial.value for row in rows if completed(row) and not row.repeat}
+    finite = {number: value for number, value in done.items() if value is not None}
+    return list(finite), list(accumulate(finite.values(), min))
 
 
 def points(axes: Any, rows: Sequence[Row], at: Callable[[Row], float], top: float) -> None:

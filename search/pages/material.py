@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import optuna
 from optuna.trial import TrialState
 
 from search.confirmation import confirm
@@ -14,6 +15,7 @@ from search.confirmation.race import Fit
 from search.confirmation.verdict import Searched, searched, stock_trial
 from search.settings.best_config import Confirmation
 from search.settings.settings import Settings
+from search.show import tables
 from search.study import findings as search_findings
 from search.study import storage
 from search.study.findings import Findings, Row
@@ -66,8 +68,9 @@ class Material:
         if self.best is None or self.confirmation is None:
             return None
         trial, ran = self.best.trial, self.confirmation.candidates
-        point = self.space.from_params(trial.params)
-        return None if any(c.trial == trial.number or same(point, c.hyperparameters) for c in ran) else trial.number
+        point = tables.point_of(self.best, self.space)
+        has_run = point is None or any(c.trial == trial.number or same(point, c.hyperparameters) for c in ran)
+        return None if has_run else trial.number
 
     @property
     def full_horizon(self) -> int:
@@ -93,9 +96,12 @@ class Material:
 
 def read(settings: Settings) -> Material:
     """Raises UserError for a study that does not exist, or that xtts-study did not make."""
-    study = storage.load_study(settings)
+    return material(settings, storage.load_study(settings), confirm.read(settings))
+
+
+def material(settings: Settings, study: optuna.Study, runs: Runs | None) -> Material:
+    """Of a study, and of the runs of its confirmation, if there are any."""
     findings = search_findings.read(study)
-    runs = confirm.read(settings)
     found = confirm.result(runs, findings, settings) if runs else None
     return Material(settings, study.user_attrs, findings, runs, found)
 

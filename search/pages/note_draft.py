@@ -56,9 +56,8 @@ class Draft:
     def set_metric_name(self, name: str) -> None:
         self._attributes.setdefault(METRIC_NAMES, [name])
 
-    def set_figure(self, name: str, figure: dict[str, Any]) -> None:
-        # Without Plotly's template, which is three times as long as the figure, and of a light page.
-        save_plotly_graph_object(self, Figure(figure).update_layout(template=None), graph_object_id=name)
+    def set_figure(self, name: str, figure: Figure) -> None:
+        save_plotly_graph_object(self, figure, graph_object_id=name)
 
     @property
     def changed(self) -> dict[str, Any]:

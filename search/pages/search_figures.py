@@ -1,18 +1,19 @@
-"""Figures of the search: its history, the curves of its trials, the importance of its dimensions."""
+"""Figures of the search: its history, the curves of its trials, each dimension and how important it is."""
 
 import math
+import random
 from collections.abc import Sequence
-from itertools import accumulate
 from statistics import median
+from typing import Any
 
-from search.pages.dimensions import Dimension
-from search.pages.drawing import COLOURS, DASHED, DOTTED, LOSS, WIDE, Picture, figure, legend, to_svg
-from search.pages.importance import Importance
-from search.pages.marks import by_kind, kind, level, limits, loss, points, thinned
+from search.pages.dimensions import Dimension, Importance, holding
+from search.pages.drawing import COLOURS, DASHED, DOTTED, LOSS, SMALL, WIDE, Picture, figure, legend, to_svg
+from search.pages.marks import best_so_far, by_kind, kind, level, limits, loss, points, thinned
 from search.pages.material import Material, completed
 from search.settings.sections import STOCK
 from search.trial import StopReason
 
+SLICE = 300  # trials drawn against a dimension at most
 CURVES = 240  # trials drawn at most; more are one dark patch
 FEWEST_FOR_A_MEDIAN = 5  # trials; with fewer the line would lie on one of theirs, or between two
 
@@ -26,11 +27,10 @@ def history(material: Material) -> Picture:
     axes.set_ylim(bottom, top)
     axes.set_xlim(-0.5, max(rows[-1].trial.number, 3) + 0.5)
     points(axes, rows, lambda row: row.trial.number, top)
-    done = [row for row in rows if completed(row) and not row.repeat and row.trial.value is not None]
-    if done:
-        so_far = list(accumulate((row.trial.value or 0.0 for row in done), min))
+    numbers, so_far = best_so_far(rows)
+    if so_far:
         axes.step(
-            [*(row.trial.number for row in done), rows[-1].trial.number], [*so_far, so_far[-1]], where="post",
+            [*numbers, rows[-1].trial.number], [*so_far, so_far[-1]], where="post",
             color=COLOURS["blue"], linewidth=1.4, label=f"best so far, {so_far[-1]:.4f}",
         )  # fmt: skip
     level(axes, base, "untouched base", "grey", DASHED)
@@ -132,3 +132,45 @@ def importances(found: Importance, known: Sequence[Dimension]) -> Picture:
     axes.grid(axis="y", visible=False)
     legend(made, 3)
     return Picture(to_svg(made))
+
+
+def slices(material: Material, known: Sequence[Dimension]) -> list[tuple[Dimension, Picture]]:
+    """The value of trials against each dimension, pruned ones hollow; a small figure each, on one scale of losses."""
+    scale = limits([loss(row) for row in material.judged])
+    held = [each for each in known if holding(each, material.judged)]
+    return [(each, _slice(material, each, scale)) for each in held]
+
+
+def _slice(material: Material, dimension: Dimension, scale: tuple[float, float]) -> Picture:
+    rows, best = holding(dimension, material.judged), material.best
+    draw = random.Random(1)
+    # Trials of one whole value would hide each other.
+    places = {
+        row.trial.number: dimension.place(row) + (draw.uniform(-0.22, 0.22) if dimension.ticks() else 0.0)
+        for row in rows
+    }
+    made, (axes,) = figure(SMALL)
+    _across(axes, dimension)
+    points(axes, thinned(rows, SLICE), lambda row: places[row.trial.number], scale[1])
+    if best is not None and best.trial.number in places and best.trial.value is not None:
+        axes.plot(
+            [places[best.trial.number]], [best.trial.value], marker="o", markersize=11, markerfacecolor="none",
+            markeredgecolor=COLOURS["text"], markeredgewidth=1.3, clip_on=False, zorder=6,
+        )  # fmt: skip
+    axes.set(ylim=scale, ylabel=LOSS)
+    return Picture(to_svg(made))
+
+
+def _across(axes: Any, dimension: Dimension) -> None:
+    """The range of the dimension, a little more, its scale and its label."""
+    low, high, ticks = dimension.low, dimension.high, dimension.ticks()
+    if dimension.log:
+        edge = (high / low) ** 0.03
+        axes.set(xlabel=dimension.label, xscale="log", xlim=(low / edge, high * edge))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("")
+    else:
+        edge = 0.5 if ticks else 0.03 * (high - low)
+        axes.set(xlabel=dimension.label, xlim=(low - edge, high + edge))
+    if ticks:
+        axes.set_xticks([place for place, _ in ticks], labels=[name for _, name in ticks])

@@ -116,24 +116,21 @@ class _Files:
     """Files of the store as data URIs, each read once, and no more than a page can hold."""
 
     def __init__(self, store: object) -> None:
-        self._store = store
-        self._read: dict[str, bytes | str] = {}  # content, or why there is none
-        self._bytes = 0
+        self._store, self._bytes = store, 0
+        self._read: dict[str | None, bytes | str] = {None: "not stored"}  # content, or why there is none
 
     def clip(self, label: str, said: Speech, name: str) -> Clip:
         known = said.artifacts.get(name)
         if known is not None and known not in self._read:
             self._read[known] = self._load(known)
-        content = "not stored" if known is None else self._read[known]
+        content = self._read[known]
         if isinstance(content, str):
             return Clip(label, None, f"{name}: {content}")
         return Clip(label, "data:audio/wav;base64," + base64.b64encode(content).decode())
 
     def _load(self, known: str) -> bytes | str:
         content = artifacts.read(self._store, known)
-        if isinstance(content, str):
-            return content
-        if self._bytes + len(content) > LARGEST:
+        if isinstance(content, bytes) and self._bytes + len(content) > LARGEST:
             return f"left out: the page has {LARGEST // 10**6} MB of sound already"
-        self._bytes += len(content)
+        self._bytes += len(content) if isinstance(content, bytes) else 0
         return content

@@ -9,7 +9,7 @@ from rich.text import Text
 from search.check.judgement import Finding, Report
 from search.show import check_words as words
 from search.show import styles
-from search.text import duration, printable
+from search.text import printable
 
 SHOWN_FILES, SHOWN_ROWS = 4, 20
 _STYLES = {"error": f"bold {styles.FAILED}", "warning": styles.WARNING, "info": ""}
@@ -19,7 +19,7 @@ def show(report: Report, console: Console) -> None:
     """Prints the facts, then the findings, the worst first, then the verdict."""
     console.print(Text(f"Check of study {report.study}", style="bold"))
     _pairs(console, "Data", words.parts(report))
-    _table(console, "Speakers", ("", "train", "time", "eval", "time"), _speakers(report))
+    _table(console, "Speakers", words.SPEAKERS, words.speakers(report))
     _table(console, "Lengths", words.LENGTHS, words.lengths(report))
     letters = [
         (each.character, each.code_points, each.name, f"{each.count:,}", f"{each.clips:,}", each.example.split("/")[-1])
@@ -76,19 +76,6 @@ def _table(console: Console, title: str, header: Sequence[str], rows: Sequence[S
     console.print(table)
     if len(rows) > SHOWN_ROWS:
         console.print(f"  and {len(rows) - SHOWN_ROWS} more")
-
-
-def _speakers(report: Report) -> list[tuple[str, ...]]:
-    return [
-        (
-            s.name or "(none)",
-            f"{s.train_clips:,}",
-            duration(s.train_seconds),
-            f"{s.eval_clips:,}",
-            duration(s.eval_seconds),
-        )
-        for s in sorted(report.speakers, key=lambda speaker: -speaker.train_seconds)
-    ]
 
 
 def _finding(console: Console, finding: Finding, root: str) -> None:

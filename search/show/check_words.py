@@ -80,6 +80,16 @@ def lengths(report: Report) -> list[tuple[str, ...]]:
     return rows
 
 
+SPEAKERS = ("", "train", "time", "eval", "time")
+
+
+def speakers(report: Report) -> list[tuple[str, ...]]:
+    """Rows of SPEAKERS: who has most training audio first."""
+    ordered = sorted(report.speakers, key=lambda speaker: -speaker.train_seconds)
+    parts = [(s.name, (s.train_clips, s.train_seconds), (s.eval_clips, s.eval_seconds)) for s in ordered]
+    return [(name or "(none)", *(t for n, s in of for t in (f"{n:,}", duration(s)))) for name, *of in parts]
+
+
 LENGTHS = ("", "min", "5 %", "median", "95 %", "max", "limit", "close", "above")
 
 

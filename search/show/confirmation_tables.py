@@ -11,6 +11,7 @@ from search.confirmation.fidelity import FEWEST_TO_RANK
 from search.confirmation.proof import FULL, Runs
 from search.settings.best_config import Audit, Candidate, Confirmation, Fidelity
 from search.settings.sections import CONFIRMATION
+from search.show.styles import columns
 from search.trial import Evaluation
 
 COLUMNS = ("config", "mean", "short run", "seeds", "lowest evaluation of each seed", "", "parameters")
@@ -114,6 +115,11 @@ def ordered(found: Confirmation) -> list[Candidate]:
     return sorted(found.candidates, key=lambda c: math.inf if c.mean is None else c.mean)
 
 
+def rows(found: Confirmation) -> list[list[str]]:
+    """Of COLUMNS, in this order."""
+    return [list(cells(candidate, found).values()) for candidate in ordered(found)]
+
+
 def cells(candidate: Candidate, found: Confirmation) -> dict[str, str]:
     """By column."""
     notes = ["lowest mean"] if candidate.name == found.winner else []
@@ -129,16 +135,8 @@ def cells(candidate: Candidate, found: Confirmation) -> dict[str, str]:
 
 def _table(found: Confirmation, base: Evaluation, width: int) -> Table:
     title = f"Confirmation of {found.study.removesuffix(CONFIRMATION)}, full runs"
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     names = [name for name in COLUMNS if width >= WIDE or name not in LEFT_OUT]
-    for name in names:
-        table.add_column(
-            name,
-            justify="right" if name in NUMBERS else "left",
-            no_wrap=name in (*NUMBERS, "config", "parameters"),
-            ratio=1 if name == "parameters" else None,
-            overflow="ellipsis",
-        )
+    table = columns(title, names, NUMBERS, wrapped=("lowest evaluation of each seed", ""))
     for candidate in ordered(found):
         row = cells(candidate, found)
         table.add_row(*(Text(row[name]) for name in names), style="bold" if candidate.name == found.exported else "")

@@ -10,11 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from search.confirmation.verdict import compared, sentences
-from search.show.styles import WARNING
+from search.show.styles import WARNING, columns
 from search.study.findings import Findings, Row
 from search.study.noise import repeats_sd
 from search.text import duration, printable
 from search.trial import StopReason
+from space.hyperparameters import Hyperparameters
 from space.search_space import SearchSpace
 
 SHOWN = 5  # best trials
@@ -82,12 +83,17 @@ def show_running(findings: Findings, space: SearchSpace, console: Console) -> No
         console.print(f"running for {age} on {host}: trial {row.trial.number}  {last}  {_described(row, space)}")
 
 
-def _described(row: Row, space: SearchSpace) -> str:
-    """The trial's parameters in words; nothing where the space cannot read them, or while they are being drawn."""
+def point_of(row: Row, space: SearchSpace) -> Hyperparameters | None:
+    """None where the space cannot read the trial's parameters, or while they are being drawn."""
     try:
-        return space.from_params(row.trial.params).describe()
-    except (KeyError, ValueError):
-        return ""
+        return space.from_params(row.trial.params)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _described(row: Row, space: SearchSpace) -> str:
+    point = point_of(row, space)
+    return point.describe() if point else ""
 
 
 def verdict(findings: Findings, best: Row, space: SearchSpace, confirmed: bool = False) -> list[str]:
@@ -139,16 +145,7 @@ def cells(row: Row, space: SearchSpace) -> list[str]:
 
 
 def _table(findings: Findings, space: SearchSpace) -> Table:
-    table = Table(title=f"Study {findings.study}", title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for place, name in enumerate(COLUMNS):
-        is_last = name == COLUMNS[-1]
-        table.add_column(
-            name,
-            justify="right" if place < NUMBERS else "left",
-            no_wrap=True,
-            ratio=1 if is_last else None,
-            overflow="ellipsis",
-        )
+    table = columns(f"Study {findings.study}", COLUMNS, COLUMNS[:NUMBERS])
     shown = findings.completed[:SHOWN]
     for row in shown:
         _add(table, row, space, style="bold" if row is shown[0] else "")

@@ -1,10 +1,9 @@
 """A search in a terminal: a table of the running trials that redraws itself, below a line for each that has ended."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -12,11 +11,11 @@ from search.show import styles
 from search.show.plain import PlainView
 from search.show.progress import LiveScreen, bar, is_live, with_bar
 from search.text import duration, printable
-from search.workers.events import End, Start, View
+from search.workers.events import End, Extent, Start, View
 from search.workers.scoreboard import Board, Run
 
 # Columns of the terminal from which there is room for these parts of the table.
-BAR_FROM, TIME_FROM, COURSE_FROM, LONG_BAR_FROM = 72, 100, 130, 160
+BAR_FROM, TIME_FROM, COURSE_FROM = 72, 100, 130
 AROUND = 8  # lines besides those of the slots, at most, with one for the lines above
 
 
@@ -40,7 +39,7 @@ class LiveView(View):
 
     def refresh(self) -> None:
         with self._screen.lock, self._board.lock:
-            self._screen.draw(draw(self._board, self._status, self._screen.console.height))
+            self._screen.draw(draw(self._board, self._status, self._screen.console.size))
 
     def close(self) -> None:
         self._screen.close()
@@ -60,14 +59,15 @@ def ended_line(noun: str, end: End) -> Text:
     return line
 
 
-def draw(board: Board, status: str, height: int) -> RenderableType:
-    """What stands below the lines: the running trials and where the search is, in at most `height` lines."""
+def draw(board: Board, status: str, size: tuple[int, int]) -> RenderableType:
+    """What stands below the lines: the running trials and where the search is, in a terminal of (width, height)."""
     if not board.extent.trials:
         return Text(with_bar(status))
+    width, height = size
     shown = interesting(list(board.runs.values()), max(1, height - AROUND))
     hidden = len(board.runs) - len(shown)
     more = [Text(f"and {hidden} more")] if hidden else []
-    return Group(Text(""), Slots(board, shown), *more, Text(""), Footer(board))
+    return Group(Text(""), slots(board, shown, width), *more, Text(""), *footer(board, width))
 
 
 def interesting(runs: Sequence[Run], count: int) -> list[Run]:
@@ -79,54 +79,40 @@ def interesting(runs: Sequence[Run], count: int) -> list[Run]:
 Column = tuple[str, int, Callable[[Run], RenderableType]]  # its name, the width from which it is shown, its cell
 
 
-@dataclass
-class Slots:
+def slots(board: Board, runs: Sequence[Run], width: int) -> Table:
     """The table of the running trials. Where it is wide, it also tells each one's time left and its course."""
-
-    board: Board
-    runs: Sequence[Run]
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
-        table = Table(box=None, pad_edge=False, header_style="", expand=True)
-        columns = [column for column in self._columns(options.max_width) if options.max_width >= column[1]]
-        for name, _, _ in columns[:-1]:
-            table.add_column(name, justify="left" if name in ("", "course") else "right", no_wrap=True)
-        table.add_column(columns[-1][0], ratio=1, no_wrap=True, overflow="ellipsis")  # the one that gives way
-        for run in self.runs:
-            table.add_row(*(cell(run) for _, _, cell in columns))
-        yield table
-
-    def _columns(self, width: int) -> list[Column]:
-        extent = self.board.extent
-        length = 20 if width >= LONG_BAR_FROM else 10
-        rises: Column = ("rises", COURSE_FROM, lambda run: _rises(run, extent.n_increases or 0, extent.min_delta))
-        return [
-            ("slot", 0, lambda run: str(run.start.slot)),
-            (extent.noun, 0, lambda run: str(run.start.number)),
-            ("step", 0, lambda run: f"{run.step}/{run.start.horizon}"),
-            ("", BAR_FROM, lambda run: bar(run.step, run.start.horizon, length)),
-            ("time left", TIME_FROM, lambda run: duration(run.remaining_seconds) if run.step else ""),
-            ("eval", 0, lambda run: _trend(run, extent.min_delta)),
-            ("gap", 0, lambda run: f"{run.last.gap:.2f}" if run.last else ""),
-            *([rises] if extent.n_increases else []),
-            ("course", COURSE_FROM, lambda run: sparkline([e.mel_ce for e in run.evaluations])),
-            ("parameters", 0, lambda run: Text(parameters(run.start))),
-        ]
+    table = Table(box=None, pad_edge=False, header_style="", expand=True)
+    columns = [column for column in _columns(board.extent) if width >= column[1]]
+    for name, _, _ in columns[:-1]:
+        table.add_column(name, justify="left" if name in ("", "course") else "right", no_wrap=True)
+    table.add_column(columns[-1][0], ratio=1, no_wrap=True, overflow="ellipsis")  # the one that gives way
+    for run in runs:
+        table.add_row(*(cell(run) for _, _, cell in columns))
+    return table
 
 
-@dataclass
-class Footer:
+def _columns(extent: Extent) -> list[Column]:
+    rises: Column = ("rises", COURSE_FROM, lambda run: _rises(run, extent.n_increases or 0, extent.min_delta))
+    return [
+        ("slot", 0, lambda run: str(run.start.slot)),
+        (extent.noun, 0, lambda run: str(run.start.number)),
+        ("step", 0, lambda run: f"{run.step}/{run.start.horizon}"),
+        ("", BAR_FROM, lambda run: bar(run.step, run.start.horizon, 10)),
+        ("time left", TIME_FROM, lambda run: duration(run.remaining_seconds) if run.step else ""),
+        ("eval", 0, lambda run: _trend(run, extent.min_delta)),
+        ("gap", 0, lambda run: f"{run.last.gap:.2f}" if run.last else ""),
+        *([rises] if extent.n_increases else []),
+        ("course", COURSE_FROM, lambda run: sparkline([e.mel_ce for e in run.evaluations])),
+        ("parameters", 0, lambda run: Text(parameters(run.start))),
+    ]
+
+
+def footer(board: Board, width: int) -> Iterator[Text]:
     """Where the search is, in as many lines as it needs, and how trials ended, in one. No part is broken."""
-
-    board: Board
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        board, width = self.board, options.max_width
-        long = 24 if width >= TIME_FROM else 10
-        done = [bar(board.finished, board.extent.trials, long)] if width >= BAR_FROM else []
-        yield Text("\n".join(packed([*done, *board.standing], width)), style="bold")
-        if board.endings:
-            yield Text("  ".join(board.endings), no_wrap=True, overflow="ellipsis")
+    done = [bar(board.finished, board.extent.trials, 24 if width >= TIME_FROM else 10)] if width >= BAR_FROM else []
+    yield Text("\n".join(packed([*done, *board.standing], width)), style="bold")
+    if board.endings:
+        yield Text("  ".join(board.endings), no_wrap=True, overflow="ellipsis")
 
 
 def packed(parts: Sequence[str], width: int) -> list[str]:
