@@ -150,14 +150,6 @@ def held(function: Callable[..., Any], file: Path) -> Callable[..., Any]:
     return call
 
 
-def slow(function: Callable[..., Any], seconds: float) -> Callable[..., Any]:
-    def call(*arguments: Any) -> Any:
-        time.sleep(seconds)
-        return function(*arguments)
-
-    return call
-
-
 if __name__ == "__main__":
     from search.errors import UserError
     from search.text import complain

@@ -2,14 +2,12 @@
 
 import signal
 import socket
-import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
@@ -17,16 +15,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from search.settings.settings import Settings
 from search.study import storage
-from search.study.server import DatabaseLost, wait_for_server
-from tests.conftest import wait_until
+from search.study.server import DatabaseLost, connected, wait_for_server
 from tests.postgres import PASSWORD, Server
 from tests.test_storage import begun, miniature, refusal
-
-
-def test_sqlite_writes_ahead(tmp_path: Path) -> None:
-    storage.open_storage(f"sqlite:///{tmp_path}/study.db")
-    with sqlite3.connect(tmp_path / "study.db") as connection:
-        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 @pytest.mark.parametrize(
@@ -149,39 +140,6 @@ def test_a_server_that_restarts_is_waited_for(server: Server, database: str, tmp
     assert not storage.exists(at(tmp_path, database))
 
 
-def test_a_server_in_recovery_is_waited_for(server: Server, database: str) -> None:
-    """It refuses connections by a message of its own: here a standby whose recovery has nothing to go on with."""
-    server.stop()
-    (server.data / "standby.signal").touch()
-    with open(server.data / "postgresql.auto.conf", "a", encoding="utf-8") as file:
-        file.write("hot_standby = 'off'\n")
-    told: list[str] = []
-
-    def note(line: str) -> None:
-        told.append(line)
-        server.stop(signal.SIGQUIT)
-        (server.data / "standby.signal").unlink()
-        server.start()
-
-    server.launch()
-    try:
-        wait_until(lambda: "starting up" in reason(database) or "not accepting" in reason(database))
-        wait_for_server(database, 3600, note)
-    finally:
-        if not told:
-            note("")
-    assert len(told) == 1 and "Connection refused" not in told[0]
-    wait_for_server(database, 0, unexpected)
-
-
-def reason(database: str) -> str:
-    try:
-        psycopg.connect(database).close()
-    except psycopg.OperationalError as error:
-        return str(error)
-    return ""
-
-
 def test_a_server_that_stays_away_is_given_up(closed_port: int) -> None:
     told: list[str] = []
     with pytest.raises(DatabaseLost, match=r"did not accept connections within 0 s: .*service.start_minutes") as caught:
@@ -198,29 +156,12 @@ Execute = Callable[..., list[tuple[Any, ...]]]
 
 
 def executing(url: str) -> Execute:
-    """Statements of an administrator, past SQLAlchemy."""
-    parsed = storage.parse(url)
+    """Statements of an administrator."""
 
     def execute(statement: str) -> list[tuple[Any, ...]]:
-        with closing(connect()) as connection:
-            cursor = connection.execute(statement)
-            connection.commit()
-            return [tuple(row) for row in cursor.fetchall()] if cursor.description else []
-
-    def connect() -> Any:
-        if parsed.get_backend_name() == "sqlite":
-            return sqlite3.connect(parsed.database or "")
-        return (
-            parsed.get_dialect()
-            .import_dbapi()
-            .connect(
-                host=parsed.host,
-                port=parsed.port,
-                user=parsed.username,
-                password=parsed.password,
-                dbname=parsed.database,
-            )
-        )
+        with connected(storage.parse(url)) as connection:
+            result = connection.exec_driver_sql(statement)
+            return [tuple(row) for row in result] if result.returns_rows else []
 
     return execute
 
@@ -289,21 +230,6 @@ def test_a_table_of_that_name_that_is_not_optuna_s_is_refused_in_one_line(tmp_pa
     url = f"sqlite:///{tmp_path}/study.db"
     executing(url)("CREATE TABLE studies (patient TEXT)")
     assert "study.db" in refusal(storage.open_storage, url)
-
-
-def test_a_look_is_one_connection_that_does_not_stay(
-    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun(at(tmp_path, database))[1]._storage.engine.dispose()
-    connect, made = psycopg.connect, []
-
-    def counted(*arguments: Any, **named: Any) -> Any:
-        made.append(connect(*arguments, **named))
-        return made[-1]
-
-    monkeypatch.setattr(psycopg, "connect", counted)
-    assert storage.exists(at(tmp_path, database))
-    assert [connection.closed for connection in made] == [True]
 
 
 def test_a_look_at_an_empty_server_creates_nothing(server: Server, tmp_path: Path) -> None:

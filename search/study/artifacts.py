@@ -18,10 +18,10 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from search.errors import UserError
 from search.settings.bucket import parse_s3
 from search.settings.settings import Settings
+from search.study.recorded import ARTIFACT
 
 MISSING = "not in the artifact store that this machine reads"
 ANSWER = 10.0  # seconds for which an S3 server may keep silent, twice
-META = "artifacts:"  # Optuna's prefix of the system attributes that describe artifacts
 
 
 def open_store(settings: Settings, make: bool = True) -> Any:
@@ -83,7 +83,7 @@ def upload(store: Any, files: Sequence[Path]) -> dict[str, str]:
 def described(ids: dict[str, str], mimetype: str) -> dict[str, dict[str, Any]]:
     """System attributes by which Optuna and its dashboard know the artifacts of a trial."""
     return {
-        META + known: {"artifact_id": known, "filename": name, "mimetype": mimetype, "encoding": None}
+        ARTIFACT + known: {"artifact_id": known, "filename": name, "mimetype": mimetype, "encoding": None}
         for name, known in reversed(ids.items())
     }
 

@@ -46,6 +46,7 @@ TRANSACTIONS = (
     "_create_new_trial",
     "_set_trial_param",
     "get_trial_param",
+    "set_trial_state_values",
     "set_trial_intermediate_value",
     "set_trial_user_attr",
     "set_trial_system_attr",
