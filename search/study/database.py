@@ -16,7 +16,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_e
 from search.errors import UserError
 from search.settings.settings import safe_url
 from search.study.optuna_private import TRANSACTIONS
-from search.study.server import DatabaseLost, cause_of, connect_arguments, is_transient, reason_of
+from search.study.server import DatabaseLost, cause_of, engine_arguments, is_transient, reason_of
 
 HURRIED = 5.0  # seconds of patience once the user wants to leave
 NOTICED = 2.0  # seconds after which an outage is worth a line
@@ -59,12 +59,9 @@ class StudyStorage(RDBStorage):
         self.on_outage: Callable[[str], None] = _ignore  # told once when an outage begins, and once when it is over
         self._outage = False
         self._answered = time.monotonic()
-        arguments: dict[str, Any] = {"connect_args": connect_arguments(url)}
+        arguments = engine_arguments(url)
         if url.get_backend_name() != "sqlite":
             arguments |= {"pool_pre_ping": True, "pool_size": connections, "max_overflow": 0, "pool_timeout": 5}
-        if url.get_backend_name() == "postgresql":
-            # Whoever waited for the study's lock must see what its holder wrote, whatever the server's default.
-            arguments["isolation_level"] = "READ COMMITTED"
         super().__init__(url.render_as_string(hide_password=False), engine_kwargs=arguments)
 
     def hurry(self) -> None:

@@ -3,11 +3,23 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from search.errors import UserError
 from search.files import lock
 from search.settings.settings import Settings, safe_url
 from search.study import storage
+
+
+def refuse_closed(settings: Settings) -> None:
+    """Raises UserError when nothing can be made in the study's folder or that of its artifacts. Creates nothing."""
+    given = settings.study.artifacts
+    artifacts = [("study.artifacts", Path(given))] if given and "://" not in given else []
+    for field, folder in (("study.directory", settings.directory), *artifacts):
+        above = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+            why = "may not be written to" if above.is_dir() else "is no folder"
+            raise UserError(f"{field} {folder} cannot be made or written to: {above} {why}; name another folder")
 
 
 def make_folder(settings: Settings) -> None:
