@@ -19,12 +19,11 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
 
 from search.errors import UserError
 from search.study import database as module
 from search.study.database import StudyStorage
-from search.study.server import DatabaseLost, connect_arguments, is_transient, reason_of
+from search.study.server import DatabaseLost, is_transient, reason_of
 from search.study.storage import open_storage
 from tests.cut import Cut
 from tests.postgres import PASSWORD, Server
@@ -211,21 +210,6 @@ def test_a_refusal_is_no_outage(storage: StudyStorage) -> None:
 # Connections
 
 
-OURS = set(connect_arguments(make_url("postgresql+psycopg://h/d")))
-
-
-@pytest.mark.parametrize(
-    ("url", "names"),
-    [
-        ("postgresql+psycopg://h/d?connect_timeout=3", OURS - {"connect_timeout"}),
-        ("sqlite:///study.db?timeout=5", set[str]()),
-        ("mysql+pymysql://h/d", set[str]()),
-    ],
-)
-def test_the_url_s_own_parameters_win(url: str, names: set[str]) -> None:
-    assert set(connect_arguments(make_url(url))) == names
-
-
 def test_no_more_connections_are_opened_than_allowed(database: str) -> None:
     storage = open_storage(database + "?application_name=pool", connections=2)
     together = threading.Barrier(16)
@@ -249,14 +233,6 @@ def test_no_connection_keeps_a_lock_for_long(storage: StudyStorage) -> None:
     for connection in connections:
         connection.close()
     assert found == ["15s"] * 3
-
-
-def test_options_of_the_url_are_kept_beside_the_limit(database: str) -> None:
-    storage = open_storage(database + "?options=-c work_mem=5MB")
-    with storage.engine.connect() as connection:
-        names = ("work_mem", "idle_in_transaction_session_timeout")
-        assert [connection.scalar(text(f"SHOW {name}")) for name in names] == ["5MB", "15s"]
-    storage.engine.dispose()
 
 
 FULL_DISK = """

@@ -16,7 +16,7 @@ def refuse_closed(settings: Settings) -> None:
     given = settings.study.artifacts
     artifacts = [("study.artifacts", Path(given))] if given and "://" not in given else []
     for field, folder in (("study.directory", settings.directory), *artifacts):
-        above = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        above = next(place for place in (folder, *folder.absolute().parents) if os.path.exists(place))
         if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
             why = "may not be written to" if above.is_dir() else "is no folder"
             raise UserError(f"{field} {folder} cannot be made or written to: {above} {why}; name another folder")

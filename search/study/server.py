@@ -17,6 +17,8 @@ from search.settings.settings import safe_url
 # A stopped process keeps no lock on the study for longer; no transaction of ours waits for anything but the server.
 IDLE_IN_TRANSACTION = 15.0  # seconds
 PSYCOPG = "postgresql+psycopg"
+NUMBERS = {"prepare_threshold", "connect_timeout", "tcp_user_timeout"}  # options of the driver
+NUMBERS |= {"keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"}
 ASK_AGAIN = 1.0  # seconds between two looks at a server that is starting
 
 
@@ -59,7 +61,7 @@ def connect_arguments(url: URL) -> dict[str, Any]:
 
 
 def _own_options(url: URL) -> dict[str, Any]:
-    """Options of the URL that are no text to the driver; libpq reads and checks all others. Raises UserError."""
+    """Options of the URL that are no text; libpq reads and checks all others. Raises UserError."""
     for name, value in url.query.items():
         if name in ("autocommit", "context", "cursor_factory", "row_factory"):
             raise UserError(f"study.storage has the option {name}, which only a search may set; leave it out")
@@ -68,12 +70,13 @@ def _own_options(url: URL) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if not isinstance(options := url.query.get("options", ""), str):
         found["options"] = " ".join(options)
-    if isinstance(threshold := url.query.get("prepare_threshold"), str):
-        if threshold.lower() != "none" and not threshold.isdecimal():
-            raise UserError(
-                f"study.storage has prepare_threshold={threshold}; it must be none, as for PgBouncer, or a whole number"
-            )
-        found["prepare_threshold"] = int(threshold) if threshold.isdecimal() else None
+    for name in url.query.keys() & NUMBERS:
+        number = str(url.query[name])
+        is_off = name == "prepare_threshold" and number.lower() == "none"  # as PgBouncer needs it
+        if not (number.isdecimal() or is_off):
+            more = ", or none (for PgBouncer)" if name == "prepare_threshold" else ""
+            raise UserError(f"study.storage has {name}={number}; it must be a whole number, 0 or above{more}")
+        found[name] = None if is_off else int(number)
     return found
 
 

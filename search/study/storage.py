@@ -12,6 +12,7 @@ from typing import Any
 import optuna
 from optuna.pruners import BasePruner, NopPruner
 from sqlalchemy import URL, Connection, inspect, select, text
+from sqlalchemy.exc import ProgrammingError
 
 from search.errors import UserError
 from search.settings.settings import Settings, safe_url
@@ -31,7 +32,6 @@ NEXT_STEPS = {
     "42501": "let its user create tables and write to them (docs/operations.md), or name another database",
     "3F000": "create the schema, or name one that exists: ?options=-csearch_path=SCHEMA",
     "25006": "name the primary server, or a database that may be written to",
-    "22P05": "give the study a name in the database's letters with --study, or make the database with ENCODING 'UTF8'",
 }
 _CREATION = 0x78747473  # PostgreSQL's advisory lock while tables are made
 
@@ -80,7 +80,8 @@ def _refusing(given: str) -> Iterator[None]:
         hint = NEXT_STEPS.get(getattr(getattr(error, "orig", None), "sqlstate", None) or "", "")
         # SQLAlchemy's errors of a connection that could not be made have no statement.
         if not hint and getattr(error, "statement", "") is None and parse(given).get_backend_name() != "sqlite":
-            hint = "check host, port, name, password and options"
+            is_option = isinstance(error, ProgrammingError)  # that the driver does not know
+            hint = "see what its documentation calls it" if is_option else "check host, port, name and password"
         raise UserError(f"study.storage {place} cannot be opened: {reason}{hint and '; '}{hint}") from error
 
 
@@ -115,17 +116,16 @@ def _check_schema(connection: Connection, given: str) -> None:
 def try_out(settings: Settings) -> bool:
     """Whether the study exists; first tries what a search will make and write there, and takes it back.
 
-    So a missing right, schema or letter is told before any work. Raises UserError. Creates nothing.
+    So a missing right or schema is told before any work. Raises UserError. Creates nothing.
     """
     there = exists(settings)
     url = parse(settings.storage_url)
     if url.get_backend_name() == "sqlite" and not (there or _is_file(url)):
         return False  # a new file: the right to make it is that to its folder
-    name = f"{settings.study.name} {uuid.uuid4().hex}"
     with _refusing(settings.storage_url), alone(url) as connection:
         if url.get_backend_name() == "sqlite":
             connection.execute(text("BEGIN IMMEDIATE"))
-        try_writing(connection, name)
+        try_writing(connection, f"tried {uuid.uuid4().hex}")
         connection.rollback()
     return there
 
