@@ -136,7 +136,7 @@ class Ledger:
         def look() -> list[Lease]:
             with self._storage.engine.connect() as connection:
                 found = rows.running(connection, self.study_id)
-            return [Lease(*known, json.loads(owner) if owner else None) for *known, owner in found]
+            return [Lease(i, number, beat, json.loads(o) if o else None) for i, number, beat, o in found]
 
         return self._storage.survive(look)
 
