@@ -217,13 +217,14 @@ UNUSABLE = [
     (
         [],
         {"prepare_threshold": "often"},
-        "prepare_threshold=often; it must be a whole number, 0 or above, or none (for",
+        "the option 'prepare_threshold' without a whole number, 0 or above, or none (for",
     ),
-    ([], {"autocommit": "1"}, "has the option autocommit, which only a search may set"),
-    ([], {"connect_timeout": ("3", "4")}, "has the option connect_timeout more than once"),
-    ([], {"connect_timeout": "long"}, "connect_timeout=long; it must be a whole number, 0 or above"),
-    ([], {"keepalives_idle": "long"}, "keepalives_idle=long; it must be a whole number, 0 or above"),
-    ([], {"search_path": "mine"}, 'invalid connection option "search_path"'),
+    ([], {"autocommit": "1"}, "has the option 'autocommit' that the database's driver does not know"),
+    ([], {"connect_timeout": ("3", "4")}, "has the option 'connect_timeout' more than once"),
+    ([], {"connect_timeout": "long"}, "has the option 'connect_timeout' without a whole number, 0 or above"),
+    ([], {"keepalives_idle": "long"}, "has the option 'keepalives_idle' without a whole number, 0 or above"),
+    ([], {"hunter2": "1", "user": "me@host"}, "has an option that the database's driver does not know"),
+    ([], {"search_path": "mine"}, "has the option 'search_path' that the database's driver does not know"),
 ]
 
 

@@ -18,6 +18,7 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from search.errors import UserError
 from search.settings.bucket import parse_s3
 from search.settings.settings import Settings
+from search.study.folder import refuse_closed
 from search.study.recorded import ARTIFACT
 
 MISSING = "not in the artifact store that this machine reads"
@@ -31,14 +32,8 @@ def open_store(settings: Settings, make: bool = True) -> Any:
         return _bucket(*parse_s3(given))
     folder = Path(given) if given else settings.directory / "artifacts"
     if make:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"study.artifacts {folder} cannot be made ({error.strerror}); name another folder, or s3://BUCKET"
-            ) from error
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise UserError(f"study.artifacts {folder} cannot be written to; name another folder, or s3://BUCKET")
+        refuse_closed(settings)
+        folder.mkdir(parents=True, exist_ok=True)
     return Folder(folder)
 
 

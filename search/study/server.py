@@ -61,22 +61,32 @@ def connect_arguments(url: URL) -> dict[str, Any]:
 
 
 def _own_options(url: URL) -> dict[str, Any]:
-    """Options of the URL that are no text; libpq reads and checks all others. Raises UserError."""
-    for name, value in url.query.items():
-        if name in ("autocommit", "context", "cursor_factory", "row_factory"):
-            raise UserError(f"study.storage has the option {name}, which only a search may set; leave it out")
-        if not isinstance(value, str) and name not in ("host", "port", "options"):
-            raise UserError(f"study.storage has the option {name} more than once; leave one of them")
+    """Options of the URL that are no text; libpq reads and checks all others. Raises UserError.
+
+    No value is repeated, and no name where they may be parts of a password with a ? in it.
+    """
+    from psycopg import pq
+
+    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()} | NUMBERS
     found: dict[str, Any] = {}
-    if not isinstance(options := url.query.get("options", ""), str):
-        found["options"] = " ".join(options)
-    for name in url.query.keys() & NUMBERS:
-        number = str(url.query[name])
-        is_off = name == "prepare_threshold" and number.lower() == "none"  # as PgBouncer needs it
-        if not (number.isdecimal() or is_off):
-            more = ", or none (for PgBouncer)" if name == "prepare_threshold" else ""
-            raise UserError(f"study.storage has {name}={number}; it must be a whole number, 0 or above{more}")
-        found[name] = None if is_off else int(number)
+    for name, value in url.query.items():
+        option = "an option" if "@" in str(url.query) else f"the option {name!r}"
+        if name not in known:
+            raise UserError(
+                f"study.storage has {option} that the database's driver does not know; leave it out, and write a ? or &"
+                " of a password as %3F or %26"
+            )
+        if not isinstance(value, str) and name not in ("host", "port", "options"):
+            raise UserError(f"study.storage has {option} more than once; leave one of them")
+        if name == "options":
+            found[name] = value if isinstance(value, str) else " ".join(value)
+        elif name == "prepare_threshold" and str(value).lower() == "none":  # as PgBouncer needs it
+            found[name] = None
+        elif name in NUMBERS:
+            if not str(value).isdecimal():
+                more = ", or none (for PgBouncer)" if name == "prepare_threshold" else ""
+                raise UserError(f"study.storage has {option} without a whole number, 0 or above{more}")
+            found[name] = int(str(value))
     return found
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import optuna
 from optuna.pruners import BasePruner, NopPruner
 from sqlalchemy import URL, Connection, inspect, select, text
-from sqlalchemy.exc import ProgrammingError
 
 from search.errors import UserError
 from search.settings.settings import Settings, safe_url
@@ -80,8 +79,7 @@ def _refusing(given: str) -> Iterator[None]:
         hint = NEXT_STEPS.get(getattr(getattr(error, "orig", None), "sqlstate", None) or "", "")
         # SQLAlchemy's errors of a connection that could not be made have no statement.
         if not hint and getattr(error, "statement", "") is None and parse(given).get_backend_name() != "sqlite":
-            is_option = isinstance(error, ProgrammingError)  # that the driver does not know
-            hint = "see what its documentation calls it" if is_option else "check host, port, name and password"
+            hint = "check host, port, name and password"
         raise UserError(f"study.storage {place} cannot be opened: {reason}{hint and '; '}{hint}") from error
 
 
