@@ -174,11 +174,11 @@ class Server:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE template STRATEGY = file_copy")
         return self.url(name)
 
-    def empty_database(self) -> str:
+    def empty_database(self, encoding: str = "UTF8") -> str:
         """The URL of a new database without tables."""
         with self.connect("postgres") as connection:
             self._count += 1
-            connection.execute(f"CREATE DATABASE empty_{self._count}")
+            connection.execute(f"CREATE DATABASE empty_{self._count} ENCODING '{encoding}' TEMPLATE template0".encode())
         return self.url(f"empty_{self._count}")
 
     def end_connections(self) -> int:

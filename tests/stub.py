@@ -111,7 +111,7 @@ def main() -> None:
     os.environ |= {"STUB_SECONDS": str(given.seconds), "STUB_FOLDER": str(given.folder.absolute())}
 
     from search.show.plain import PlainView
-    from search.study import database, leases, storage
+    from search.study import leases, server, storage
     from search.workers import supervisor, work
     from search.workers.events import Extent
     from search.workers.launcher import Launcher
@@ -120,7 +120,7 @@ def main() -> None:
     if given.machine:
         leases.machine = lambda: given.machine
     if given.idle:
-        database.IDLE_IN_TRANSACTION = given.idle
+        server.IDLE_IN_TRANSACTION = given.idle
     work.suggest = held(work.suggest, given.folder / ASKING)
     service = {"heartbeat_seconds": given.heartbeat, "grace_seconds": given.grace, "outage_minutes": given.outage}
     settings = settings_of(given.url, given.folder, given.trials, given.slots, **service)
@@ -145,14 +145,6 @@ def held(function: Callable[..., Any], file: Path) -> Callable[..., Any]:
     def call(*arguments: Any) -> Any:
         while file.exists():
             time.sleep(0.02)
-        return function(*arguments)
-
-    return call
-
-
-def slow(function: Callable[..., Any], seconds: float) -> Callable[..., Any]:
-    def call(*arguments: Any) -> Any:
-        time.sleep(seconds)
         return function(*arguments)
 
     return call

@@ -3,9 +3,7 @@
 import io
 import os
 import socket
-import tempfile
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,6 @@ from search.errors import UserError
 from search.settings.bucket import parse_s3
 from search.settings.settings import Settings, load
 from search.study import artifacts
-from tests.conftest import as_another_user
 
 SOUND = bytes(range(256)) * 40
 KEY = "hunter2/secret+key"
@@ -75,37 +72,6 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="the disk is full"):
         store.write("other", Broken())
     assert os.listdir(tmp_path / "store") == [known]
-
-
-def test_a_folder_of_the_settings_file_is_relative_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "study.toml").write_text('[study]\nartifacts = "sound/of it"\n', encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    settings = load(Path("mine/study.toml"), {"study.directory": str(tmp_path / "runs")})
-    artifacts.open_store(settings).write("id", io.BytesIO(b"x"))
-    assert (tmp_path / "mine" / "sound" / "of it" / "id").read_bytes() == b"x"
-    kept = tmp_path / "kept.toml"
-    kept.write_text(settings.to_toml(), encoding="utf-8")
-    assert artifacts.read(artifacts.open_store(load(kept, {})), "id") == b"x"
-
-
-def refuses(settings: Settings, words: str) -> bool:
-    try:
-        artifacts.open_store(settings)
-    except UserError as error:
-        return words in str(error) and "name another folder, or s3://BUCKET" in str(error)
-    return False
-
-
-def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    assert refuses(settings_of(tmp_path, str(tmp_path / "file")), "cannot be made (File exists)")
-    assert refuses(settings_of(tmp_path, str(tmp_path / "file" / "below")), "cannot be made (Not a directory)")
-    with tempfile.TemporaryDirectory() as closed:  # pytest's own are closed to other users
-        os.chmod(closed, 0o555)
-        there, below = settings_of(tmp_path, closed), settings_of(tmp_path, f"{closed}/new")
-        assert as_another_user(lambda: refuses(there, "cannot be written to"))
-        assert as_another_user(lambda: refuses(below, "cannot be made (Permission denied)"))
 
 
 # Buckets
@@ -167,44 +133,12 @@ def test_a_wrong_key_is_named_by_the_servers_code_alone(
     assert artifacts.read(bucket(tmp_path, endpoint), "id") == f"not read from the artifact store: {code}"
 
 
-def test_without_keys(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.delenv(name)
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
-    told = artifacts.read(bucket(tmp_path, endpoint), "id")
-    assert told == "not read from the artifact store: Unable to locate credentials"
-
-
-def answering(answer: bytes) -> Callable[[socket.socket], None]:
-    def serve(listener: socket.socket) -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with connection:
-                connection.recv(65_536)
-                connection.sendall(answer)
-
-    return serve
-
-
-HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf"
-
-
-@pytest.mark.parametrize("serve", [None, answering(HALF), answering(b"\0\0not http\r\n\r\n")])
-def test_a_server_that_is_not_well_is_given_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Callable[[socket.socket], None] | None
-) -> None:
-    """One that never answers, one that dies on the way, and one that speaks something else."""
+def test_a_server_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 2 * artifacts.ANSWER + 5 < 30
     monkeypatch.setattr(artifacts, "ANSWER", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        if serve:
-            threading.Thread(target=serve, args=(listener,), daemon=True).start()
         store = bucket(tmp_path, f"http://127.0.0.1:{listener.getsockname()[1]}")
         told = artifacts.read(store, "id")
-        listener.shutdown(socket.SHUT_RDWR)
     assert isinstance(told, str) and told.startswith("not read from the artifact store: ")
     assert KEY not in told
 
@@ -212,16 +146,10 @@ def test_a_server_that_is_not_well_is_given_up(
 @pytest.mark.parametrize(
     "given",
     [
-        "s3://AKIA:hunter2@sound",
         "s3://sound?endpoint_url=https://AKIA:hunter2@host",
-        "s3://sound?endpoint_url=https://AKIA:hunter2%40host",
         "s3://hunter2%40sound",
         "s3://sound?aws_secret_access_key=hunter2",
-        "s3://sound?endpoint_url=https://host&endpoint=hunter2",
         "s3://sound?endpoint_url=ftp://host",
-        "s3://sound?endpoint_url=https://host:port",
-        "s3://sound/hunter2",
-        "s3://",
         "s3://[half",
         "https://hunter2.example.org/sound",
     ],
@@ -246,21 +174,3 @@ def test_any_other_url_is_refused_and_never_repeated(tmp_path: Path, given: str)
 )
 def test_urls_of_buckets(given: str, expected: tuple[str, str | None]) -> None:
     assert parse_s3(given) == expected
-
-
-def test_amazons_own_and_others_are_addressed_as_they_expect(tmp_path: Path) -> None:
-    """A server with a name of its own has no host for each bucket."""
-
-    def url(given: str) -> str:
-        client = artifacts.open_store(settings_of(tmp_path, given)).client
-        made: str = client.generate_presigned_url("get_object", Params={"Bucket": "sound", "Key": "id"})
-        return made.partition("?")[0]
-
-    assert url("s3://sound?endpoint_url=http://minio:9000") == "http://minio:9000/sound/id"
-    assert url("s3://sound") == "https://sound.s3.amazonaws.com/id"
-
-
-def test_a_profile_that_is_missing_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_PROFILE", "nobody")
-    with pytest.raises(UserError, match=r"bucket 'sound', which boto3 cannot open: .*nobody"):
-        artifacts.open_store(settings_of(tmp_path, "s3://sound"))

@@ -3,47 +3,140 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pynvml
 import pytest
 
-from search.devices import reserved, visible_gpus
+from search.commands.check import gpu_findings
+from search.devices import has_nvidia_card, reserved, visible_gpus
 from search.errors import UserError
 from search.settings.settings import Settings, load
+from search.trial import TrialSpec
+from search.workers import session
+from search.workers.events import View
+from search.workers.gpus import refuse_unusable
+from search.workers.launcher import Launcher
 from search.workers.session import slots
 from tests.conftest import ROOT
 
+TWO = {
+    "nvmlInit": lambda: None,
+    "nvmlShutdown": lambda: None,
+    "nvmlDeviceGetCount": lambda: 2,
+    "nvmlDeviceGetHandleByIndex": lambda index: SimpleNamespace(index=index),
+    "nvmlDeviceGetUUID": lambda handle: f"GPU-{handle.index}",
+}
 
-@pytest.fixture
-def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    double = {
-        "nvmlInit": lambda: None,
-        "nvmlShutdown": lambda: None,
-        "nvmlDeviceGetCount": lambda: 2,
-        "nvmlDeviceGetHandleByIndex": lambda index: SimpleNamespace(index=index),
-        "nvmlDeviceGetUUID": lambda handle: f"GPU-{handle.index}",
-    }
-    for name, function in double.items():
-        monkeypatch.setattr(pynvml, name, function)
+
+def nvml(patch: pytest.MonkeyPatch, **functions: Callable[..., Any]) -> None:
+    patch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for name, function in functions.items():
+        patch.setattr(pynvml, name, function)
 
 
 @pytest.mark.parametrize(
     ("variable", "expected"),
-    [("0,2", ["0", "2"]), (" GPU-a , GPU-b ", ["GPU-a", "GPU-b"]), ("", []), ("-1", [])],
+    [
+        ("0,2", ["0", "2"]),
+        (" GPU-a , MIG-b ", ["GPU-a", "MIG-b"]),
+        ("0,0,1", ["0", "1"]),
+        ("0,-1,1", ["0"]),  # CUDA reads no further
+        *((nothing, []) for nothing in ("", " ", "-1", "NoDevFiles")),
+    ],
 )
-def test_named_devices_are_taken_as_they_are(
+def test_named_devices_are_taken_as_cuda_reads_them(
     monkeypatch: pytest.MonkeyPatch, variable: str, expected: list[str]
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
     assert visible_gpus() == expected
 
 
-@pytest.mark.usefixtures("two_gpus")
-def test_gpus_go_by_uuid() -> None:
+def test_gpus_go_by_uuid(monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml(monkeypatch, **TWO)
     assert visible_gpus() == ["GPU-0", "GPU-1"]
+
+
+@pytest.mark.parametrize(
+    ("error", "has_card", "is_refused"),
+    [
+        (pynvml.NVML_ERROR_LIBRARY_NOT_FOUND, True, False),  # no driver was ever installed
+        (pynvml.NVML_ERROR_DRIVER_NOT_LOADED, False, False),  # as on a cloud's image without its GPU
+        (pynvml.NVML_ERROR_DRIVER_NOT_LOADED, True, True),
+        (pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH, True, True),
+    ],
+)
+def test_a_card_whose_driver_does_not_work_is_no_cpu(
+    monkeypatch: pytest.MonkeyPatch, error: int, has_card: bool, is_refused: bool
+) -> None:
+    def broken() -> None:
+        raise pynvml.NVMLError(error)
+
+    nvml(monkeypatch, nvmlInit=broken)
+    monkeypatch.setattr("search.devices.has_nvidia_card", lambda: has_card)
+    if is_refused:
+        with pytest.raises(UserError, match=r"^this machine's NVIDIA driver does not work .*CUDA_VISIBLE_DEVICES"):
+            visible_gpus()
+    else:
+        assert visible_gpus() == []
+
+
+def test_a_card_is_one_that_shows_or_computes(tmp_path: Path) -> None:
+    for number, (vendor, kind) in enumerate([("0x8086", "0x030000"), ("0x10de", "0x040300")]):  # its sound is no card
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "vendor").write_text(f"{vendor}\n")
+        (tmp_path / str(number) / "class").write_text(f"{kind}\n")
+    assert not has_nvidia_card(tmp_path)
+    (tmp_path / "1" / "class").write_text("0x030200\n")
+    assert has_nvidia_card(tmp_path)
+
+
+# What torch can use: here it has no GPU, whatever was promised
+
+
+@pytest.mark.parametrize("named", ["0,1,2", "GPU-8932f937", "MIG-a/1/0", None])
+def test_a_promised_gpu_that_torch_cannot_use_ends_the_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path, named: str | None
+) -> None:
+    nvml(monkeypatch, **TWO)
+    if named is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    source = "the driver names it" if named is None else f"CUDA_VISIBLE_DEVICES is {named}"
+    first = "GPU-0" if named is None else named.split(",")[0]
+    settings = load(None, {"study.directory": str(tmp_path)})
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError) as caught:
+        session.search(settings, View())
+    line = str(caught.value)
+    assert line.startswith(f"GPU {first} cannot be used ({source}): torch 2.") and "\n" not in line
+    assert "set CUDA_VISIBLE_DEVICES to nothing to train on the CPU" in line
+    assert sorted(tmp_path.rglob("*")) == before, "nothing was made"
+    (finding,) = gpu_findings(Launcher(), cache)
+    assert (finding.level, finding.area, finding.message) == ("error", "machine", line)
+
+
+def test_nothing_is_asked_without_a_gpu_and_all_are_with_some() -> None:
+    refuse_unusable([], None)  # type: ignore[arg-type]
+    asked: list[str] = []
+
+    def call(_target: str, _request: object, *, device: str, **_: Any) -> None:
+        asked.append(device)
+
+    refuse_unusable(["0", "1"], SimpleNamespace(call=call))  # type: ignore[arg-type]
+    assert sorted(asked) == ["0", "1"]
+
+
+def test_a_run_whose_gpu_is_gone_does_not_train_on_the_cpu(make_spec: Callable[..., TrialSpec]) -> None:
+    from search.training.run import build
+
+    with pytest.raises(UserError, match=r"^GPU GPU-a, on which the run is to train, is gone"):
+        build(make_spec(2, device="GPU-a"))
+
+
+# Slots
 
 
 def with_workers(workers: int | None, real: bool = False) -> Settings:
@@ -53,17 +146,15 @@ def with_workers(workers: int | None, real: bool = False) -> Settings:
     )
 
 
-@pytest.mark.usefixtures("two_gpus")
 @pytest.mark.parametrize(
     ("workers", "expected"),
     [(None, ["GPU-0", "GPU-1"]), (1, ["GPU-0"]), (3, ["GPU-0", "GPU-1", "GPU-0"])],
 )
 def test_one_slot_a_gpu_or_as_many_as_asked(workers: int | None, expected: list[str]) -> None:
-    assert slots(with_workers(workers), visible_gpus()) == expected
+    assert slots(with_workers(workers), ["GPU-0", "GPU-1"]) == expected
 
 
 def test_slots_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     assert slots(with_workers(None, real=True), []) == [None]
     assert slots(with_workers(None), []) == [None, None]

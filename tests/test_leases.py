@@ -46,11 +46,6 @@ def gone() -> dict[str, Any]:
 # Owners
 
 
-def test_this_process_is_alive_and_an_ended_one_is_dead(gone: dict[str, Any]) -> None:
-    assert not is_dead(owner(60))
-    assert is_dead(gone)
-
-
 def test_a_process_that_ended_and_was_not_waited_for_is_dead() -> None:
     with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as process:
         zombie = psutil.Process(process.pid)
@@ -64,9 +59,7 @@ def test_a_process_that_ended_and_was_not_waited_for_is_dead() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"machine": "another"},  # its process ids mean nothing here
-        {"machine": "another", "pid": 2**22},
-        {"machine": "another", "host": "localhost"},
+        {"machine": "another", "host": "localhost"},  # its process ids mean nothing here
         {"host": "renamed"},
     ],
 )
@@ -108,20 +101,14 @@ def every_5(until: int, heartbeat: Callable[[int], int | None], expired_from: fl
     "looks",
     [
         pytest.param(every_5(90, lambda _: 7, 65), id="silent past the grace"),
-        pytest.param(every_5(90, lambda _: None, 65), id="no heartbeat at all"),
         pytest.param(every_5(300, lambda t: t // 50, 10**6), id="heartbeats, if late ones"),
         pytest.param(every_5(200, lambda t: min(t // 50, 2), 165), id="fell silent at 100"),
         pytest.param(every_5(200, lambda t: None if t < 50 else 7, 115), id="a first heartbeat is a sign, too"),
         pytest.param(every_5(90, lambda t: -t, 10**6), id="clocks that go backwards"),
-        pytest.param([(0, {1: 7}, set()), (10_000, {1: 7}, set())], id="an outage counts as one look"),
         pytest.param(
             [(0, {1: 7}, set()), *((10_000 + t, {1: 7}, {1} if t > 50 else set()) for t in range(0, 80, 5))],
             id="an outage, and silence after it",
         ),
-        pytest.param(
-            [(0, {1: 7}, set()), (10_000, {1: 8}, set()), (10_070, {1: 8}, set())], id="alive after an outage"
-        ),
-        pytest.param([(1e9, {1: 7}, set()), (1e9 + 9, {1: 7}, set())], id="the first look knows no silence"),
         pytest.param(
             [(t, {1: 7, **({2: t} if t != 30 else {})}, {1} if t > 60 else set()) for t in range(0, 90, 10)],
             id="one by one",
@@ -145,12 +132,11 @@ def test_watch(looks: Looks) -> None:
 @pytest.mark.parametrize(
     ("signed", "seconds"),
     [
-        (ELSEWHERE, 60),
         ({**ELSEWHERE, "grace_seconds": 20.0}, 20),
         ({**ELSEWHERE, "grace_seconds": 200.0}, 200),
         (None, 100),
     ],
-    ids=["sixty", "less", "more", "unsigned"],
+    ids=["less", "more", "unsigned"],
 )
 def test_the_owner_s_own_grace_wins(signed: dict[str, Any] | None, seconds: float) -> None:
     watch = Watch(100.0, LONGEST)

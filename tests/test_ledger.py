@@ -199,8 +199,7 @@ def test_a_queued_trial_keeps_what_it_was_not_yet_asked_for(
     assert trials(ledger)[1].system_attrs == {"fixed_params": params}
 
 
-@pytest.mark.parametrize("reason", FAILURES)
-@pytest.mark.parametrize("retries", [0, 1, 2])
+@pytest.mark.parametrize(("reason", "retries"), zip(FAILURES, (0, 1, 2, 2), strict=True))
 def test_failures_use_up_the_retries(ledger: Ledger, reason: StopReason, retries: int) -> None:
     for _ in range(retries):
         fail(ledger, claimed(ledger, 0.5), reason, retries)
@@ -251,14 +250,6 @@ def test_of_an_end_and_an_expiry_at_once_one_happens(ledger: Ledger, state: Tria
     assert states(ledger) == ("C" if state == TrialState.COMPLETE and not taken.result() else "FW")
 
 
-def test_a_trial_without_any_heartbeat_can_expire(ledger: Ledger) -> None:
-    """Optuna's own `ask`, and then its process died."""
-    seen = lease(ledger, ledger._storage.create_new_trial(ledger.study_id))
-    assert (seen.heartbeat, seen.owner) == (None, None)
-    assert ledger.expire(seen, 2) is False  # it had no parameters to run again
-    assert states(ledger) == "F"
-
-
 @pytest.mark.parametrize("sign", ["heartbeat", "first heartbeat", "end"])
 def test_a_trial_that_showed_itself_meanwhile_does_not_expire(ledger: Ledger, sign: str) -> None:
     unsigned = sign == "first heartbeat"
@@ -300,6 +291,7 @@ def test_a_deleted_study_is_said_in_one_line(ledger: Ledger) -> None:
     for action in (
         lambda: ledger.claim(10, OWNER),
         lambda: ledger.found(ATTRIBUTES, []),
+        lambda: ledger.queue([], 0),
         lambda: ledger.expire(seen, 2),
         lambda: fail(ledger, trial_id, StopReason.CRASHED),
     ):

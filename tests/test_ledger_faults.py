@@ -12,7 +12,6 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
-from search.errors import UserError
 from search.study.database import StudyStorage
 from search.study.ledger import Lease, Ledger
 from search.study.storage import open_storage
@@ -132,14 +131,7 @@ def test_a_claim_that_was_taken_before_its_answer_came_gives_another_trial(
     assert storage.get_trial(trial_id).state == TrialState.RUNNING
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        "complete",
-        "pruned",
-        "fail",
-    ],
-)
+@pytest.mark.parametrize("call", ["complete", "fail"])
 def test_an_end_that_came_too_late_is_none_also_after_a_cut(storage: StudyStorage, server: Server, call: str) -> None:
     ledger = make_ledger(storage, "study")
     (lease,) = ledger.leases()
@@ -195,24 +187,9 @@ def test_a_study_is_finished_exactly_while_all_connections_keep_ending(storage: 
     assert sorted(retried) == [number for number, state in enumerate(found) if state == "F"]
 
 
-def test_the_study_may_be_deleted_in_between(storage: StudyStorage, server: Server) -> None:
-    ledger = make_ledger(storage, "study")
-    peer = open_storage(storage.engine.url.render_as_string(hide_password=False))
-    with (
-        Cut(storage, server, 0, meanwhile=lambda: peer.delete_study(ledger.study_id)),
-        pytest.raises(UserError, match="the study was deleted"),
-    ):
-        ledger.claim(9, OWNER)
-    peer.engine.dispose()
-
-
 @pytest.mark.parametrize(
     "level",
-    [
-        "read committed",
-        "repeatable read",
-        "serializable",
-    ],
+    ["repeatable read", "serializable"],
 )
 def test_the_total_is_exact_whatever_the_server_s_isolation(database: str, server: Server, level: str) -> None:
     with server.connect("postgres") as connection:

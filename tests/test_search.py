@@ -1,6 +1,5 @@
 """Whole searches with real processes and signals: exact counts, resumption, nobody left alive."""
 
-import fcntl
 import json
 import os
 import re
@@ -152,14 +151,6 @@ def test_a_search_from_start_to_export(search: Search) -> None:
 
 def refuse_constant(name: str) -> float:
     raise AssertionError(f"{name} is no JSON")
-
-
-def test_a_second_search_of_a_running_study_is_refused(search: Search) -> None:
-    search.study.mkdir(parents=True)
-    with open(search.study / ".lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        refused = search.run("--trials", "3", code=2)
-    assert "is being searched by another process" in refused
 
 
 def start(launcher: Launcher, spec: TrialSpec) -> Child:

@@ -1,32 +1,31 @@
 """Databases that open, and all that does not: refused in one line that says why, without the password."""
 
+import os
 import signal
 import socket
-import sqlite3
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from search.settings.settings import Settings
+from search.commands import check
+from search.errors import UserError
+from search.settings.settings import Settings, load
 from search.study import storage
-from search.study.server import DatabaseLost, wait_for_server
-from tests.conftest import wait_until
+from search.study.folder import refuse_closed
+from search.study.server import DatabaseLost, connected, wait_for_server
+from search.workers import session
+from search.workers.events import View
+from tests.conftest import as_another_user
 from tests.postgres import PASSWORD, Server
 from tests.test_storage import begun, miniature, refusal
-
-
-def test_sqlite_writes_ahead(tmp_path: Path) -> None:
-    storage.open_storage(f"sqlite:///{tmp_path}/study.db")
-    with sqlite3.connect(tmp_path / "study.db") as connection:
-        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 @pytest.mark.parametrize(
@@ -91,8 +90,8 @@ def test_what_waiting_does_not_change_is_refused_at_once(
     assert message.endswith("; check host, port, name and password")
 
 
-def unexpected(line: str) -> None:
-    raise AssertionError(line)
+def unexpected(*given: object) -> None:
+    raise AssertionError(given)
 
 
 @pytest.mark.parametrize(
@@ -149,39 +148,6 @@ def test_a_server_that_restarts_is_waited_for(server: Server, database: str, tmp
     assert not storage.exists(at(tmp_path, database))
 
 
-def test_a_server_in_recovery_is_waited_for(server: Server, database: str) -> None:
-    """It refuses connections by a message of its own: here a standby whose recovery has nothing to go on with."""
-    server.stop()
-    (server.data / "standby.signal").touch()
-    with open(server.data / "postgresql.auto.conf", "a", encoding="utf-8") as file:
-        file.write("hot_standby = 'off'\n")
-    told: list[str] = []
-
-    def note(line: str) -> None:
-        told.append(line)
-        server.stop(signal.SIGQUIT)
-        (server.data / "standby.signal").unlink()
-        server.start()
-
-    server.launch()
-    try:
-        wait_until(lambda: "starting up" in reason(database) or "not accepting" in reason(database))
-        wait_for_server(database, 3600, note)
-    finally:
-        if not told:
-            note("")
-    assert len(told) == 1 and "Connection refused" not in told[0]
-    wait_for_server(database, 0, unexpected)
-
-
-def reason(database: str) -> str:
-    try:
-        psycopg.connect(database).close()
-    except psycopg.OperationalError as error:
-        return str(error)
-    return ""
-
-
 def test_a_server_that_stays_away_is_given_up(closed_port: int) -> None:
     told: list[str] = []
     with pytest.raises(DatabaseLost, match=r"did not accept connections within 0 s: .*service.start_minutes") as caught:
@@ -198,29 +164,12 @@ Execute = Callable[..., list[tuple[Any, ...]]]
 
 
 def executing(url: str) -> Execute:
-    """Statements of an administrator, past SQLAlchemy."""
-    parsed = storage.parse(url)
+    """Statements of an administrator."""
 
     def execute(statement: str) -> list[tuple[Any, ...]]:
-        with closing(connect()) as connection:
-            cursor = connection.execute(statement)
-            connection.commit()
-            return [tuple(row) for row in cursor.fetchall()] if cursor.description else []
-
-    def connect() -> Any:
-        if parsed.get_backend_name() == "sqlite":
-            return sqlite3.connect(parsed.database or "")
-        return (
-            parsed.get_dialect()
-            .import_dbapi()
-            .connect(
-                host=parsed.host,
-                port=parsed.port,
-                user=parsed.username,
-                password=parsed.password,
-                dbname=parsed.database,
-            )
-        )
+        with connected(storage.parse(url)) as connection:
+            result = connection.exec_driver_sql(statement)
+            return [tuple(row) for row in result] if result.returns_rows else []
 
     return execute
 
@@ -258,6 +207,98 @@ def test_tables_of_another_optuna_are_refused_and_left_as_they_are(
     assert execute("SELECT version_num FROM alembic_version") == [(version,)]
 
 
+# What a search will need is tried before any work
+
+CLOSED = ["CREATE ROLE {role} LOGIN PASSWORD 'hunter2'", "REVOKE CREATE ON SCHEMA public FROM PUBLIC"]
+UNUSABLE = [
+    (CLOSED, {}, "permission denied for schema public; let its user create tables and write to them"),
+    ([], {"options": "-csearch_path=nowhere"}, "no schema has been selected to create in; create the schema"),
+    ([], {"options": "-cdefault_transaction_read_only=on"}, "in a read-only transaction; name the primary server"),
+    (
+        [],
+        {"prepare_threshold": "often"},
+        "the option 'prepare_threshold' without a whole number, 0 or above, or none (for",
+    ),
+    ([], {"autocommit": "1"}, "has the option 'autocommit' that the database's driver does not know"),
+    ([], {"connect_timeout": ("3", "4")}, "has the option 'connect_timeout' more than once"),
+    ([], {"connect_timeout": "long"}, "has the option 'connect_timeout' without a whole number, 0 or above"),
+    ([], {"keepalives_idle": "long"}, "has the option 'keepalives_idle' without a whole number, 0 or above"),
+    ([], {"hunter2": "1", "user": "me@host"}, "has an option that the database's driver does not know"),
+    ([], {"search_path": "mine"}, "has the option 'search_path' that the database's driver does not know"),
+]
+
+
+@pytest.mark.parametrize(("statements", "options", "words"), UNUSABLE)
+def test_what_a_search_will_need_is_tried_before_any_work(
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    statements: list[str],
+    options: dict[str, Any],
+    words: str,
+) -> None:
+    empty = server.empty_database()
+    url = role_of(empty, f"closed_{make_url(empty).database}", statements) if statements else empty
+    given = make_url(url).update_query_dict(options).render_as_string(hide_password=False)
+    monkeypatch.setattr(session, "Launcher", unexpected)
+    settings = load(None, {"study.storage": given, "study.directory": str(tmp_path)})
+    line = refusal(session.search, settings, View())
+    assert words in line
+    (finding,) = check.storage_findings(settings)
+    assert (finding.level, finding.message) == ("error", line)
+    assert tables(executing(empty), empty) == [] and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "threshold", "shown"),
+    [
+        ({"prepare_threshold": "none"}, None, {"search_path": '"$user", public'}),
+        ({"prepare_threshold": "0"}, 0, {}),
+        (
+            {"connect_timeout": "3", "keepalives_idle": "30", "client_encoding": "latin1"},
+            5,
+            {"client_encoding": "UTF8"},
+        ),
+        ({"options": ("-csearch_path=mine", "-c work_mem=5MB")}, 5, {"search_path": "mine", "work_mem": "5MB"}),
+    ],
+)
+def test_options_of_the_url_reach_the_driver_as_what_they_are(
+    server: Server, tmp_path: Path, options: dict[str, Any], threshold: int | None, shown: dict[str, str]
+) -> None:
+    """Over a database without an encoding, whose text a driver may take for bytes."""
+    empty = server.empty_database("SQL_ASCII")
+    executing(empty)("CREATE SCHEMA mine")
+    url = make_url(empty).update_query_dict(options).render_as_string(hide_password=False)
+    settings = miniature(tmp_path, {"study.storage": url})
+    assert not storage.try_out(settings)
+    opened = begun(settings)[1]._storage
+    with opened.engine.connect() as connection:
+        assert connection.connection.dbapi_connection.prepare_threshold == threshold  # type: ignore[union-attr]
+        assert {name: connection.scalar(text(f"SHOW {name}")) for name in shown} == shown
+    opened.engine.dispose()
+    assert storage.load_study(settings).trials[0].user_attrs["baseline"] == "V0" and storage.try_out(settings)
+    schema = shown.get("search_path", "public") if shown.get("search_path") == "mine" else "public"
+    found = executing(empty)("SELECT table_schema FROM information_schema.tables WHERE table_name = 'studies'")
+    assert found == [(schema,)]
+
+
+def test_a_closed_folder_is_refused_before_any_work() -> None:
+    with tempfile.TemporaryDirectory() as closed, tempfile.TemporaryDirectory() as other:
+        os.chmod(closed, 0o555)
+        os.chmod(other, 0o777)  # pytest's own are closed to other users
+        for field in ("study.directory", "study.artifacts"):
+            settings = load(None, {"study.directory": other, field: f"{closed}/new"})
+            assert as_another_user(lambda settings=settings, field=field: refuses(settings, field))  # type: ignore[misc]
+
+
+def refuses(settings: Settings, field: str) -> bool:
+    try:
+        refuse_closed(settings)
+    except UserError as error:
+        return str(error).startswith(f"{field} ") and "may not be written to; name another folder" in str(error)
+    return False
+
+
 READER = ["CREATE ROLE {role} LOGIN PASSWORD 'hunter2'", "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"]
 
 
@@ -289,21 +330,6 @@ def test_a_table_of_that_name_that_is_not_optuna_s_is_refused_in_one_line(tmp_pa
     url = f"sqlite:///{tmp_path}/study.db"
     executing(url)("CREATE TABLE studies (patient TEXT)")
     assert "study.db" in refusal(storage.open_storage, url)
-
-
-def test_a_look_is_one_connection_that_does_not_stay(
-    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun(at(tmp_path, database))[1]._storage.engine.dispose()
-    connect, made = psycopg.connect, []
-
-    def counted(*arguments: Any, **named: Any) -> Any:
-        made.append(connect(*arguments, **named))
-        return made[-1]
-
-    monkeypatch.setattr(psycopg, "connect", counted)
-    assert storage.exists(at(tmp_path, database))
-    assert [connection.closed for connection in made] == [True]
 
 
 def test_a_look_at_an_empty_server_creates_nothing(server: Server, tmp_path: Path) -> None:

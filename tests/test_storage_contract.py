@@ -20,19 +20,8 @@ def emptied(storage: StudyStorage) -> Iterator[StudyStorage]:
 
 
 @pytest.fixture(scope="module")
-def sqlite(tmp_path_factory: pytest.TempPathFactory) -> StudyStorage:
-    return open_storage(f"sqlite:///{tmp_path_factory.mktemp('contract')}/study.db")
-
-
-@pytest.fixture(scope="module")
 def postgresql(server: Server) -> StudyStorage:
     return open_storage(server.empty_database())
-
-
-class TestSqlite(StorageTestCase):
-    @pytest.fixture
-    def storage(self, sqlite: StudyStorage) -> Iterator[BaseStorage]:
-        yield from emptied(sqlite)
 
 
 class TestPostgresql(StorageTestCase):
@@ -42,6 +31,10 @@ class TestPostgresql(StorageTestCase):
 
 
 class TestCached(StorageTestCase):
+    @pytest.fixture(scope="class")
+    def sqlite(self, tmp_path_factory: pytest.TempPathFactory) -> StudyStorage:
+        return open_storage(f"sqlite:///{tmp_path_factory.mktemp('contract')}/study.db")
+
     @pytest.fixture
     def storage(self, sqlite: StudyStorage) -> Iterator[BaseStorage]:
         for storage in emptied(sqlite):

@@ -1,7 +1,6 @@
 """The cache against a storage that reads everything anew, while two writers change the study."""
 
 import random
-import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -79,28 +78,3 @@ def test_whatever_two_writers_do_the_cache_reads_the_same_trials(study: Study, s
         with study.cache.as_read() if draw.random() < 0.2 else nullcontext():
             assert study.read(*states) == found
     assert len(study.there(*FINISHED)) > 10
-
-
-def test_finished_trials_are_read_only_once_and_running_ones_not_for_them(study: Study) -> None:
-    ids = [study.elsewhere.create_new_trial(study.id) for _ in range(3)]
-    for done in ids[:2]:
-        study.elsewhere.set_trial_state_values(done, TrialState.COMPLETE, [1.0])
-    study.read()
-    before = study.read(*FINISHED)
-    assert all(a is b for a, b in zip(study.read(*FINISHED), before, strict=True))
-    study.elsewhere.set_trial_state_values(ids[2], TrialState.PRUNED, [1.0])
-    assert [trial.number for trial in study.read(*FINISHED)] == [0, 1, 2]
-
-
-def test_what_was_read_stays_in_its_thread_and_in_no_other(study: Study) -> None:
-    study.elsewhere.create_new_trial(study.id)
-    assert len(study.read()) == 1
-    elsewhere: list[int] = []
-    with study.cache.as_read():
-        study.elsewhere.create_new_trial(study.id)
-        assert len(study.read()) == 1
-        thread = threading.Thread(target=lambda: elsewhere.append(len(study.read())))
-        thread.start()
-        thread.join()
-    assert elsewhere == [2]
-    assert len(study.read()) == 2

@@ -120,15 +120,6 @@ def is_clear(values: Mapping[str, Mapping[int, float]]) -> bool:
     return not any(bound is not None and edge / 10 < abs(bound) < edge * 10 for bound in bounds)
 
 
-@settings(max_examples=200, deadline=None)
-@given(races())
-def test_equal_values_at_the_same_seeds_have_exactly_equal_means(values: dict[str, dict[int, float]]) -> None:
-    fit = race(values, list(values), [1, 2, 3], {(c, s) for c, runs in values.items() for s in runs}).fit
-    for one, other in ((a, b) for a in fit.means for b in fit.means if values[a] == values[b]):
-        assert fit.means[one] == fit.means[other]
-        assert fit.difference(one, other).value == 0
-
-
 @settings(max_examples=100, deadline=None)
 @given(st.lists(FEW, min_size=1, max_size=8), st.integers(0, 7), st.randoms(use_true_random=False))
 def test_the_best_trial_is_the_same_and_the_stock_recipe_comes_first(
@@ -169,16 +160,3 @@ def test_the_median_rule_decides_the_same(values: list[float], own: float, rng: 
         return MedianRule(2, 1).prune(study, study.trials[-1])
 
     assert pruned([moved(value, rng) for value in values], moved(own, rng)) == pruned(values, own)
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(FEW, min_size=1, max_size=9), st.randoms(use_true_random=False))
-def test_the_lowest_evaluation_is_the_same(values: list[float], rng: random.Random) -> None:
-    """What `train` keeps, what `checkpoints` advises, and a trial's value."""
-
-    def step(values: Sequence[float]) -> int:
-        found = lowest(evaluation(i, v) for i, v in enumerate(values))
-        assert found is not None
-        return found.step
-
-    assert step([moved(value, rng) for value in values]) == step(values)

@@ -1,6 +1,5 @@
 """`study.py check`: what is wrong with data, base and machine. A child, which has torch, looks and judges."""
 
-import os
 import pickle
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from search.check import document
 from search.check.judgement import Finding, Report
 from search.check.machine import look
 from search.commands.options import common, load_settings, make_console
-from search.devices import reserved, visible_gpus
+from search.devices import AllInUse, reserved, visible_gpus
 from search.errors import UserError
 from search.pages.check_page import to_html
 from search.preparation.cache import make_cache_directory
@@ -23,7 +22,9 @@ from search.settings.settings import Settings, safe_url
 from search.show.check_tables import show
 from search.show.progress import with_bar
 from search.study import storage
+from search.study.folder import refuse_closed
 from search.text import printable, shown
+from search.workers.gpus import refuse_unusable
 from search.workers.launcher import Failed, Launcher
 from search.workers.session import told
 
@@ -34,13 +35,12 @@ def check(settings: Settings, stream: TextIO, measure: bool = True) -> Report:
     Writes its progress to `stream`. Raises UserError for what cannot be read at all, such as a table without a clip.
     """
     cache = make_cache_directory()
-    machine, further, device = look(settings, cache), storage_findings(settings), None
+    machine, launcher, device = look(settings, cache), Launcher(), None
+    unusable = gpu_findings(launcher, cache)
+    further = storage_findings(settings) + unusable
     with ExitStack() as stack:
-        if measure and machine.gpus:
-            try:
-                device = stack.enter_context(reserved(visible_gpus(), 1, cache / "gpus"))[0]
-            except UserError:
-                further.append(Finding("info", "memory", "all GPUs are in use by searches: nothing was measured"))
+        if measure and machine.gpus and not unusable:
+            device = stack.enter_context(reserved(visible_gpus(), 1, cache / "gpus"))[0]
         written = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="check-", dir=cache))) / "report"
         progress = _teller(stream)
         stack.callback(progress, "")
@@ -50,7 +50,7 @@ def check(settings: Settings, stream: TextIO, measure: bool = True) -> Report:
             "measure": device is not None,
         }  # fmt: skip
         try:
-            Launcher().call("search.preparation.check_child:run", request, told(progress), device=device)
+            launcher.call("search.preparation.check_child:run", request, told(progress), device=device)
         except Failed as error:
             if not written.exists():
                 raise UserError(f"the check failed: {error}") from error
@@ -60,22 +60,30 @@ def check(settings: Settings, stream: TextIO, measure: bool = True) -> Report:
     return report.including(further)
 
 
+def gpu_findings(launcher: Launcher, cache: Path) -> list[Finding]:
+    """Whether torch can use the GPUs; of those that searches use now nothing is asked."""
+    try:
+        with reserved(visible_gpus(), None, cache / "gpus") as free:
+            refuse_unusable(free, launcher)
+    except AllInUse:
+        return [Finding("info", "memory", "all GPUs are in use by searches: nothing was measured")]
+    except UserError as error:
+        return [Finding("error", "machine", str(error))]
+    return []
+
+
 def storage_findings(settings: Settings) -> list[Finding]:
-    """Whether the storage answers and the study's folder can be written to. Creates nothing; shows no password."""
+    """Whether a search may do what it needs in its storage and its folder. Creates nothing; shows no password."""
     findings = []
     try:
-        there = storage.exists(settings)
+        refuse_closed(settings)
+        there = storage.try_out(settings)
     except UserError as error:
         findings.append(Finding("error", "storage", str(error), "see docs/operations.md"))
     else:
         if there:
             message = f"study {settings.study.name!r} already exists in {safe_url(settings.storage_url)}"
             findings.append(Finding("info", "storage", message, "a search with these settings continues it"))
-    folder = settings.directory.absolute()
-    above = next(place for place in (folder, *folder.parents) if place.exists())
-    if not os.access(above, os.W_OK):
-        message = f"study.directory {settings.study.directory} cannot be written to"
-        findings.append(Finding("error", "storage", message, f"name another, or let this user write to {above}"))
     return findings
 
 

@@ -29,7 +29,7 @@ from search.study import findings as search_findings
 from search.study import noise, storage
 from search.study.findings import Findings
 from search.study.fingerprint import differences, fingerprint
-from search.study.folder import make_folder, study_lock
+from search.study.folder import make_folder, refuse_closed, study_lock
 from search.study.leases import Leases
 from search.study.ledger import FINISHED_STATES, Ledger
 from search.study.pruners import FirstToFire, TwoIncreasePruner
@@ -56,7 +56,9 @@ def confirm(settings: Settings, view: View, is_described: bool = False) -> Resul
     `is_described` after a search in the same command, which has told what it works on.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    refuse_closed(settings)
     wait_for_server(settings.storage_url, 60 * settings.service.start_minutes, view.note)
+    storage.try_out(settings)
     findings = search_findings.read(storage.load_study(settings))
     if not findings.completed:
         raise UserError(
@@ -70,7 +72,7 @@ def confirm(settings: Settings, view: View, is_described: bool = False) -> Resul
         gpus = stack.enter_context(reserved(visible_gpus(), settings.study.workers, cache_directory() / "gpus"))
         devices = slots(settings, gpus)
         launcher = Launcher()
-        prepared = prepare(settings, launcher, view)
+        prepared = prepare(settings, launcher, view, devices)
         refuse_space(settings, prepared)
         if not is_described:
             describe(settings, prepared, devices, view)

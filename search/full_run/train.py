@@ -44,7 +44,7 @@ def train(
         gpus = stack.enter_context(reserved(visible_gpus(), 1, cache_directory() / "gpus"))
         launcher = Launcher()
         warn_of_verdict(order.best, view)
-        prepared = prepare(order.settings, launcher, view)
+        prepared = prepare(order.settings, launcher, view, gpus)
         stack.enter_context(hold(prepared))
         verify(order, prepared, view)
         if not exists:  # made only for what is sure to start

@@ -18,10 +18,11 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from search.errors import UserError
 from search.settings.bucket import parse_s3
 from search.settings.settings import Settings
+from search.study.folder import refuse_closed
+from search.study.recorded import ARTIFACT
 
 MISSING = "not in the artifact store that this machine reads"
 ANSWER = 10.0  # seconds for which an S3 server may keep silent, twice
-META = "artifacts:"  # Optuna's prefix of the system attributes that describe artifacts
 
 
 def open_store(settings: Settings, make: bool = True) -> Any:
@@ -31,14 +32,8 @@ def open_store(settings: Settings, make: bool = True) -> Any:
         return _bucket(*parse_s3(given))
     folder = Path(given) if given else settings.directory / "artifacts"
     if make:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"study.artifacts {folder} cannot be made ({error.strerror}); name another folder, or s3://BUCKET"
-            ) from error
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise UserError(f"study.artifacts {folder} cannot be written to; name another folder, or s3://BUCKET")
+        refuse_closed(settings)
+        folder.mkdir(parents=True, exist_ok=True)
     return Folder(folder)
 
 
@@ -83,7 +78,7 @@ def upload(store: Any, files: Sequence[Path]) -> dict[str, str]:
 def described(ids: dict[str, str], mimetype: str) -> dict[str, dict[str, Any]]:
     """System attributes by which Optuna and its dashboard know the artifacts of a trial."""
     return {
-        META + known: {"artifact_id": known, "filename": name, "mimetype": mimetype, "encoding": None}
+        ARTIFACT + known: {"artifact_id": known, "filename": name, "mimetype": mimetype, "encoding": None}
         for name, known in reversed(ids.items())
     }
 

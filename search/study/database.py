@@ -3,21 +3,20 @@
 import functools
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn, TypeVar
 
 import sqlalchemy.exc as sql_errors
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from optuna.trial import TrialState
 from sqlalchemy.engine import URL
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
 from search.errors import UserError
 from search.settings.settings import safe_url
 from search.study.optuna_private import TRANSACTIONS
-from search.study.server import DatabaseLost, cause_of, connect_arguments, is_transient, reason_of
+from search.study.server import DatabaseLost, cause_of, engine_arguments, is_transient, reason_of
 
 HURRIED = 5.0  # seconds of patience once the user wants to leave
 NOTICED = 2.0  # seconds after which an outage is worth a line
@@ -44,9 +43,9 @@ def _surviving(name: str) -> Any:
 class StudyStorage(RDBStorage):
     """Optuna's storage. Each method is one transaction, and is repeated after a lost connection.
 
-    Repeating is safe: reading or writing an attribute twice is the same as once, and a trial's end is looked up before
-    it is told again. Only Optuna's own creation of a trial, which a search does not use (see `search.study.ledger`),
-    can leave a RUNNING trial that nobody owns, when the answer to its commit is lost. The reaper fails it.
+    Repeating is safe: reading or writing an attribute twice is the same as once. A search makes and ends trials through
+    its ledger. Where somebody uses Optuna's own methods for that, a commit whose answer is lost may leave a RUNNING
+    trial that nobody owns, which the reaper fails, or be told again, which is refused.
 
     Args:
         url: SQLAlchemy URL, psycopg 3 for PostgreSQL.
@@ -60,32 +59,10 @@ class StudyStorage(RDBStorage):
         self.on_outage: Callable[[str], None] = _ignore  # told once when an outage begins, and once when it is over
         self._outage = False
         self._answered = time.monotonic()
-        arguments: dict[str, Any] = {"connect_args": connect_arguments(url)}
+        arguments = engine_arguments(url)
         if url.get_backend_name() != "sqlite":
             arguments |= {"pool_pre_ping": True, "pool_size": connections, "max_overflow": 0, "pool_timeout": 5}
-        if url.get_backend_name() == "postgresql":
-            # Whoever waited for the study's lock must see what its holder wrote, whatever the server's default.
-            arguments["isolation_level"] = "READ COMMITTED"
         super().__init__(url.render_as_string(hide_password=False), engine_kwargs=arguments)
-
-    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        """Optuna's, which ends a trial once. A repetition that finds its own end has nothing left to do."""
-        attempts = 0
-
-        def tell() -> bool:
-            nonlocal attempts
-            attempts += 1
-            try:
-                return bool(RDBStorage.set_trial_state_values(self, trial_id, state, values))
-            except UpdateFinishedTrialError:
-                stored = RDBStorage.get_trial(self, trial_id)
-                if attempts > 1 and stored.state == state and stored.values == (list(values) if values else None):
-                    return True
-                raise
-
-        return self.survive(tell)
-
-    # Patience
 
     def hurry(self) -> None:
         """From now on no call waits longer than `HURRIED`: the user wants to leave."""

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from search.errors import UserError
 from search.files import lock
@@ -10,18 +11,24 @@ from search.settings.settings import Settings, safe_url
 from search.study import storage
 
 
+def refuse_closed(settings: Settings) -> None:
+    """Raises UserError when nothing can be made in the study's folder or that of its artifacts. Creates nothing."""
+    given = settings.study.artifacts
+    artifacts = [("study.artifacts", Path(given))] if given and "://" not in given else []
+    for field, folder in (("study.directory", settings.directory), *artifacts):
+        above = next(place for place in (folder, *folder.absolute().parents) if os.path.exists(place))
+        if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+            why = "may not be written to" if above.is_dir() else "is no folder"
+            raise UserError(f"{field} {folder} cannot be written to: {above} {why}; name another folder")
+
+
 def make_folder(settings: Settings) -> None:
     """The study's folder. Raises UserError."""
+    refuse_closed(settings)
     try:
         settings.directory.mkdir(parents=True, exist_ok=True)
-        probe = settings.directory / f".write-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UserError(
-            f"study.directory {settings.study.directory} cannot be written to ({error.strerror}); name another, or give"
-            " this user the right to write there"
-        ) from error
+    except OSError as error:  # such as too long a name
+        raise UserError(f"study.directory {settings.directory} cannot be made ({error.strerror})") from error
 
 
 def refuse_strange_folder(settings: Settings) -> None:

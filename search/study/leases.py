@@ -141,17 +141,10 @@ class Leases:
                 self._held.add(claim.trial_id)
         return claim
 
-    def end(
-        self,
-        trial_id: int,
-        state: TrialState,
-        value: float | None,
-        attributes: Mapping[str, Any],
-        artifacts: Mapping[str, Any] | None = None,
-    ) -> int | None:
+    def end(self, trial_id: int, state: TrialState, value: float | None, attributes: Mapping[str, Any]) -> int | None:
         """Ends a held trial; see `Ledger.end`."""
         try:
-            return self._ledger.end(trial_id, state, value, attributes, self._max_retries, artifacts)
+            return self._ledger.end(trial_id, state, value, attributes, self._max_retries)
         finally:
             self.drop(trial_id)
 

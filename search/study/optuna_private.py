@@ -14,7 +14,7 @@ from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage, _StudyInfo
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, false, insert, select, update
 from sqlalchemy.orm import Session
 
 # Optuna's tables. Its public methods write one thing per transaction; the ledger must write several at once, or none.
@@ -46,6 +46,7 @@ TRANSACTIONS = (
     "_create_new_trial",
     "_set_trial_param",
     "get_trial_param",
+    "set_trial_state_values",
     "set_trial_intermediate_value",
     "set_trial_user_attr",
     "set_trial_system_attr",
@@ -64,6 +65,16 @@ def schema_versions() -> list[str]:
     """Optuna's schemas, the one of the installed release first. `RDBStorage` tells them only once it has tables."""
     folder = Path(optuna.__file__).parent / "storages" / "_rdb" / "alembic"
     return [script.revision for script in ScriptDirectory(str(folder)).walk_revisions()]
+
+
+def try_writing(connection: Connection, study_name: str) -> None:
+    """Makes the tables that are missing, and writes to each, as far as that takes rights. The caller takes it back."""
+    models.BaseModel.metadata.create_all(connection)
+    for table in models.BaseModel.metadata.sorted_tables:
+        some = next(iter(table.c))
+        connection.execute(insert(table).from_select(list(table.c), select(table).where(false())))
+        connection.execute(update(table).where(false()).values({some: some}))
+    connection.execute(insert(STUDIES).values(study_name=study_name))
 
 
 def stored_value(value: float) -> tuple[float | None, object]:

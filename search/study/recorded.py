@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 # Attributes of a trial that are documents. Optuna's dashboard shows user attributes in full, and system attributes not.
 DOCUMENTS = frozenset({"owner", "run", "speech", "candidate"})
+ARTIFACT = "artifacts:"  # how the names of the system attributes begin by which Optuna knows a trial's files
 
 _LONE = re.compile("[\ud800-\udfff]")  # of names that are no UTF-8, which JSON is not read with
 
@@ -29,9 +30,10 @@ _SPEECH, _PREPARED = TypeAdapter(Speech), TypeAdapter(Prepared)
 
 def by_kind(attributes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """A trial's attributes as Optuna's {"user_attrs": ..., "system_attrs": ...}."""
+    system = {name for name in attributes if name in DOCUMENTS or name.startswith(ARTIFACT)}
     return {
-        "user_attrs": {name: value for name, value in attributes.items() if name not in DOCUMENTS},
-        "system_attrs": {name: value for name, value in attributes.items() if name in DOCUMENTS},
+        "user_attrs": {name: value for name, value in attributes.items() if name not in system},
+        "system_attrs": {name: value for name, value in attributes.items() if name in system},
     }
 
 

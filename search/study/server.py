@@ -1,6 +1,5 @@
 """The database server: how it is connected to, what its errors mean, and waiting for one that is starting."""
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,12 +11,14 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import NullPool
 
-from search.errors import TryAgain
+from search.errors import TryAgain, UserError
 from search.settings.settings import safe_url
 
 # A stopped process keeps no lock on the study for longer; no transaction of ours waits for anything but the server.
 IDLE_IN_TRANSACTION = 15.0  # seconds
 PSYCOPG = "postgresql+psycopg"
+NUMBERS = {"prepare_threshold", "connect_timeout", "tcp_user_timeout"}  # options of the driver
+NUMBERS |= {"keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"}
 ASK_AGAIN = 1.0  # seconds between two looks at a server that is starting
 
 
@@ -33,32 +34,76 @@ def parse(url: str) -> URL:
     return make_url(url)
 
 
+def engine_arguments(url: URL) -> dict[str, Any]:
+    """How `create_engine` connects. Raises UserError for an option of the URL that does not fit."""
+    arguments: dict[str, Any] = {"connect_args": connect_arguments(url)}
+    if url.get_backend_name() == "postgresql":
+        # Whoever waited for the study's lock must see what its holder wrote, whatever the server's default.
+        arguments |= {"isolation_level": "READ COMMITTED", "pool_events": [(_limit, "connect")]}
+    return arguments
+
+
 def connect_arguments(url: URL) -> dict[str, Any]:
     """What the driver is told besides the URL, which wins: limits on how long a silent network is believed."""
-    wanted: dict[str, dict[str, Any]] = {
-        "sqlite": {"timeout": 60},  # seconds
-        "postgresql": {
-            "connect_timeout": 10,  # seconds
-            "keepalives_idle": 10,  # seconds; a connection whose peer is gone fails within 25 s
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 20_000,  # ms
-            "application_name": "xtts-study",
-        },
+    if url.get_backend_name() != "postgresql":
+        return {"timeout": 60} if url.get_backend_name() == "sqlite" and "timeout" not in url.query else {}
+    wanted = {
+        "connect_timeout": 10,  # seconds
+        "keepalives_idle": 10,  # seconds; a connection whose peer is gone fails within 25 s
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 20_000,  # ms
+        "application_name": "xtts-study",
     }
-    arguments = {k: v for k, v in wanted.get(url.get_backend_name(), {}).items() if k not in url.query}
-    if url.get_backend_name() == "postgresql":
-        # The server ends a transaction whose process was stopped, and with it its locks.
-        given = url.query.get("options") or os.environ.get("PGOPTIONS", "")
-        limit = f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION:.0f}s"
-        arguments["options"] = f"{given} {limit}".strip()
-    return arguments
+    arguments: dict[str, Any] = {name: value for name, value in wanted.items() if name not in url.query}
+    # All text is Unicode, whatever the database's encoding: from one without any, psycopg would read bytes.
+    return arguments | _own_options(url) | {"client_encoding": "utf8"}
+
+
+def _own_options(url: URL) -> dict[str, Any]:
+    """Options of the URL that are no text; libpq reads and checks all others. Raises UserError.
+
+    No value is repeated, and no name where they may be parts of a password with a ? in it.
+    """
+    from psycopg import pq
+
+    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()} | NUMBERS
+    found: dict[str, Any] = {}
+    for name, value in url.query.items():
+        option = "an option" if "@" in str(url.query) else f"the option {name!r}"
+        if name not in known:
+            raise UserError(
+                f"study.storage has {option} that the database's driver does not know; leave it out, and write a ? or &"
+                " of a password as %3F or %26"
+            )
+        if not isinstance(value, str) and name not in ("host", "port", "options"):
+            raise UserError(f"study.storage has {option} more than once; leave one of them")
+        if name == "options":
+            found[name] = value if isinstance(value, str) else " ".join(value)
+        elif name == "prepare_threshold" and str(value).lower() == "none":  # as PgBouncer needs it
+            found[name] = None
+        elif name in NUMBERS:
+            if not str(value).isdecimal():
+                more = ", or none (for PgBouncer)" if name == "prepare_threshold" else ""
+                raise UserError(f"study.storage has {option} without a whole number, 0 or above{more}")
+            found[name] = int(str(value))
+    return found
+
+
+def _limit(connection: Any, _record: object) -> None:
+    """The server ends a transaction whose process was stopped, and with it its locks.
+
+    By a statement: PgBouncer refuses connections that ask for it as they begin.
+    """
+    connection.autocommit = True
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION:.0f}s'")
+    connection.autocommit = False
 
 
 @contextmanager
 def connected(url: URL) -> Iterator[Connection]:
     """A connection of its own, in one transaction, closed at the end."""
-    engine = create_engine(url, poolclass=NullPool, connect_args=connect_arguments(url))
+    engine = create_engine(url, poolclass=NullPool, **engine_arguments(url))
     with engine.begin() as connection:
         yield connection
 
@@ -87,7 +132,8 @@ def cause_of(error: BaseException | None) -> BaseException | None:
 def reason_of(error: BaseException | None, url: str) -> str:
     """The first line of an error, without the password, which a driver may repeat."""
     error = cause_of(error)
-    line = (str(error).strip() or type(error).__name__).splitlines()[0].partition(" (Background on this error")[0]
+    said = getattr(error, "orig", None) or error  # the driver's own words, without SQLAlchemy's around them
+    line = (str(said).strip() or type(error).__name__).splitlines()[0].partition(" (Background on this error")[0]
     password = make_url(url).password
     return line.replace(str(password), "***") if password else line
 
@@ -113,7 +159,9 @@ def is_away(error: BaseException, url: URL) -> bool:
     _, named = url.get_dialect()().create_connect_args(url)
     # Without encryption: a server that cannot do it answers, too, and is not waited for.
     plain = {"sslmode": "disable", "gssencmode": "disable"}
-    conninfo = make_conninfo(**{**connect_arguments(url), **named, **plain})
+    arguments = {**named, **connect_arguments(url), **plain}
+    arguments.pop("prepare_threshold", None)  # psycopg's own
+    conninfo = make_conninfo(**arguments)
     return pq.PGconn.ping(conninfo.encode()) in (pq.Ping.REJECT, pq.Ping.NO_RESPONSE)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from search.settings.settings import Settings, safe_url
 from search.study.database import StudyStorage
 from search.study.fingerprint import differences, fingerprint
 from search.study.ledger import Ledger
-from search.study.optuna_private import STUDIES, StudyCache, claimed_trial, schema_versions
+from search.study.optuna_private import STUDIES, StudyCache, claimed_trial, schema_versions, try_writing
 from search.study.pruners import FirstToFire, MedianRule, TwoIncreasePruner
 from search.study.server import DatabaseLost, connected, is_away, parse, reason_of
 from search.trial import Prepared, StopReason, evaluation_steps
@@ -25,6 +26,12 @@ from space.hyperparameters import Hyperparameters
 from space.search_space import SearchSpace
 
 READERS_PATIENCE = 20.0  # seconds that a command waits for a database that does not answer; a search waits longer
+# What to do about an error, by its code in PostgreSQL.
+NEXT_STEPS = {
+    "42501": "let its user create tables and write to them (docs/operations.md), or name another database",
+    "3F000": "create the schema, or name one that exists: ?options=-csearch_path=SCHEMA",
+    "25006": "name the primary server, or a database that may be written to",
+}
 _CREATION = 0x78747473  # PostgreSQL's advisory lock while tables are made
 
 
@@ -69,10 +76,11 @@ def _refusing(given: str) -> Iterator[None]:
             raise DatabaseLost(
                 f"study.storage {place} cannot be reached: {reason}; see that the server runs, and check host and port"
             ) from error
+        hint = NEXT_STEPS.get(getattr(getattr(error, "orig", None), "sqlstate", None) or "", "")
         # SQLAlchemy's errors of a connection that could not be made have no statement.
-        is_server = getattr(error, "statement", "") is None and parse(given).get_backend_name() != "sqlite"
-        hint = "; check host, port, name and password" if is_server else ""
-        raise UserError(f"study.storage {place} cannot be opened: {reason}{hint}") from error
+        if not hint and getattr(error, "statement", "") is None and parse(given).get_backend_name() != "sqlite":
+            hint = "check host, port, name and password"
+        raise UserError(f"study.storage {place} cannot be opened: {reason}{hint and '; '}{hint}") from error
 
 
 def _has_tables(connection: Connection) -> bool:
@@ -103,13 +111,34 @@ def _check_schema(connection: Connection, given: str) -> None:
     )
 
 
+def try_out(settings: Settings) -> bool:
+    """Whether the study exists; first tries what a search will make and write there, and takes it back.
+
+    So a missing right or schema is told before any work. Raises UserError. Creates nothing.
+    """
+    there = exists(settings)
+    url = parse(settings.storage_url)
+    if url.get_backend_name() == "sqlite" and not (there or _is_file(url)):
+        return False  # a new file: the right to make it is that to its folder
+    with _refusing(settings.storage_url), alone(url) as connection:
+        if url.get_backend_name() == "sqlite":
+            connection.execute(text("BEGIN IMMEDIATE"))
+        try_writing(connection, f"tried {uuid.uuid4().hex}")
+        connection.rollback()
+    return there
+
+
+def _is_file(url: URL) -> bool:
+    return Path(url.database or "").is_file()
+
+
 def exists(settings: Settings, suffix: str = "") -> bool:
     """Whether the study, of its name and `suffix`, is in its storage, by one connection. Creates nothing.
 
     Raises UserError for a database that cannot be used.
     """
     url = parse(settings.storage_url)
-    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+    if url.get_backend_name() == "sqlite" and not _is_file(url):
         return False
     with _refusing(settings.storage_url), connected(url) as connection:
         if not _has_tables(connection):

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainerConfig
 
+from search.errors import UserError
 from search.files import write_text
 from search.settings.knobs import run_fields
 from search.settings.sections import Training
@@ -53,7 +54,9 @@ class Setup:
 
 
 def build(spec: TrialSpec) -> Setup:
-    """The run of `spec`, its random state seeded before the model is made."""
+    """The run of `spec`, its random state seeded before the model is made. Raises UserError."""
+    if spec.device is not None and not torch.cuda.is_available():  # coqui's trainer would use the CPU
+        raise UserError(f"GPU {spec.device}, on which the run is to train, is gone; see what nvidia-smi says")
     prepared = Prepared.from_json((Path(spec.prepared) / "prepared.json").read_text(encoding="utf-8"))
     seed_everything(spec.seed)
     config = run_config(spec, prepared)

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -145,7 +146,10 @@ class Launcher:
         waiting: Callable[[], None] = lambda: None,
     ) -> Any:
         """`Child.result` of `target`, whose output goes to a file of the cache that is kept only if it fails."""
-        log = make_cache_directory() / f"{target.rpartition('.')[2].replace(':', '-')}-{os.getpid()}.log"
+        log = (
+            make_cache_directory()
+            / f"{target.rpartition('.')[2].replace(':', '-')}-{os.getpid()}-{threading.get_ident()}.log"
+        )
         try:
             result = self.start(target, request, log, device).result(listen, waiting)
         except Failed:

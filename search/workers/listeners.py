@@ -1,6 +1,6 @@
 """One list of listeners for all that a command tells."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -29,18 +29,6 @@ class Listeners(View):
         self._tell(lambda each: each.close() if each is listener else None)
         self._listeners = [each for each in self._listeners if each is not listener]
 
-    def note(self, text: str) -> None:
-        self._tell(lambda each: each.note(text))
-
-    def status(self, text: str) -> None:
-        self._tell(lambda each: each.status(text))
-
-    def refresh(self) -> None:
-        self._tell(lambda each: each.refresh())
-
-    def leave(self) -> None:
-        self._tell(lambda each: each.leave())
-
     def begin(self, extent: Extent) -> None:
         with self.board.lock:
             self.board.begin(extent)
@@ -66,9 +54,6 @@ class Listeners(View):
             known = self.board.ended(end)
         self._tell(lambda each: each.ended(known))
 
-    def over(self, event: str, found: Mapping[str, Any]) -> None:
-        self._tell(lambda each: each.over(event, found))
-
     def _tell(self, event: Callable[[View], None]) -> None:
         for listener in self._listeners:
             try:
@@ -80,3 +65,12 @@ class Listeners(View):
                 with suppress(Exception):  # a screen gets its cursor back, if that is possible
                     listener.close()
                 complain(f"{type(listener).__name__} failed and is switched off: {without_urls(repr(error))}")
+
+
+def _passed_on(name: str) -> Any:
+    """The method of every listener, called with the same arguments."""
+    return lambda self, *given: self._tell(lambda each: getattr(each, name)(*given))
+
+
+for _event in ("note", "status", "refresh", "leave", "over"):
+    setattr(Listeners, _event, _passed_on(_event))

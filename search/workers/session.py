@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,19 +10,20 @@ from typing import Any
 
 import optuna
 
-from search.devices import reserved, visible_gpus
+from search.devices import VARIABLE, has_nvidia_card, reserved, visible_gpus
 from search.errors import UserError
 from search.files import write_text
 from search.preparation.cache import cache_directory, in_use, make_cache_directory
 from search.settings.knobs import refuse_space
 from search.settings.settings import Settings, safe_url
 from search.study import findings, storage
-from search.study.folder import make_folder, refuse_strange_folder, study_lock
+from search.study.folder import make_folder, refuse_closed, refuse_strange_folder, study_lock
 from search.study.leases import Leases
 from search.study.server import wait_for_server
 from search.text import duration, printable
 from search.trial import Prepared, evaluation_steps
 from search.workers.events import Extent, Screen, View
+from search.workers.gpus import refuse_unusable
 from search.workers.launcher import Failed, Launcher
 from search.workers.supervisor import Supervisor
 from search.workers.work import SearchWork
@@ -38,12 +39,13 @@ def search(settings: Settings, view: View) -> "Result":
         exists = settings.directory.exists()
         if exists:  # fails at once, not after the preparation, when another search holds the study
             stack.enter_context(study_lock(settings))
+        refuse_closed(settings)
         wait_for_server(settings.storage_url, 60 * settings.service.start_minutes, view.note)
-        storage.exists(settings)  # refuses a database that is away, of another schema or without rights
+        storage.try_out(settings)  # refuses a database that is away, of another schema or without rights
         gpus = stack.enter_context(reserved(visible_gpus(), settings.study.workers, cache_directory() / "gpus"))
         devices = slots(settings, gpus)
         launcher = Launcher()
-        prepared = prepare(settings, launcher, view)
+        prepared = prepare(settings, launcher, view, devices)
         stack.enter_context(hold(prepared))
         refuse_space(settings, prepared)
         describe(settings, prepared, devices, view)
@@ -102,10 +104,14 @@ class Result:
     slots: int
 
 
-def prepare(settings: Settings, launcher: Launcher, view: Screen) -> Prepared:
-    """Prepares data and base in a child. Raises UserError for what the user can fix."""
+def prepare(settings: Settings, launcher: Launcher, view: Screen, devices: Iterable[str | None]) -> Prepared:
+    """Prepares data and base in a child, once it is sure that torch can use `devices`.
+
+    Raises UserError for what the user can fix.
+    """
     request = {"settings": settings.model_dump_json(), "cache": str(make_cache_directory())}
     view.status("loading torch and TTS")
+    refuse_unusable([*dict.fromkeys(filter(None, devices))], launcher, view.refresh)
     try:
         found = launcher.call("search.preparation.prepare:run", request, told(view.status), waiting=view.refresh)
     except Failed as error:
@@ -154,6 +160,8 @@ def describe(settings: Settings, prepared: Prepared, devices: list[str | None], 
     full = settings.full_horizon(prepared.train_clips)
     count = len(evaluation_steps(horizon, settings.training.evaluations))
     where = f"{len(devices)} slot{'s' if len(devices) > 1 else ''} on " + ("GPUs" if devices[0] else "the CPU")
+    if not devices[0] and VARIABLE not in os.environ and has_nvidia_card():
+        view.note("warning: this machine has an NVIDIA card, but no driver for it: trials run on the CPU")
     view.note(f"trials of {horizon} optimizer steps ({full} in the full run), {count} evaluations each, {where}")
     view.note(f"storage: {safe_url(settings.storage_url)}")
     space = settings.search_space()

@@ -1,5 +1,6 @@
 """The slots of one machine: each takes a trial, starts a child, reports, prunes and tells."""
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -188,15 +189,10 @@ class Supervisor:
     def _end(self, job: Job, outcome: Outcome, directory: Path) -> int | None:
         """How many trials of the study have finished with this one; None when a peer had taken it."""
         state, value = told(outcome.reason, outcome.evaluations)
-        run = {
-            "evaluations": [vars(e) for e in outcome.evaluations],
-            "record": outcome.record,
-            "error": outcome.error,
-        }
+        run = {"evaluations": [vars(e) for e in outcome.evaluations], "record": outcome.record, "error": outcome.error}
         attributes: dict[str, Any] = {"stop_reason": str(outcome.reason), "run": run}
         if job.left_out and state == TrialState.COMPLETE and outcome.best and job.may_speak(outcome.best):
             attributes[LEFT_OUT] = job.left_out
-        known: dict[str, str] = {}
         said: Speech | None = None
         # A run obeys late. If it evaluated once more, and lower, it spoke with weights that no trial recorded.
         spoke = outcome.speech and outcome.best and outcome.speech["step"] == outcome.best.step
@@ -204,11 +200,12 @@ class Supervisor:
             known = artifacts.identified(_files(outcome.speech, directory))
             said = Speech.from_dict({**outcome.speech, "artifacts": known})
             attributes[ATTRIBUTE] = said.to_dict()
+            described = artifacts.described(said.labelled(), "audio/wav")
+            attributes |= {key: json.dumps(meta) for key, meta in described.items()}  # Optuna decodes it twice
         attributes |= columns(outcome.best, outcome.record, said, job.config)
-        described = artifacts.described(said.labelled() if said else {}, "audio/wav")
-        finished = self._leases.end(trial_id(job.trial), state, value, attributes, described)
-        if known and finished is not None:  # only now: a slow store must not keep a result from the peers
-            self._store_speech(job, outcome.speech or {}, directory)
+        finished = self._leases.end(trial_id(job.trial), state, value, attributes)
+        if outcome.speech and said and finished is not None:  # now: a slow store must not keep a result from the peers
+            self._store_speech(job, outcome.speech, directory)
         return finished
 
     def _store_speech(self, job: Job, spoken: dict[str, Any], directory: Path) -> None:

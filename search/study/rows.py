@@ -1,0 +1,142 @@
+"""The statements of the ledger's transactions, on Optuna's own tables. Each is given the transaction's connection."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from optuna.trial import TrialState
+from sqlalchemy import Connection, Table, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from search.study import recorded
+from search.study.optuna_private import ATTRS, BEATS, STUDIES, SYSTEM_ATTRS, TRIALS, VALUES, stored_value
+
+
+def lock_study(connection: Connection, study_id: int) -> bool:
+    """Locks its row; False when it was deleted."""
+    query = select(STUDIES.c.study_id).where(STUDIES.c.study_id == study_id).with_for_update()
+    return connection.scalar(query) is not None
+
+
+def lock_trial(connection: Connection, trial_id: int) -> TrialState | None:
+    """Locks its row; its state, or None when it was deleted."""
+    state: TrialState | None = connection.scalar(
+        select(TRIALS.c.state).where(TRIALS.c.trial_id == trial_id).with_for_update()
+    )
+    return state
+
+
+def counts_of(connection: Connection, study_id: int) -> dict[TrialState, int]:
+    """How many trials the study has in each state."""
+    query = select(TRIALS.c.state, func.count()).where(TRIALS.c.study_id == study_id).group_by(TRIALS.c.state)
+    return dict(connection.execute(query).tuples().all())
+
+
+def best_of(connection: Connection, study_id: int) -> tuple[int, float] | None:
+    """(number, value) of the best COMPLETE trial. A repeat of the stock recipe measures noise, and does not compete."""
+    repeat = (ATTRS.c.trial_id == TRIALS.c.trial_id) & (ATTRS.c.key == "repeat") & (ATTRS.c.value_json != "0")
+    row = connection.execute(
+        select(TRIALS.c.number, VALUES.c.value)
+        .join(VALUES, VALUES.c.trial_id == TRIALS.c.trial_id)
+        .outerjoin(ATTRS, repeat)
+        .where(TRIALS.c.study_id == study_id, TRIALS.c.state == TrialState.COMPLETE, ATTRS.c.trial_id.is_(None))
+        .order_by(VALUES.c.value)
+        .limit(1)
+    ).first()
+    return (row.number, row.value) if row else None
+
+
+def claimed_by(connection: Connection, study_id: int, signature: Mapping[str, Any]) -> int | None:
+    """The RUNNING trial of this owner's signature."""
+    trial_id: int | None = connection.scalar(
+        select(TRIALS.c.trial_id)
+        .join(SYSTEM_ATTRS, SYSTEM_ATTRS.c.trial_id == TRIALS.c.trial_id)
+        .where(TRIALS.c.study_id == study_id, TRIALS.c.state == TrialState.RUNNING, SYSTEM_ATTRS.c.key == "owner")
+        .where(SYSTEM_ATTRS.c.value_json == json.dumps(dict(signature)))
+    )
+    return trial_id
+
+
+def running(connection: Connection, study_id: int) -> list[tuple[int, int, datetime | None, str | None]]:
+    """(id, number, last heartbeat, owner in JSON) of every RUNNING trial."""
+    query = (
+        select(TRIALS.c.trial_id, TRIALS.c.number, BEATS.c.heartbeat, SYSTEM_ATTRS.c.value_json)
+        .outerjoin(BEATS, BEATS.c.trial_id == TRIALS.c.trial_id)
+        .outerjoin(SYSTEM_ATTRS, (SYSTEM_ATTRS.c.trial_id == TRIALS.c.trial_id) & (SYSTEM_ATTRS.c.key == "owner"))
+        .where(TRIALS.c.study_id == study_id, TRIALS.c.state == TrialState.RUNNING)
+    )
+    return [(*row,) for row in connection.execute(query)]
+
+
+def pop_waiting(connection: Connection, study_id: int) -> int | None:
+    """The first trial of the queue, now RUNNING."""
+    trial_id: int | None = connection.scalar(
+        select(TRIALS.c.trial_id)
+        .where(TRIALS.c.study_id == study_id, TRIALS.c.state == TrialState.WAITING)
+        .order_by(TRIALS.c.trial_id)
+        .limit(1)
+        .with_for_update()
+    )
+    if trial_id is not None:
+        _update_trial(connection, trial_id, state=TrialState.RUNNING, datetime_start=_now())
+    return trial_id
+
+
+def add_running(connection: Connection, study_id: int, number: int) -> int:
+    """A new trial, for the sampler. The caller counted `number` under the study's lock."""
+    values = {"study_id": study_id, "number": number, "state": TrialState.RUNNING, "datetime_start": _now()}
+    return _insert_trial(connection, values)
+
+
+def add_waiting(
+    connection: Connection, study_id: int, number: int, params: Mapping[str, Any], attributes: Mapping[str, Any]
+) -> None:
+    """A trial in the queue, as `Study.enqueue_trial` writes it."""
+    values = {"study_id": study_id, "number": number, "state": TrialState.WAITING}
+    trial_id = _insert_trial(connection, values)
+    set_trial(connection, trial_id, attributes)
+    upsert(connection, SYSTEM_ATTRS, {"trial_id": trial_id}, {"fixed_params": dict(params)})
+
+
+def _insert_trial(connection: Connection, values: Mapping[str, Any]) -> int:
+    key = connection.execute(insert(TRIALS).values(**values)).inserted_primary_key
+    assert key
+    return int(key[0])
+
+
+def _update_trial(connection: Connection, trial_id: int, **values: Any) -> None:
+    connection.execute(update(TRIALS).where(TRIALS.c.trial_id == trial_id).values(**values))
+
+
+def finish(
+    connection: Connection, trial_id: int, state: TrialState, value: float | None, attributes: Mapping[str, Any]
+) -> None:
+    """Ends a trial."""
+    _update_trial(connection, trial_id, state=state, datetime_complete=_now())
+    if value is not None:
+        stored, kind = stored_value(value)
+        connection.execute(insert(VALUES).values(trial_id=trial_id, objective=0, value=stored, value_type=kind))
+    set_trial(connection, trial_id, attributes)
+
+
+def set_trial(connection: Connection, trial_id: int, attributes: Mapping[str, Any]) -> None:
+    """Writes a trial's attributes."""
+    found = recorded.by_kind(attributes)
+    upsert(connection, ATTRS, {"trial_id": trial_id}, found["user_attrs"])
+    upsert(connection, SYSTEM_ATTRS, {"trial_id": trial_id}, found["system_attrs"])
+
+
+def upsert(connection: Connection, table: Table, where: Mapping[str, int], attributes: Mapping[str, Any]) -> None:
+    """Writes attributes, also where another tool wrote one of these names before, as Optuna's retries do."""
+    rows = [{**where, "key": key, "value_json": json.dumps(value)} for key, value in attributes.items()]
+    if not rows:
+        return
+    dialect = {"postgresql": postgresql, "sqlite": sqlite}[connection.dialect.name]
+    statement = dialect.insert(table)
+    new = {"value_json": statement.excluded.value_json}
+    connection.execute(statement.on_conflict_do_update(index_elements=[*where, "key"], set_=new), rows)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
