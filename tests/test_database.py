@@ -230,6 +230,8 @@ def test_no_connection_keeps_a_lock_for_long(storage: StudyStorage) -> None:
     limit = text("SHOW idle_in_transaction_session_timeout")
     connections = [storage.engine.connect() for _ in range(3)]
     found = [connection.scalar(limit) for connection in connections]
+    options = {c.connection.dbapi_connection.info.options for c in connections}  # type: ignore[union-attr]
+    assert options == {""}, "PgBouncer refuses connections that begin with more"
     for connection in connections:
         connection.close()
     assert found == ["15s"] * 3

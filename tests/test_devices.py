@@ -129,6 +129,28 @@ def test_nothing_is_asked_without_a_gpu_and_all_are_with_some() -> None:
     assert sorted(asked) == ["0", "1"]
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (AssertionError("Torch not compiled with CUDA enabled"), "Torch not compiled with CUDA enabled"),
+        (RuntimeError("The NVIDIA driver is too old (found version 11040). Please update"), "(found version 11040)"),
+        (RuntimeError("CUDA error: no kernel image is available\nCompile with ..."), "no kernel image is available"),
+    ],
+)
+def test_why_torch_cannot_is_its_first_sentence(monkeypatch: pytest.MonkeyPatch, error: Exception, told: str) -> None:
+    """A build without CUDA, an old driver, and a GPU that the build has no code for."""
+    import torch
+
+    from search.training import cuda
+
+    def refused(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(torch, "ones", refused)
+    answer = cuda.tried()
+    assert answer and answer.startswith(f"torch {torch.__version__}: ") and answer.endswith(told)
+
+
 def test_a_run_whose_gpu_is_gone_does_not_train_on_the_cpu(make_spec: Callable[..., TrialSpec]) -> None:
     from search.training.run import build
 

@@ -1,8 +1,5 @@
 """What lies between two runs of a slot is short."""
 
-import ast
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +10,8 @@ from search.study import leases, storage
 from search.trial import Caller
 from search.workers import supervisor, work
 from search.workers.events import View
-from search.workers.launcher import MAIN_NEEDS, Child, Failed, Launcher
+from search.workers.launcher import Child, Failed, Launcher
 from tests import stub
-from tests.conftest import ROOT
-
-
-def test_children_need_not_import_what_study_py_does() -> None:
-    """Each runs it again, as multiprocessing's main module."""
-    tree = ast.parse((ROOT / "study.py").read_text(encoding="utf-8"))
-    names = [alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names]
-    names += [node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)]
-    assert "search.commands.group" in names
-    loaded = f"import sys, {', '.join(MAIN_NEEDS)}; print(set({names}) - set(sys.modules))"
-    ran = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert ran.stdout.strip() == "set()"
 
 
 def tell_of_an_odd_name(caller: Caller) -> str:

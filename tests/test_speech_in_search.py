@@ -80,6 +80,7 @@ def test_what_a_trial_spoke_is_kept_as_optunas_artifacts(tmp_path: Path) -> None
         "sentence 1, model.wav", "sentence 2, model.wav", "sentence 1, recording; sentence 2, recording.wav",
         "voice reference 1; voice reference 2.wav",
     }  # fmt: skip
+    assert all(len(json.dumps(value)) < 100 for value in trial.user_attrs.values()), "a page shows all of them"
     shown = {"at_step", "text_ce", "gap", "similarity", "host"}
     assert shown <= study.trials[0].user_attrs.keys() and study.trials[0].user_attrs["similarity"] == 0.5
     assert {m.mimetype for m in meta} == {"audio/wav"}

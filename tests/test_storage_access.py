@@ -282,13 +282,19 @@ def test_options_of_the_url_reach_the_driver_as_what_they_are(
     assert found == [(schema,)]
 
 
-def test_a_closed_folder_is_refused_before_any_work() -> None:
+def test_a_closed_folder_or_file_is_refused_before_any_work() -> None:
     with tempfile.TemporaryDirectory() as closed, tempfile.TemporaryDirectory() as other:
         os.chmod(closed, 0o555)
         os.chmod(other, 0o777)  # pytest's own are closed to other users
-        for field in ("study.directory", "study.artifacts"):
-            settings = load(None, {"study.directory": other, field: f"{closed}/new"})
+        where = {"study.directory": "{}/new", "study.artifacts": "{}/new", "study.storage": "sqlite:///{}/study.db"}
+        for field, place in where.items():
+            settings = load(None, {"study.directory": other, field: place.format(closed)})
             assert as_another_user(lambda settings=settings, field=field: refuses(settings, field))  # type: ignore[misc]
+        url = f"sqlite:///{other}/study.db"
+        storage.open_storage(url).engine.dispose()
+        os.chmod(f"{other}/study.db", 0o444)
+        settings = load(None, {"study.directory": other, "study.storage": url})
+        assert as_another_user(lambda: "readonly database" in refusal(storage.try_out, settings))
 
 
 def refuses(settings: Settings, field: str) -> bool:

@@ -9,13 +9,17 @@ from search.errors import UserError
 from search.files import lock
 from search.settings.settings import Settings, safe_url
 from search.study import storage
+from search.study.server import parse
 
 
 def refuse_closed(settings: Settings) -> None:
-    """Raises UserError when nothing can be made in the study's folder or that of its artifacts. Creates nothing."""
-    given = settings.study.artifacts
-    artifacts = [("study.artifacts", Path(given))] if given and "://" not in given else []
-    for field, folder in (("study.directory", settings.directory), *artifacts):
+    """Raises UserError when nothing can be made in a folder that a search writes to. Creates nothing."""
+    folders = [("study.directory", settings.directory)]
+    if (given := settings.study.artifacts) and "://" not in given:
+        folders.append(("study.artifacts", Path(given)))
+    if settings.is_sqlite:
+        folders.append(("study.storage", Path(parse(settings.storage_url).database or "").parent))
+    for field, folder in folders:
         above = next(place for place in (folder, *folder.absolute().parents) if os.path.exists(place))
         if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
             why = "may not be written to" if above.is_dir() else "is no folder"

@@ -17,7 +17,7 @@ from search.workers import child
 ROOT = Path(__file__).parents[2]
 POLL = 0.2  # seconds between two looks at what else there is to do while a child is silent
 KILL_AFTER = 30.0  # seconds that a child has to obey "stop"
-MAIN_NEEDS = ["search.commands.group"]  # what study.py imports at once; tests/test_launcher.py compares
+MAIN_NEEDS = ["search.commands.group"]  # what study.py imports at once
 
 Message = dict[str, Any]
 
