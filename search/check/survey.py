@@ -52,6 +52,7 @@ class BaseFacts:
     start: int | None = None  # id of [START]
     stop: int | None = None  # id of [STOP]
     languages: tuple[str, ...] = ()  # of config.json
+    language: str = ""  # data.language as the base has it
     language_listed: bool = True  # coqui's tokenizer has rules for the language; else stock drops every clip
     language_tag: bool = True  # the vocabulary has a token for it, like [en]
     max_audio_seconds: float = 0.0  # that the model has positions for

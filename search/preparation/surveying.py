@@ -17,6 +17,7 @@ from search.preparation.parallel import on_all_cores
 from search.preparation.places import locate
 from search.preparation.recordings import Recordings
 from search.preparation.tables import Rows, reason
+from search.settings.languages import resolved
 from search.settings.sections import Data
 from search.settings.settings import Settings
 from search.training import base
@@ -28,6 +29,7 @@ from search.training.tokenizer import (
     extended_vocabulary,
     missing_tokens,
     preprocessed,
+    tagged_languages,
 )
 
 _BYTES_PER_SAMPLE = 4
@@ -43,6 +45,7 @@ class Sources:
     base: Path
     rows: Rows
     recordings: Recordings
+    data: Data  # as given, but for the language, which is as the base calls it
 
 
 def encoded(row: Mapping[str, Any], data: Data, tokenizer: VoiceBpeTokenizer) -> tuple[list[int], str | None]:
@@ -70,8 +73,17 @@ def encoded(row: Mapping[str, Any], data: Data, tokenizer: VoiceBpeTokenizer) ->
 def read_sources(settings: Settings, cache: Path, progress: Progress) -> Sources:
     """Rows, and their audio decoded. Raises UserError for a table without clips, or a base that cannot be read."""
     root, directory = locate(settings, cache, progress)
-    rows = tables.read_rows(settings.data, root, settings.study.seed)
-    return Sources(root, directory, rows, _decoded(settings, rows, sample_rate(directory), cache, progress))
+    data = in_the_bases_words(settings.data, directory)
+    if data.language != settings.data.language:
+        progress(f"data.language {settings.data.language!r} is trained as {data.language!r}")
+    rows = tables.read_rows(data, root, settings.study.seed)
+    return Sources(root, directory, rows, _decoded(settings, rows, sample_rate(directory), cache, progress), data)
+
+
+def in_the_bases_words(data: Data, directory: Path) -> Data:
+    """`data` with the code that the base in `directory` has for its language, or today's code of a new language."""
+    known = {*map(str, base.config_values(directory).get("languages", [])), *tagged_languages(directory / "vocab.json")}
+    return data.model_copy(update={"language": resolved(data.language, known)})
 
 
 def _decoded(settings: Settings, rows: Rows, rate: int, cache: Path, progress: Progress) -> Recordings:
@@ -103,7 +115,7 @@ def make_survey(settings: Settings, cache: Path, progress: Progress) -> Survey:
 
 def survey_of(settings: Settings, sources: Sources) -> Survey:
     """As `make_survey`, of what was read."""
-    data, rows, directory, found = settings.data, sources.rows, sources.base, sources.recordings.found
+    data, rows, directory, found = sources.data, sources.rows, sources.base, sources.recordings.found
     facts = base_facts(settings, directory)
     own = Tokenizer(directory / "vocab.json")
     stock = VoiceBpeTokenizer(directory / "vocab.json")
@@ -143,7 +155,9 @@ def survey_of(settings: Settings, sources: Sources) -> Survey:
         absent=rows.absent,
         table_remarks=rows.remarks,
         missing=missing,
-        base=replace(facts, language_tag=has_tag),
+        base=replace(
+            facts, language=data.language, language_tag=has_tag, language_listed=data.language.split("-")[0] in LISTED
+        ),
     )
 
 
@@ -181,7 +195,6 @@ def base_facts(settings: Settings, directory: Path) -> BaseFacts:
         start=tokenizer.tokenizer.token_to_id("[START]"),
         stop=tokenizer.tokenizer.token_to_id("[STOP]"),
         languages=tuple(map(str, base.config_values(directory).get("languages", []))),
-        language_listed=settings.data.language.split("-")[0] in LISTED,
         max_audio_seconds=seconds,
         max_text_tokens=tokens,
         parameters=sum(gpt.values()),

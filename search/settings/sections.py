@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from search.settings.languages import spelled
+
 MINIATURE = "miniature"
 STOCK = "V0"  # the baseline that every comparison is made with
 CONFIRMATION = ".confirm"  # follows a study's name in the name of its confirmation's study
@@ -66,10 +68,8 @@ class Data(Section):
     eval_share: float = Field(
         default=0.12, gt=0, lt=1, description="Share of each speaker's clips that is held out when data.eval is not set"
     )
-    language: str = Field(
-        default="en",
-        pattern=r"^[a-z]{2,3}(-[a-z]+)?$",
-        description='Language of the texts: a language code in lower case, like "am" or "zh-cn"',
+    language: Annotated[str, AfterValidator(spelled)] = Field(
+        default="en", description='Language of the texts: a language code, like "am" or "zh-cn"'
     )
     max_audio_seconds: float = Field(
         default=11.6, gt=0.5, le=30, description="Longest clip in seconds; longer ones are skipped"
