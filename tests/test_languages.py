@@ -1,13 +1,17 @@
 """Codes of languages: which are refused, which mean a language of the base, and which are new languages."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from search.check.base import AREA
 from search.errors import UserError
+from search.preparation.prepare import prepare
+from search.preparation.surveying import make_survey
 from search.settings.languages import resolved
 from search.settings.settings import load
+from tests.shown import tone
 from tests.surveys import BASE, healthy, report
 
 # Of XTTS-v2.
@@ -84,3 +88,21 @@ def test_a_base_may_have_a_tag_of_its_own() -> None:
     assert [resolved(code, {"en", "iw", "jp", "tl"}) for code in ("iw", "he", "jp", "fil")] == ["iw", "iw", "jp", "tl"]
     facts = replace(BASE, languages=("en", "jp"), language="jp", language_tag=True)
     assert not report(healthy(), base=facts, data__language="jp").of("error")
+
+
+def test_clips_are_prepared_in_the_base_s_language_and_a_wrong_code_ends_the_preparation(
+    tmp_path: Path, cache: Path
+) -> None:
+    """By the base's files: the miniature knows English."""
+    names = [f"{number}.wav" for number in range(10)]
+    for number, name in enumerate(names):
+        (tmp_path / name).write_bytes(tone(1.0, 200 + number))
+    rows = [f"{name}|a few words of text|anna" for name in names]
+    (tmp_path / "train.csv").write_text("\n".join(["audio_file|text|speaker_name", *rows]))
+    given = {"study.name": "x", "study.directory": str(tmp_path), "data.path": str(tmp_path), "training.epochs": 100}
+    said: list[str] = []
+    survey = make_survey(load(None, {**given, "data.language": "en_US"}), cache, said.append)
+    assert {row.language for row in survey.rows} == {"en"} and survey.missing == []
+    assert "data.language 'en-us' is trained as 'en'" in said
+    with pytest.raises(UserError, match="'jp' is no code of a language; did you mean 'ja'"):
+        prepare(load(None, {**given, "data.language": "jp"}), cache, said.append)
