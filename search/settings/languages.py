@@ -42,10 +42,10 @@ def resolved(code: str, known: Collection[str]) -> str:
 
 def meant(code: str, known: Collection[str]) -> list[str]:
     """The languages that may be meant by what is no language's code: a country's, or the beginning of a name."""
-    code = code.split("-")[0]
-    if spoken := _spoken_in(code):
-        return [resolved(spoken, known)]
-    return [each for each in sorted(known) if any(name.lower().startswith(code) for name in _names(each))]
+    spoken = _spoken_in(code)
+    of_country = [resolved(spoken, known)] if spoken else []
+    named = [each for each in sorted(known) if any(name.lower().startswith(code) for name in _names(each))]
+    return list(dict.fromkeys([*of_country, *named]))
 
 
 def confused(code: str, known: Collection[str]) -> str | None:
@@ -87,15 +87,17 @@ def _spoken_in(code: str) -> str | None:
     """The language that most speak in the country of this code; None where it is no country's."""
     from langcodes import Language
 
-    return Language.make(territory=code.upper()).maximize().language if code.upper() in _registry()[2] else None
+    country = code.split("-")[0].upper()
+    return Language.make(territory=country).maximize().language if country in _registry()[2] else None
 
 
 def _is_at_home(code: str) -> bool:
     """Whether the country of this code is the one where its language, as written there, is spoken most."""
     from langcodes import Language
 
-    there = Language.make(territory=code.upper()).maximize()
-    return Language.make(language=there.language, script=there.script).maximize().territory == code.upper()
+    country = code.split("-")[0].upper()
+    there = Language.make(territory=country).maximize()
+    return Language.make(language=there.language, script=there.script).maximize().territory == country
 
 
 @cache
