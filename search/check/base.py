@@ -59,6 +59,8 @@ def _language(given: str, base: BaseFacts) -> list[Finding]:
     known, code = {*base.languages, *([base.language] if base.language_tag else [])}, base.language or given
     if wrong := wrong_language(given, known):
         return [Finding("error", AREA, *wrong)]
+    if given in base.languages and base.language_listed:
+        return []
     name, findings = languages.described(code), []
     if code != given:
         message = f"data.language {languages.described(given)} is trained as {code!r}"
