@@ -53,7 +53,7 @@ BAD_FILES = [
     ("[data]\npath = 'nowhere'", ["data.path is", "my-project/nowhere", "not a folder"]),
     ("[data]\npath = 'speech'\ntrain = 'all.csv'", ["data.train is 'all.csv'", "speech/all.csv does not exist"]),
     ("[data]\npath = 'speech'\neval = 'dev.csv'", ["data.eval is 'dev.csv'", "speech/dev.csv does not exist"]),
-    ("[data]\nlanguage = 'Amharic'", ["data.language is 'Amharic': it must be a language code in lower case"]),
+    ("[data]\nlanguage = 'Amharic'", ["data.language is 'Amharic': it must be a language code"]),
     ("[data]\nmin_conditioning_seconds = 3", ["data.min_conditioning_seconds is 3.0", "max_conditioning_seconds 1.0"]),
     ("[base]\npath = 'speech'", ["base.path", "lacks config.json, model.pth, dvae.pth, mel_stats.pth, vocab.json"]),
     ("[training]\nbatch_size = 1", ["training.batch_size is 1", "greater than or equal to 2"]),

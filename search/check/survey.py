@@ -49,6 +49,8 @@ class BaseFacts:
     error: str | None  # why it cannot be used; what follows may then be 0
     rows: int = 0  # of the text embedding
     languages: tuple[str, ...] = ()  # of config.json
+    language: str = ""  # data.language as the base has it
+    language_tag: bool = True  # the vocabulary has a token for it, like [en]
     language_listed: bool = True  # coqui's tokenizer has rules for the language; else stock drops every clip
     max_audio_seconds: float = 0.0  # that the model has positions for
     max_text_tokens: int = 0

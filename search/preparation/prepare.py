@@ -53,7 +53,7 @@ def prepare(settings: Settings, cache: Path, progress: Progress) -> Prepared:
     refuse_unavailable(settings.training)
     sources = read_sources(settings, cache, progress)
     digests = {path: recording.digest for path, recording in sources.recordings.found.items()}
-    data_fingerprint = encoding.fingerprint(sources.rows.parts, settings.data, digests)
+    data_fingerprint = encoding.fingerprint(sources.rows.parts, sources.data, digests)
     fingerprints = data_fingerprint, fingerprint_base(sources.base)
     target = cache / f"prepared-{key_of(settings, sources, fingerprints, cache)}"
 
@@ -102,7 +102,7 @@ def _prepare_into(
     progress: Progress,
 ) -> Prepared:
     """Fills `folder`, which becomes `target`. `missing` are the tokens that the base's vocabulary lacks."""
-    data, directory, seed = settings.data, sources.base, settings.study.seed
+    data, directory, seed = sources.data, sources.base, settings.study.seed
     new_rows = parentage.new_rows(directory)
     if missing:
         progress(f"extending the vocabulary by {len(missing)} tokens")

@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from search.preparation.parallel import on_all_cores
 from search.preparation.places import locate
 from search.preparation.recordings import Recordings
 from search.preparation.tables import Rows, reason
+from search.settings.languages import resolved
 from search.settings.sections import Data
 from search.settings.settings import Settings
 from search.training import base
@@ -28,6 +29,7 @@ from search.training.tokenizer import (
     extended_vocabulary,
     missing_tokens,
     preprocessed,
+    tagged_languages,
 )
 
 _BYTES_PER_SAMPLE = 4
@@ -43,6 +45,7 @@ class Sources:
     base: Path
     rows: Rows
     recordings: Recordings
+    data: Data  # as given, but for the language, which is as the base calls it
 
 
 def encoded(row: Mapping[str, Any], data: Data, tokenizer: VoiceBpeTokenizer) -> tuple[list[int], str | None]:
@@ -70,8 +73,17 @@ def encoded(row: Mapping[str, Any], data: Data, tokenizer: VoiceBpeTokenizer) ->
 def read_sources(settings: Settings, cache: Path, progress: Progress) -> Sources:
     """Rows, and their audio decoded. Raises UserError for a table without clips, or a base that cannot be read."""
     root, directory = locate(settings, cache, progress)
-    rows = tables.read_rows(settings.data, root, settings.study.seed)
-    return Sources(root, directory, rows, _decoded(settings, rows, sample_rate(directory), cache, progress))
+    data = in_the_bases_words(settings.data, directory)
+    if data.language != settings.data.language:
+        progress(f"data.language {settings.data.language!r} is trained as {data.language!r}")
+    rows = tables.read_rows(data, root, settings.study.seed)
+    return Sources(root, directory, rows, _decoded(settings, rows, sample_rate(directory), cache, progress), data)
+
+
+def in_the_bases_words(data: Data, directory: Path) -> Data:
+    """`data` with the code that the base in `directory` has for its language, or today's code of a new language."""
+    known = {*map(str, base.config_values(directory).get("languages", [])), *tagged_languages(directory / "vocab.json")}
+    return data.model_copy(update={"language": resolved(data.language, known)})
 
 
 def _decoded(settings: Settings, rows: Rows, rate: int, cache: Path, progress: Progress) -> Recordings:
@@ -103,7 +115,8 @@ def make_survey(settings: Settings, cache: Path, progress: Progress) -> Survey:
 
 def survey_of(settings: Settings, sources: Sources) -> Survey:
     """As `make_survey`, of what was read."""
-    data, rows, directory, found = settings.data, sources.rows, sources.base, sources.recordings.found
+    data, rows, directory, found = sources.data, sources.rows, sources.base, sources.recordings.found
+    facts = base_facts(settings, directory)
     own = Tokenizer(directory / "vocab.json")
     stock = VoiceBpeTokenizer(directory / "vocab.json")
     flat = [(part, row) for part, part_rows in zip(PARTS, rows.parts, strict=True) for row in part_rows]
@@ -127,8 +140,10 @@ def survey_of(settings: Settings, sources: Sources) -> Survey:
         speaker = str(row["speaker_name"])
         return Row(part, file, str(text or ""), speaker, language, len(tokens), unknown, ours or audio, theirs)
 
+    listed = data.language.split("-")[0] in LISTED
+    has_tag = len(letters) == len(missing)
+    facts = replace(facts, language=data.language, language_tag=has_tag, language_listed=listed)
     described = list(on_all_cores(describe, flat))
-    facts = base_facts(settings, directory)
     return Survey(sample_rate(directory), described, found, rows.absent, rows.remarks, missing, facts)
 
 
@@ -158,7 +173,6 @@ def base_facts(settings: Settings, directory: Path) -> BaseFacts:
         error=error,
         rows=shapes["gpt.text_embedding.weight"][0] if "gpt.text_embedding.weight" in shapes else 0,
         languages=tuple(map(str, base.config_values(directory).get("languages", []))),
-        language_listed=settings.data.language.split("-")[0] in LISTED,
         max_audio_seconds=seconds,
         max_text_tokens=tokens,
         parameters=sum(gpt.values()),

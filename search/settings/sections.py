@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from search.settings.languages import spelled
+
 MINIATURE = "miniature"
 STOCK = "V0"  # the baseline that every comparison is made with
 CONFIRMATION = ".confirm"  # follows a study's name in the name of its confirmation's study
@@ -65,10 +67,8 @@ class Data(Section):
     eval_share: float = setting(
         0.12, "Share of each speaker's clips that is held out when data.eval is not set", gt=0, lt=1
     )
-    language: str = setting(
-        "en",
-        'Language of the texts: a language code in lower case, like "am" or "zh-cn"',
-        pattern=r"^[a-z]{2,3}(-[a-z]+)?$",
+    language: Annotated[str, AfterValidator(spelled)] = setting(
+        "en", 'Language of the texts: a language code, like "am" or "zh-cn"'
     )
     max_audio_seconds: float = setting(11.6, "Longest clip in seconds; longer ones are skipped", gt=0.5, le=30)
     max_text_tokens: int = setting(200, "Longest text in tokens; clips with longer texts are skipped", ge=1)

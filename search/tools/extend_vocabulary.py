@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from search.check.base import wrong_language
 from search.confirmation.export import commit
 from search.errors import UserError
 from search.preparation import extension, tables, vocabulary
@@ -17,13 +18,21 @@ from search.preparation.cache import make_cache_directory
 from search.preparation.parentage import NAME, Learning, Parent, Parentage
 from search.preparation.places import locate
 from search.preparation.recordings import file_digest
+from search.preparation.surveying import in_the_bases_words
 from search.preparation.vocabulary import Vocabulary
 from search.settings.settings import Settings
 from search.tools import merges
 from search.tools.extend import Made, Request
 from search.training import base
 from search.training.tensor_file import causes
-from search.training.tokenizer import Tokenizer, extended_vocabulary, language_tag, missing_tokens, preprocessed
+from search.training.tokenizer import (
+    Tokenizer,
+    extended_vocabulary,
+    language_tag,
+    missing_tokens,
+    preprocessed,
+    tagged_languages,
+)
 from search.trial import Caller
 
 FIELD = "--vocabulary"
@@ -51,9 +60,13 @@ def work(request: Request, progress: Progress) -> Made:
     root, directory = locate(settings, make_cache_directory(), progress)
     base.check(directory)
     progress("reading the texts")
-    rows = tables.read_rows(settings.data, root, settings.study.seed)
+    data = in_the_bases_words(settings.data, directory)
+    if wrong := wrong_language(data.language, tagged_languages(directory / "vocab.json")):
+        raise UserError("; ".join(wrong))
+    rows = tables.read_rows(data, root, settings.study.seed)
     try:
-        return _Extension(request, settings, directory, progress).write(*map(_texts, rows.parts))
+        extension_of = _Extension(request, settings.model_copy(update={"data": data}), directory, progress)
+        return extension_of.write(*map(_texts, rows.parts))
     except Exception as error:
         # torch reports a file that could not be written by an error of its own, with the disk's behind it.
         for cause in causes(error):

@@ -69,6 +69,15 @@ def language_tag(language: str) -> str:
     return "[zh-cn]" if language == "zh" else f"[{language}]"
 
 
+def tagged_languages(vocabulary: Path) -> set[str]:
+    """The languages that have a token, like [en]; none where the file is no vocabulary, of which `base.check` tells."""
+    try:
+        added = json.loads(vocabulary.read_text(encoding="utf-8"))["added_tokens"]
+        return {found[1] for token in added if (found := re.fullmatch(r"\[([a-z-]+)\]", token["content"]))}
+    except (ValueError, KeyError, TypeError):
+        return set()
+
+
 def missing_tokens(tokenizer: Tokenizer, texts: Iterable[str], language: str) -> list[str]:
     """What `tokenizer` lacks for `texts`: the tag "[am]" first, then letters in code-point order.
 
