@@ -7,11 +7,7 @@ from pathlib import Path
 import pytest
 
 from search.commands import group
-from search.study import findings
-from search.trial import StopReason
-from search.workers import session
 from tests.machines import Machine
-from tests.studies import FLAT, miniature, new_study, run
 
 
 def ended(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -42,17 +38,6 @@ def test_bad_input_is_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(tmp_path)
     assert ended(monkeypatch, "--set", "study.trials=none") == 2
     assert ended(monkeypatch, "--storage", "postgresql://reader@nowhere.invalid/db") == 2
-
-
-def test_a_search_without_a_completed_trial_is_no_success(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    study = new_study(miniature(tmp_path))
-    run(study, FLAT, [4.9], StopReason.DIVERGED)
-    result = session.Result(findings.read(study), study.user_attrs, False, {}, 1.0, 1)
-    monkeypatch.setattr(session, "search", lambda *_: result)
-    assert ended(monkeypatch, "--settings", str(tmp_path / "study.toml"), "--trials", "1") == 1
-    assert "none of the 1 finished trials completed, so nothing is exported" in capsys.readouterr().err
 
 
 def test_runs_that_keep_failing_end_the_search(tmp_path: Path) -> None:
