@@ -16,8 +16,8 @@ from search.errors import NoResult, UserError
 from search.settings.best_config import BestConfig
 from search.settings.knobs import beyond_coqui
 from search.settings.settings import Settings
+from search.study import divergence, storage
 from search.study import findings as report
-from search.study import storage
 from search.study.findings import Findings, Row
 from search.study.fingerprint import differences, fingerprint
 from search.text import shown
@@ -39,6 +39,8 @@ def choose(settings: Settings, number: int | None) -> BestConfig:
     _refuse_other_settings(settings, attributes)
     confirmation = load_confirmation(settings, findings)
     if number is not None or confirmation is None:
+        if why := divergence.why(findings, settings):
+            raise NoResult(why)
         row = _completed(findings, number)
         return export.build(findings, settings, attributes, trial=row, confirmation=confirmation)
     if all(candidate.mean is None for candidate in confirmation.candidates):

@@ -76,12 +76,7 @@ def _why_no_export(findings: "Findings", settings: "Settings") -> str:
 
     if findings.completed:
         return f"best_config.json was not written to {settings.directory}; study.py export writes it elsewhere"
-    trials = [row.trial for row in findings.rows]
-    if count := len(divergence.diverged(trials)):
-        more = "no further trial is run" if divergence.is_hopeless(trials) else "more --trials may fare better"
-        cause = divergence.cause(findings, settings)
-        return f"{count} trial{'s' * (count > 1)} diverged and none completed, so nothing is exported; {more}; {cause}"
-    return (
+    return divergence.why(findings, settings) or (
         f"none of the {findings.finished} finished trials completed, so nothing is exported; see why they ended above,"
         " then run the same command with more --trials"
     )

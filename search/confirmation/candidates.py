@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import chain, islice
 from typing import Any
 
+from search.settings.best_config import Count
 from search.settings.sections import STOCK
 from search.settings.settings import Settings
 from search.study.findings import Findings, Row
@@ -23,9 +24,9 @@ class Candidate:
 
     name: str
     point: Hyperparameters
-    trial: int | None = None  # of the search that ran it
+    trial: Count | None = None  # of the search that ran it
     truncated: float | None = None  # its value in the search, nats; None unless COMPLETE
-    pruned_at: int | None = None  # an audited trial: the step of its last evaluation
+    pruned_at: Count | None = None  # an audited trial: the step of its last evaluation
     pruned_value: float | None = None  # its lowest evaluation by then
 
     @property

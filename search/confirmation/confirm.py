@@ -25,8 +25,8 @@ from search.settings.best_config import Confirmation
 from search.settings.knobs import refuse_space
 from search.settings.sections import CONFIRMATION, STOCK
 from search.settings.settings import Settings
+from search.study import divergence, noise, storage
 from search.study import findings as search_findings
-from search.study import noise, storage
 from search.study.findings import Findings
 from search.study.fingerprint import differences, fingerprint
 from search.study.folder import make_folder, study_lock
@@ -58,6 +58,8 @@ def confirm(settings: Settings, view: View, is_described: bool = False) -> Resul
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     wait_for_server(settings.storage_url, 60 * settings.service.start_minutes, view.note)
     findings = search_findings.read(storage.load_study(settings))
+    if why := divergence.why(findings, settings):
+        raise NoResult(why)
     if not findings.completed:
         raise UserError(
             f"study {settings.study.name!r} has no completed trial to confirm; run study.py until some have completed"

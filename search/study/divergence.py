@@ -27,6 +27,16 @@ def is_hopeless(trials: Sequence[FrozenTrial]) -> bool:
     return len(diverged(trials)) >= ENOUGH
 
 
+def why(findings: Findings, settings: Settings) -> str | None:
+    """A line that says that nothing can be exported, why, and what to do; None unless all that ended diverged."""
+    trials = [row.trial for row in findings.rows]
+    if not (count := len(diverged(trials))):
+        return None
+    more = "no further trial is run" if is_hopeless(trials) else "more --trials may fare better"
+    start = f"{count} trial{'s' * (count > 1)} diverged and none completed, so nothing is exported"
+    return f"{start}; {more}; {cause(findings, settings)}"
+
+
 def cause(findings: Findings, settings: Settings) -> str:
     """Why the trials diverged, most likely, and what to do about it, for the end of a line."""
     base, precision = findings.base.mel_ce, settings.training.precision
