@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.confirmation.export import commit
 from search.pages import confirmation_figures, search_figures
 from search.pages.answer import answer
 from search.pages.dimension_figures import SLICE, best_two, slices, together
@@ -23,6 +22,7 @@ from search.pages.page import render
 from search.pages.sound import Sound, sound
 from search.settings.settings import safe_url
 from search.show import confirmation_tables, tables
+from search.sources import commit
 from search.text import duration
 
 BEST = 50  # trials, or configs that spoke, in a table

@@ -208,10 +208,10 @@ class Course:
 def run_config(spec: TrialSpec, prepared: Prepared) -> GPTTrainerConfig:
     """The complete coqui config of a run."""
     config = base.config_from_dict(prepared.coqui_config)
-    return completed(config, spec.hyperparameters, spec.horizon, spec, spec.seed)
+    return configured(config, spec.hyperparameters, spec.horizon, spec, spec.seed)
 
 
-def completed(
+def configured(
     config: GPTTrainerConfig, point: Hyperparameters, horizon: int, training: Training | TrialSpec, seed: int
 ) -> GPTTrainerConfig:
     """`config`, changed to that of a run. It logs nothing: stock would report at steps of its own."""
