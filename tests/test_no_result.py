@@ -40,7 +40,7 @@ def diverging(settings: Settings, *rates: float, prepared: Any = PREPARED) -> Fi
         ),
         ((9e-3, 1e-3), "bf16", FINITE, "training.precision, 'bf16', since a learning rate of 0.001"),
         ((9e-3, 1e-3), "fp32", FINITE, "even a learning rate of 0.001 diverged"),
-        ((9e-3, 1e-3), "fp32", NAN, "the base, whose own evaluation is nan: take another base.path"),
+        ((9e-3, 1e-3), "fp32", NAN, "the base, whose own evaluation is nan; take another base.path"),
     ],
 )
 def test_the_likely_cause_is_named(

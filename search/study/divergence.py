@@ -40,23 +40,23 @@ def why(findings: Findings, settings: Settings) -> str | None:
 def cause(findings: Findings, settings: Settings) -> str:
     """Why the trials diverged, most likely, and what to do about it, for the end of a line."""
     base, precision = findings.base.mel_ce, settings.training.precision
+    anew = "start another study with --study NAME, since a study keeps its"
     if not math.isfinite(base):
-        return f"the likely cause is the base, whose own evaluation is {base}: take another base.path"
+        return f"the likely cause is the base, whose own evaluation is {base}; take another base.path, and {anew} base"
     space, trials = settings.search_space(), diverged([row.trial for row in findings.rows])
     rates = [space.from_params(trial.params).lr for trial in trials]
     low, high, usual = min(rates), max(rates), settings.coqui_recipe().hyperparameters.lr
-    anew = "start another study with --study NAME"
     if low > usual:
         return (
             f"the likely cause is the range of the learning rate: the trials had {low:.3g} to {high:.3g}, the stock"
-            f" recipe has {usual:g}; lower [lr] in the space, and {anew}, since a study keeps its space"
+            f" recipe has {usual:g}; lower [lr] in the space, and {anew} space"
         )
     if precision != "fp32":
         return (
             f"the likely cause is training.precision, {precision!r}, since a learning rate of {low:.3g} diverged, too;"
-            f" set it to 'fp32', and {anew}, since a study keeps its precision"
+            f" set it to 'fp32', and {anew} precision"
         )
     return (
         f"even a learning rate of {low:.3g} diverged, and the stock recipe has {usual:g}: the likely cause is the data;"
-        " listen to the clips that study.py check names first"
+        f" listen to the clips that study.py check names, leave out what is odd, and {anew} data"
     )
