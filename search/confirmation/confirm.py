@@ -119,8 +119,8 @@ def _why_open(runs: Runs, settings: Settings) -> UserError:
     if not runs.are_over:
         return TryAgain("another machine goes on with the confirmation; run the same command again to join it")
     return NoResult(
-        f"no full run of the stock recipe ({STOCK}) came to an end, so there is nothing to compare with; see the logs"
-        f" in {settings.directory / 'confirm'}, then run the same command again"
+        f"no full run of the stock recipe ({STOCK}) came to an end, or none of another config, so there is nothing to"
+        f" compare; see the logs in {settings.directory / 'confirm'}, then run the same command again"
     )
 
 

@@ -100,11 +100,12 @@ def value_of(trial: FrozenTrial) -> float:
 def confirmation(runs: Runs, findings: Findings, settings: Settings, name: str) -> Confirmation | None:
     """The result of the runs. `name` is the confirmation's study.
 
-    None while the race is not over, and where no run of the stock recipe came to an end.
+    None while the race is not over, and where there is nothing to compare: no run of the stock recipe came to an end,
+    or none of another config.
     """
     standing = runs.race()
-    fit = standing.fit
-    if not runs.are_over or standing.missing or STOCK not in fit.means:
+    fit, configs = standing.fit, runs.candidates
+    if not runs.are_over or standing.missing or STOCK not in fit.means or len(fit.means) == 1 < len(configs):
         return None
     full = runs.values(FULL)
     winner, base = fit.best, findings.base.mel_ce
@@ -126,7 +127,7 @@ def confirmation(runs: Runs, findings: Findings, settings: Settings, name: str) 
         method=METHOD,
         seed_sd=deviation,
         seed_sd_df=freedom,
-        candidates=[_candidate(c, runs, standing) for c in runs.candidates],
+        candidates=[_candidate(c, runs, standing) for c in configs],
         fidelity=fidelity(runs.short, means, settings.training.truncation, settings.confirm.top),
         audit=_audit(runs, means, findings, winner),
     )
