@@ -1,29 +1,17 @@
 """Whether this release can read a confirmation: its seeds, and what each of its runs was and came to."""
 
-import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from search.confirmation.candidates import Candidate
-from search.settings.best_config import Count
+from search.settings import best_config
+from search.settings.best_config import AuditedTrial, FullRun, Knobs
 from search.settings.sections import MOST_SEEDS
 from search.settings.settings import Settings
 from search.study import recorded
 from search.study.findings import row_of
-
-
-class _Run(BaseModel):
-    """The attributes that a run is queued with, and why it ended."""
-
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
-
-    candidate: Candidate
-    seed: Count
-    length: Literal["full", "truncated"]
-    stop_reason: str | None = None
 
 
 def confirms(attributes: Mapping[str, Any], settings: Settings) -> bool:
@@ -47,14 +35,27 @@ def seeds_of(attributes: Mapping[str, Any], settings: Settings) -> list[int] | N
 
 def is_readable(trial: FrozenTrial) -> bool:
     """Whether this release can read what the run was, and, once it has finished, what it came to."""
+    attributes = trial.user_attrs
     try:
-        run = _Run.model_validate_json(json.dumps(trial.user_attrs))
-        Candidate.from_dict(trial.user_attrs["candidate"])  # raises TypeError for a field of a newer release
-    except (ValidationError, TypeError):
+        _check(Candidate.from_dict(attributes["candidate"]))
+        run = {"trial": trial.number, "seed": attributes["seed"], "value": None, "best_step": None}
+        FullRun.model_validate({**run, "stop_reason": attributes.get("stop_reason", "")}, strict=True)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False
+    if not isinstance(attributes.get("length"), str):
         return False
     if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
         return True
-    evaluations = row_of(trial).evaluations
-    values = recorded.part(trial.user_attrs.get("run"), "evaluations")
-    is_read = isinstance(values, list) and len(values) == len(evaluations)
-    return is_read and bool(evaluations or trial.state == TrialState.PRUNED) and run.stop_reason is not None
+    values, row = recorded.part(attributes.get("run"), "evaluations"), row_of(trial)
+    is_read = isinstance(values, list) and len(values) == len(row.evaluations)
+    has_result = bool(row.evaluations) or trial.state == TrialState.PRUNED
+    return is_read and has_result and "stop_reason" in attributes
+
+
+def _check(config: Candidate) -> None:
+    """Raises ValueError for a config that the result could not hold."""
+    found = {"name": config.name, "trial": config.trial, "truncated": config.truncated, "mean": None}
+    knobs = {"hyperparameters": Knobs(**config.point.to_dict()), "runs": [], "dropped_after": None}
+    best_config.Candidate.model_validate({**found, **knobs}, strict=True)
+    pruned = {"trial": config.trial or 0, "pruned_at": config.pruned_at or 0, "truncated": None, "full": None}
+    AuditedTrial.model_validate({**pruned, "pruned_value": config.pruned_value or 0.0}, strict=True)
