@@ -5,13 +5,13 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from search.confirmation.export import commit
 from search.errors import UserError
 from search.files import whole_folder
 from search.preparation.cache import make_cache_directory
 from search.preparation.parentage import Init
 from search.settings.sections import MINIATURE
 from search.settings.settings import Settings
-from search.sources import commit
 from search.tools.extension_request import Made, Request
 from search.workers.launcher import Failed, Launcher
 from search.workers.session import told
