@@ -67,7 +67,7 @@ def test_no_further_trial_starts_after_six_diverged_ones_unless_one_that_runs_co
 def test_hopeless_learning_rates_end_the_search_on_all_machines_and_the_same_command_again(
     database: str, tmp_path: Path
 ) -> None:
-    """Another study goes on. Two machines may each have claimed a trial when the sixth diverges."""
+    """Each of two machines may have claimed a trial when the sixth diverges."""
     given = ["--storage", database, "--workers", "1"]
     for name in "ab":
         (tmp_path / name / "miniature").mkdir(parents=True)
@@ -83,5 +83,3 @@ def test_hopeless_learning_rates_end_the_search_on_all_machines_and_the_same_com
         said = [line for line in one.output.splitlines() if line.startswith("study.py: ")]
         start = r"study.py: [67] trials diverged and none completed, so nothing is exported; no further trial is run; "
         assert len(said) == 1 and re.match(start, said[0]) and said[0] == one.output.splitlines()[-1]
-    other = machine(tmp_path / "a", *given, "--study", "other", "--trials", "1", seconds=0)
-    other.wait()
