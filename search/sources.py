@@ -1,12 +1,15 @@
-"""What code computes, as a digest: of the syntax trees of modules and of all that they import of this project.
+"""Which code this is: its commit, and a digest of what it computes.
 
-Comments, docstrings, the texts of errors, layout, and names of files and modules do not count, so that a correction of
-these refuses no study. Everything else does; a refactoring that computes the same may change the digest.
+The digest is taken over the syntax trees of modules and of all that they import of this project. Comments, docstrings,
+the texts of errors, layout, and names of files and modules do not count, so that a correction of these refuses no
+study. Everything else does; a refactoring that computes the same may change the digest.
 """
 
 import ast
 import functools
 import hashlib
+import os
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -63,3 +66,18 @@ class _Plain(ast.NodeTransformer):
         if isinstance(node.exc, ast.Call):
             node.exc = node.exc.func
         return node
+
+
+def commit() -> str | None:
+    """The commit of this checkout, with "-dirty" after it for uncommitted changes; None outside a checkout.
+
+    A container image has no checkout; its build may name the commit in XTTS_STUDY_COMMIT.
+    """
+    if os.environ.get("XTTS_STUDY_COMMIT"):
+        return os.environ["XTTS_STUDY_COMMIT"]
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return found.stdout.strip() or None if found.returncode == 0 else None

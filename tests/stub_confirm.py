@@ -3,8 +3,8 @@
     python -m tests.stub_confirm URL FOLDER a
 
 stands for `study.py confirm --storage URL` on a machine of its own. truth.json in the study's folder, over TRUTH, is
-what the runs are drawn from: the best learning rate, the noise of seeds, and the rates above which runs diverge and
-crash.
+what the runs are drawn from: the best learning rate, the noise of seeds, the rates above which runs diverge and crash,
+and that from which on they start.
 """
 
 import json
@@ -33,7 +33,7 @@ from search.workers.listeners import Listeners
 from tests.studies import FLAT, PREPARED, STEPPED, miniature, new_study, run
 
 PRELOAD = ["search.confirmation.confirm"]
-TRUTH = {"lr": 3e-4, "noise": 0.005, "diverges": math.inf, "crashes": math.inf}
+TRUTH = {"lr": 3e-4, "noise": 0.005, "diverges": math.inf, "crashes": math.inf, "starts": 0.0}
 
 
 def truth_of(spec: TrialSpec) -> dict[str, float]:
@@ -58,7 +58,8 @@ def run_full(line: Caller, spec: str) -> dict[str, Any]:
     """In place of `search.training.child.run`."""
     order = TrialSpec.from_json(spec)
     reason = StopReason.FINISHED
-    if order.hyperparameters.lr > truth_of(order)["crashes"]:
+    true = truth_of(order)
+    if not true["starts"] <= order.hyperparameters.lr <= true["crashes"]:
         os._exit(9)
     for step, value in zip(order.evaluation_steps, evaluations(order), strict=False):
         time.sleep(float(os.environ.get("STUB_SECONDS", "0")))

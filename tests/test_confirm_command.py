@@ -16,6 +16,7 @@ from search.settings import best_config
 from search.settings.sections import CONFIRMATION
 from search.settings.settings import Settings, load
 from search.study.storage import load_study
+from search.trial import StopReason
 from tests.conftest import ROOT
 from tests.machines import Machine
 from tests.stub_confirm import keys, runs_of, searched, truth
@@ -77,8 +78,8 @@ def test_the_winner_is_shown_exported_and_in_the_status(study_py: Command, setti
     told = [line.partition("  ")[2] for line in lines]
     for start in ("confirmation: 4 configs (V0, trial 1, trial 2, trial 3) x 3 seeds", "data: ", "audit of pruning: "):
         assert any(line.startswith(start) for line in told), start
-    # 0.5 s a step and 2 s an evaluation, of which 13 full runs make 20 each and an audited trial 10, in two slots.
-    assert "at most 14 runs, 13,200 optimizer steps, about 59 m 30 s at the search's pace" in told
+    # 0.6 s a step, evaluations included, in two slots.
+    assert "at most 14 runs, 13,200 optimizer steps, about 1 h 06 m at the search's pace" in told
     assert [line for line in told if line.startswith("next round")] == ["next round: 10 runs", "next round: 2 runs"]
     assert any(line.startswith("V0 can no longer win: mean 2.1") for line in told)
     assert not [line for line in lines if "best so far" in line], "one run of a config is no winner"
@@ -170,6 +171,40 @@ def test_bad_input_is_refused_in_one_line(study_py: Command, tmp_path: Path, arg
     assert words in errors[0]
     assert len(errors) == 1
     assert not (tmp_path / "miniature" / "confirm").exists()
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        (StopReason.DIVERGED, "2 trials diverged and none completed, so nothing is exported; more --trials may"),
+        (StopReason.MEDIAN, "none of the 2 finished trials completed, so nothing is exported"),
+    ],
+)
+def test_no_command_succeeds_on_a_study_without_a_completed_trial(
+    study_py: Command, empty: Settings, reason: StopReason, words: str
+) -> None:
+    made = new_study(empty)
+    for _ in range(2):
+        run(made, FLAT, [4.9], reason)
+    made._storage.remove_session()
+    for command in (["--trials", "2", "--confirm"], ["confirm"], ["export"]):
+        code, _, errors = study_py(*command)
+        assert (code, len(errors)) == (2 if reason == StopReason.MEDIAN and len(command) == 1 else 1, 1), command
+        assert words in errors[0] or code == 2
+    assert study_py("status")[0] == 0
+
+
+def test_a_confirmation_whose_runs_all_diverge_exports_nothing(
+    study_py: Command, settings: Settings, tmp_path: Path
+) -> None:
+    truth(settings, diverges=0)
+    code, lines, errors = study_py("confirm", "--audit", "0")
+    assert (code, len(errors)) == (1, 1) and "; give lower rates (confirm.lower_rates is []), then run" in errors[0]
+    assert "Do not fine-tune: every config diverged." in lines
+    assert study_py("export")[0] == 1 and not (tmp_path / "miniature" / "best_config.json").exists()
+    truth(settings, diverges=2e-4)
+    code, lines, errors = study_py("confirm", "--audit", "0", "--set", "confirm.lower_rates=[0.5]")
+    assert (code, errors, lines[-1]) == (0, [], "Exported (confirmed): miniature/best_config.json")
 
 
 def test_what_cannot_be_confirmed_is_refused(study_py: Command, empty: Settings) -> None:

@@ -9,7 +9,7 @@ import pytest
 from search.commands import export as handover
 from search.confirmation import confirm
 from search.confirmation.proof import regret_of
-from search.errors import UserError
+from search.errors import NoResult, UserError
 from search.settings.sections import CONFIRMATION
 from search.settings.settings import Settings
 from search.study import storage
@@ -49,15 +49,18 @@ def test_the_regret_of_pruning(kept: float | None, lost: list[float | None], reg
     assert regret_of(kept, lost) == regret
 
 
-def test_without_the_stock_recipe_nothing_is_claimed_and_the_next_command_runs_it_again(settings: Settings) -> None:
-    once = settings.model_copy(update={"study": settings.study.model_copy(update={"max_retries": 0})})
-    truth(settings, crashes=9e-4)
-    with pytest.raises(
-        UserError, match=r"no full run of the stock recipe \(V0\) came to an end.* run the same command"
-    ):
+@pytest.mark.parametrize("crashing", [{"crashes": 9e-4}, {"starts": 9e-4}], ids=["V0 crashes", "all but V0 crash"])
+def test_without_two_configs_nothing_is_claimed_and_the_next_command_runs_them_again(
+    settings: Settings, crashing: dict[str, float]
+) -> None:
+    study = settings.study.model_copy(update={"max_retries": 0})
+    two = settings.confirm.model_copy(update={"audit": 0, "top": 1})
+    once = settings.model_copy(update={"study": study, "confirm": two})
+    truth(settings, **crashing)
+    with pytest.raises(NoResult, match=r"no full run of the stock recipe \(V0\) came to an end.* run the same command"):
         confirmed(once)
     before = keys(runs_of(settings))
-    assert "V0" not in {name for name, *_ in before}
+    assert len({name for name, *_ in before}) == 1
     assert not handover.choose(settings, None).confirmed
     truth(settings)
     found = proven(settings)

@@ -5,12 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from search.study import findings
-from search.trial import StopReason
-from search.workers import session
 from tests.in_process import StudyPy, in_process
 from tests.machines import Machine
-from tests.studies import FLAT, miniature, new_study, run
 
 
 @pytest.fixture
@@ -33,18 +29,6 @@ def test_a_database_that_is_away_may_be_tried_again(study_py: StudyPy, command: 
 def test_bad_input_is_for_ever(study_py: StudyPy) -> None:
     assert study_py("--set", "study.trials=none")[0] == 2
     assert study_py("--storage", "postgresql://reader@nowhere.invalid/db")[0] == 2
-
-
-def test_a_search_without_a_completed_trial_is_no_success(
-    study_py: StudyPy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    study = new_study(miniature(tmp_path))
-    run(study, FLAT, [4.9], StopReason.DIVERGED)
-    result = session.Result(findings.read(study), study.user_attrs, False, {}, 1.0, 1)
-    monkeypatch.setattr(session, "search", lambda *_: result)
-    code, _, err = study_py("--settings", str(tmp_path / "study.toml"), "--trials", "1")
-    assert code == 1
-    assert "none of the 1 finished trials completed, so nothing is exported" in err
 
 
 def test_runs_that_keep_failing_end_the_search(tmp_path: Path) -> None:

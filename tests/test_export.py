@@ -282,7 +282,7 @@ def test_what_a_search_leaves_and_a_confirmed_file_is_kept_while_it_covers_the_b
 
 STRANGE = [
     ("a shopping list", "is not a best_config.json"),
-    ('{"version": 1, "study": "other", "hyperparameters": {}}', "belongs to study 'other', not to 'miniature'"),
+    ('{"version": 1, "study": "other", "hyperparameters": {}}', "is not a best_config.json of study 'miniature'"),
 ]
 
 

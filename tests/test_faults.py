@@ -236,14 +236,14 @@ def test_supervisors_are_killed_at_random(database: str, tmp_path: Path) -> None
     """Also while they take the trials of those killed before. Each is started again at once."""
     draw = random.Random(5)
     options = {"slots": 2, "seconds": 0.15, "heartbeat": 0.3, "grace": 1.0}
-    with Study(database, tmp_path, trials=30, retries=1) as study:
+    with Study(database, tmp_path, trials=20, retries=1) as study:
         machines = {name: study.start(name, **options) for name in "abc"}
 
         def at_work() -> list[str]:
             return [name for name in machines if study.running_of(machines[name])]
 
         kills = 0
-        for kill in range(9):
+        for kill in range(6):
             wait_until(lambda: at_work() or study.finished() == study.total, PATIENCE, "a machine at work")
             time.sleep(draw.uniform(0, 0.7))
             among = list(machines) if kill % 3 == 2 else at_work()  # some are killed while they start

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from rich.console import Console
 
-from search.errors import UserError
+from search.errors import NoResult, UserError
 from search.full_run import order as orders
 from search.full_run import train as full_run
 from search.full_run.display import FullRunView, LiveFullRunView
@@ -279,7 +279,7 @@ def test_what_cannot_be_set_is_refused(
 def test_a_run_that_diverges_at_once_has_no_model(train: Train, prepared: Prepared, tmp_path: Path) -> None:
     config = write_config(tmp_path / "best_config.json", prepared, 40, 2, lr=1e18)
     for _ in range(2):
-        with pytest.raises(UserError, match=r"diverged after \d+ optimizer steps, before its first evaluation"):
+        with pytest.raises(NoResult, match=r"diverged after \d+ optimizer steps, before its first evaluation"):
             train(config, tmp_path / "out")
     assert "has no model" in (tmp_path / "out" / "training_report.html").read_text()
     assert not (tmp_path / "out" / "ready").exists()

@@ -119,7 +119,7 @@ class Search:
         return next(filter(None, (self.work.fired(job, told[:count]) for count in range(1, len(told) + 1))), None)
 
     def end(self, job: Job, value: float | None, reason: StopReason = StopReason.FINISHED) -> None:
-        state = C if value is not None else F
+        state = C if value is not None else P if reason == StopReason.DIVERGED else F
         self.leases.end(job.trial._trial_id, state, value, {"stop_reason": str(reason), "run": {}})
 
 

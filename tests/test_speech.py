@@ -1,8 +1,6 @@
 """Trials that speak: with the right weights, in the right voice, and at no cost to what was measured."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +20,8 @@ from search.training.speech import LONGEST_VOICE, OUTPUT_RATE, chosen, voice
 from search.training.tokenizer import Tokenizer
 from search.trial import Evaluation, Prepared, TrialSpec
 from tests import studies
-from tests.conftest import ROOT, make_spec_in
+from tests.conftest import make_spec_in
+from tests.in_process import in_process
 
 Make = Callable[..., TrialSpec]
 Twins = tuple[list[Evaluation], list[Evaluation], TrialSpec]
@@ -133,7 +132,11 @@ def test_a_run_speaks_below_its_mark_to_who_waits_for_it(
 
 
 def test_a_replay_that_cannot_speak_says_so_in_a_line_and_nothing_else_is_printed(
-    make_spec: Make, prepared: Prepared, tmp_path: Path
+    make_spec: Make,
+    prepared: Prepared,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Its evaluations are worth having without. What coqui, and the git that it calls, say is in the log."""
     settings = studies.miniature(tmp_path)
@@ -150,13 +153,11 @@ def test_a_replay_that_cannot_speak_says_so_in_a_line_and_nothing_else_is_printe
     folder.mkdir(parents=True)
     spec = replace(make_spec(2, evaluations=1, sentences=1), prepared=str(tmp_path))
     (folder / "spec.json").write_text(spec.to_json())
-    command = [sys.executable, str(ROOT / "study.py"), "replay", "0", "--set", f"study.directory={tmp_path}"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    code, out, err = in_process(tmp_path, monkeypatch, capfd)("replay", "0")
     (log,) = folder.glob("replay-*/log.txt")
-    assert (done.returncode, done.stderr.count("\n")) == (0, 1), done.stderr
-    assert done.stderr.startswith("study.py: trial 0 could not speak: FileNotFoundError: ")
-    assert done.stderr.endswith(f"; see {log}\n")
-    step, result = done.stdout.splitlines()
+    assert (code, err.count("\n")) == (0, 1), err
+    assert err.startswith("study.py: trial 0 could not speak: FileNotFoundError: ") and err.endswith("/log.txt\n")
+    step, result = out.splitlines()
     assert step.startswith("step 2  eval ") and result == "0 of 0 recorded evaluations are the same bit for bit."
     assert "Traceback" in log.read_text()
 

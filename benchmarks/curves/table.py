@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.curves.corpora import CORPORA, EVALUATIONS, FULL, STEPS
-from search.confirmation.export import commit
 from search.files import write_text
+from search.sources import commit
 from search.trial import Prepared
 from space.hyperparameters import Hyperparameters
 

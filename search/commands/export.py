@@ -12,12 +12,12 @@ from search.commands.options import common, load_settings
 from search.confirmation import export
 from search.confirmation.confirm import load as load_confirmation
 from search.confirmation.export import content_of, to_json, write, write_file
-from search.errors import UserError
+from search.errors import NoResult, UserError
 from search.settings.best_config import BestConfig
 from search.settings.knobs import beyond_coqui
 from search.settings.settings import Settings
+from search.study import divergence, storage
 from search.study import findings as report
-from search.study import storage
 from search.study.findings import Findings, Row
 from search.study.fingerprint import differences, fingerprint
 from search.text import shown
@@ -38,8 +38,15 @@ def choose(settings: Settings, number: int | None) -> BestConfig:
     _refuse_other_settings(settings, attributes)
     confirmation = load_confirmation(settings, findings)
     if number is not None or confirmation is None:
+        if why := divergence.why(findings, settings):
+            raise NoResult(why)
         row = _completed(findings, number)
         return export.build(findings, settings, attributes, trial=row, confirmation=confirmation)
+    if all(candidate.mean is None for candidate in confirmation.candidates):
+        raise NoResult(
+            "no config of the confirmation came to an end in its full runs, so nothing is exported; give lower rates"
+            f" (confirm.lower_rates is {list(settings.confirm.lower_rates)}), then run study.py confirm again"
+        )
     chosen = export.recommended(confirmation)
     ran = next((row for row in findings.rows if row.trial.number == chosen.trial), None)
     point = chosen.hyperparameters

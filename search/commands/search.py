@@ -45,27 +45,29 @@ def command(context: click.Context, then_confirm: bool, **given: Any) -> None:
     with output.watching(settings) as view:
         result = session.search(settings, view)
         path, confirmed = export.write_best_config(result.findings, settings, result.attributes, view.note)
-    found = outcome.of_search(result.findings, settings.study.trials, path, confirmed)
-    output.over("stopped" if result.stopped else "result", **found)
     tables.show(result.findings, settings.search_space(), console)
     if any(result.spent.values()):
         console.print(tables.time_share(result.spent, result.seconds, result.slots))
     if path:
         console.print(f"Exported ({'confirmed' if confirmed else 'not confirmed at full length'}): {shown(path)}")
+    elif not result.stopped:
+        raise NoResult(_why_no_export(result.findings, settings))
+    found = outcome.of_search(result.findings, settings.study.trials, path, confirmed)
+    output.over("stopped" if result.stopped else "result", **found)
     if result.stopped:
         console.print("Stopped; the same command continues the study.")
         context.exit(130)
-    if path is None:
-        raise NoResult(_why_no_export(result.findings, settings))
     if then_confirm:
         prove(settings, context, given["notify"], is_described=True)
 
 
 def _why_no_export(findings: "Findings", settings: "Settings") -> str:
-    """Why a search that has all its trials left nothing to train with."""
+    """Why a search that is over left nothing to train with, in a line."""
+    from search.study import divergence
+
     if findings.completed:
         return f"best_config.json was not written to {settings.directory}; study.py export writes it elsewhere"
-    return (
+    return divergence.why(findings, settings) or (
         f"none of the {findings.finished} finished trials completed, so nothing is exported; see why they ended above,"
-        " then run the same command with more --trials, or another study with lower learning rates"
+        " then run the same command with more --trials"
     )

@@ -8,7 +8,7 @@ from search.commands.options import common, load_settings, make_console
 from search.confirmation import confirm
 from search.errors import UserError
 from search.show import confirmation_tables, tables
-from search.study import findings, storage
+from search.study import divergence, findings, storage
 
 
 @click.command()
@@ -26,6 +26,8 @@ def command(**given: Any) -> None:
         unread = error  # of the confirmation: the search can be shown
     tables.show_running(found, settings.search_space(), console)
     tables.show(found, settings.search_space(), console, confirmed=proof is not None)
+    if why := divergence.why(found, settings):
+        console.print(f"So far {why}.", soft_wrap=True)
     if proof:
         confirmation_tables.show(proof, found.base, console)
     elif runs:

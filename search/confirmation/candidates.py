@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import chain, islice
 from typing import Any
 
+from search.settings.best_config import Count
 from search.settings.sections import STOCK
 from search.settings.settings import Settings
 from search.study.findings import Findings, Row
@@ -23,9 +24,9 @@ class Candidate:
 
     name: str
     point: Hyperparameters
-    trial: int | None = None  # of the search that ran it
+    trial: Count | None = None  # of the search that ran it
     truncated: float | None = None  # its value in the search, nats; None unless COMPLETE
-    pruned_at: int | None = None  # an audited trial: the step of its last evaluation
+    pruned_at: Count | None = None  # an audited trial: the step of its last evaluation
     pruned_value: float | None = None  # its lowest evaluation by then
 
     @property
@@ -42,44 +43,42 @@ class Candidate:
 
 def candidates(findings: Findings, settings: Settings) -> list[Candidate]:
     """The recipes, the `confirm.top` best trials, and the best one at lower rates. No two of them train alike."""
-    recipes = list(_distinct(_recipes(findings, settings)))
-    trials = islice(
-        _distinct(chain(recipes, _trials(findings, settings, recipes))), len(recipes) + settings.confirm.top
-    )
-    return list(_distinct(chain(trials, _at_lower_rates(findings, settings))))
+    searched = _searched(findings, settings)
+    recipes = list(_distinct(_as_searched(name, point, searched) for name, point in _recipes(settings)))
+    # The search clips a recipe that its space does not contain: its trial does not have the recipe's name.
+    taken = {recipe.name for recipe in recipes}
+    trials = (replace(c, name=f"trial {c.trial}") if c.name in taken else c for c in searched)
+    best = islice(_distinct(chain(recipes, trials)), len(recipes) + settings.confirm.top)
+    return list(_distinct(chain(best, _at_lower_rates(searched, settings))))
 
 
-def _recipes(findings: Findings, settings: Settings) -> Iterator[Candidate]:
-    """The stock recipe; the default of the space, its first baseline.
+def _searched(findings: Findings, settings: Settings) -> list[Candidate]:
+    """The completed trials, the best first; that of a baseline has its name."""
+    space = settings.search_space()
+    rows = [(row.trial, row.baseline or f"trial {row.trial.number}") for row in findings.completed]
+    return [Candidate(name, space.from_params(trial.params), trial.number, trial.value) for trial, name in rows]
 
-    A recipe that the space does not contain was clipped in the search; here it runs as it stands.
-    """
+
+def _recipes(settings: Settings) -> Iterator[tuple[str, Hyperparameters]]:
+    """The stock recipe as it stands; the default of the space, which is its first baseline, fitted into it."""
     space, stock = settings.search_space(), settings.stock_recipe()
-    yield _with_trial(Candidate(STOCK, stock.hyperparameters), findings, settings)
+    yield STOCK, stock.hyperparameters
     default = space.baselines[0] if space.baselines else stock
     params, clipped = space.to_params(default.hyperparameters)
-    name = f"{default.name} within the space" if clipped else default.name
-    yield _with_trial(Candidate(name, space.from_params(params)), findings, settings)
+    yield f"{default.name} within the space" if clipped else default.name, space.from_params(params)
 
 
-def _trials(findings: Findings, settings: Settings, recipes: Sequence[Candidate]) -> Iterator[Candidate]:
-    """The completed trials, the best first.
-
-    One of a baseline has its name, unless a recipe has it: the search clips a recipe that its space does not contain.
-    """
-    space, taken = settings.search_space(), {recipe.name for recipe in recipes}
-    for row in findings.completed:
-        name = row.baseline if row.baseline and row.baseline not in taken else f"trial {row.trial.number}"
-        yield Candidate(name, space.from_params(row.trial.params), row.trial.number, row.trial.value)
+def _as_searched(name: str, point: Hyperparameters, searched: Sequence[Candidate]) -> Candidate:
+    """A recipe, with the best trial of the search that ran it, if there is one."""
+    return next((replace(c, name=name) for c in searched if same(c.point, point)), Candidate(name, point))
 
 
-def _at_lower_rates(findings: Findings, settings: Settings) -> Iterator[Candidate]:
+def _at_lower_rates(searched: Sequence[Candidate], settings: Settings) -> Iterator[Candidate]:
     """The best trial at `confirm.lower_rates`, where trials are truncated: these favour rates that are too high."""
-    if not findings.completed or settings.training.truncation == 1:
+    if not searched or settings.training.truncation == 1:
         return
-    best = findings.completed[0].trial
-    for factor, point in lower_rates(settings.search_space().from_params(best.params), settings):
-        yield Candidate(f"trial {best.number} at {factor:g} x lr", point)
+    for factor, point in lower_rates(searched[0].point, settings):
+        yield Candidate(f"trial {searched[0].trial} at {factor:g} x lr", point)
 
 
 def lower_rates(point: Hyperparameters, settings: Settings) -> list[tuple[float, Hyperparameters]]:
@@ -100,15 +99,6 @@ def audited(findings: Findings, settings: Settings, known: Sequence[Candidate]) 
     pruned = [c for c in pruned if not any(same(c.point, other.point) for other in known)]
     count = min(settings.confirm.audit, len(pruned))
     return random.Random(f"{settings.study.seed}/audit").sample(pruned, count)
-
-
-def _with_trial(candidate: Candidate, findings: Findings, settings: Settings) -> Candidate:
-    """With the best COMPLETE trial of the search that ran this point, if there is one."""
-    space = settings.search_space()
-    for row in findings.completed:
-        if same(space.from_params(row.trial.params), candidate.point):
-            return replace(candidate, trial=row.trial.number, truncated=row.trial.value)
-    return candidate
 
 
 def _distinct(configs: Iterable[Candidate]) -> Iterator[Candidate]:

@@ -25,8 +25,8 @@ from search.settings.best_config import Confirmation
 from search.settings.knobs import refuse_space
 from search.settings.sections import CONFIRMATION, STOCK
 from search.settings.settings import Settings
+from search.study import divergence, noise, storage
 from search.study import findings as search_findings
-from search.study import noise, storage
 from search.study.findings import Findings
 from search.study.fingerprint import differences, fingerprint
 from search.study.folder import make_folder, refuse_closed, study_lock
@@ -60,6 +60,8 @@ def confirm(settings: Settings, view: View, is_described: bool = False) -> Resul
     wait_for_server(settings.storage_url, 60 * settings.service.start_minutes, view.note)
     storage.try_out(settings)
     findings = search_findings.read(storage.load_study(settings))
+    if why := divergence.why(findings, settings):
+        raise NoResult(why)
     if not findings.completed:
         raise UserError(
             f"study {settings.study.name!r} has no completed trial to confirm; run study.py until some have completed"
@@ -119,8 +121,8 @@ def _why_open(runs: Runs, settings: Settings) -> UserError:
     if not runs.are_over:
         return TryAgain("another machine goes on with the confirmation; run the same command again to join it")
     return NoResult(
-        f"no full run of the stock recipe ({STOCK}) came to an end, so there is nothing to compare with; see the logs"
-        f" in {settings.directory / 'confirm'}, then run the same command again"
+        f"no full run of the stock recipe ({STOCK}) came to an end, or none of another config, so there is nothing to"
+        f" compare; see the logs in {settings.directory / 'confirm'}, then run the same command again"
     )
 
 

@@ -1,8 +1,6 @@
 """`best_config.json`: the config for the full run, with the evidence for it and where it came from."""
 
 import json
-import os
-import subprocess
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -24,6 +22,7 @@ from search.settings.best_config import (
 )
 from search.settings.knobs import beyond_coqui, run_fields
 from search.settings.settings import Settings, steps_an_epoch
+from search.sources import commit
 from search.study import noise
 from search.study.findings import Findings, Row
 from search.ties import is_lower
@@ -241,18 +240,3 @@ def _provenance(findings: Findings, settings: Settings, attributes: Mapping[str,
         eval_clips=prepared["eval_clips"],
         added_tokens=prepared["added_tokens"],
     )
-
-
-def commit() -> str | None:
-    """The commit of this checkout, with "-dirty" after it for uncommitted changes; None outside a checkout.
-
-    A container image has no checkout; its build may name the commit in XTTS_STUDY_COMMIT.
-    """
-    if os.environ.get("XTTS_STUDY_COMMIT"):
-        return os.environ["XTTS_STUDY_COMMIT"]
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return None
-    return found.stdout.strip() or None if found.returncode == 0 else None

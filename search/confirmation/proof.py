@@ -100,39 +100,37 @@ def value_of(trial: FrozenTrial) -> float:
 def confirmation(runs: Runs, findings: Findings, settings: Settings, name: str) -> Confirmation | None:
     """The result of the runs. `name` is the confirmation's study.
 
-    None while the race is not over, and where no run of the stock recipe came to an end.
+    None while the race is not over, and where there is nothing to compare: no run of the stock recipe came to an end,
+    or none of another config.
     """
     standing = runs.race()
-    fit = standing.fit
-    if not runs.are_over or standing.missing or STOCK not in fit.means:
+    fit, configs = standing.fit, runs.candidates
+    if not runs.are_over or standing.missing or STOCK not in fit.means or len(fit.means) == 1 < len(configs):
         return None
     full = runs.values(FULL)
-    proven = _proof(fit, findings.base.mel_ce, len(full[fit.best]))
+    winner, base = fit.best, findings.base.mel_ce
+    over_stock = fit.difference(STOCK, winner) if winner != STOCK else None
+    seeds = len(full[winner])
+    proven = Proof(winner, fit.means[winner], fit.below(base, winner), over_stock, fit.level, len(fit.means), seeds)
     deviation, freedom = seed_sd(list(by_seed.values()) for by_seed in full.values())
     means = runs.means
     return Confirmation(
         study=name,
         verdict=proven.verdict,
         text=sentence(proven),
-        winner=proven.winner,
-        exported=proven.winner if is_gain(proven.over_stock) else STOCK,
-        base=findings.base.mel_ce,
-        over_stock=_written(proven.over_stock),
+        winner=winner,
+        exported=winner if is_gain(over_stock) else STOCK,
+        base=base,
+        over_stock=_written(over_stock),
         over_base=_written(proven.over_base),
         level=fit.level,
         method=METHOD,
         seed_sd=deviation,
         seed_sd_df=freedom,
-        candidates=[_candidate(c, runs, standing) for c in runs.candidates],
+        candidates=[_candidate(c, runs, standing) for c in configs],
         fidelity=fidelity(runs.short, means, settings.training.truncation, settings.confirm.top),
-        audit=_audit(runs, means, findings, proven.winner),
+        audit=_audit(runs, means, findings, winner),
     )
-
-
-def _proof(fit: Fit, base: float, seeds: int) -> Proof:
-    winner = fit.best
-    over_stock = fit.difference(STOCK, winner) if winner != STOCK else None
-    return Proof(winner, fit.means[winner], fit.below(base, winner), over_stock, fit.level, len(fit.means), seeds)
 
 
 def _written(estimate: Estimate | None) -> Difference | None:

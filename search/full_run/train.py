@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from search.devices import reserved, visible_gpus
-from search.errors import UserError
+from search.errors import NoResult, UserError
 from search.files import write_text
 from search.full_run import training_report
 from search.full_run.display import FullRunView
@@ -71,7 +71,7 @@ def _train(
             result.save(order.directory / "result.json")
         page = training_report.write(order.directory, result, order.best, prepared)
         if result.best is None:
-            raise UserError(
+            raise NoResult(
                 f"the run diverged after {result.record['steps']} optimizer steps, before its first evaluation: there"
                 " is no model; lower hyperparameters.lr, or give the search more trials, and train in a new folder"
             )

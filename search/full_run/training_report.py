@@ -6,12 +6,12 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from search.confirmation.export import commit
 from search.files import write_text
 from search.full_run.result import FullResult
 from search.pages.drawing import COLOURS, DASHED, WIDE, figure, legend, to_svg
 from search.pages.page import render
 from search.settings.best_config import BestConfig
+from search.sources import commit
 from search.text import duration
 from search.trial import Prepared
 

@@ -8,7 +8,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from search.confirmation.export import commit
 from search.pages import confirmation_figures, search_figures
 from search.pages.answer import answer
 from search.pages.dimensions import FEWEST_COMPLETED, FEWEST_JUDGED, dimensions, importance
@@ -19,6 +18,7 @@ from search.pages.page import render
 from search.pages.sound import Sound, sound
 from search.settings.settings import safe_url
 from search.show import confirmation_tables, tables
+from search.sources import commit
 from search.text import duration
 
 BEST = 50  # trials, or configs that spoke, in a table

@@ -16,7 +16,7 @@ from search.check.memory import Probe
 from search.check.survey import Survey
 from search.settings.settings import Settings
 from search.training import base
-from search.training.run import completed, seed_everything
+from search.training.run import configured, seed_everything
 from search.training.trainee import Trainee
 from search.training.trainer import StudyTrainer
 from space.hyperparameters import Hyperparameters
@@ -116,7 +116,7 @@ def _trainer(settings: Settings, survey: Survey, folder: Path) -> StudyTrainer:
     config = base.training_config(
         Path(survey.base.directory), settings.conditioning_seconds, data.max_audio_seconds, data.max_text_tokens
     )
-    config = completed(config, Hyperparameters(1e-9, 0.01), STEPS, settings.training, settings.study.seed)
+    config = configured(config, Hyperparameters(1e-9, 0.01), STEPS, settings.training, settings.study.seed)
     return StudyTrainer(config, Trainee(config), folder / "coqui", 1)
 
 

@@ -123,8 +123,11 @@ class Settings(Section):
 
     def stock_recipe(self) -> Baseline:
         """coqui's recipe, V0, unchanged; a space of the user's own may lack it, or not contain it."""
-        preset = _space(None, self._preset)
-        return next(b for b in (*self.search_space().baselines, *preset.baselines) if b.name == STOCK)
+        return next((b for b in self.search_space().baselines if b.name == STOCK), self.coqui_recipe())
+
+    def coqui_recipe(self) -> Baseline:
+        """coqui's recipe as the preset of the base has it, whatever a space of the user's own calls V0."""
+        return next(b for b in _space(None, self._preset).baselines if b.name == STOCK)
 
     @property
     def _preset(self) -> str:

@@ -83,11 +83,11 @@ class Recorder:
         lr = optimizer.param_groups[0]["lr"]
         self._applied = (lr, norm, lr * max(g["weight_decay"] for g in optimizer.param_groups))
 
-    def micro_step(self, seconds: float) -> None:
+    def add_micro_step(self, seconds: float) -> None:
         self.micro_steps += 1
         self.train_seconds += seconds
 
-    def optimizer_step(self, losses: list[dict[str, Any]], grad_clip: float) -> None:
+    def add_step(self, losses: list[dict[str, Any]], grad_clip: float) -> None:
         """`losses` are what stock's `train_step` logged for each micro-batch of the step."""
         lr, norm_after, decay = self._applied
         # torch.nn.utils.clip_grad_norm_ returns the norm before it clips; without a clip stock logs 0.

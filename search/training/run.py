@@ -1,11 +1,11 @@
-"""One run, from its spec to its record: what a trial's child, `replay` and the tests call."""
+"""One run, from its spec to its record: what the process of a trial or of a full run calls."""
 
 import json
 import random
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,13 +110,12 @@ def run_trial(spec: TrialSpec, caller: Caller | None = None, judge: Judge = lamb
     setup = build(spec)
     setup_seconds = time.monotonic() - started
     speaker = Speaker(spec, setup.model) if spec.sentences else None
-    with ExitStack() as stack:
-        state = None
-        if spec.save_seconds is not None:
-            state = RunState(Path(spec.directory) / "state", setup.trainer, spec.save_seconds)
-            stack.enter_context(closing(state))
+    state = None
+    if spec.save_seconds is not None:
+        state = RunState(Path(spec.directory) / "state", setup.trainer, spec.save_seconds)
+    with closing(state) if state else nullcontext():
         course = Course(spec, setup, state, started, caller, judge, speaker)
-        reason = course.follow(stack)
+        reason = course.follow()
     record = setup.trainer.recorder.record(spec.hyperparameters, spec.horizon, setup_seconds)
     write_text(Path(spec.directory) / "record.json", json.dumps(asdict(record), indent=2))
     caller.say("trained", reason=reason, record=asdict(record))
@@ -149,21 +148,21 @@ class Course:
     def history(self) -> list[Step]:
         return self.setup.trainer.recorder.history
 
-    def follow(self, stack: ExitStack) -> StopReason:
-        """Why the run ended. Its files are closed with `stack`."""
-        self._files = stack.enter_context(RunFiles(self.spec, self.history, self.evaluations))
-        for evaluation in self.evaluations:
-            self.caller.say("evaluation", **asdict(evaluation))
-        self._say_step(len(self.history))
-        # A rule may have fired just before the process ended.
-        reason = self.judge(self.evaluations) or self._train()
-        self._files.write_steps(self.history)
-        self._files.write_end(reason)
+    def follow(self) -> StopReason:
+        """Why the run ended."""
+        with RunFiles(self.spec, self.history, self.evaluations) as self._files:
+            for evaluation in self.evaluations:
+                self.caller.say("evaluation", **asdict(evaluation))
+            self._say_step(len(self.history))
+            # A rule may have fired just before the process ended.
+            reason = self.judge(self.evaluations) or self._train()
+            self._files.write_steps(self.history)
+            self._files.write_end(reason)
         return reason
 
     def _train(self) -> StopReason:
         # With a state, only its own look after a step may end the run: within a step nothing could be saved.
-        stop = self.caller.should_stop if self.state is None else self._go_on
+        stop = self.caller.should_stop if self.state is None else self._show_life
         try:
             for step in self.setup.trainer.steps(self.setup.batches, self.spec.horizon, stop):
                 if (reason := self._after(step)) is not None:
@@ -173,8 +172,8 @@ class Course:
             return StopReason.DIVERGED
         return StopReason.FINISHED if len(self.history) == self.spec.horizon else StopReason.STOPPED_BY_USER
 
-    def _go_on(self) -> bool:
-        self.caller.should_stop()  # the question is a sign of life
+    def _show_life(self) -> bool:
+        self.caller.should_stop()  # to ask is a sign of life
         return False
 
     def _say_step(self, step: int) -> None:
@@ -211,10 +210,10 @@ class Course:
 def run_config(spec: TrialSpec, prepared: Prepared) -> GPTTrainerConfig:
     """The complete coqui config of a run."""
     config = base.config_from_dict(prepared.coqui_config)
-    return completed(config, spec.hyperparameters, spec.horizon, spec, spec.seed)
+    return configured(config, spec.hyperparameters, spec.horizon, spec, spec.seed)
 
 
-def completed(
+def configured(
     config: GPTTrainerConfig, point: Hyperparameters, horizon: int, training: Training | TrialSpec, seed: int
 ) -> GPTTrainerConfig:
     """`config`, changed to that of a run. It logs nothing: stock would report at steps of its own."""

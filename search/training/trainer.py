@@ -97,8 +97,8 @@ class StudyTrainer(Trainer):
                     raise Diverged(str(error)) from error
                 assert logged is not None
                 losses.append(logged)
-                self.recorder.micro_step(time.monotonic() - started)
-            self.recorder.optimizer_step(losses, self.config.grad_clip)
+                self.recorder.add_micro_step(time.monotonic() - started)
+            self.recorder.add_step(losses, self.config.grad_clip)
             yield step
             if not self.model.xtts.gpt.training:
                 # Stock puts the whole model into training mode after an evaluation within an epoch, the DVAE included.

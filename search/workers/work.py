@@ -12,8 +12,9 @@ from optuna.trial import TrialState, create_trial
 
 from search.settings.settings import Settings
 from search.study import noise
+from search.study.divergence import is_hopeless
 from search.study.leases import Leases, machine
-from search.study.ledger import Claim
+from search.study.ledger import FINISHED_STATES, Claim
 from search.study.pruners import FirstToFire
 from search.study.storage import make_pruner, suggest
 from search.ties import is_lower, lowest
@@ -111,14 +112,23 @@ class SearchWork:
         self._prepared = prepared
         self._space = settings.search_space()
         self._horizon = settings.trial_horizon(prepared.train_clips)
+        self._has_completed = self._is_over = False
         self._knows_min_delta = settings.pruning.min_delta != "seed_noise"
         self._budget = SpeechBudget(settings.speech.share, machine())
 
     def claim(self, leases: Leases) -> Claim:
+        """A trial to run; none while the search is hopeless, until a trial that runs has completed."""
+        self._is_over = False
+        if not self._has_completed:
+            trials = self._study.get_trials(deepcopy=False)
+            self._has_completed = any(trial.state == TrialState.COMPLETE for trial in trials)
+            if is_hopeless(trials):
+                self._is_over = all(trial.state != TrialState.RUNNING for trial in trials)
+                return Claim(None, sum(trial.state in FINISHED_STATES for trial in trials), None)
         return leases.claim(self._settings.study.trials)
 
     def is_done(self, claim: Claim) -> bool:
-        return claim.finished >= self._settings.study.trials
+        return self._is_over or claim.finished >= self._settings.study.trials
 
     def begin(self, trial_id: int) -> Job:
         """Asks the sampler. Raises Taken."""
