@@ -71,7 +71,7 @@ def write_model(directory: Path, target: Path, rows: Layout, language: str, init
         weights[f"gpt.{name}"] = extended_rows(weights[f"gpt.{name}"], rows, init, generator)
     with open(target / "model.pth", "wb") as file:  # a file of Python's: a full disk is an OSError behind torch's own
         torch.save({"model": weights}, file)
-    content = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    content = base.config_values(directory)
     ids = vocabulary.read(target / "vocab.json", "base.path").ids
     content["model_args"].update(
         gpt_number_text_tokens=len(rows.sources), gpt_start_text_token=ids["[START]"], gpt_stop_text_token=ids["[STOP]"]
