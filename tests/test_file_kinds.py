@@ -125,5 +125,5 @@ def test_vocabularies_and_checkpoints_that_are_given_are_told_in_the_same_words(
     (tmp_path / "file").write_bytes(WEB_PAGE)
     with pytest.raises(UserError, match=r"--vocabulary .*file is a web page, 3.1 KB; download it again"):
         vocabulary.read(tmp_path / "file", "--vocabulary")
-    with pytest.raises(checkpoint.Unusable, match=r"^is a web page, 3.1 KB"):
+    with pytest.raises(checkpoint.Unusable, match=r"^is a web page, 3.1 KB$"):
         checkpoint.load(tmp_path / "file")

@@ -22,7 +22,7 @@ def load(path: Path) -> dict[str, Any]:
     try:
         content = read_weights_file(path)
     except WrongKind as error:
-        raise Unusable(str(error)) from error
+        raise Unusable(str(error).partition(";")[0]) from error  # the next step is for files of a base
     if not isinstance(content, dict):
         raise Unusable(f"contains a {type(content).__name__} and is not a checkpoint")
     return content
