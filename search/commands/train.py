@@ -16,6 +16,7 @@ from search.full_run.display import make_full_run_view
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Random seed of the run. Default: the search's.")
 @click.option("--max-gap", type=float, help="Stop above this ratio of eval to train probe. Default: the config's.")
 @click.option("--min-delta", type=click.FloatRange(0), metavar="NATS", help="Ignore smaller rises.")
+@click.option("--small", is_flag=True, help="Leave out of OUTPUT/ready what only a next fine-tune needs.")
 @click.option("--set", "set_", metavar="SECTION.KEY=VALUE", multiple=True, help="Any setting, such as data.path.")
 @notifying
 @click.pass_context
@@ -26,6 +27,7 @@ def command(
     seed: int | None,
     max_gap: float | None,
     min_delta: float | None,
+    small: bool,
     set_: tuple[str, ...],
     notify: tuple[str, ...],
 ) -> None:
@@ -35,7 +37,7 @@ def command(
     told.open(output.absolute().name, notify)
     view = make_full_run_view()
     try:
-        result = train.train(config, output, seed, overrides, view, min_delta)
+        result = train.train(config, output, seed, overrides, view, min_delta, small)
     finally:
         view.close()
     if result is None:

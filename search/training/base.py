@@ -19,6 +19,10 @@ from search.training.weights_file import read_weights_file, state_dict
 Weights = dict[str, torch.Tensor]
 
 FILES = ("config.json", "model.pth", "dvae.pth", "mel_stats.pth", "vocab.json")
+COMPANIONS = (
+    "speakers_xtts.pth",
+    "LICENSE.txt",
+)  # of XTTS-v2: a base may have them, and what is made from it keeps them
 
 # The stock recipe's optimizer (coqui recipes/ljspeech/xtts_v2/train_gpt_xtts.py); weight decay is a knob.
 ADAMW = {"betas": [0.9, 0.96], "eps": 1e-8}
@@ -57,12 +61,12 @@ class NoInit(TorchFunctionMode):
 
 def refuse_broken(directory: Path) -> None:
     """Raises UserError for a file of the base that is missing, or plainly something else: a web page, a half."""
-    for name in FILES:
+    for name in (*FILES, "speakers_xtts.pth"):
         path = directory / name
         try:
             if name.endswith(".json"):
                 read_json(path)
-            else:
+            elif name in FILES or path.exists():
                 refuse_no_weights(path)
         except WrongKind as error:
             raise _refused(directory, f"{name} {error}") from error
