@@ -140,7 +140,11 @@ def test_only_clips_that_the_run_held_out_are_measured_on(
 ) -> None:
     copy = shutil.copytree(corpus, corpus.parent / "copy")
     dataset = {**DATASET, "path": str(corpus), "meta_file_val": "", **listed}
-    values = {**config, "datasets": [{**dataset, "path": dataset["path"].replace("{copy}", str(copy))}]}
+    values = {
+        **config,
+        "batches": batches,
+        "datasets": [{**dataset, "path": dataset["path"].replace("{copy}", str(copy))}],
+    }
     data = Data(path=corpus, eval=eval_table, language="en")
     held_out = coquis_split(corpus, **SIZES)
     if eval_table == "trained.csv":
@@ -149,9 +153,9 @@ def test_only_clips_that_the_run_held_out_are_measured_on(
         (corpus / "trained.csv").write_text("\n".join(["audio_file|text|speaker_name", *trained]) + "\n")
     if isinstance(expected, str) and not expected.startswith(("split", "unsure")):
         with pytest.raises(UserError, match=expected):
-            bench._chosen(data, corpus, 1, values, batches)
+            bench._chosen(data, corpus, 1, values)
         return
-    probe, kept, how, unsure = bench._chosen(data, corpus, 1, values, batches)
+    probe, kept, how, unsure = bench._chosen(data, corpus, 1, values)
     if isinstance(expected, str) and expected.startswith("unsure"):
         assert unsure and unsure.startswith(expected.removeprefix("unsure: "))
         return

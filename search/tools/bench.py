@@ -64,7 +64,6 @@ def run(
     prepared: str | None,
     extended: bool,
     split: dict[str, Any] | None = None,
-    batches: int | None = None,
 ) -> dict[str, Any]:
     """Opens each file, then measures those that hold GPT weights.
 
@@ -72,8 +71,7 @@ def run(
         settings: JSON of the Settings that name data and base; None to open the files only.
         prepared: A folder of `search.preparation.prepare`, instead of data and base.
         extended: Prepare data and base as a search does, with the letters that the base lacks.
-        split: Of the run's config.json, what decides which clips it held out.
-        batches: Of an epoch of the run, by its log.
+        split: What decides which clips the run held out, for `read_split`.
 
     Returns "files", what each claims and is measured to be, by place; "bench", what they are measured on, or None;
     "unmeasured", why they are not, or None.
@@ -95,7 +93,7 @@ def run(
             else:
                 chosen = Settings.model_validate_json(settings or "")
                 paths = [Path(files[number]) for number in usable]
-                bench = _bench(chosen, Path(cache), extended, split, batches, paths, Path(folder), progress)
+                bench = _bench(chosen, Path(cache), extended, split, paths, Path(folder), progress)
         except UserError as error:
             return {**answer, "unmeasured": str(error)}
         _measure(bench, files, found, usable, progress)
@@ -150,7 +148,6 @@ def _bench(
     cache: Path,
     extended: bool,
     split: dict[str, Any] | None,
-    batches: int | None,
     files: Sequence[Path],
     folder: Path,
     progress: Progress,
@@ -164,7 +161,7 @@ def _bench(
         return _prepared_bench(prepare(settings, cache, progress), settings.training.eval_batch_size)
     data, seed = settings.data, settings.study.seed
     root, directory = locate(settings, cache, progress)
-    train, held_out, how, unsure = _chosen(data, root, seed, split, batches)
+    train, held_out, how, unsure = _chosen(data, root, seed, split)
     probe = random.Random(seed).sample(train, min(data.probe_clips, len(train)))
     directory, reason = _whole_base(directory, files, folder)
     base.check_limits(settings, directory)
@@ -190,14 +187,14 @@ def _bench(
 
 
 def _chosen(
-    data: Data, root: Path, seed: int, split: dict[str, Any] | None, batches: int | None
+    data: Data, root: Path, seed: int, split: dict[str, Any] | None
 ) -> tuple[list[Row], list[Row], str, str | None]:
     """(clips for the probe, eval clips, how they were chosen, why it is not known whether they were trained on)."""
     train, held_out = tables.read_rows(data, root, seed).parts
     if split is None:
         return train, held_out, "", None
     try:
-        found = read_split(split, batches, root)
+        found = read_split(split, root)
     except UserError as error:
         if data.eval:
             return train, held_out, "", f"which clips the run trained on cannot be known: {error}"

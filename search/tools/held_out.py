@@ -45,11 +45,11 @@ class RunSplit:
         return learnt, kept, len(candidates) - len(kept)
 
 
-def read_split(values: Mapping[str, Any], batches: int | None, moved_to: Path | None) -> RunSplit:
-    """The split of a run with this config.json, made again as coqui makes it: seed 0, on the table as it is now.
+def read_split(values: Mapping[str, Any], moved_to: Path | None) -> RunSplit:
+    """The split of a run, made again as coqui makes it: seed 0, on the table as it is now.
 
     Args:
-        batches: Of an epoch of the run, by its log: what shows whether the run had that split.
+        values: Of its config.json, and "batches" of an epoch by its log, which show whether it had that split.
         moved_to: The data, where it is no longer in the folder that the config names.
 
     Raises UserError with the reason where the clips cannot be known.
@@ -70,7 +70,7 @@ def read_split(values: Mapping[str, Any], batches: int | None, moved_to: Path | 
         train, held_out = load_tts_samples(BaseTTSConfig(datasets=datasets), eval_split=True, **sizes)
     except Exception as error:  # as in search.preparation.tables: formatters fail in many ways
         raise UserError(f"the tables of its config.json cannot be read ({reason(error)})") from error
-    _compare(len(train), values.get("batch_size"), batches)
+    _compare(len(train), values.get("batch_size"), values.get("batches"))
     return RunSplit(_clips(train), _clips(held_out))
 
 

@@ -19,7 +19,7 @@ from search.workers.launcher import Failed, Launcher
 from search.workers.session import told
 
 TARGET = "search.tools.bench:run"
-SPLIT = ("datasets", "eval_split_size", "eval_split_max_size", "batch_size")
+SPLIT = ("datasets", "eval_split_size", "eval_split_max_size")
 NAME_A_TABLE = "name a table of clips that it did not train on, by data.eval"
 GIVE = "give data.path, data.train, data.eval, data.language and base.path, by --settings or --set, to measure them"
 
@@ -45,7 +45,7 @@ class Material:
     extended: bool = False  # prepare data and base as a search does, with the letters that the base lacks
     prepared: str | None = None
     split: dict[str, Any] | None = None  # of the run's config.json, what decides which clips it held out
-    batches: int | None = field(default=None, compare=False)  # of an epoch of the run, by its log
+    logged: dict[str, Any] = field(default_factory=dict, compare=False)  # of the run: what shows whether that is right
     unsure: str | None = None  # why it is not known whether the run trained on the eval clips
     base_files: tuple[tuple[str, Path], ...] = ()  # of a base whose files lie apart; base.path is then made of them
     config: Path | None = field(default=None, compare=False)  # and of the run's config.json; each run has its own
@@ -88,8 +88,7 @@ def _request(material: Material | None, folder: Path) -> dict[str, Any]:
         "settings": settings.model_dump_json() if settings else None,
         "extended": material is not None and material.extended,
         "prepared": material.prepared if material else None,
-        "split": material.split if material else None,
-        "batches": material.batches if material else None,
+        "split": {**material.split, **material.logged} if material and material.split else None,
         "cache": str(cache_directory()),
     }
 
@@ -141,16 +140,17 @@ def _of_our_run(run: LoggedRun, settings: Settings) -> Material:
 
 def _of_coquis_run(run: LoggedRun, settings: Settings) -> Material:
     """The user's settings where they name data, else the run's config.json; and the clips that the run held out."""
-    split = None
+    split, logged = None, {}
     if run.config is not None and run.config.get("datasets"):
         split = {name: run.config.get(name) for name in SPLIT}
+        logged = {"batch_size": run.config.get("batch_size"), "batches": run.batches}
         settings = _completed(settings, run, split["datasets"])
     if "path" not in settings.data.model_fields_set:
-        return replace(_of_config(run, settings), split=split, batches=run.batches)
+        return replace(_of_config(run, settings), split=split, logged=logged)
     unsure = None if split else f"{_name(run)} has no config.json that names the clips that it trained on"
     if unsure and not settings.data.eval:
         raise NotFound(f"{unsure}, and a share of {settings.data.train} may be among them: {NAME_A_TABLE}")
-    material = Material(_words(settings.data), settings, split=split, batches=run.batches, unsure=unsure)
+    material = Material(_words(settings.data), settings, split=split, logged=logged, unsure=unsure)
     if "path" not in settings.base.model_fields_set and run.config is not None:
         return replace(material, base_files=_base_files(run), config=run.path / "config.json")
     return material
