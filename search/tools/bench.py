@@ -17,7 +17,8 @@ from search.preparation.prepare import prepare
 from search.settings.sections import Data
 from search.settings.settings import Settings
 from search.tools.checkpoint import Unusable, Weights, claims, digest, gpt_weights, load
-from search.tools.held_out import NAME_A_TABLE, Row, read_split
+from search.tools.held_out import Row, read_split
+from search.tools.run_folder import NAME_A_TABLE
 from search.training import base, corpus
 from search.training.evaluation import Evaluator, evaluation_sets
 from search.training.trainee import Trainee

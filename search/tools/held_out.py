@@ -11,11 +11,10 @@ from TTS.tts.datasets import load_tts_samples
 
 from search.errors import UserError
 from search.preparation.tables import reason
+from search.tools.run_folder import NAME_A_TABLE
 
 Row = dict[str, Any]
 Clip = tuple[str, int]  # name and bytes of an audio file: the same clip in a folder that was moved or copied
-
-NAME_A_TABLE = "name a table of clips that the run did not train on, by data.eval"
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,13 @@ from search.preparation.cache import cache_directory
 from search.settings.sections import Base, Data
 from search.settings.settings import Settings
 from search.text import printable
-from search.tools.run_folder import Inspection, LoggedRun
+from search.tools.run_folder import NAME_A_TABLE, Inspection, LoggedRun
 from search.trial import Evaluation, TrialSpec
 from search.workers.launcher import Failed, Launcher
 from search.workers.session import told
 
 TARGET = "search.tools.bench:run"
 SPLIT = ("datasets", "eval_split_size", "eval_split_max_size")
-NAME_A_TABLE = "name a table of clips that it did not train on, by data.eval"
 GIVE = "give data.path, data.train, data.eval, data.language and base.path, by --settings or --set, to measure them"
 
 # The files of a base, and what a run's config.json calls them (GPTArgs); config.json is then the run's own.

@@ -18,6 +18,7 @@ from search.tools.corrections import EpochLosses, accumulation, corrected, sente
 from search.tools.run_log import read_log
 from search.trial import Evaluation
 
+NAME_A_TABLE = "name a table of clips that the run did not train on, by data.eval"
 DEPTH = 3  # folders below the given one in which runs are looked for
 
 _STOCK = re.compile(r"(best_model|checkpoint)(?:_(\d{1,12}))?\.pth$")
