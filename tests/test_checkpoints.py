@@ -52,12 +52,13 @@ class TellingTrainer(Trainer):
 
 @pytest.fixture(scope="module")
 def stock(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
-    """A stock run: an evaluation, then two epochs of one optimizer step, 8 micro-steps each, and its files."""
+    """A stock run that drew its eval set itself: an evaluation, two epochs of one optimizer step each, its files."""
     folder = tmp_path_factory.mktemp("stock")
     speech, directory = locate(load(None, {}), cache, lambda _: None)
     write_data(folder / "data", speech)
     config = stock_config(folder, directory)
-    samples = load_tts_samples(config, eval_split=True)
+    samples = load_tts_samples(config, eval_split=True, eval_split_size=config.eval_split_size)
+    held_out = {row["audio_file"] for row in samples[1]}
     trainer = TellingTrainer(
         TrainerArgs(grad_accum_steps=ACCUMULATION, start_with_eval=True),
         config,
@@ -70,7 +71,7 @@ def stock(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sim
     trainer.true = []
     trainer._fit()
     trainer.dashboard_logger.finish()
-    yield SimpleNamespace(folder=Path(trainer.output_path), true=trainer.true, base=directory, config=config)
+    yield SimpleNamespace(folder=Path(trainer.output_path), true=trainer.true, base=directory, held_out=held_out)
     for file in Path(trainer.output_path).glob("*.pth"):  # 0.3 GB each
         file.unlink()
 
@@ -78,10 +79,9 @@ def stock(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sim
 def write_data(folder: Path, speech: Path) -> None:
     folder.mkdir()
     (folder / "wavs").symlink_to(speech / "wavs")
-    for name, count in (("train.csv", 16), ("eval.csv", 6)):
-        rows = (speech / name).read_text(encoding="utf-8").splitlines()[1 : count + 1]
-        lines = [f"{row.split('|')[0]}|{TEXTS[i % 4]}|{row.split('|')[2]}" for i, row in enumerate(rows)]
-        (folder / name).write_text("\n".join(["audio_file|text|speaker_name", *lines]) + "\n", encoding="utf-8")
+    rows = (speech / "train.csv").read_text(encoding="utf-8").splitlines()[1:23]
+    lines = [f"{row.split('|')[0]}|{TEXTS[i % 4]}|{row.split('|')[2]}" for i, row in enumerate(rows)]
+    (folder / "train.csv").write_text("\n".join(["audio_file|text|speaker_name", *lines]) + "\n", encoding="utf-8")
 
 
 def stock_config(folder: Path, directory: Path) -> Any:
@@ -93,6 +93,7 @@ def stock_config(folder: Path, directory: Path) -> Any:
         "epochs": 3,
         "batch_size": 2,
         "eval_batch_size": 4,
+        "eval_split_size": 0.3,  # 6 of 22 clips
         "print_step": 1,
         "plot_step": 1,
         "save_step": 12,
@@ -105,14 +106,18 @@ def stock_config(folder: Path, directory: Path) -> Any:
     }
     for name, value in changes.items():
         config[name] = value
-    data = {"path": str(folder / "data"), "meta_file_train": "train.csv", "meta_file_val": "eval.csv"}
+    data = {"path": str(folder / "data"), "meta_file_train": "train.csv"}
     config.datasets = [BaseDatasetConfig(formatter="coqui", dataset_name="x", language="en", **data)]
     return config
 
 
 @pytest.fixture(scope="module")
 def report(stock: SimpleNamespace) -> dict[str, Any]:
-    """What the command says of the run, as JSON; the one measurement of these tests that starts a process."""
+    """What the command says of the run, as JSON; the one measurement of these tests that starts a process.
+
+    The settings name the data without an eval table: a share of it, drawn here, would be training clips of the run.
+    """
+    (stock.folder.parent / "study.toml").write_text('[data]\npath = "data"\nlanguage = "en"\nprobe_clips = 2\n')
     result = study_py(stock.folder.parent, "--json")
     assert result.returncode == 0, result.stderr
     assert "measuring checkpoint 1 of 3" in result.stderr
@@ -121,7 +126,7 @@ def report(stock: SimpleNamespace) -> dict[str, Any]:
 
 
 def study_py(folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
-    """`study.py checkpoints`, in a folder without settings."""
+    """`study.py checkpoints`, in that folder."""
     command = [sys.executable, str(ROOT / "study.py"), "checkpoints", str(folder), *options]
     cwd = folder if folder.is_dir() else folder.parent
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
@@ -145,8 +150,12 @@ def test_the_accumulation_and_the_true_losses(stock: SimpleNamespace, report: di
 
 def test_the_real_losses_are_the_evaluators(stock: SimpleNamespace, report: dict[str, Any], tmp_path: Path) -> None:
     """Each checkpoint loaded by coqui's own code, and evaluated on all clips here."""
-    settings = load(None, {}).data.model_copy(update={"formatter": "coqui", "language": "en", "eval": "eval.csv"})
-    train, held_out = read_rows(settings, stock.folder.parent / "data", 1).parts
+    settings = load(None, {}).data.model_copy(update={"language": "en", "eval": None})
+    parts = read_rows(settings, stock.folder.parent / "data", 1).parts
+    train, held_out = [], []
+    for row in (*parts[0], *parts[1]):
+        (held_out if row["audio_file"] in stock.held_out else train).append(row)
+    assert len(held_out) == 6
     model = base.load_model(base.training_config(stock.base, (0.5, 1.0), 11.6, 200))
     encoding.prepare(settings, (train[:2], held_out), model, model.xtts.tokenizer, tmp_path, lambda _done, _total: None)
     evaluator = Evaluator(model, evaluation_sets(model, corpus.load(tmp_path), 2, 1, 3))
@@ -177,6 +186,8 @@ def test_what_the_files_claim_and_the_advice(report: dict[str, Any]) -> None:
     assert best["evaluation"]["mel_ce"] < report["base"]["mel_ce"]
     assert report["advice"][0].startswith(f"Take {Path(run['path']).name}/{best['name']}: eval ")
     rest = sum(os.path.getsize(entry["path"]) for entry in run["checkpoints"]) - best["size"]
+    assert "6 eval and 2 training clips" in report["measured_on"] and "coqui's split held out" in report["measured_on"]
+    assert report["warnings"] == []
     assert report["advice"][1] == f"The other 2 files use {rest / 1e9:.2f} GB; nothing is deleted."
 
 
@@ -232,9 +243,9 @@ def test_files_that_are_not_measured_have_their_reasons(tmp_path: Path, monkeypa
     files = [tmp_path / "torn.pth"]
     files += [put(tmp_path, f"{i}.pth", content) for i, content in enumerate(([1], {"model": {}}, {"c": Harm()}))]
     torn, *others = [found["reason"] for found in opened(files)]
-    assert torn.startswith("cannot be read as a checkpoint")
-    assert others[:2] == ["contains a list and is not a checkpoint", "contains no weights of an XTTS GPT"]
-    assert "system, which may run code; it is not loaded" in others[2]
+    assert torn == "is cut short, at 16 bytes"
+    assert others[:2] == ["contains a list and is not a checkpoint", "contains no weights"]
+    assert "system, which may run code, so it is not loaded" in others[2]
     assert not Path("harm-was-done").exists()
 
 
@@ -295,9 +306,13 @@ def test_a_run_of_ours(our_run: Path, prepared: Prepared) -> None:
     kinds = [(c.name, c.kind) for c in found.checkpoints]
     assert kinds == [("state/best.pth", "our best"), ("state/last.pth", "our last")]
     assert find_material(found, load(None, {})).prepared == prepared.directory
-    given = load(None, {"data.path": "miniature"})  # settings that name data win
+    given = load(None, {"data.path": "miniature"})
+    assert find_material(found, given).prepared == prepared.directory  # the run's own eval clips, whatever is named
+    for folder in (our_run, our_run.parent):
+        (folder / "spec.json").unlink(missing_ok=True)
     material = find_material(found, given)
     assert (material.settings, material.prepared, material.extended) == (given, None, True)
+    assert material.unsure and "other clips than those that it held out" in material.unsure
 
 
 def test_only_runs_of_the_same_data_are_measured_together(
@@ -313,6 +328,8 @@ def test_only_runs_of_the_same_data_are_measured_together(
     assert [run.path.name for run in found.runs] == ["a", "b"]  # no link is followed into other folders
     material = find_material(found, load(None, {}))
     assert dict(material.base_files).keys() == {"model.pth", "dvae.pth", "mel_stats.pth", "vocab.json"}
-    (folder / "b" / "config.json").write_text(text.replace('"eval.csv"', '"train.csv"'), encoding="utf-8")
+    (folder / "b" / "config.json").write_text(
+        text.replace('"eval_split_size": 0.3', '"eval_split_size": 0.2'), encoding="utf-8"
+    )
     with pytest.raises(NotFound, match="different data"):
         find_material(inspect_runs(folder, None), load(None, {}))

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def test_the_gap_of_fifteen_is_one_of_two(tmp_path: Path, encoding: str) -> None
 def test_epochs_as_they_were_written(tmp_path: Path) -> None:
     log = log_of(tmp_path, NEW)
     assert [(e.index, e.micro_steps, e.best) for e in log.epochs] == [(0, None, None), (1, 1000, "best_model_1010.pth")]
-    assert (log.rates, log.eval_samples) == ([5e-6, 5e-6], 40)
+    assert (log.rates, log.batches) == ([5e-6, 5e-6], 1010)
     assert log.epochs[1].train["loss"] == 0.369  # steps of an evaluation are not steps of training
     long = log_of(tmp_path, NEW + f"> EPOCH: {'9' * 5000}/1\n     | > loss: {'9' * 5000} (1)\n")
     assert [e.index for e in long.epochs] == [0, 1]
@@ -161,6 +162,15 @@ def test_what_else_misleads(tmp_path: Path, text: str, config: dict[str, Any], s
     assert not unsaid or unsaid not in lines
 
 
+def course_of(evals: Sequence[float]) -> str:
+    """The log of a run with these evals, of its epochs from 0 on."""
+    return "".join(
+        f"> EPOCH: {i}/9\n --> STEP: 9/9 -- GLOBAL_STEP: {10 * i + 9}\n | > loss: 1 (1)\n > EVALUATION\n"
+        f" --> EVAL PERFORMANCE\n | > avg_loss: {value} (+0)\n"
+        for i, value in enumerate(evals)
+    )
+
+
 @pytest.mark.parametrize(
     ("evals", "lowest", "rise"),
     [
@@ -171,12 +181,7 @@ def test_what_else_misleads(tmp_path: Path, text: str, config: dict[str, Any], s
     ],
 )
 def test_the_course_of_the_evals(tmp_path: Path, evals: list[float], lowest: int, rise: int | None) -> None:
-    epochs = [
-        f"> EPOCH: {i}/9\n --> STEP: 9/9 -- GLOBAL_STEP: {10 * i + 9}\n | > loss: 1 (1)\n > EVALUATION\n"
-        f" --> EVAL PERFORMANCE\n | > avg_loss: {value} (+0)\n"
-        for i, value in enumerate(evals)
-    ]
-    _, lines = told(tmp_path, "".join(epochs))
+    _, lines = told(tmp_path, course_of(evals))
     assert f"The lowest logged eval is that of epoch {lowest}," in lines
     assert (f"in a row at epoch {rise}." in lines) is ("in a row" in lines) is (rise is not None)
 

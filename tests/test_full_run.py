@@ -23,7 +23,7 @@ from search.full_run import order as orders
 from search.full_run import train as full_run
 from search.full_run.display import FullRunView, LiveFullRunView
 from search.full_run.follow import Follower
-from search.full_run.result import READY, FullResult, is_ready
+from search.full_run.result import FullResult, is_ready
 from search.full_run.stopping import stop_reason
 from search.settings.best_config import Stopping
 from search.training.run import run_trial
@@ -127,7 +127,7 @@ def test_a_full_run_is_the_confirmations_run(done: Done, tmp_path: Path) -> None
 def test_a_full_run_ends_in_a_model(done: Done) -> None:
     assert {"state", "ready", "result.json", "tensorboard"} <= {file.name for file in done.output.iterdir()}
     assert {file.name for file in (done.output / "state").iterdir()} == {".lock", "best.pth", "last.pth"}
-    assert is_ready(done.output / "ready")
+    assert is_ready(done.output / "ready", small=False)
     page = (done.output / "training_report.html").read_text(encoding="utf-8")
     assert page == (done.output / "ready" / "training_report.html").read_text(encoding="utf-8")
     assert "Step 3 is the best" in page and "did not act" in page  # weight decay, in so few steps
@@ -144,7 +144,7 @@ def test_the_same_command_makes_only_what_is_missing(done: Done, train: Train) -
     assert {file: file.stat().st_mtime_ns for file in done.output.rglob("*")} == made
     (done.output / "ready" / "vocab.json").unlink()
     assert train(done.config, done.output) == done.result
-    assert all((done.output / "ready" / name).is_file() for name in READY)
+    assert is_ready(done.output / "ready", small=False)
 
 
 def test_the_gap_ends_a_run_and_another_rule_takes_it_on(train: Train, prepared: Prepared, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_child_that_is_killed_changes_nothing(
     result = train(done.config, output)
     assert result is not None and losses(result.evaluations) == losses(done.result.evaluations)
     assert (output / "steps.csv").read_text() == (done.output / "steps.csv").read_text()
-    assert is_ready(output / "ready") and not list(output.rglob(".*.pth.*"))
+    assert is_ready(output / "ready", small=False) and not list(output.rglob(".*.pth.*"))
 
 
 @pytest.mark.usefixtures("train")

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from TTS.api import TTS
 from TTS.tts.configs.xtts_config import XttsConfig
 from TTS.tts.models.xtts import Xtts
 
 from search.full_run import speak
 from search.full_run.ready import make_ready, references
 from search.full_run.result import is_ready
+from search.preparation.prepare import prepare
+from search.settings.settings import load
 from search.training.base import trained_weights
 from search.training.corpus import Clip
 from search.training.run import run_trial
@@ -25,16 +28,27 @@ from tests.conftest import make_spec_in
 
 
 @pytest.fixture(scope="module")
-def ready(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Of a run of two steps."""
+def spec(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrialSpec]:
+    """Of a run of two steps, which has ended. Its base has the voices of XTTS-v2."""
+    voices = Path(prepared.coqui_config["model_args"]["xtts_checkpoint"]).with_name("speakers_xtts.pth")
+    torch.save(
+        {"Ana": {"gpt_cond_latent": torch.zeros(1, 32, 128), "speaker_embedding": torch.zeros(1, 512, 1)}}, voices
+    )
     make: Callable[..., TrialSpec] = make_spec_in(prepared, tmp_path_factory.mktemp("ready"))
     spec = make(2, 1, save_seconds=1e9)
     run_trial(spec)
+    yield spec
+    voices.unlink()
+
+
+@pytest.fixture(scope="module")
+def ready(spec: TrialSpec) -> Path:
     directory = Path(spec.directory)
     (directory / "training_report.html").write_text("<!doctype html>")
     (directory / ".ready.killed").mkdir()
-    yield make_ready(spec, directory / "training_report.html")
+    made = make_ready(spec, directory / "training_report.html")
     assert not list(directory.glob(".ready.*"))
+    return made
 
 
 def stock(folder: Path) -> Xtts:
@@ -51,7 +65,7 @@ def plausible(wav: np.ndarray, rate: int) -> bool:
 
 
 def test_stock_xtts_loads_it_and_speaks(ready: Path) -> None:
-    assert is_ready(ready)
+    assert is_ready(ready, small=False) and not is_ready(ready, small=True)
     before = (ready / "model.pth").read_bytes()
     model = stock(ready)
     torch.manual_seed(1)
@@ -85,6 +99,27 @@ def test_mel_statistics_are_those_of_training_and_old_copies_are_left_out(tmp_pa
     assert made == {"gpt.a": 2.0, "mel_stats": 3.0, "hifigan_decoder.w": 5.0}
     with pytest.raises(AssertionError, match=r"lacks \['gpt.a'\]"):
         trained_weights(tmp_path, {"b": torch.tensor([2.0])})
+
+
+def test_other_programs_find_what_they_look_for(ready: Path) -> None:
+    """AllTalk's scan of models (scan_models_folder) and the API of coqui-tts; xtts-api-server loads as `stock` does."""
+    required = {"config.json", "model.pth", "mel_stats.pth", "speakers_xtts.pth", "vocab.json", "dvae.pth"}
+    assert required <= {path.name for path in ready.iterdir()}
+    api = TTS(model_path=str(ready), config_path=str(ready / "config.json"), progress_bar=False)
+    assert set(api.languages) == {"en", "am"}
+    assert "Ana" in api.synthesizer.tts_model.speaker_manager.speaker_names
+
+
+def test_it_is_a_base_for_a_next_fine_tune(ready: Path, cache: Path, prepared: Prepared) -> None:
+    """As a search would prepare it: its evaluation is that of the run, and no letter is new."""
+    evaluation = read_tensors(ready / "model.pth")["evaluation"]
+    data = {"data.eval": "eval.csv", "data.language": "am", "data.min_conditioning_seconds": 0.5}
+    data["data.max_conditioning_seconds"] = 1.0
+    short = {"training.steps": 12, "training.truncation": 1.0, "training.evaluations": 2, "training.batch_size": 2}
+    settings = load(None, {"base.path": str(ready), **data, **short})
+    found = prepare(settings, cache, lambda _: None)
+    assert (found.added_tokens, found.vocabulary_size) == ([], prepared.vocabulary_size)
+    assert found.base_evaluation["mel_ce"] == pytest.approx(evaluation["mel_ce"], rel=1e-5)
 
 
 def test_no_path_of_this_machine_is_in_it(ready: Path, cache: Path) -> None:
@@ -126,3 +161,13 @@ def test_references_are_long_clips_of_the_speakers_in_turn() -> None:
     assert [c.audio_file for c in references(one + two, rate)] == ["b", "e", "a"]
     assert [c.audio_file for c in references(one, rate)] == ["b", "a", "c"]
     assert [c.audio_file for c in references(two, rate)] == ["e", "d"]
+
+
+def test_a_small_one_lacks_what_only_training_needs(ready: Path, spec: TrialSpec) -> None:
+    """Made of the one that is there, where the state was deleted."""
+    model = (ready / "model.pth").read_bytes()
+    (ready.parent / "state" / "best.pth").unlink()
+    for small in (True, False):
+        make_ready(spec, ready.parent / "training_report.html", small)
+        assert is_ready(ready, small) and not is_ready(ready, not small)
+        assert (ready / "model.pth").read_bytes() == model and (ready / "speakers_xtts.pth").exists()

@@ -19,11 +19,18 @@ from search.full_run.display import make_full_run_view
 )
 @click.option("--max-gap", type=float, help="Stop above this ratio of eval to train probe. Default: the config's.")
 @click.option("--min-delta", type=click.FloatRange(0), metavar="NATS", help="Ignore smaller rises.")
+@click.option("--small", is_flag=True, help="Leave out of OUTPUT/ready what only a next fine-tune needs.")
 @click.option("--set", "set_", metavar="SECTION.KEY=VALUE", multiple=True, help="Any setting, such as data.path.")
 @notifying
 @click.pass_context
 def command(
-    context: click.Context, config: Path, output: Path, run_seed: int | None, min_delta: float | None, **given: Any
+    context: click.Context,
+    config: Path,
+    output: Path,
+    run_seed: int | None,
+    min_delta: float | None,
+    small: bool,
+    **given: Any,
 ) -> None:
     """Train in full with CONFIG, a best_config.json; at the end OUTPUT/ready speaks. The same command resumes."""
     overriding = overrides(given)
@@ -31,7 +38,7 @@ def command(
     told.open(output.absolute().name, given["notify"])
     view = make_full_run_view()
     try:
-        result = train.train(config, output, run_seed, overriding, view, min_delta)
+        result = train.train(config, output, run_seed, overriding, view, min_delta, small)
     finally:
         view.close()
     if result is None:

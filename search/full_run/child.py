@@ -25,5 +25,5 @@ def run(caller: Caller, spec: str, stopping: str) -> dict[str, Any]:
     return {"reason": ended.reason, "record": asdict(ended.record)}
 
 
-def ready(_caller: Caller, spec: str, report: str) -> None:
-    make_ready(TrialSpec.from_json(spec), Path(report))
+def ready(_caller: Caller, spec: str, report: str, small: bool) -> None:
+    make_ready(TrialSpec.from_json(spec), Path(report), small)

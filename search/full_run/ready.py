@@ -9,7 +9,9 @@ import numpy as np
 import soundfile
 
 from search.files import link, whole_folder
+from search.full_run.result import FOR_TRAINING
 from search.training import corpus
+from search.training.base import COMPANIONS, config_values
 from search.training.corpus import Clip, Corpus, longest_first
 from search.trial import Prepared, TrialSpec
 
@@ -17,8 +19,11 @@ REFERENCES = 3
 LONGEST_REFERENCE = 12.0  # seconds; XTTS looks at 6 to 30 s of all references together
 
 
-def make_ready(spec: TrialSpec, report: Path) -> Path:
-    """Makes `ready/` of the best state of the run of `spec`, whole or not at all; replaces nothing."""
+def make_ready(spec: TrialSpec, report: Path, small: bool = False) -> Path:
+    """Makes `ready/` of the best state of the run of `spec`, whole or not at all, in place of one that is there.
+
+    Its model stands in for a state that was deleted. A small one lacks what only training needs.
+    """
     directory = Path(spec.directory)
     prepared = Prepared.from_json((Path(spec.prepared) / "prepared.json").read_text(encoding="utf-8"))
     args = prepared.coqui_config["model_args"]
@@ -27,19 +32,24 @@ def make_ready(spec: TrialSpec, report: Path) -> Path:
     for left in directory.glob(".ready.*"):  # by a process that was killed
         shutil.rmtree(left)
     with whole_folder(target) as folder:
-        link(directory / "state" / "best.pth", folder / "model.pth")
+        best = directory / "state" / "best.pth"
+        link(best if best.exists() else target / "model.pth", folder / "model.pth")
         shutil.copyfile(source / "vocab.json", folder / "vocab.json")
+        for name in (*COMPANIONS, *(() if small else FOR_TRAINING)):
+            if (source / name).exists():
+                link((source / name).resolve(), folder / name)
         content = inference_config(source, prepared)
         (folder / "config.json").write_text(json.dumps(content, ensure_ascii=False, indent=2), encoding="utf-8")
         write_references(corpus.load(Path(spec.prepared) / "corpus"), folder / "reference", content["audio"])
         shutil.copyfile(Path(__file__).with_name("speak.py"), folder / "speak.py")
         shutil.copyfile(report, folder / report.name)
+        shutil.rmtree(target, ignore_errors=True)
     return target
 
 
 def inference_config(source: Path, prepared: Prepared) -> dict[str, Any]:
     """The base's `config.json` with the data's language, the vocabulary's size, and no path of this machine."""
-    content: dict[str, Any] = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    content = config_values(source)
     content["model_args"] = {
         **content["model_args"],
         "gpt_number_text_tokens": prepared.vocabulary_size,

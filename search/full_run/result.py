@@ -14,6 +14,7 @@ from search.ties import is_lower, lowest
 from search.trial import Evaluation, StopReason
 
 READY = ("model.pth", "config.json", "vocab.json", "speak.py", "reference/1.wav", "training_report.html")
+FOR_TRAINING = ("dvae.pth", "mel_stats.pth")  # what only a next fine-tune needs, and the scans of other programs
 
 _REASONS = {
     StopReason.FINISHED: "it reached its horizon",
@@ -82,6 +83,7 @@ class FullResult:
         return found
 
 
-def is_ready(folder: Path) -> bool:
-    """Whether nothing of a `ready/` is missing."""
-    return all((folder / name).is_file() for name in READY)
+def is_ready(folder: Path, small: bool) -> bool:
+    """Whether nothing of a `ready/` is missing, and nothing is in it that a small one leaves out."""
+    is_whole = all((folder / name).is_file() for name in READY)
+    return is_whole and all((folder / name).is_file() != small for name in FOR_TRAINING)

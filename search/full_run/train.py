@@ -29,8 +29,11 @@ def train(
     overrides: Mapping[str, Any],
     view: FullRunView,
     min_delta: float | None = None,
+    small: bool = False,
 ) -> FullResult | None:
     """The result, with `ready/` and the report in `output`; None after a stop by the user. Raises UserError.
+
+    With `small`, `ready/` lacks what only a next fine-tune needs.
 
     The same call resumes where the one before ended, whatever ended it, and does not repeat what is done.
     """
@@ -39,7 +42,7 @@ def train(
         exists = order.directory.exists()
         if exists:
             stack.enter_context(own_folder(order))
-            if (done := finished(order)) and is_ready(order.directory / "ready"):
+            if (done := finished(order)) and is_ready(order.directory / "ready", small):
                 return done
         gpus = stack.enter_context(reserved(visible_gpus(), 1, cache_directory() / "gpus"))
         launcher = Launcher()
@@ -52,11 +55,11 @@ def train(
         spec = order.spec(prepared.directory, gpus[0] if gpus else None)
         write_text(order.directory / "best_config.json", config.read_text(encoding="utf-8"))
         write_text(order.directory / "spec.json", spec.to_json())
-        return _train(order, spec, prepared, launcher, view)
+        return _train(order, spec, prepared, launcher, view, small)
 
 
 def _train(
-    order: Order, spec: TrialSpec, prepared: Prepared, launcher: Launcher, view: FullRunView
+    order: Order, spec: TrialSpec, prepared: Prepared, launcher: Launcher, view: FullRunView, small: bool
 ) -> FullResult | None:
     ready = order.directory / "ready"
     with Interruption(view.leave) as interruption:
@@ -75,17 +78,19 @@ def _train(
                 f"the run diverged after {result.record['steps']} optimizer steps, before its first evaluation: there"
                 " is no model; lower hyperparameters.lr, or give the search more trials, and train in a new folder"
             )
-        if not is_ready(ready):
-            shutil.rmtree(ready, ignore_errors=True)
+        if not is_ready(ready, small):
             view.status("making ready/")
             try:
-                make_ready(spec, page, launcher, interruption, view)
+                asked = {"spec": spec.to_json(), "report": str(page), "small": small}
+                make_ready(asked, order.directory / "log.txt", launcher, interruption, view)
             except KeyboardInterrupt:
                 return None
     return result
 
 
-def make_ready(spec: TrialSpec, page: Path, launcher: Launcher, interruption: Interruption, view: FullRunView) -> None:
+def make_ready(
+    request: dict[str, Any], log: Path, launcher: Launcher, interruption: Interruption, view: FullRunView
+) -> None:
     """Raises KeyboardInterrupt once the user wants to stop, and UserError for how it failed."""
 
     def waiting() -> None:
@@ -93,7 +98,6 @@ def make_ready(spec: TrialSpec, page: Path, launcher: Launcher, interruption: In
         if interruption.asked:
             raise KeyboardInterrupt
 
-    request, log = {"spec": spec.to_json(), "report": str(page)}, Path(spec.directory) / "log.txt"
     try:
         launcher.start("search.full_run.child:ready", request, log).result(lambda _: None, waiting)
     except Failed as error:

@@ -41,16 +41,17 @@ def layout(old: Vocabulary, new: Vocabulary, parts: Mapping[str, Sequence[str]] 
 def extend(directory: Path, added: list[str], language: str, seed: int, target: Path) -> list[int]:
     """Writes the base of `directory` to the new folder `target`, with the tokens `added` appended to its vocabulary.
 
-    Every old id and row is kept; START and STOP stay where they are. New rows are `matched`, seeded. dvae.pth and
-    mel_stats.pth are links. Returns the ids of all rows that were never trained, those of the base's own extension too.
+    Every old id and row is kept; START and STOP stay where they are. New rows are `matched`, seeded. The
+    other files are links. Returns the ids of all rows that were never trained, those of the base's own extension too.
     """
     target.mkdir(parents=True)
     (target / "vocab.json").write_text(extended_vocabulary(directory / "vocab.json", added), encoding="utf-8")
     old = vocabulary.read(directory / "vocab.json", "base.path")
     rows = layout(old, vocabulary.read(target / "vocab.json", "base.path"))
     write_model(directory, target, rows, language, "matched", seed)
-    for name in ("dvae.pth", "mel_stats.pth"):
-        (target / name).symlink_to((directory / name).resolve())
+    for name in ("dvae.pth", "mel_stats.pth", *base.COMPANIONS):
+        if (directory / name).exists():
+            (target / name).symlink_to((directory / name).resolve())
     return untrained(directory, rows)
 
 
@@ -68,7 +69,7 @@ def write_model(directory: Path, target: Path, rows: Layout, language: str, init
         weights[f"gpt.{name}"] = extended_rows(weights[f"gpt.{name}"], rows, init, generator)
     with open(target / "model.pth", "wb") as file:  # a file of Python's: a full disk is an OSError behind torch's own
         torch.save({"model": weights}, file)
-    content = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    content = base.config_values(directory)
     ids = vocabulary.read(target / "vocab.json", "base.path").ids
     content["model_args"].update(
         gpt_number_text_tokens=len(rows.sources), gpt_start_text_token=ids["[START]"], gpt_stop_text_token=ids["[STOP]"]

@@ -148,7 +148,8 @@ def survey_of(settings: Settings, sources: Sources) -> Survey:
 
 
 def sample_rate(directory: Path) -> int:
-    """Hz, of the base in `directory`."""
+    """Hz, of the base in `directory`. Raises UserError for a base with files that are none."""
+    base.refuse_broken(directory)
     return base.training_config(directory, (3.0, 6.0), 11.6, 200).audio.sample_rate  # type: ignore[no-any-return]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from search.check.judgement import few
 from search.errors import UserError
+from search.training.file_kinds import WrongKind, read_json
 from search.training.tokenizer import STOP_ID, UNKNOWN_ID, Tokenizer
 
 
@@ -50,12 +51,15 @@ def read(path: Path, field: str) -> Vocabulary:
         return dict(pairs)
 
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
+        read_json(path)
+        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=unique)
         model = content["model"]
         kind = model.get("type", "BPE")
         affixes = [key for key in ("continuing_subword_prefix", "end_of_word_suffix", "dropout") if model.get(key)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{field} {path} is not a vocabulary of tokenizers: {error!r}") from error
+    except WrongKind as error:
+        raise UserError(f"{field} {path} {error}") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{field} {path} is not a vocabulary of tokenizers; give a vocab.json") from error
     if kind != "BPE" or affixes:
         extras = f" with {' and '.join(affixes)}" if affixes else ""
         raise UserError(f"{field} {path} is a {kind} model{extras}; XTTS has a plain BPE vocabulary")
@@ -65,7 +69,7 @@ def read(path: Path, field: str) -> Vocabulary:
         tokenizer = Tokenizer(path)
         ids = dict(tokenizer.tokenizer.get_vocab())
     except Exception as error:  # tokenizers raises plain Exception for a file that it cannot use
-        raise UserError(f"{field} {path} is not a vocabulary of tokenizers: {error}") from error
+        raise UserError(f"{field} {path} is not a vocabulary of tokenizers; give a vocab.json") from error
     missing = [token for token in ("[STOP]", "[UNK]", "[SPACE]", "[START]") if token not in ids]
     if missing:
         raise UserError(f"{field} {path} has no {' '.join(missing)}; it is not an XTTS vocabulary")

@@ -276,7 +276,12 @@ def _check_inputs(settings: Settings) -> None:
         wanted = ("config.json", "model.pth", "dvae.pth", "mel_stats.pth", "vocab.json")
         missing = [name for name in wanted if not (Path(base.path) / name).is_file()]
         if missing:
-            raise UserError(f"base.path {base.path} lacks {', '.join(missing)}; an XTTS base has {', '.join(wanted)}")
+            found = sorted(
+                p.name for kind in ("best_model", "checkpoint") for p in Path(base.path).glob(f"{kind}*.pth")
+            )
+            step = f"; {found[0]} is a fine-tuned checkpoint: to start from it, name it model.pth" if found else ""
+            there = ", ".join(wanted)
+            raise UserError(f"base.path {base.path} lacks {', '.join(missing)}; an XTTS base has {there}{step}")
     recogniser = settings.speech.recogniser
     if recogniser is not None and not (recogniser / "config.json").is_file():
         raise UserError(

@@ -1,18 +1,62 @@
 """Which checkpoint to take: by its measured eval, or else by the log, and how much space the others use."""
 
 import math
+from itertools import combinations
 
 from search.ties import is_lower, ranked
 from search.tools.corrections import lowest_eval
 from search.tools.run_folder import Checkpoint, Inspection, LoggedRun
 
+CONTRADICTION = 0.05  # nats; two curves over the same clips differ by less
+
+
+def warnings(found: Inspection) -> list[str]:
+    """What speaks against the measurement: signs that the runs trained on the eval clips."""
+    unsure = [f"It is not known whether the run trained on the eval clips: {found.unsure}."] if found.unsure else []
+    return [*unsure, *_low_gaps(found), *_contradictions(found)]
+
+
+def _low_gaps(found: Inspection) -> list[str]:
+    low = [c.evaluation.gap for c in found.checkpoints if c.evaluation and c.evaluation.gap < 1]
+    if not low:
+        return []
+    return [
+        f"The gap of {len(low)} checkpoints is below 1 (down to {min(low):.2f}): the eval clips are easier than the"
+        " training clips, or were trained on."
+    ]
+
+
+def _contradictions(found: Inspection) -> list[str]:
+    """For each run whether the measured eval falls where the eval in its log rises."""
+    lines = []
+    for run in found.runs:
+        logged = {e.epoch: e.eval for e in run.epochs if e.eval is not None and math.isfinite(e.eval)}
+        course = [(c.step or 0, c, logged[c.epoch]) for c in run.checkpoints if c.evaluation and c.epoch in logged]
+        course.sort(key=lambda point: point[0])
+        for (_, first, before), (_, last, after) in combinations(course, 2):
+            fall, rise = _mel_ce(first) - _mel_ce(last), after - before
+            if fall > CONTRADICTION and rise > CONTRADICTION:
+                lines.append(
+                    f"From {first.name} to {last.name} the measured eval falls by {fall:.3f}, and the eval in the run's"
+                    f" own log rises by {rise:.3f}: the clips measured are not those that it held out."
+                )
+                break
+    return lines
+
 
 def advice(found: Inspection) -> list[str]:
-    """Which file to take, compared with the base model, and how much space the others use."""
+    """Which file to take, compared with the base model, and how much space the others use.
+
+    By the measurement, unless there are signs that it was made on training clips.
+    """
     measured = [c for c in found.checkpoints if c.evaluation and c.evaluation.is_finite]
-    if measured:
-        return _by_measurement(found, ranked(measured, _mel_ce)[0])
-    return [line for run in found.runs for line in _by_log(found, run)]
+    by_log = [line for run in found.runs for line in _by_log(found, run)]
+    if not measured:
+        return by_log
+    if _contradictions(found) or (found.unsure and _low_gaps(found)):
+        return ["No checkpoint can be advised by these measurements: see the warnings.", *by_log]
+    take, *rest = _by_measurement(found, ranked(measured, _mel_ce)[0])
+    return [f"If the run did not train on the eval clips: {take}" if found.unsure else take, *rest]
 
 
 def _mel_ce(checkpoint: Checkpoint) -> float:

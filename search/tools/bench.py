@@ -14,8 +14,11 @@ from search.errors import UserError
 from search.preparation import encoding, tables
 from search.preparation.places import locate
 from search.preparation.prepare import prepare
+from search.settings.sections import Data
 from search.settings.settings import Settings
 from search.tools.checkpoint import Unusable, Weights, claims, digest, gpt_weights, load
+from search.tools.held_out import Row, read_split
+from search.tools.run_folder import NAME_A_TABLE
 from search.training import base, corpus
 from search.training.evaluation import Evaluator, evaluation_sets
 from search.training.trainee import Trainee
@@ -35,6 +38,8 @@ class Bench:
     clips: tuple[int, int]  # of the eval set and the probe
     base: Evaluation | None
     base_reason: str | None  # why the untouched base model is not measured
+    held_out: str = ""  # how the eval clips were chosen, in words
+    unsure: str | None = None  # why it is not known whether the run trained on them
 
     def measure(self, weights: Weights, step: int | None) -> Evaluation:
         """Raises Unusable for weights that do not fit."""
@@ -53,7 +58,13 @@ class Bench:
 
 
 def run(
-    caller: Caller, files: Sequence[str], cache: str, settings: str | None, prepared: str | None, extended: bool
+    caller: Caller,
+    files: Sequence[str],
+    cache: str,
+    settings: str | None,
+    prepared: str | None,
+    extended: bool,
+    split: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Opens each file, then measures those that hold GPT weights.
 
@@ -61,6 +72,7 @@ def run(
         settings: JSON of the Settings that name data and base; None to open the files only.
         prepared: A folder of `search.preparation.prepare`, instead of data and base.
         extended: Prepare data and base as a search does, with the letters that the base lacks.
+        split: What decides which clips the run held out, for `read_split`.
 
     Returns "files", what each claims and is measured to be, by place; "bench", what they are measured on, or None;
     "unmeasured", why they are not, or None.
@@ -82,13 +94,14 @@ def run(
             else:
                 chosen = Settings.model_validate_json(settings or "")
                 paths = [Path(files[number]) for number in usable]
-                bench = _bench(chosen, Path(cache), extended, paths, Path(folder), progress)
+                bench = _bench(chosen, Path(cache), extended, split, paths, Path(folder), progress)
         except UserError as error:
             return {**answer, "unmeasured": str(error)}
         _measure(bench, files, found, usable, progress)
     untouched = asdict(bench.base) if bench.base else None
     clips = {"eval_clips": bench.clips[0], "probe_clips": bench.clips[1]}
-    return {**answer, "bench": {"base": untouched, "base_reason": bench.base_reason, **clips}}
+    why = {"base_reason": bench.base_reason, "held_out": bench.held_out, "unsure": bench.unsure}
+    return {**answer, "bench": {"base": untouched, **why, **clips}}
 
 
 def _opened(file: Path) -> dict[str, Any]:
@@ -132,7 +145,13 @@ def _prepared_bench(prepared: Prepared, batch_size: int) -> Bench:
 
 
 def _bench(
-    settings: Settings, cache: Path, extended: bool, files: Sequence[Path], folder: Path, progress: Progress
+    settings: Settings,
+    cache: Path,
+    extended: bool,
+    split: dict[str, Any] | None,
+    files: Sequence[Path],
+    folder: Path,
+    progress: Progress,
 ) -> Bench:
     """On data and base of the settings, with `folder` for what it writes. Raises UserError where they do not serve.
 
@@ -143,7 +162,7 @@ def _bench(
         return _prepared_bench(prepare(settings, cache, progress), settings.training.eval_batch_size)
     data, seed = settings.data, settings.study.seed
     root, directory = locate(settings, cache, progress)
-    train, held_out = tables.read_rows(data, root, seed).parts
+    train, held_out, how, unsure = _chosen(data, root, seed, split)
     probe = random.Random(seed).sample(train, min(data.probe_clips, len(train)))
     directory, reason = _whole_base(directory, files, folder)
     base.check_limits(settings, directory)
@@ -165,7 +184,25 @@ def _bench(
     if reason is None:
         progress("evaluating the untouched base model")
         untouched = evaluator(0, time.monotonic())
-    return Bench(model, evaluator, (len(clips.eval), len(clips.train)), untouched, reason)
+    return Bench(model, evaluator, (len(clips.eval), len(clips.train)), untouched, reason, how, unsure)
+
+
+def _chosen(
+    data: Data, root: Path, seed: int, split: dict[str, Any] | None
+) -> tuple[list[Row], list[Row], str, str | None]:
+    """(clips for the probe, eval clips, how they were chosen, why it is not known whether they were trained on)."""
+    train, held_out = tables.read_rows(data, root, seed).parts
+    if split is None:
+        return train, held_out, "", None
+    try:
+        found = read_split(split, root)
+    except UserError as error:
+        if data.eval:
+            return train, held_out, "", f"which clips the run trained on cannot be known: {error}"
+        raise UserError(f"which clips the run held out cannot be known: {error}; {NAME_A_TABLE}") from error
+    learnt, kept, dropped = found.parts(train, held_out, bool(data.eval))
+    how = "" if data.eval else ", those that coqui's split held out"
+    return learnt, kept, f"{how}; left out {dropped} eval clips that it trained on" if dropped else how, None
 
 
 def _whole_base(directory: Path, files: Sequence[Path], folder: Path) -> tuple[Path, str | None]:

@@ -1,14 +1,14 @@
 """Checkpoint files of any run, opened without running what they contain."""
 
 import hashlib
-import re
 from pathlib import Path
 from typing import Any
 
 import torch
-from TTS.tts.models.xtts import _legacy_safe_globals
 
 from search.training import base
+from search.training.file_kinds import WrongKind
+from search.training.weights_file import read_weights_file, state_dict
 
 Weights = dict[str, torch.Tensor]
 
@@ -18,30 +18,14 @@ class Unusable(Exception):
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint, memory-mapped. Raises Unusable.
-
-    Never anything but tensors and plain values, and the config class that old checkpoints hold: whatever else a pickle
-    names could be code.
-    """
+    """The content of a checkpoint, memory-mapped. Raises Unusable."""
     try:
-        with _legacy_safe_globals():
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # torch raises many kinds for a file that is no checkpoint
-        raise Unusable(_reason(error)) from error
+        content = read_weights_file(path)
+    except WrongKind as error:
+        raise Unusable(str(error).partition(";")[0]) from error  # the next step is for files of a base
     if not isinstance(content, dict):
         raise Unusable(f"contains a {type(content).__name__} and is not a checkpoint")
     return content
-
-
-def _reason(error: Exception) -> str:
-    """torch's advice, to load the file without the check, is not repeated."""
-    text = str(error).strip() or type(error).__name__
-    named = re.search(r"GLOBAL (\S+)", text)
-    if named:
-        return f"contains {named[1]}, which may run code; it is not loaded"
-    if "Weights only load failed" in text:
-        return "contains more than tensors and plain values, which may run code; it is not loaded"
-    return f"cannot be read as a checkpoint: {text.splitlines()[0]}"
 
 
 def claims(content: dict[str, Any]) -> dict[str, Any]:
@@ -69,10 +53,10 @@ def gpt_weights(content: dict[str, Any]) -> Weights:
 
     coqui's trainer prefixes them `xtts.gpt.`, an exported model `gpt.`, and our runs nothing.
     """
-    state = content.get("model", content)
-    if not isinstance(state, dict):
-        raise Unusable("contains no weights")
-    tensors = {k: v for k, v in state.items() if isinstance(k, str) and isinstance(v, torch.Tensor)}
+    try:
+        tensors = state_dict(content)
+    except WrongKind as error:
+        raise Unusable("contains no weights") from error
     weights = tensors if "text_embedding.weight" in tensors else base.gpt_weights(tensors)
     if "text_embedding.weight" not in weights:
         raise Unusable("contains no weights of an XTTS GPT")

@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from search.show import styles
 from search.text import printable
 from search.ties import lowest
-from search.tools.advice import advice, gigabytes
+from search.tools.advice import advice, gigabytes, warnings
 from search.tools.corrections import nats
 from search.tools.run_folder import Checkpoint, Inspection, LoggedRun
 from search.trial import Evaluation
@@ -48,6 +49,8 @@ def show(found: Inspection, console: Console) -> None:
             )
     if found.unmeasured:
         _line(console, f"Not measured: {found.unmeasured}")
+    for sentence in warnings(found):
+        _line(console, f"Warning: {sentence}", styles.WARNING)
     for sentence in advice(found):
         _line(console, sentence, "bold")
 
@@ -136,7 +139,9 @@ def _times(value: float | None) -> str:
 
 def to_json(found: Inspection) -> str:
     """One document in ASCII; a value that is not finite is null."""
-    return json.dumps({**_plain(found), "advice": advice(found)}, indent=2, allow_nan=False)
+    return json.dumps(
+        {**_plain(found), "warnings": warnings(found), "advice": advice(found)}, indent=2, allow_nan=False
+    )
 
 
 def _plain(value: Any) -> Any:

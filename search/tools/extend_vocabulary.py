@@ -36,7 +36,7 @@ from search.training.tokenizer import (
 from search.trial import Caller
 
 FIELD = "--vocabulary"
-COPIED = ("dvae.pth", "mel_stats.pth", "speakers_xtts.pth", "LICENSE.txt")
+COPIED = ("dvae.pth", "mel_stats.pth", *base.COMPANIONS)
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 NO_LETTER = (

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,13 @@ from search.preparation.cache import cache_directory
 from search.settings.sections import Base, Data
 from search.settings.settings import Settings
 from search.text import printable
-from search.tools.run_folder import Inspection, LoggedRun
+from search.tools.run_folder import NAME_A_TABLE, Inspection, LoggedRun
 from search.trial import Evaluation, TrialSpec
 from search.workers.launcher import Failed, Launcher
 from search.workers.session import told
 
 TARGET = "search.tools.bench:run"
+SPLIT = ("datasets", "eval_split_size", "eval_split_max_size")
 GIVE = "give data.path, data.train, data.eval, data.language and base.path, by --settings or --set, to measure them"
 
 # The files of a base, and what a run's config.json calls them (GPTArgs); config.json is then the run's own.
@@ -42,6 +43,9 @@ class Material:
     settings: Settings | None = None
     extended: bool = False  # prepare data and base as a search does, with the letters that the base lacks
     prepared: str | None = None
+    split: dict[str, Any] | None = None  # of the run's config.json, what decides which clips it held out
+    logged: dict[str, Any] = field(default_factory=dict, compare=False)  # of the run: what shows whether that is right
+    unsure: str | None = None  # why it is not known whether the run trained on the eval clips
     base_files: tuple[tuple[str, Path], ...] = ()  # of a base whose files lie apart; base.path is then made of them
     config: Path | None = field(default=None, compare=False)  # and of the run's config.json; each run has its own
 
@@ -56,7 +60,7 @@ def measure(found: Inspection, settings: Settings, progress: Callable[[str], Non
     material = None
     try:
         material = find_material(found, settings)
-        found.measured_on = material.words
+        found.measured_on, found.unsure = material.words, material.unsure
     except NotFound as error:
         found.unmeasured = str(error)
     progress("loading torch and TTS")
@@ -65,7 +69,7 @@ def measure(found: Inspection, settings: Settings, progress: Callable[[str], Non
             _measure(found, _request(material, Path(folder)), progress)
         except Failed as error:
             found.unmeasured = f"measuring failed: {error}"
-        for name in ("unmeasured", "base_reason"):
+        for name in ("unmeasured", "base_reason", "unsure"):
             if reason := getattr(found, name):
                 setattr(found, name, reason.replace(folder, "the base of config.json"))
     if found.unmeasured:
@@ -83,6 +87,7 @@ def _request(material: Material | None, folder: Path) -> dict[str, Any]:
         "settings": settings.model_dump_json() if settings else None,
         "extended": material is not None and material.extended,
         "prepared": material.prepared if material else None,
+        "split": {**material.split, **material.logged} if material and material.split else None,
         "cache": str(cache_directory()),
     }
 
@@ -96,9 +101,9 @@ def _measure(found: Inspection, request: dict[str, Any], progress: Callable[[str
     if bench := answer["bench"]:
         found.base = Evaluation(**bench["base"]) if bench["base"] else None
         found.base_reason = bench["base_reason"]
-        found.measured_on = (
-            f"{bench['eval_clips']} eval and {bench['probe_clips']} training clips of {found.measured_on}"
-        )
+        found.unsure = bench["unsure"] or found.unsure
+        clips = f"{bench['eval_clips']} eval and {bench['probe_clips']} training clips"
+        found.measured_on = f"{clips} of {found.measured_on}{bench['held_out']}"
     for checkpoint, said in zip(files, answer["files"], strict=True):
         for name in ("step", "epoch", "claimed_train", "claimed_eval", "reason"):
             if said.get(name) is not None:
@@ -109,30 +114,59 @@ def _measure(found: Inspection, request: dict[str, Any], progress: Callable[[str
 
 
 def find_material(found: Inspection, settings: Settings) -> Material:
-    """The user's settings where they name data; else what the runs themselves name. Raises NotFound."""
+    """What the runs can be measured on, the same for all. Raises NotFound."""
     runs = [run for run in found.runs if run.checkpoints]
-    if "path" in settings.data.model_fields_set:
-        words = f"{settings.data.path} ({settings.data.eval or 'a share of ' + settings.data.train})"
-        if any(run.is_ours for run in runs):
-            return Material(words, settings, extended=True)  # as the search before them did
-        if "path" not in settings.base.model_fields_set and runs[0].config is not None:
-            return Material(words, settings, base_files=_base_files(runs[0]), config=runs[0].path / "config.json")
-        return Material(words, settings)
-    materials = [_of_our_run(run) if run.is_ours else _of_config(run, settings) for run in runs]
+    materials = [(_of_our_run if run.is_ours else _of_coquis_run)(run, settings) for run in runs]
     if any(material != materials[0] for material in materials):
         raise NotFound(f"the runs name different data or bases, and one eval set must judge all: {GIVE}")
     return materials[0]
 
 
-def _of_our_run(run: LoggedRun) -> Material:
-    """The folder of the prepared data that the run's spec names."""
+def _of_our_run(run: LoggedRun, settings: Settings) -> Material:
+    """The prepared data that the run's spec names; else the user's settings, prepared as a search does."""
+    missing = f"{_name(run)} has no spec.json, which names its data"
     for folder in (run.path, run.path.parent):
         with suppress(OSError, ValueError, TypeError, KeyError):
             spec = TrialSpec.from_json((folder / "spec.json").read_text(encoding="utf-8"))
             if (Path(spec.prepared) / "prepared.json").is_file():
                 return Material("the eval set of its study", prepared=spec.prepared)
-            raise NotFound(f"the prepared data of {_name(run)} is no longer at {spec.prepared}: {GIVE}")
-    raise NotFound(f"{_name(run)} has no spec.json, which names its data: {GIVE}")
+            missing = f"the prepared data of {_name(run)} is no longer at {spec.prepared}"
+    if "path" not in settings.data.model_fields_set:
+        raise NotFound(f"{missing}: {GIVE}")
+    unsure = f"{missing}, so these may be other clips than those that it held out"
+    return Material(_words(settings.data), settings, extended=True, unsure=unsure)
+
+
+def _of_coquis_run(run: LoggedRun, settings: Settings) -> Material:
+    """The user's settings where they name data, else the run's config.json; and the clips that the run held out."""
+    split, logged = None, {}
+    if run.config is not None and run.config.get("datasets"):
+        split = {name: run.config.get(name) for name in SPLIT}
+        logged = {"batch_size": run.config.get("batch_size"), "batches": run.batches}
+        settings = _completed(settings, run, split["datasets"])
+    if "path" not in settings.data.model_fields_set:
+        return replace(_of_config(run, settings), split=split, logged=logged)
+    unsure = None if split else f"{_name(run)} has no config.json that names the clips that it trained on"
+    if unsure and not settings.data.eval:
+        raise NotFound(f"{unsure}, and a share of {settings.data.train} may be among them: {NAME_A_TABLE}")
+    material = Material(_words(settings.data), settings, split=split, logged=logged, unsure=unsure)
+    if "path" not in settings.base.model_fields_set and run.config is not None:
+        return replace(material, base_files=_base_files(run), config=run.path / "config.json")
+    return material
+
+
+def _completed(settings: Settings, run: LoggedRun, datasets: Any) -> Settings:
+    """The settings; what they do not name, lengths and a table of eval clips in their data, as the run had it."""
+    data, first = settings.data, datasets[0] if isinstance(datasets, list) and isinstance(datasets[0], dict) else {}
+    changes = {name: value for name, value in _lengths(run).items() if name not in data.model_fields_set}
+    table = first.get("meta_file_val")
+    if not data.eval and table and (Path(data.path) / str(table)).is_file():
+        changes["eval"] = str(table)
+    return settings.model_copy(update={"data": data.model_copy(update=changes)})
+
+
+def _words(data: Data) -> str:
+    return f"{data.path} ({data.eval or data.train})"
 
 
 def _of_config(run: LoggedRun, settings: Settings) -> Material:
@@ -141,15 +175,10 @@ def _of_config(run: LoggedRun, settings: Settings) -> Material:
         raise NotFound(f"{_name(run)} has no config.json that names its data: {GIVE}")
     listed = run.config.get("datasets")
     dataset = listed[0] if isinstance(listed, list) and listed and isinstance(listed[0], dict) else {}
-    root, missing = Path(str(dataset.get("path"))).expanduser(), None
-    if not dataset.get("path"):
-        missing = "names no data (datasets)"
-    elif not root.is_dir():
-        missing = f"names the data {root}, which is not on this machine"
-    elif not dataset.get("meta_file_val"):
-        missing = "names no eval table (meta_file_val)"
-    if missing:
-        raise NotFound(f"config.json of {_name(run)} {missing}: {GIVE}")
+    root = Path(str(dataset.get("path"))).expanduser()
+    if not dataset.get("path") or not root.is_dir():
+        there = f"the data {root}, which is not on this machine" if dataset.get("path") else "no data (datasets)"
+        raise NotFound(f"config.json of {_name(run)} names {there}: {GIVE}")
     base_files = _base_files(run)
     try:
         data = Data.model_validate(
@@ -157,33 +186,37 @@ def _of_config(run: LoggedRun, settings: Settings) -> Material:
                 "path": root.absolute(),
                 "formatter": dataset.get("formatter"),
                 "train": dataset.get("meta_file_train"),
-                "eval": dataset.get("meta_file_val"),
+                "eval": dataset.get("meta_file_val") or None,
                 "language": dataset.get("language"),
                 "probe_clips": settings.data.probe_clips,
-                **_lengths(run.config),
+                **_lengths(run),
             }
         )
-    except (ValidationError, TypeError, ZeroDivisionError) as error:
-        what = error.errors()[0]["loc"][0] if isinstance(error, ValidationError) else error
+    except ValidationError as error:
+        what = error.errors()[0]["loc"][0]
         raise NotFound(f"config.json of {_name(run)} has a value that cannot be used ({what}): {GIVE}") from error
     chosen = settings.model_copy(update={"data": data, "base": Base(extend_vocabulary=False)})
-    words = f"{root} ({data.eval}), as its config.json names it"
+    words = f"{_words(data)}, as its config.json names it"
     if isinstance(listed, list) and len(listed) > 1:
         words += f", the first of {len(listed)} datasets"
     return Material(words, chosen, base_files=base_files, config=run.path / "config.json")
 
 
-def _lengths(config: dict[str, Any]) -> dict[str, Any]:
+def _lengths(run: LoggedRun) -> dict[str, Any]:
     """The run's own limits in seconds, of samples at its rate (GPTArgs; XttsAudioConfig's rate is 22,050)."""
+    config = run.config or {}
     arguments, audio = config.get("model_args"), config.get("audio")
     arguments = arguments if isinstance(arguments, dict) else {}
     rate = audio.get("sample_rate", 22_050) if isinstance(audio, dict) else 22_050
-    return {
-        "max_audio_seconds": arguments.get("max_wav_length", 255_995) / rate,
-        "min_conditioning_seconds": arguments.get("min_conditioning_length", 66_150) / rate,
-        "max_conditioning_seconds": arguments.get("max_conditioning_length", 132_300) / rate,
-        "max_text_tokens": arguments.get("max_text_length", 200),
-    }
+    try:
+        return {
+            "max_audio_seconds": arguments.get("max_wav_length", 255_995) / rate,
+            "min_conditioning_seconds": arguments.get("min_conditioning_length", 66_150) / rate,
+            "max_conditioning_seconds": arguments.get("max_conditioning_length", 132_300) / rate,
+            "max_text_tokens": arguments.get("max_text_length", 200),
+        }
+    except (TypeError, ZeroDivisionError) as error:
+        raise NotFound(f"config.json of {_name(run)} has a length that cannot be used ({error}): {GIVE}") from error
 
 
 def _base_files(run: LoggedRun) -> tuple[tuple[str, Path], ...]:

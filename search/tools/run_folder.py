@@ -18,6 +18,7 @@ from search.tools.corrections import EpochLosses, accumulation, corrected, sente
 from search.tools.run_log import read_log
 from search.trial import Evaluation
 
+NAME_A_TABLE = "name a table of clips that the run did not train on, by data.eval"
 DEPTH = 3  # folders below the given one in which runs are looked for
 
 _STOCK = re.compile(r"(best_model|checkpoint)(?:_(\d{1,12}))?\.pth$")
@@ -55,6 +56,7 @@ class LoggedRun:
     checkpoints: list[Checkpoint] = field(default_factory=list)
     config: dict[str, Any] | None = None  # its config.json
     accumulation: int | None = None  # of its log
+    batches: int | None = None  # of an epoch, by its log
     epochs: list[EpochLosses] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)  # of a run of ours: correct as they are
     notes: list[str] = field(default_factory=list)
@@ -74,6 +76,7 @@ class Inspection:
     base: Evaluation | None = None  # the untouched base model, measured in the same way
     base_reason: str | None = None  # why it is not
     unmeasured: str | None = None
+    unsure: str | None = None  # why it is not known whether the runs trained on the eval clips
 
     @property
     def checkpoints(self) -> list[Checkpoint]:
@@ -145,6 +148,7 @@ def _read(run: LoggedRun, source: Path | None, given: int | None) -> LoggedRun:
         return run
     log = read_log(source)
     config = run.config or {}
+    run.batches = log.batches
     run.accumulation, how = accumulation(log, given)
     run.epochs = [corrected(epoch, run.accumulation, text_weight(config)) for epoch in log.epochs]
     run.notes += [how, *sentences(log, run.epochs, run.accumulation, config)]

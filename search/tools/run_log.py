@@ -17,10 +17,9 @@ COMPONENTS = ("loss_text_ce", "loss_mel_ce")  # GPTTrainer.train_step: `loss` is
 
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _EPOCH = re.compile(r"> EPOCH: (\d{1,9})/")
-_STEP = re.compile(r"STEP: \d{1,12}/-?\d{1,12} -- GLOBAL_STEP: (\d{1,12})")
+_STEP = re.compile(r"STEP: \d{1,12}/(-?\d{1,12}) -- GLOBAL_STEP: (\d{1,12})")
 _VALUE = re.compile(r"\| > (\w+):\s*(\S+)(?:\s+\(([^()\s]+)\))?")
 _BEST = re.compile(r"> BEST MODEL : (.+\S)")
-_EVAL_SAMPLES = re.compile(r"Total eval samples after filtering: (\d{1,12})")
 # Headings of blocks that are of no interest: "PERFORMACE", as coqui spells it; a step of an evaluation (print_eval).
 _OTHER = re.compile(r"--> TRAIN PERFORM|--> STEP: \d+\s*$|> EVALUATION|> Training Environment")
 
@@ -43,7 +42,7 @@ class TrainerLog:
     epochs: list[Epoch] = field(default_factory=list)
     accumulations: list[float] = field(default_factory=list)  # (text + mel) / loss, of each printed training loss
     rates: list[float] = field(default_factory=list)  # of the printed steps
-    eval_samples: int | None = None
+    batches: int | None = None  # of an epoch
 
     @property
     def trained_epochs(self) -> int:
@@ -99,13 +98,12 @@ class _Reader:
             self._epoch = Epoch(int(found[1]))
         elif found := _STEP.search(line):
             self._close_step()
-            self._epoch.micro_steps, self._block = int(found[1]), "step"
+            self._epoch.micro_steps, self._block = int(found[2]), "step"
+            self.log.batches = int(found[1]) + 1
         elif "--> EVAL PERFORMANCE" in line:
             self._block = "eval"
         elif found := _BEST.search(line):
             self._epoch.best = PureWindowsPath(found[1]).name  # which parts paths at slashes, too
-        elif found := _EVAL_SAMPLES.search(line):
-            self.log.eval_samples = int(found[1])
         elif _OTHER.search(line):
             self._block = ""
 

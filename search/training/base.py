@@ -1,6 +1,5 @@
 """The base model: checked, and loaded into the stock `GPTTrainer`."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +8,21 @@ from torch.overrides import TorchFunctionMode
 from TTS.tts.configs.xtts_config import XttsAudioConfig
 from TTS.tts.layers.xtts.dvae import DiscreteVAE
 from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTArgs, GPTTrainer, GPTTrainerConfig
-from TTS.tts.models.xtts import Xtts, _legacy_safe_globals
+from TTS.tts.models.xtts import Xtts
 
 from search.errors import UserError
 from search.settings.settings import Settings
+from search.training.file_kinds import WrongKind, read_json, refuse_no_weights
 from search.training.tokenizer import Tokenizer
+from search.training.weights_file import read_weights_file, state_dict
 
 Weights = dict[str, torch.Tensor]
 
 FILES = ("config.json", "model.pth", "dvae.pth", "mel_stats.pth", "vocab.json")
+COMPANIONS = (
+    "speakers_xtts.pth",
+    "LICENSE.txt",
+)  # of XTTS-v2: a base may have them, and what is made from it keeps them
 
 # The stock recipe's optimizer (coqui recipes/ljspeech/xtts_v2/train_gpt_xtts.py); weight decay is a knob.
 ADAMW = {"betas": [0.9, 0.96], "eps": 1e-8}
@@ -54,18 +59,36 @@ class NoInit(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+def refuse_broken(directory: Path) -> None:
+    """Raises UserError for a file of the base that is missing, or plainly something else: a web page, a half."""
+    for name in (*FILES, "speakers_xtts.pth"):
+        path = directory / name
+        try:
+            if name.endswith(".json"):
+                read_json(path)
+            elif name in FILES or path.exists():
+                refuse_no_weights(path)
+        except WrongKind as error:
+            raise _refused(directory, f"{name} {error}") from error
+    _tokenizer(directory)
+    read_config(directory)
+
+
 def read_config(directory: Path) -> dict[str, Any]:
     """The base's `config.json`."""
     try:
-        content = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        content = read_json(directory / "config.json")
         return {"model_args": dict(content["model_args"]), "audio": dict(content.get("audio", {}))}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _refused(directory, f"config.json is no XTTS configuration ({error!r})") from error
+    except WrongKind as error:
+        raise _refused(directory, f"config.json {error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        why = "config.json has no model_args, so it is none of XTTS; take the one of the base"
+        raise _refused(directory, why) from error
 
 
 def config_values(directory: Path) -> dict[str, Any]:
     """All of the base's `config.json`."""
-    content: dict[str, Any] = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    content: dict[str, Any] = read_json(directory / "config.json")
     return content
 
 
@@ -105,31 +128,29 @@ def training_config(
 
 def check(directory: Path) -> None:
     """Raises UserError unless the files of `directory` belong together: every weight there, a row for every token."""
+    refuse_broken(directory)
     state = _load(directory / "model.pth")
-    _check_rows(directory, gpt_weights(state))
+    _check_rows(directory, state)
     xtts, dvae = _shapes(directory)
     xtts.pop("mel_stats", None)  # GPTTrainer reads mel_stats.pth instead
     _compare(directory, "model.pth", _flat(state), xtts)
-    try:
-        stored = torch.load(directory / "dvae.pth", map_location="cpu", weights_only=True, mmap=True)
-        stats = torch.load(directory / "mel_stats.pth", map_location="cpu", weights_only=True)
-    except Exception as error:  # as in `_load`
-        raise _refused(directory, f"dvae.pth or mel_stats.pth is no checkpoint: {_reason(error)}") from error
-    _compare(directory, "dvae.pth", stored, dvae)
-    if stats.shape != (80,):
-        raise _refused(directory, f"mel_stats.pth is {tuple(stats.shape)}; XTTS has 80 mel channels")
+    stored, stats = (_read(directory / name) for name in ("dvae.pth", "mel_stats.pth"))
+    _compare(directory, "dvae.pth", stored if isinstance(stored, dict) else {}, dvae)
+    if not isinstance(stats, torch.Tensor) or stats.shape != (80,):
+        what = tuple(stats.shape) if isinstance(stats, torch.Tensor) else f"a {type(stats).__name__}"
+        raise _refused(directory, f"mel_stats.pth is {what}; XTTS has 80 mel channels: take the one of the base")
 
 
-def _check_rows(directory: Path, weights: Weights) -> None:
+def _check_rows(directory: Path, state: Weights) -> None:
     """Raises UserError unless the vocabulary is one of XTTS and each of its tokens has a row."""
-    tokenizer = Tokenizer(directory / "vocab.json")
+    tokenizer, weights = _tokenizer(directory), gpt_weights(state)
     for token in ("[START]", "[STOP]"):
         if tokenizer.tokenizer.token_to_id(token) is None:
             raise _refused(directory, f"vocab.json has no {token}; it is not an XTTS vocabulary")
     tokens = tokenizer.get_number_tokens()
     for name in ("text_embedding.weight", "text_head.weight", "text_head.bias"):
         if name not in weights:
-            raise _refused(directory, f"model.pth has no gpt.{name}; it is not an XTTS model")
+            raise _refused(directory, f"model.pth {_other_model(state, name)}")
         if (rows := weights[name].shape[0]) == tokens:
             continue
         step = "take the two from the same base"
@@ -139,6 +160,23 @@ def _check_rows(directory: Path, weights: Weights) -> None:
                 " study.py extend-vocab --vocabulary FILE"
             )
         raise _refused(directory, f"model.pth has {rows} rows in gpt.{name}, vocab.json has {tokens} tokens; {step}")
+
+
+def _other_model(state: Weights, name: str) -> str:
+    """What weights are that lack the GPT's `name`."""
+    if name in state:
+        return "is a checkpoint of the GPT alone, as a full run keeps it; take the model.pth of its ready/"
+    if "codebook.embed" in state:
+        return "is a DVAE; take the model.pth of the base, and leave this file dvae.pth"
+    return f"has no gpt.{name}; it is not an XTTS model: take the model.pth of the base"
+
+
+def _tokenizer(directory: Path) -> Tokenizer:
+    try:
+        return Tokenizer(directory / "vocab.json")
+    except Exception as error:  # tokenizers raises plain Exception for a file that it cannot use
+        why = "vocab.json is JSON, but no vocabulary of tokenizers; take the one of the base"
+        raise _refused(directory, why) from error
 
 
 def _compare(directory: Path, name: str, found: Weights, expected: dict[str, tuple[int, ...]]) -> None:
@@ -215,16 +253,22 @@ def _flat(state: Weights) -> Weights:
 
 
 def _load(path: Path) -> Weights:
-    """The state dict of a base's `model.pth`, memory-mapped.
+    """The state dict of a base's `model.pth`, memory-mapped. A fine-tuned checkpoint, or a bare state dict, is one.
 
     An original XTTS-v2 holds a pickled `XttsConfig`, which coqui's loader allows, and then overwrites the user's file
     without it (`Xtts._load_checkpoint`); this one leaves it alone.
     """
     try:
-        with _legacy_safe_globals():
-            return dict(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["model"])
-    except Exception as error:  # torch raises many kinds for a file that is no checkpoint; each ends as one line
-        raise UserError(f"base.path: {path} cannot be loaded as an XTTS checkpoint: {_reason(error)}") from error
+        return state_dict(_read(path))
+    except WrongKind as error:
+        raise _refused(path.parent, f"{path.name} {error}") from error
+
+
+def _read(path: Path) -> Any:
+    try:
+        return read_weights_file(path)
+    except WrongKind as error:
+        raise _refused(path.parent, f"{path.name} {error}") from error
 
 
 def new_dvae(codes: int) -> DiscreteVAE:
@@ -255,10 +299,6 @@ def _shapes(directory: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, tupl
         {k: tuple(v.shape) for k, v in model.state_dict().items()},
         {k: tuple(v.shape) for k, v in dvae.state_dict().items() if k.startswith("encoder.") or k == "codebook.embed"},
     )
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def config_from_dict(values: dict[str, Any]) -> GPTTrainerConfig:
