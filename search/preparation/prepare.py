@@ -127,7 +127,7 @@ def _prepare_into(
     final_config = base.training_config(building_base, *lengths).to_dict()
     for name in ("tokenizer_file", "mel_norm_file", "dvae_checkpoint", "xtts_checkpoint"):
         final_config["model_args"][name] = str(final / Path(final_config["model_args"][name]).name)
-    final_config["datasets"] = [tables.dataset_config(data, sources.root, data.train, data.eval or "").to_dict()]
+    final_config["datasets"] = [tables.for_coqui(sources.rows, data, sources.root, folder, target).to_dict()]
     final_config["languages"] = sorted({*final_config["languages"], data.language})
     return Prepared(
         directory=str(target),

@@ -43,6 +43,8 @@ class Sources:
     base: Path
     rows: Rows
     recordings: Recordings
+    missing: list[str]  # tokens that the base's vocabulary lacks
+    tokenizer: Tokenizer  # that training would use
 
 
 def encoded(row: Mapping[str, Any], data: Data, tokenizer: VoiceBpeTokenizer) -> tuple[list[int], str | None]:
@@ -69,9 +71,32 @@ def encoded(row: Mapping[str, Any], data: Data, tokenizer: VoiceBpeTokenizer) ->
 
 def read_sources(settings: Settings, cache: Path, progress: Progress) -> Sources:
     """Rows, and their audio decoded. Raises UserError for a table without clips, or a base that cannot be read."""
+    data = settings.data
     root, directory = locate(settings, cache, progress)
-    rows = tables.read_rows(settings.data, root, settings.study.seed)
-    return Sources(root, directory, rows, _decoded(settings, rows, sample_rate(directory), cache, progress))
+    rows = tables.read(data, root)
+    found = _decoded(settings, rows, sample_rate(directory), cache, progress)
+    missing, tokenizer = _tokenizer(settings, directory, rows)
+
+    def is_usable(row: Mapping[str, Any]) -> bool:
+        audio = recordings.usable(found.found[row["audio_file"]], data.max_audio_seconds)
+        return audio is None and encoded(row, data, tokenizer)[1] is None
+
+    return Sources(
+        root, directory, tables.hold_out(rows, data, settings.study.seed, is_usable), found, missing, tokenizer
+    )
+
+
+def _tokenizer(settings: Settings, directory: Path, rows: Rows) -> tuple[list[str], Tokenizer]:
+    """What the base's vocabulary lacks, and the tokenizer that training would use."""
+    own = Tokenizer(directory / "vocab.json")
+    texts = [str(row["text"]) for part in rows.parts for row in part if row["text"] is not None]
+    missing = missing_tokens(own, texts, settings.data.language)
+    if not (missing and settings.base.extend_vocabulary):
+        return missing, own
+    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
+        file.write(extended_vocabulary(directory / "vocab.json", missing))
+        file.flush()
+        return missing, Tokenizer(file.name)
 
 
 def _decoded(settings: Settings, rows: Rows, rate: int, cache: Path, progress: Progress) -> Recordings:
@@ -107,20 +132,13 @@ def survey_of(settings: Settings, sources: Sources) -> Survey:
     own = Tokenizer(directory / "vocab.json")
     stock = VoiceBpeTokenizer(directory / "vocab.json")
     flat = [(part, row) for part, part_rows in zip(PARTS, rows.parts, strict=True) for row in part_rows]
-    missing = missing_tokens(own, [str(row["text"]) for _, row in flat if row["text"] is not None], data.language)
-    letters = {token for token in missing if len(token) == 1}
-    trained = own
-    if missing and settings.base.extend_vocabulary:
-        with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
-            file.write(extended_vocabulary(directory / "vocab.json", missing))
-            file.flush()
-            trained = Tokenizer(file.name)
+    letters = {token for token in sources.missing if len(token) == 1}
 
     def describe(item: tuple[str, Mapping[str, Any]]) -> Row:
         part, row = item
         file, text, language = row["audio_file"], row["text"], row["language"]
         audio = recordings.usable(found[file], data.max_audio_seconds)
-        tokens, ours = encoded(row, data, trained)
+        tokens, ours = encoded(row, data, sources.tokenizer)
         _, theirs = encoded(row if text is not None else {**row, "text": "None"}, data, stock)
         unknown = sorted(letters & set(preprocessed(own, str(text), language) or ""))
         theirs = theirs or (None if audio == recordings.NOT_FINITE else audio)
@@ -129,7 +147,9 @@ def survey_of(settings: Settings, sources: Sources) -> Survey:
 
     described = list(on_all_cores(describe, flat))
     facts = base_facts(settings, directory)
-    return Survey(sample_rate(directory), described, found, rows.absent, rows.remarks, missing, facts)
+    return Survey(
+        sample_rate(directory), described, found, rows.absent, rows.remarks, rows.assumed, sources.missing, facts
+    )
 
 
 def sample_rate(directory: Path) -> int:
