@@ -73,7 +73,12 @@ def stock_keeps(settings: Settings, survey: Survey, part: str) -> Counter[tuple[
         directory, settings.conditioning_seconds, data.max_audio_seconds, data.max_text_tokens
     )
     samples = [
-        {"audio_file": row.audio_file, "text": row.text or None, "language": row.language, "speaker_name": row.speaker}
+        {
+            "audio_file": row.audio_file,
+            "text": None if row.dropped == "no text in the table" else row.text,
+            "language": row.language,
+            "speaker_name": row.speaker,
+        }
         for row in survey.part(part, used=False)
     ]
     tokenizer = VoiceBpeTokenizer(directory / "vocab.json")

@@ -182,7 +182,7 @@ def test_the_cache_s_names_cover_all_that_their_content_depends_on(tmp_path: Pat
     assert len({key, *(recordings.store_key(*other) for other in others)}) == 4
 
     rows = Rows([{"audio_file": "a.wav"}], [{"audio_file": "b.wav"}])
-    sources = Sources(tmp_path, tmp_path, rows, recordings.Recordings({}, {}, tmp_path))
+    sources = Sources(tmp_path, tmp_path, rows, recordings.Recordings({}, {}, tmp_path), [], None)
     given, digests = settings(tmp_path), ("data", "base")
     changed = (
         {"study.seed": 7}, {"training.eval_batch_size": 3}, {"base.extend_vocabulary": False},
