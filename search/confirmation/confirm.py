@@ -24,8 +24,8 @@ from search.settings.best_config import Confirmation
 from search.settings.knobs import refuse_space
 from search.settings.sections import CONFIRMATION, STOCK
 from search.settings.settings import Settings
-from search.study import findings as search_findings
 from search.study import clips, noise, storage
+from search.study import findings as search_findings
 from search.study.findings import Findings
 from search.study.fingerprint import differences, fingerprint
 from search.study.folder import make_folder, study_lock

@@ -134,6 +134,7 @@ def _prepare_into(
     sets = evaluation_sets(model, clips, data.probe_clips, seed, settings.training.eval_batch_size)
     write_sets(sets, folder, settings.training.eval_batch_size)
     untouched = Evaluator(model, sets)(0, time.monotonic())
+    base.refuse_loss(directory, untouched.mel_ce, untouched.text_ce)
     rate = config.audio.sample_rate
     final_config = base.training_config(building_base, *lengths).to_dict()
     for name in ("tokenizer_file", "mel_norm_file", "dvae_checkpoint", "xtts_checkpoint"):

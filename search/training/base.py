@@ -1,6 +1,7 @@
 """The base model: checked, and loaded into the stock `GPTTrainer`."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,34 @@ def check(directory: Path) -> None:
     _compare(directory, "dvae.pth", stored, dvae)
     if stats.shape != (80,):
         raise _refused(directory, f"mel_stats.pth is {tuple(stats.shape)}; XTTS has 80 mel channels")
+    _refuse_not_finite(directory, "model.pth", _flat(state))
+    _refuse_not_finite(directory, "dvae.pth", {key: stored[key] for key in dvae})
+    if not bool((stats > 0).all() and torch.isfinite(stats).all()):
+        raise _refused(directory, "mel_stats.pth holds values that are not positive numbers; fetch the base again")
+
+
+def _refuse_not_finite(directory: Path, name: str, weights: Weights) -> None:
+    for key, value in weights.items():
+        if bad := int((~torch.isfinite(value)).sum()):
+            step = "fetch the base again, or take an earlier checkpoint: the training that made this one had diverged"
+            raise _refused(
+                directory, f"{name}: {bad:,} of the {value.numel():,} values of {key} are not finite; {step}"
+            )
+
+
+def refuse_loss(directory: Path, *losses: float) -> None:
+    """Raises UserError, with the largest weight, for losses of the untouched base that are not finite."""
+    if all(map(math.isfinite, losses)):
+        return
+    sizes = {
+        key: float(value.abs().max()) for key, value in read_weights(directory).items() if value.is_floating_point()
+    }
+    key = max(sizes, key=sizes.__getitem__)
+    shown = ", ".join(f"{loss:g}" for loss in losses)
+    raise _refused(
+        directory,
+        f"its loss before any training is {shown}; the largest weight is in {key} ({sizes[key]:.2g}); fetch it again",
+    )
 
 
 def _check_rows(directory: Path, weights: Weights) -> None:
