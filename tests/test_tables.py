@@ -55,7 +55,10 @@ def test_any_table_is_read_as_meant_or_refused_in_one_line(seed: int, rows: list
         if separator in ",;" and not has_header:  # prose has a blank behind a comma
             clips = [(file, re.sub(r"([,;])(?! )", r"\1 ", text).strip(), who) for file, text, who in clips]
     header = [chance.choice(NAMES[role]) for role in roles.split()] if has_header else []
-    header = [chance.choice([name, name.title(), f" {name} ", name.replace("_", " ")]) for name in header]
+    header = [
+        chance.choice([name, name.title(), f" {name} ", name.replace("_", " "), name.replace("_", "")])
+        for name in header
+    ]
     cells = [[{"audio": f, "text": t, "speaker": s}[role] for role in roles.split()] for f, t, s in clips]
     content = written([*([header] if header else []), *cells], separator, is_csv, chance)
     meant = [(f, " ".join(t.split("\n")), s if "speaker" in roles else None) for f, t, s in clips]
@@ -100,6 +103,8 @@ def written(rows: list[list[str]], separator: str, is_csv: bool, chance: random.
         ("id|text|speaker\n1|hello|x\n", "no column of audio files in this header; call it audio_file"),
         ("what|ever|this\na.wav|hello|x\n", "line 1: 'what|ever|this': a header whose names are not known"),
         ("hello\nyou\n", "line 1: 'hello': neither a header like"),
+        ("LJ1|one|one\nLJ2|two|two\n", "for lines like LJ001-0001|text|text set data.formatter to ljspeech"),
+        ('{"file_name": "a.wav", "text": "one"}\n', "train.csv is JSON, not a table of text"),
         ("a.wav|6 June|the sixth of June\nb.wav|7|the seventh\n", "3 columns and no header that says which they are"),
         ("a.wav|one\nb.wav|two|x\nc.wav|three\n", "line 2: 'b.wav|two|x': 3 columns instead of 2"),
         (HEADER + "a.wav|one|x\nb.wav|two|three|y\n", "line 3: 'b.wav|two|three|y': 4 columns instead of 3; put the"),
@@ -126,7 +131,7 @@ def test_another_encoding_is_named_with_its_line(tmp_path: Path, content: bytes)
 @pytest.mark.parametrize(
     ("content", "assumed"),
     [
-        ("file_name,transcription\na.wav,one\nb.wav,two\n", "separated by commas; 'file_name' is read as audio; 'tr"),
+        ("file_name,transcription\na.wav,one\nb.wav,two\n", "separated by commas; file_name is read as audio_file; tr"),
         ("a.wav|one|x\nb.wav|two|x\n", "it has no header and is read as audio and text and speaker"),
         (HEADER + 'a.wav|"one|x\nb.wav|two|x\n', "a quotation mark that closes nowhere is read as a part of its text"),
         (HEADER + "a.wav|one|two|x\nb.wav|two|x\n", "a text that contains '|' is read whole (line 2)"),
@@ -163,7 +168,8 @@ LJSPEECH = "wavs/{0}.wav"
         ("ljspeech", "c|one|one\r\n\r\nd|two|two\r\n\r\n", ""),
         ("ljspeech", "c|one\nd|two\n", "where the third column is empty, the text of the second is read"),
         ("ljspeech", "c|one|\nd|two|\n", "where the third column is empty, the text of the second is read"),
-        ("ljspeech", "c.wav|one|one\nd.wav|two|two\n", ".wav is not added again"),
+        ("ljspeech", "c.wav|one|one\nd.wav|two|two\n", "so it is not added again"),
+        ("ljspeech", "wavs/c.wav|one\nwavs/d.wav|two\n", "so it is not added again"),
         ("thorsten", "c|one\nd|two\n\n", ""),
         ("mozilla", "one|c.wav\ntwo|d.wav\n\n", ""),
         ("kss", "wavs/c.wav|1|one\nwavs/d.wav|2|two\n", ""),
@@ -189,6 +195,10 @@ def test_a_line_that_a_formatter_fails_on_is_named(tmp_path: Path) -> None:
         UserError, match=r"line 2 is 'no second column'; the layout of data.formatter 'thorsten' is wan"
     ):
         read(tmp_path, "c|one\nno second column\n", formatter="thorsten")
+    with pytest.raises(UserError, match=r"'c\|one\|two\|three' has 4 columns instead of 3; take '\|' out of the text"):
+        read(tmp_path, "c|one|one\nc|one|two|three\nc|one|one\n", formatter="ljspeech")
+    with pytest.raises(UserError, match=r"data.train: .* cannot be read \(Is a directory\); name a table"):
+        read_rows(Data(path=tmp_path, train="wavs"), tmp_path, 1)
     with pytest.raises(UserError, match=r"does not exist; tables in this folder: train.csv"):
         read_rows(Data(path=tmp_path, train="metadata.csv"), tmp_path, 1)
 

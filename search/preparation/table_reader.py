@@ -15,12 +15,12 @@ from search.errors import UserError
 WANTED = "audio_file|text|speaker_name"
 NAMES = {  # of columns, as the tools that write tables call them, the clearest first
     "audio": (
-        "audio_file", "audio", "audio_path", "audio_filepath", "audio_file_path", "audio_filename", "file_name",
-        "filename", "file", "file_path", "filepath", "path", "wav", "wav_file", "wav_filename", "wav_path", "clip",
+        "audio_file", "audio", "audio_path", "audio_file_path", "audio_filename", "file_name", "file", "file_path",
+        "path", "wav", "wavs", "wav_file", "wav_filename", "wav_path", "clip",
     ),
     "text": (
         "text", "transcription", "transcript", "normalized_transcription", "normalized_text", "sentence", "sentences",
-        "caption", "txt",
+        "caption", "utterance", "txt",
     ),
     "speaker": ("speaker_name", "speaker", "speaker_id", "client_id", "spk", "spk_id", "voice"),
 }  # fmt: skip
@@ -71,7 +71,10 @@ class _Layout:
 
 def decoded(content: bytes, where: str) -> str:
     """The text of a table. Raises UserError that names the first byte, or the kind of file, that is no text."""
-    kinds = {b"PK\x03\x04": "a spreadsheet", b"\xd0\xcf\x11\xe0": "a spreadsheet", b"RIFF": "an audio file"}
+    kinds = {
+        b"PK\x03\x04": "a spreadsheet", b"\xd0\xcf\x11\xe0": "a spreadsheet", b"RIFF": "an audio file",
+        b"<": "a web page", b"{": "JSON", b"[{": "JSON",
+    }  # fmt: skip
     if kind := next((kind for start, kind in kinds.items() if content.startswith(start)), None):
         raise UserError(f"{where} is {kind}, not a table of text; save it as CSV in UTF-8")
     encoding = next((name for mark, name in _MARKS if content.startswith(mark)), None)
@@ -118,15 +121,17 @@ def _layout(lines: Sequence[str], where: str, assumed: list[str]) -> _Layout:
     first, line = next((i, line) for i, line in enumerate(lines, 1) if line.strip())
     shown = f"{where}, line {first}: {_short(line)}"
     for separator in SEPARATORS:
-        names = _names(_cells(line, separator))
+        cells = _cells(line, separator)
+        names = _names(cells)
         columns = _columns(names)
         if {"audio", "text"} <= columns.keys():
-            _tell(assumed, where, separator, [f"{names[at]!r} is read as {role}" for role, at in columns.items()
-                                              if names[at] != NAMES[role][0]], columns)  # fmt: skip
+            _tell(assumed, where, separator, [f"{cells[at].strip()} is read as {NAMES[role][0]}"
+                                              for role, at in columns.items()
+                                              if names[at] != _names(NAMES[role])[0]], columns)  # fmt: skip
             return _Layout(separator, columns, len(names), names)
     for separator in SEPARATORS:
         names = _names(_cells(line, separator))
-        if len(names) > 1 and (known := _columns(names)) and not AUDIO.search(names[0]):
+        if len(names) > 1 and (known := _columns(names)) and not AUDIO.search(_cells(line, separator)[0].strip()):
             lacking = "audio files" if "audio" not in known else "texts"
             wanted = NAMES["audio" if "audio" not in known else "text"][0]
             raise UserError(f"{shown}: no column of {lacking} in this header; call it {wanted}")
@@ -134,7 +139,10 @@ def _layout(lines: Sequence[str], where: str, assumed: list[str]) -> _Layout:
         rows = [row.cells for row in _split(lines, separator, 0)[0]]
         if 2 * sum(len(cells) > 1 and _is_audio(cells[0].strip(" ")) for cells in rows) >= len(rows):
             return _without_header(rows, separator, shown, where, assumed)
-    raise UserError(f"{shown}: neither a header like {WANTED} nor a clip like wavs/a.wav|what is said|speaker")
+    raise UserError(
+        f"{shown}: neither a header like {WANTED} nor a clip like wavs/a.wav|what is said|speaker; for lines like"
+        " LJ001-0001|text|text set data.formatter to ljspeech"
+    )
 
 
 def _without_header(
@@ -171,13 +179,14 @@ def _tell(assumed: list[str], where: str, separator: str, said: list[str], colum
 
 
 def _names(cells: Sequence[str]) -> list[str]:
-    """As columns are compared: without case, and with _ for blanks and hyphens."""
-    return [re.sub(r"[\s-]+", "_", cell.strip().strip("\"'").casefold()) for cell in cells]
+    """As columns are compared: letters and digits, without case."""
+    return [re.sub(r"[\W_]+", "", cell.casefold()) for cell in cells]
 
 
 def _columns(names: Sequence[str]) -> dict[str, int]:
     """The place of each of NAMES that a header has."""
-    found = {role: next((name for name in known if name in names), None) for role, known in NAMES.items()}
+    known = {role: _names(names_of) for role, names_of in NAMES.items()}
+    found = {role: next((name for name in known[role] if name in names), None) for role in NAMES}
     return {role: names.index(name) for role, name in found.items() if name is not None}
 
 

@@ -6,6 +6,7 @@ import os
 import random
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -131,10 +132,8 @@ def _read_table(data: Data, root: Path, table: str, key: str, found: Rows) -> li
     if table and not path.exists() and data.formatter != "sam_accenture":  # which adds a folder to the name
         tables = ", ".join(sorted(p.name for p in root.glob("*") if p.suffix in (".csv", ".tsv", ".txt"))[:10])
         raise UserError(f"{key} is {table!r}, and {path} does not exist; tables in this folder: {tables or 'none'}")
-    if data.formatter in OURS and path.is_file():
-        rows = _ours(data, root, table, key, found)
-    else:
-        rows = _coquis(data, root, table, key, found)
+    reader = _ours if data.formatter in OURS else _coquis
+    rows = reader(data, root, table, key, found)
     there = []
     for row in rows:
         row["audio_file"] = _located(row["audio_file"], found)
@@ -152,7 +151,7 @@ def _read_table(data: Data, root: Path, table: str, key: str, found: Rows) -> li
 
 
 def _ours(data: Data, root: Path, table: str, key: str, found: Rows) -> list[Row]:
-    made = read_table((root / table).read_bytes(), f"{key} {table}")
+    made = read_table(_content(root / table, key), f"{key} {table}")
     found.assumed += made.assumed
     found.remarks += made.left_out
     files, moved = _placed(root, Path(table).parent, [row.file for row in made.rows])
@@ -164,6 +163,13 @@ def _ours(data: Data, root: Path, table: str, key: str, found: Rows) -> list[Row
          "language": data.language, "root_path": str(root)}
         for row, file in zip(made.rows, files, strict=True)
     ]  # fmt: skip
+
+
+def _content(path: Path, key: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{key}: {path} cannot be read ({error.strerror}); name a table") from error
 
 
 def _placed(root: Path, beside: Path, names: Sequence[str]) -> tuple[list[str], str]:
@@ -182,14 +188,17 @@ def _placed(root: Path, beside: Path, names: Sequence[str]) -> tuple[list[str], 
 
 
 def _located(file: str, found: Rows) -> str:
-    """Without the ending that a formatter added to a name that has one."""
-    stem, ending = os.path.splitext(file)
-    if not AUDIO.search(stem) or os.path.exists(file) or not os.path.exists(stem):
+    """Without the ending or the folder that a formatter added to a name that has it."""
+    if os.path.exists(file):
         return file
-    said = f"names of files have their ending in the table: {ending} is not added again"
-    if said not in found.assumed:
-        found.assumed.append(said)
-    return stem
+    stem = os.path.splitext(file)[0]
+    ways = (stem if AUDIO.search(stem) else file, file.replace("wavs/wavs/", "wavs/"))
+    for way in (*ways, ways[0].replace("wavs/wavs/", "wavs/")):
+        if os.path.exists(way):
+            said = "names of files have their ending or folder in the table, so it is not added again"
+            found.assumed += [said] if said not in found.assumed else []
+            return way
+    return file
 
 
 def _coquis(data: Data, root: Path, table: str, key: str, found: Rows) -> list[Row]:
@@ -247,9 +256,10 @@ def _plain_table(data: Data, path: Path, key: str, found: Rows) -> Iterator[Path
     if not path.is_file() or data.formatter in ("mozilla_de", "sam_accenture"):  # Latin-1; XML
         yield path
         return
-    content = path.read_bytes()
+    content = _content(path, key)
     text = decoded(content, f"{key} {path.name}").replace("\r\n", "\n").replace("\r", "\n")
     lines = [line for line in text.split("\n") if line.strip()]
+    _refuse_extra_columns(lines, f"{key} {path.name}")
     if data.formatter in _THIRD:
         lines = _third_filled(lines, f"{key} {path.name}", found)
     plain = "".join(f"{line}\n" for line in lines)
@@ -265,6 +275,20 @@ def _plain_table(data: Data, path: Path, key: str, found: Rows) -> Iterator[Path
         copy = Path(folder) / path.name
         copy.write_text(plain, encoding="utf-8")
         yield copy
+
+
+def _refuse_extra_columns(lines: Sequence[str], where: str) -> None:
+    """Formatters take the columns that they want: a separator within a text would cut it short."""
+    for separator in "|\t":
+        counts = Counter(line.count(separator) for line in lines)
+        usual, times = max(counts.items(), key=lambda item: item[1], default=(0, 0))
+        if usual and 2 * times > len(lines):
+            for line in lines:
+                if line.count(separator) > usual:
+                    raise UserError(
+                        f"{where}: {line[:60]!r} has {line.count(separator) + 1} columns instead of {usual + 1}; take"
+                        f" {separator!r} out of the text"
+                    )
 
 
 def _third_filled(lines: Sequence[str], where: str, found: Rows) -> list[str]:
