@@ -11,7 +11,7 @@ def judge(settings: Settings, survey: Survey) -> list[Finding]:
     """An error for a base that training would refuse; infos on the language."""
     base = survey.base
     if base.error:
-        step = "set base.path to another XTTS base" if base.error.startswith("base.path") else ""
+        step = "" if ";" in base.error else "set base.path to another XTTS base"
         return [Finding("error", AREA, " ".join(base.error.split()), step)]
     language = settings.data.language
     if not base.language_listed:

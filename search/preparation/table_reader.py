@@ -100,7 +100,7 @@ def read_table(content: bytes, where: str) -> Table:
     if b"\0" in content and not content.startswith(tuple(mark for mark, _ in _MARKS)):
         found.assumed.append(f"{where}: it is read as UTF-16")
     layout = _layout(lines, where, found.assumed)
-    rows, open_quotes = _split(lines, layout.separator, layout.columns["audio"])
+    rows, open_quotes = _split(lines, layout.separator)
     if layout.header:
         rows = [row for row in rows if _names(row.cells) != layout.header]
     if not rows:
@@ -136,7 +136,7 @@ def _layout(lines: Sequence[str], where: str, assumed: list[str]) -> _Layout:
             wanted = NAMES["audio" if "audio" not in known else "text"][0]
             raise UserError(f"{shown}: no column of {lacking} in this header; call it {wanted}")
     for separator in SEPARATORS:
-        rows = [row.cells for row in _split(lines, separator, 0)[0]]
+        rows = [row.cells for row in _split(lines, separator)[0]]
         if 2 * sum(len(cells) > 1 and _is_audio(cells[0].strip(" ")) for cells in rows) >= len(rows):
             return _without_header(rows, separator, shown, where, assumed)
     raise UserError(
@@ -215,8 +215,8 @@ def _parsed(line: str, separator: str) -> tuple[list[str], bool]:
         at = found.end() + 1
 
 
-def _split(lines: Sequence[str], separator: str, audio: int) -> tuple[list[_Cells], list[int]]:
-    """The rows, and the lines with an open quotation mark. `audio` is the column of the files.
+def _split(lines: Sequence[str], separator: str) -> tuple[list[_Cells], list[int]]:
+    """The rows, and the lines with an open quotation mark.
 
     Lines without content are no rows; a text in quotation marks may have several lines.
     """
@@ -224,7 +224,7 @@ def _split(lines: Sequence[str], separator: str, audio: int) -> tuple[list[_Cell
     open_quotes, at = [], 0
     while at < len(lines):
         cells, is_open = _parsed(lines[at], separator)
-        end = _end_of_quoted(lines, at, separator, audio) if is_open else at + 1
+        end = _end_of_quoted(lines, at, separator) if is_open else at + 1
         if is_open and end == at + 1:
             open_quotes.append(end)
         raw = "\n".join(lines[at:end])
@@ -236,11 +236,11 @@ def _split(lines: Sequence[str], separator: str, audio: int) -> tuple[list[_Cell
     return rows, open_quotes
 
 
-def _end_of_quoted(lines: Sequence[str], at: int, separator: str, audio: int) -> int:
+def _end_of_quoted(lines: Sequence[str], at: int, separator: str) -> int:
     """Where the row ends that begins at line `at`; at its own end if no later mark closes it before the next row."""
     named = 0
     for end in range(at + 1, min(at + _QUOTED_LINES, len(lines)) + 1):
-        named += _is_audio(_at(_cells(lines[end - 1], separator), audio))
+        named += any(_is_audio(cell.strip()) for cell in _cells(lines[end - 1], separator))
         if named > 1:
             break
         if not _parsed("\n".join(lines[at:end]), separator)[1]:
@@ -255,7 +255,7 @@ def _is_audio(file: str | None) -> bool:
 def _fit(rows: Sequence[_Cells], layout: _Layout, where: str, found: Table) -> list[int]:
     """Adds each row to `found`. Returns the lines whose text was split by the separator, and is joined again."""
     audio, text, speaker = layout.columns["audio"], layout.columns["text"], layout.columns.get("speaker")
-    speakers = {_at(row.cells, speaker) or "" for row in rows if len(row.cells) == layout.width}
+    speakers = _speakers(rows, layout)
     named = sum(_is_audio(_at(row.cells, audio)) for row in rows)
     joined: list[int] = []
     for row in rows:
@@ -278,6 +278,13 @@ def _fit(rows: Sequence[_Cells], layout: _Layout, where: str, found: Table) -> l
             spoken = None if words is None else " ".join(words.split("\n"))
             found.rows.append(TableRow(line, file, spoken, name if speaker is None else name or ""))
     return joined
+
+
+def _speakers(rows: Sequence[_Cells], layout: _Layout) -> set[str]:
+    """Those of rows with the right number of columns, and what ends several rows that have more."""
+    ends = Counter(row.cells[-1] for row in rows if len(row.cells) >= layout.width)
+    regular = {_at(row.cells, layout.columns.get("speaker")) or "" for row in rows if len(row.cells) == layout.width}
+    return regular | {end for end, count in ends.items() if count > 1 and end and end == end.strip()}
 
 
 def _whole(row: _Cells, layout: _Layout, speakers: set[str]) -> list[str] | None:

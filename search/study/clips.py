@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from search.text import printable
+
 SHOWN = 5  # clips named per kind of change
 
 Clip = tuple[str, str, str, str, str]  # name below the folder of the data, part, text, speaker, digest of the audio
@@ -24,28 +26,30 @@ def pack(clips: Iterable[Clip], limits: Mapping[str, Any]) -> str:
 
 def changes(there: str, here: str) -> str:
     """How the clips that were packed here differ from those there, in one line."""
-    (before_limits, old), (limits, new) = _unpacked(there), _unpacked(here)
-    kinds: dict[str, list[str]] = defaultdict(list)
-    for name in {**old, **new}:
-        before, now = sorted(old.get(name, [])), sorted(new.get(name, []))
-        if before == now:
-            continue
-        if not before or not now:
-            kinds["not in the study" if now else "gone"].append(name)
-            continue
-        kinds["changed between train and eval"] += [name] if before[0][0] != now[0][0] else []
-        kinds["with another text or speaker"] += [name] if before[0][1:5] != now[0][1:5] else []
-        kinds["with other audio"] += [name] if before[0][5:] != now[0][5:] else []
-        if len(before) != len(now):
-            kinds["in another number of rows"].append(name)
-    told = [
-        f"{len(names):,} {'clip' if len(names) == 1 else 'clips'} {kind} ({', '.join(names[:SHOWN])}"
-        f"{', …' if len(names) > SHOWN else ''})"
-        for kind, names in kinds.items()
-        if names
-    ]
-    told += [f"data.{k} is {v}, {before_limits.get(k)} there" for k, v in limits.items() if v != before_limits.get(k)]
+    (old_limits, old), (limits, new) = _unpacked(there), _unpacked(here)
+    both = {name: (sorted(old[name]), sorted(new[name])) for name in old.keys() & new.keys()}
+    rows = {name: list(zip(*pair, strict=True)) for name, pair in both.items() if len(pair[0]) == len(pair[1])}
+
+    def differing(digits: slice) -> set[str]:
+        return {name for name, pairs in rows.items() if any(old[digits] != new[digits] for old, new in pairs)}
+
+    kinds = {
+        "of the study gone": old.keys() - new.keys(),
+        "not in the study": new.keys() - old.keys(),
+        "in another number of rows": both.keys() - rows.keys(),
+        "with another text or speaker": differing(slice(1, 5)),
+        "with other audio": differing(slice(5, None)),
+        "moved between train and eval": differing(slice(0, 1)),
+    }
+    told = [f"{len(names):,} {'clip' if len(names) == 1 else 'clips'} {kind} ({_some(names)})"
+            for kind, names in kinds.items() if names]  # fmt: skip
+    told += [f"data.{k} is {v}, {old_limits.get(k)} there" for k, v in limits.items() if v != old_limits.get(k)]
     return f"data: {'; '.join(told) or 'the same clips in another order'}"
+
+
+def _some(names: Iterable[str]) -> str:
+    first, *more = [printable(name) for name in sorted(names)]
+    return ", ".join([first, *more[: SHOWN - 1], *(["…"] if len(more) >= SHOWN else [])])
 
 
 def named(lines: list[str], there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:

@@ -128,10 +128,9 @@ def check(directory: Path) -> None:
 def _refuse_not_finite(directory: Path, name: str, weights: Weights) -> None:
     for key, value in weights.items():
         if bad := int((~torch.isfinite(value)).sum()):
-            step = "fetch the base again, or take an earlier checkpoint: the training that made this one had diverged"
-            raise _refused(
-                directory, f"{name}: {bad:,} of the {value.numel():,} values of {key} are not finite; {step}"
-            )
+            step = "fetch the base again, or take a checkpoint from before its training diverged"
+            found = f"{bad:,} of its {value.numel():,} values"
+            raise _refused(directory, f"{name}: {key} is not finite (NaN or infinite) in {found}; {step}")
 
 
 def refuse_loss(directory: Path, *losses: float) -> None:
