@@ -13,10 +13,10 @@ from search.check.survey import PARTS, BaseFacts, Row, Survey
 from search.errors import UserError
 from search.preparation import cache as machine_cache
 from search.preparation import recordings, tables
+from search.preparation.coqui_tables import Rows, reason
 from search.preparation.parallel import on_all_cores
 from search.preparation.places import locate
 from search.preparation.recordings import Recordings
-from search.preparation.tables import Rows, reason
 from search.settings.sections import Data
 from search.settings.settings import Settings
 from search.training import base

@@ -4,13 +4,13 @@ A table has a column of audio files, one of texts, and perhaps one of speakers, 
 Plain data; no torch.
 """
 
-import codecs
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from search.errors import UserError
+from search.preparation.table_cells import AUDIO, MARKS, Cells, cells_of, decoded, is_audio, split_rows
 
 WANTED = "audio_file|text|speaker_name"
 NAMES = {  # of columns, as the tools that write tables call them, the clearest first
@@ -25,12 +25,6 @@ NAMES = {  # of columns, as the tools that write tables call them, the clearest 
     "speaker": ("speaker_name", "speaker", "speaker_id", "client_id", "spk", "spk_id", "voice"),
 }  # fmt: skip
 SEPARATORS = {"|": "pipes", "\t": "tabs", ";": "semicolons", ",": "commas"}
-AUDIO = re.compile(r"\.(wave?|flac|mp3|og[ga]|opus|m4a|aac|aiff?|webm)$", re.IGNORECASE)
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
-)  # fmt: skip
-_QUOTED_LINES = 50  # that a text in quotation marks may have
 
 
 @dataclass(frozen=True)
@@ -53,41 +47,11 @@ class Table:
 
 
 @dataclass(frozen=True)
-class _Cells:
-    """A row, with the line that it begins at and the characters that it consists of."""
-
-    line: int
-    cells: list[str]
-    raw: str
-
-
-@dataclass(frozen=True)
 class _Layout:
     separator: str
     columns: Mapping[str, int]  # of NAMES: its place in a row
     width: int  # cells per row
     header: list[str]  # normalised names; empty without a header
-
-
-def decoded(content: bytes, where: str) -> str:
-    """The text of a table. Raises UserError that names the first byte, or the kind of file, that is no text."""
-    kinds = {
-        b"PK\x03\x04": "a spreadsheet", b"\xd0\xcf\x11\xe0": "a spreadsheet", b"RIFF": "an audio file",
-        b"<": "a web page", b"{": "JSON", b"[{": "JSON",
-    }  # fmt: skip
-    if kind := next((kind for start, kind in kinds.items() if content.startswith(start)), None):
-        raise UserError(f"{where} is {kind}, not a table of text; save it as CSV in UTF-8")
-    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), None)
-    if encoding is None:
-        even, odd = content[0:400:2].count(0), content[1:400:2].count(0)  # UTF-16 without its mark has many
-        encoding = "utf-8" if not even + odd else "utf-16-le" if odd > even else "utf-16-be"
-    try:
-        return content.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        found = f"byte 0x{content[error.start]:02x}" if error.start < len(content) else "its end"
-        name = encoding.removesuffix("-sig").upper()
-        raise UserError(f"{where}, line {line}: {found} is not {name}; save the table as UTF-8") from error
 
 
 def read_table(content: bytes, where: str) -> Table:
@@ -97,10 +61,10 @@ def read_table(content: bytes, where: str) -> Table:
     if not text.strip():
         raise UserError(f"{where} is empty; write a line {WANTED}, and one for each clip")
     found = Table()
-    if b"\0" in content and not content.startswith(tuple(mark for mark, _ in _MARKS)):
+    if b"\0" in content and not content.startswith(tuple(mark for mark, _ in MARKS)):
         found.assumed.append(f"{where}: it is read as UTF-16")
     layout = _layout(lines, where, found.assumed)
-    rows, open_quotes = _split(lines, layout.separator)
+    rows, open_quotes = split_rows(lines, layout.separator)
     if layout.header:
         rows = [row for row in rows if _names(row.cells) != layout.header]
     if not rows:
@@ -121,7 +85,7 @@ def _layout(lines: Sequence[str], where: str, assumed: list[str]) -> _Layout:
     first, line = next((i, line) for i, line in enumerate(lines, 1) if line.strip())
     shown = f"{where}, line {first}: {_short(line)}"
     for separator in SEPARATORS:
-        cells = _cells(line, separator)
+        cells = cells_of(line, separator)
         names = _names(cells)
         columns = _columns(names)
         if {"audio", "text"} <= columns.keys():
@@ -130,14 +94,14 @@ def _layout(lines: Sequence[str], where: str, assumed: list[str]) -> _Layout:
                                               if names[at] != _names(NAMES[role])[0]], columns)  # fmt: skip
             return _Layout(separator, columns, len(names), names)
     for separator in SEPARATORS:
-        names = _names(_cells(line, separator))
-        if len(names) > 1 and (known := _columns(names)) and not AUDIO.search(_cells(line, separator)[0].strip()):
+        names = _names(cells_of(line, separator))
+        if len(names) > 1 and (known := _columns(names)) and not AUDIO.search(cells_of(line, separator)[0].strip()):
             lacking = "audio files" if "audio" not in known else "texts"
             wanted = NAMES["audio" if "audio" not in known else "text"][0]
             raise UserError(f"{shown}: no column of {lacking} in this header; call it {wanted}")
     for separator in SEPARATORS:
-        rows = [row.cells for row in _split(lines, separator)[0]]
-        if 2 * sum(len(cells) > 1 and _is_audio(cells[0].strip(" ")) for cells in rows) >= len(rows):
+        rows = [row.cells for row in split_rows(lines, separator)[0]]
+        if 2 * sum(len(cells) > 1 and is_audio(cells[0].strip(" ")) for cells in rows) >= len(rows):
             return _without_header(rows, separator, shown, where, assumed)
     raise UserError(
         f"{shown}: neither a header like {WANTED} nor a clip like wavs/a.wav|what is said|speaker; for lines like"
@@ -149,7 +113,7 @@ def _without_header(
     rows: Sequence[Sequence[str]], separator: str, shown: str, where: str, assumed: list[str]
 ) -> _Layout:
     """Two columns are file and text; a third one is the speaker if it does not look like a text."""
-    if not _is_audio(rows[0][0].strip()):
+    if not is_audio(rows[0][0].strip()):
         raise UserError(f"{shown}: a header whose names are not known; write {WANTED}")
     width = Counter(map(len, rows)).most_common(1)[0][0]
     last = [row[-1] for row in rows if len(row) == width]
@@ -190,73 +154,11 @@ def _columns(names: Sequence[str]) -> dict[str, int]:
     return {role: names.index(name) for role, name in found.items() if name is not None}
 
 
-def _cells(line: str, separator: str) -> list[str]:
-    return _parsed(line, separator)[0]
-
-
-def _parsed(line: str, separator: str) -> tuple[list[str], bool]:
-    """The cells as CSV has them, and whether one begins with a quotation mark that closes nowhere: a part of it."""
-    if '"' not in line:
-        return line.split(separator), False
-    edge = re.escape(separator)
-    quoted = re.compile(rf' *"((?:[^"]|"")*+)" *(?={edge}|\Z)')
-    plain = re.compile(rf"[^{edge}]*")
-    cells, at, is_open = [], 0, False
-    while True:
-        if found := quoted.match(line, at):
-            cells.append(found[1].replace('""', '"'))
-        else:
-            found = plain.match(line, at)
-            assert found is not None
-            cells.append(found[0])
-            is_open |= found[0].lstrip().startswith('"')
-        if found.end() >= len(line):
-            return cells, is_open
-        at = found.end() + 1
-
-
-def _split(lines: Sequence[str], separator: str) -> tuple[list[_Cells], list[int]]:
-    """The rows, and the lines with an open quotation mark.
-
-    Lines without content are no rows; a text in quotation marks may have several lines.
-    """
-    rows: list[_Cells] = []
-    open_quotes, at = [], 0
-    while at < len(lines):
-        cells, is_open = _parsed(lines[at], separator)
-        end = _end_of_quoted(lines, at, separator) if is_open else at + 1
-        if is_open and end == at + 1:
-            open_quotes.append(end)
-        raw = "\n".join(lines[at:end])
-        if end > at + 1:
-            cells = _cells(raw, separator)
-        if any(cell.strip() for cell in cells):
-            rows.append(_Cells(at + 1, cells, raw))
-        at = end
-    return rows, open_quotes
-
-
-def _end_of_quoted(lines: Sequence[str], at: int, separator: str) -> int:
-    """Where the row ends that begins at line `at`; at its own end if no later mark closes it before the next row."""
-    named = 0
-    for end in range(at + 1, min(at + _QUOTED_LINES, len(lines)) + 1):
-        named += any(_is_audio(cell.strip()) for cell in _cells(lines[end - 1], separator))
-        if named > 1:
-            break
-        if not _parsed("\n".join(lines[at:end]), separator)[1]:
-            return end
-    return at + 1
-
-
-def _is_audio(file: str | None) -> bool:
-    return AUDIO.search(file or "") is not None
-
-
-def _fit(rows: Sequence[_Cells], layout: _Layout, where: str, found: Table) -> list[int]:
+def _fit(rows: Sequence[Cells], layout: _Layout, where: str, found: Table) -> list[int]:
     """Adds each row to `found`. Returns the lines whose text was split by the separator, and is joined again."""
     audio, text, speaker = layout.columns["audio"], layout.columns["text"], layout.columns.get("speaker")
     speakers = _speakers(rows, layout)
-    named = sum(_is_audio(_at(row.cells, audio)) for row in rows)
+    named = sum(is_audio(_at(row.cells, audio)) for row in rows)
     joined: list[int] = []
     for row in rows:
         line, cells = row.line, row.cells
@@ -271,7 +173,7 @@ def _fit(rows: Sequence[_Cells], layout: _Layout, where: str, found: Table) -> l
         file, words, name = (_at(cells, at) for at in (audio, text, speaker))
         if not file:
             found.left_out.append(f"{where}, line {line}: it names no audio file")
-        elif not _is_audio(file) and 2 * named > len(rows):
+        elif not is_audio(file) and 2 * named > len(rows):
             wanted = "a row begins with its file, and a text has one line or stands in quotation marks"
             raise UserError(f"{shown}: {_short(file)} is no audio file; {wanted}")
         else:
@@ -280,14 +182,14 @@ def _fit(rows: Sequence[_Cells], layout: _Layout, where: str, found: Table) -> l
     return joined
 
 
-def _speakers(rows: Sequence[_Cells], layout: _Layout) -> set[str]:
+def _speakers(rows: Sequence[Cells], layout: _Layout) -> set[str]:
     """Those of rows with the right number of columns, and what ends several rows that have more."""
     ends = Counter(row.cells[-1] for row in rows if len(row.cells) >= layout.width)
     regular = {_at(row.cells, layout.columns.get("speaker")) or "" for row in rows if len(row.cells) == layout.width}
     return regular | {end for end, count in ends.items() if count > 1 and end and end == end.strip()}
 
 
-def _whole(row: _Cells, layout: _Layout, speakers: set[str]) -> list[str] | None:
+def _whole(row: Cells, layout: _Layout, speakers: set[str]) -> list[str] | None:
     """The cells of a row that has too many, with those of its text joined; None where that is not certain.
 
     It is certain where nothing follows the text, or only a speaker who has regular rows, too.
