@@ -74,6 +74,8 @@ def read_sources(settings: Settings, cache: Path, progress: Progress) -> Sources
     data = settings.data
     root, directory = locate(settings, cache, progress)
     rows = tables.read(data, root)
+    for sentence in rows.assumed:
+        progress(sentence)
     found = _decoded(settings, rows, sample_rate(directory), cache, progress)
     missing, tokenizer = _tokenizer(settings, directory, rows)
 
