@@ -196,7 +196,9 @@ def test_a_line_that_a_formatter_fails_on_is_named(tmp_path: Path) -> None:
         UserError, match=r"line 2 is 'no second column'; the layout of data.formatter 'thorsten' is wan"
     ):
         read(tmp_path, "c|one\nno second column\n", formatter="thorsten")
-    with pytest.raises(UserError, match=r"'c\|one\|two\|three' has 4 columns instead of 3; take '\|' out of the text"):
+    with pytest.raises(
+        UserError, match=r"line 2: 'c\|one\|two\|three' has 4 columns instead of 3; take '\|' out of the text"
+    ):
         read(tmp_path, "c|one|one\nc|one|two|three\nc|one|one\n", formatter="ljspeech")
     with pytest.raises(UserError, match=r"data.train: .* cannot be read \(Is a directory\); name a table"):
         read_rows(Data(path=tmp_path, train="wavs"), tmp_path, 1)

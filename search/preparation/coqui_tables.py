@@ -131,8 +131,10 @@ def _plain_table(data: Data, path: Path, key: str, found: Rows) -> Iterator[Path
         return
     content = content_of(path, key)
     text = decoded(content, f"{key} {path.name}").replace("\r\n", "\n").replace("\r", "\n")
+    if not text.strip():
+        raise UserError(f"{key} {path.name} is empty")
+    _refuse_extra_columns(text.split("\n"), f"{key} {path.name}")
     lines = [line for line in text.split("\n") if line.strip()]
-    _refuse_extra_columns(lines, f"{key} {path.name}")
     if data.formatter in _THIRD:
         lines = _third_filled(lines, f"{key} {path.name}", found)
     plain = "".join(f"{line}\n" for line in lines)
@@ -153,25 +155,26 @@ def _plain_table(data: Data, path: Path, key: str, found: Rows) -> Iterator[Path
 def _refuse_extra_columns(lines: Sequence[str], where: str) -> None:
     """Formatters take the columns that they want: a separator within a text would cut it short."""
     for separator in "|\t":
-        counts = Counter(line.count(separator) for line in lines)
-        usual, times = max(counts.items(), key=lambda item: item[1], default=(0, 0))
-        if usual and 2 * times > len(lines):
-            for line in lines:
-                if line.count(separator) > usual:
-                    raise UserError(
-                        f"{where}: {line[:60]!r} has {line.count(separator) + 1} columns instead of {usual + 1}; take"
-                        f" {separator!r} out of the text"
-                    )
+        counts = Counter(line.count(separator) for line in lines if line.strip())
+        usual, times = counts.most_common(1)[0]
+        if not usual or 2 * times <= counts.total():
+            continue
+        for number, line in enumerate(lines, 1):
+            if (count := line.count(separator)) > usual:
+                found = f"line {number}: {line[:60]!r} has {count + 1} columns instead of {usual + 1}"
+                raise UserError(f"{where}, {found}; take {separator!r} out of the text")
 
 
 def _third_filled(lines: Sequence[str], where: str, found: Rows) -> list[str]:
     """Lines `id|text` and `id|text|` with the text in the third column, too."""
-    cells = [line.split("|") for line in lines]
-    if all(len(row) > 2 and row[2].strip() for row in cells):
-        return list(lines)
-    found.assumed.append(f"{where}: where the third column is empty, the text of the second is read")
-    return ["|".join([*row[:2], row[1]]) if len(row) < 4 and not "".join(row[2:]).strip() else "|".join(row)
-            for row in cells if len(row) > 1]  # fmt: skip
+    filled = []
+    for line in lines:
+        row = line.split("|")
+        has_two = len(row) in (2, 3) and not "".join(row[2:]).strip()
+        filled.append("|".join([*row[:2], row[1]]) if has_two else line)
+    if filled != list(lines):
+        found.assumed.append(f"{where}: where the third column is empty, the text of the second is read")
+    return filled
 
 
 @contextmanager

@@ -87,7 +87,7 @@ def _parsed(line: str, separator: str) -> tuple[list[str], bool]:
     if '"' not in line:
         return line.split(separator), False
     edge = re.escape(separator)
-    quoted = re.compile(rf' *"((?:[^"]|"")*+)" *(?={edge}|\Z)')
+    quoted = re.compile(rf'"((?:[^"]|"")*+)" *(?={edge}|\Z)')
     plain = re.compile(rf"[^{edge}]*")
     cells, at, is_open = [], 0, False
     while True:
@@ -97,7 +97,7 @@ def _parsed(line: str, separator: str) -> tuple[list[str], bool]:
             found = plain.match(line, at)
             assert found is not None
             cells.append(found[0])
-            is_open |= found[0].lstrip().startswith('"')
+            is_open |= found[0].startswith('"')
         if found.end() >= len(line):
             return cells, is_open
         at = found.end() + 1
