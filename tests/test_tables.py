@@ -134,7 +134,10 @@ def test_another_encoding_is_named_with_its_line(tmp_path: Path, content: bytes)
         ("file_name,transcription\na.wav,one\nb.wav,two\n", "separated by commas; file_name is read as audio_file; tr"),
         ("a.wav|one|x\nb.wav|two|x\n", "it has no header and is read as audio and text and speaker"),
         ("audio,text,speaker\na.wav,one, two,x\nb.wav,two, one,x\n", "a text that contains ',' is read whole"),
-        (HEADER + 'a.wav|"one|x\nb.wav|two|x\n', "a quotation mark that closes nowhere is read as a part of its text"),
+        (
+            HEADER + 'a.wav|"one|x\nb.wav|two|x\n',
+            "a quotation mark that does not enclose the whole text is read as a part of it",
+        ),
         (HEADER + "a.wav|one|two|x\nb.wav|two|x\n", "a text that contains '|' is read whole (line 2)"),
         (HEADER + "c|one|x\nd|two|x\n", "its files lie in wavs/ and are named without .wav"),
         (HEADER + "wavs\\c.wav|one|x\nwavs\\d.wav|two|x\n", "backslashes in the names of files are read as slashes"),

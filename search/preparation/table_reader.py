@@ -71,7 +71,7 @@ def read_table(content: bytes, where: str) -> Table:
         raise UserError(f"{where} names no clip: below its header it has no line")
     joined = _fit(rows, layout, where, found)
     for numbers, said in (
-        (open_quotes, "a quotation mark that closes nowhere is read as a part of its text"),
+        (open_quotes, "a quotation mark that does not enclose the whole text is read as a part of it"),
         (joined, f"a text that contains {layout.separator!r} is read whole"),
     ):
         if numbers:
