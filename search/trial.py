@@ -176,6 +176,7 @@ class Prepared(_Json):
     versions: dict[str, str]
     new_rows: list[int] = field(default_factory=list)  # token ids that training starts from new rows
     warnings: list[str] = field(default_factory=list)  # what the check found that does not stop a search
+    clips: str = ""  # name and short digests of each clip (search.study.clips); "" in an earlier release's
 
 
 def evaluation_steps(horizon: int, count: int) -> list[int]:

@@ -36,13 +36,14 @@ def test_errors_end_with_code_2_and_leave_the_list_beside_the_study(
     bad = bad_data.plant(tmp_path)
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    result = run("--set", f"data.path={bad}", "--set", "data.eval=eval.csv", "--study", "bad", "--html", "page.html")
+    given = (f"data.path={bad}", "data.eval=eval.csv", "base.extend_vocabulary=false")
+    result = run(*(part for one in given for part in ("--set", one)), "--study", "bad", "--html", "page.html")
     assert result.exit_code == 2, result.output
-    assert "error    a quotation mark at the start of a text swallows" in result.stdout
+    assert "error    the base's vocabulary lacks" in result.stdout
     assert "clips: runs/bad.check.csv" in result.stdout and "page: page.html" in result.stdout
     assert "reading texts" in result.stderr and "reading texts" not in result.stdout
     assert "truncated.flac" in Path("runs/bad.check.csv").read_text(encoding="utf-8")
-    assert "swallows the rows after it" in Path("page.html").read_text(encoding="utf-8")
+    assert "base.extend_vocabulary is off" in Path("page.html").read_text(encoding="utf-8")
     assert os.listdir("runs") == ["bad.check.csv"]  # no study was made
 
 
@@ -62,7 +63,7 @@ def test_the_miniature_is_without_warning_and_json_has_the_output_to_itself(
 @pytest.mark.usefixtures("cache")
 def test_a_table_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("audio_file|text\nmissing.wav|a\n")
-    with pytest.raises(UserError, match="finds no clips") as caught:
+    with pytest.raises(UserError, match="none of its 1 audio files exists") as caught:
         command.check(load(None, {"data.path": str(tmp_path)}), io.StringIO())
     assert "missing.wav" in caught.value.details[0]
 

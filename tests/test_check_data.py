@@ -1,19 +1,26 @@
 """Real files: every planted defect is named, and what is said of stock is what the stock dataset does."""
 
 import logging
+import math
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+import torch
 from TTS.tts.layers.xtts.tokenizer import VoiceBpeTokenizer
 from TTS.tts.layers.xtts.trainer.dataset import XTTSDataset
 
 from search.check.judgement import Report
-from search.check.judging import judge
+from search.check.judging import judge, refuse
 from search.check.machine import look
 from search.check.survey import PARTS, Row, Survey
+from search.errors import UserError
+from search.preparation.places import locate
+from search.preparation.prepare import prepare
+from search.preparation.probe import refuse_base
 from search.preparation.surveying import make_survey
 from search.settings.settings import Settings, load
 from search.training import base
@@ -73,7 +80,12 @@ def stock_keeps(settings: Settings, survey: Survey, part: str) -> Counter[tuple[
         directory, settings.conditioning_seconds, data.max_audio_seconds, data.max_text_tokens
     )
     samples = [
-        {"audio_file": row.audio_file, "text": row.text or None, "language": row.language, "speaker_name": row.speaker}
+        {
+            "audio_file": row.audio_file,
+            "text": None if row.dropped == "no text in the table" else row.text,
+            "language": row.language,
+            "speaker_name": row.speaker,
+        }
         for row in survey.part(part, used=False)
     ]
     tokenizer = VoiceBpeTokenizer(directory / "vocab.json")
@@ -108,3 +120,48 @@ def test_stock_drops_what_is_said_of_it(bad: tuple[Settings, Survey, Report], pa
     said = {(d.audio_file, d.text) for d in report.dropped if d.stock and d.part == part}
     assert said == {(row.audio_file, row.text) for row in rows} - set(kept)
     assert kept and said
+
+
+def spoil(folder: Path, file: str, key: str, value: float) -> None:
+    """Sets one weight of a base, or all for a value that is finite."""
+    state = torch.load(folder / file, weights_only=True)
+    weights = {"model.pth": lambda: state["model"], "dvae.pth": lambda: state}.get(file, lambda: {key: state})()
+    weights[key] = weights[key].clone()
+    weights[key].view(-1)[slice(1 if not math.isfinite(value) else None)] = value
+    torch.save(state if file != "mel_stats.pth" else weights[key], folder / file)
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value", "said"),
+    [
+        (
+            "model.pth",
+            "gpt.gpt.h.1.mlp.c_fc.weight",
+            math.nan,
+            "model.pth: gpt.gpt.h.1.mlp.c_fc.weight is not finite",
+        ),
+        (
+            "dvae.pth",
+            "codebook.embed",
+            math.inf,
+            "dvae.pth: codebook.embed is not finite .NaN or infinite. in 1 of its 131,072 values",
+        ),
+        ("mel_stats.pth", "", 0.0, "mel_stats.pth holds values that are not positive"),
+        ("model.pth", "gpt.mel_head.weight", 3e38, r"its loss before any training is .*gpt.mel_head.weight \(3e\+38\)"),
+    ],
+)
+def test_a_base_that_is_not_finite_is_refused_before_any_trial(
+    cache: Path, tmp_path: Path, file: str, key: str, value: float, said: str
+) -> None:
+    shutil.copytree(locate(load(None, {}), cache, lambda _: None)[1], tmp_path / "base")
+    spoil(tmp_path / "base", file, key, value)
+    given = {"base.path": str(tmp_path / "base"), "training.accumulation": 1, "data.min_conditioning_seconds": 0.5}
+    settings, survey, report = surveyed(cache, {**given, "data.max_conditioning_seconds": 1.0})
+    if survey.base.error is None:  # all weights are numbers: a check and a search find it by a loss
+        with pytest.raises(UserError, match=said):
+            refuse_base(settings, survey)
+        with pytest.raises(UserError, match=said):
+            prepare(settings, cache, lambda _: None)
+    else:
+        with pytest.raises(UserError, match=said):
+            refuse(report)

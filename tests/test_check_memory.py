@@ -11,7 +11,6 @@ import torch
 
 from benchmarks.memory import CASES, measured
 from search.check.header import remark
-from search.check.machine import look
 from search.check.memory import Batch, Model, Probe, activations, needed
 from search.preparation import probe
 from search.preparation.surveying import make_survey
@@ -113,13 +112,6 @@ def test_the_probe_trains_two_steps_and_lives_through_a_lack_of_memory(
     assert [clips for clips, _ in seen] == [2, 2, 4, 4, 5, 5]
     assert seen[1][1] > 0  # the second step has AdamW's averages
     assert device.resets == 5 and "a batch of 8" in told[2]
-
-
-def test_the_machine_is_seen_before_its_folders_are_made(tmp_path: Path) -> None:
-    settings = load(None, {"study.directory": str(tmp_path / "no" / "such")})
-    found = look(settings, tmp_path / "cache" / "there")
-    assert found.cpus >= 1 and found.memory > GB and found.cache_free > 0 and found.same_disk
-    assert not (tmp_path / "no").exists() and not (tmp_path / "cache").exists()
 
 
 def content(folder: Path, name: str, **given: object) -> bytes:

@@ -1,6 +1,7 @@
 """Clips: what is dropped and why, the split, and fingerprints by content."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -9,13 +10,17 @@ import numpy as np
 import pytest
 import soundfile
 
+from search.errors import UserError
 from search.preparation import encoding, recordings
 from search.preparation.places import locate
 from search.preparation.surveying import encoded
 from search.preparation.tables import read_rows
 from search.settings.sections import Data
 from search.settings.settings import load
+from search.study import storage
+from search.study.clips import Clip, pack
 from search.training.tokenizer import STOP_ID, Tokenizer
+from tests.stub import PREPARED
 
 RATE = 22_050
 
@@ -110,3 +115,39 @@ def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:
     assert fingerprint("two", eval_share=0.3) != reference  # the same clips in other parts
     tone(tmp_path / "two", "3.wav", 1.1)
     assert fingerprint("two") != reference
+
+
+CLIPS = [(f"wavs/{i}.wav", "eval" if i > 7 else "train", f"text {i}", "a", f"{i:064x}"[::-1]) for i in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("clips", "language", "line"),
+    [
+        (CLIPS[1:], "en", "1 clip of the study gone (wavs/0.wav)"),
+        ([*CLIPS, ("new.wav", "train", "x", "a", "ff")], "en", "1 clip not in the study (new.wav)"),
+        ([(*CLIPS[0][:2], "x", *CLIPS[0][3:]), *CLIPS[1:]], "en", "1 clip with another text or speaker (wavs/0.wav)"),
+        (
+            [*CLIPS[:8], *((*clip[:4], "ffff") for clip in CLIPS[8:])],
+            "en",
+            "2 clips with other audio (wavs/8.wav, wavs/9",
+        ),
+        (
+            [*CLIPS[:9], ("wavs/9.wav", "train", *CLIPS[9][2:])],
+            "en",
+            "1 clip moved between train and eval (wavs/9.wav)",
+        ),
+        ([*CLIPS, CLIPS[0]], "en", "1 clip in another number of rows (wavs/0.wav)"),
+        (CLIPS[::-1], "en", "the same clips in another order"),
+        (CLIPS, "de", "data.language is de, en there"),
+        ([("\x1b[31m.wav", *clip[1:]) if i == 9 else clip for i, clip in enumerate(CLIPS)], "en", r"\x1b[31m.wav"),
+    ],
+)
+def test_a_study_names_the_clips_that_differ(tmp_path: Path, clips: list[Clip], language: str, line: str) -> None:
+    given = load(None, {"study.directory": str(tmp_path), "study.storage": f"sqlite:///{tmp_path}/study.db"})
+    database = storage.open_storage(given.storage_url)
+    storage.open_study(given, replace(PREPARED, clips=pack(CLIPS, {"language": "en"})), database)
+    other = replace(PREPARED, data_fingerprint="data-2", clips=pack(clips, {"language": language}))
+    with pytest.raises(UserError, match="was made with other settings") as refused:
+        storage.open_study(given, other, database)
+    (told,) = refused.value.details
+    assert told.startswith("data: ") and line in told and told.isprintable()

@@ -8,18 +8,13 @@ import json
 import os
 import subprocess
 import sys
-import unicodedata
 from pathlib import Path
 from typing import Any
 
 import pytest
-from TTS.tts.layers.xtts.tokenizer import VoiceBpeTokenizer
-from TTS.tts.layers.xtts.trainer.dataset import XTTSDataset
 
 from search.preparation.places import locate
-from search.preparation.tables import read_rows
 from search.settings.settings import load
-from search.training import base
 from tests.conftest import ROOT
 from tests.full_size import write_full_size_base
 from tests.test_full_size import SPACE, run
@@ -63,30 +58,6 @@ def check(folder: Path, base_name: str) -> tuple[int, dict[str, Any]]:
     )  # fmt: skip
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)
-
-
-def test_the_check_names_letters_and_what_stock_drops(folder: Path) -> None:
-    _, found = check(folder, "base")
-    settings = load(folder / "all.toml", {})
-    rows = read_rows(settings.data, MBOSHI, 1)
-    tokenizer = VoiceBpeTokenizer(folder / "base" / "vocab.json")
-    texts = " ".join(str(row["text"]) for part in rows.parts for row in part)
-    letters = set(unicodedata.normalize("NFC", texts).lower()) - {" "}
-    assert {letter["character"] for letter in found["letters"]} == {
-        letter for letter in letters if 1 in tokenizer.tokenizer.encode(letter).ids
-    }
-    assert len(found["letters"]) > 5
-    config = base.training_config(folder / "base", (3.0, 6.0), 11.6, 200)
-    dataset = XTTSDataset(config, [*rows.train], tokenizer, config.audio.sample_rate)
-    dropped = set()
-    for row in (*rows.train, *rows.eval):
-        try:
-            dataset.load_item(row)
-        except Exception:  # what `XTTSDataset.__getitem__` answers with another clip
-            dropped.add(row["audio_file"])
-    named = {clip["audio_file"] for clip in found["dropped"] if clip["stock"]}
-    assert named == dropped
-    assert len(dropped) == 340
 
 
 def test_after_extend_vocab_no_clip_is_dropped_and_a_search_runs(folder: Path) -> None:

@@ -120,8 +120,7 @@ def test_waveforms_are_those_of_coquis_loader(tmp_path: Path) -> None:
         wave = loudness * np.sin(time_axis)[:, None] * np.ones(channels)
         soundfile.write(tmp_path / name, wave, rate, subtype=subtype)
         files.append(str(tmp_path / name))
-    shutil.copy(tmp_path / "a.wav", tmp_path / "again.wav")
-    files.append(str(tmp_path / "again.wav"))
+    files += [str(shutil.copy(tmp_path / "a.wav", tmp_path / name)) for name in ("named.flac", "again.wav")]
     known = recordings.digests(files)
     recordings.write(known, RATE, 11.6, tmp_path, lambda _done, _total: None)
     found = recordings.read(known, tmp_path)
@@ -131,6 +130,8 @@ def test_waveforms_are_those_of_coquis_loader(tmp_path: Path) -> None:
         assert torch.equal(torch.from_numpy(kept[first : first + samples])[None], load_audio(file, RATE))
     assert found.first_sample[files[0]] == found.first_sample[files[-1]]
     assert len(kept) == sum(found.found[file].samples for file in files[:-1])
+    # A remark stays with the name that it is of.
+    assert [found.found[file].remark for file in files[-2:]] == ["is WAV, and is named .flac", None]
     assert found.found[files[5]].channels == 6
 
 
@@ -183,7 +184,7 @@ def test_the_cache_s_names_cover_all_that_their_content_depends_on(tmp_path: Pat
 
     rows = Rows([{"audio_file": "a.wav"}], [{"audio_file": "b.wav"}])
     given, digests = settings(tmp_path), ("data", "base")
-    sources = Sources(tmp_path, tmp_path, rows, recordings.Recordings({}, {}, tmp_path), given.data)
+    sources = Sources(tmp_path, tmp_path, rows, recordings.Recordings({}, {}, tmp_path), given.data, [], None)
     changed = (
         {"study.seed": 7}, {"training.eval_batch_size": 3}, {"base.extend_vocabulary": False},
         {"data.min_conditioning_seconds": 0.7},
@@ -199,18 +200,6 @@ def test_the_cache_s_names_cover_all_that_their_content_depends_on(tmp_path: Pat
     }
     assert len(names) == 10
     assert key_of(settings(tmp_path, **{"study.trials": 3}), sources, digests, tmp_path) in names
-
-
-def test_a_remark_stays_with_the_name_that_it_is_of(tmp_path: Path) -> None:
-    """A wav file under two names, of which one promises another kind."""
-    right, wrong = str(tmp_path / "a.wav"), str(tmp_path / "b.flac")
-    soundfile.write(right, 0.3 * np.sin(np.arange(RATE)), RATE)
-    shutil.copy(right, wrong)
-    known = recordings.digests([right, wrong])
-    recordings.write(known, RATE, 11.6, tmp_path, lambda _done, _total: None)
-    found = recordings.read(known, tmp_path).found
-    assert [found[name].remark for name in (right, wrong)] == [None, "is WAV, and is named .flac"]
-    assert [found[name].digest for name in (right, wrong)] == [known[right]] * 2
 
 
 def test_a_study_is_prepared_once_and_trained_without_its_audio(

@@ -14,7 +14,7 @@ def judge(settings: Settings, survey: Survey) -> list[Finding]:
     """Errors for a base that training would refuse or misread, and for a code that is no language's; infos on it."""
     base = survey.base
     if base.error:
-        step = "set base.path to another XTTS base" if base.error.startswith("base.path") else ""
+        step = "" if ";" in base.error else "set base.path to another XTTS base"
         return [Finding("error", AREA, " ".join(base.error.split()), step)]
     return _language(settings.data.language, base)
 

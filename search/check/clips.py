@@ -12,7 +12,6 @@ from search.settings.sections import MINIATURE
 from search.settings.settings import Settings
 
 AREA = "data"
-_AUDIO_NAME = re.compile(r"\.(wav|flac|mp3|ogg|opus|m4a)\b", re.IGNORECASE)
 _SPECIAL = re.compile(r"\[(STOP|START|UNK|SPACE|[a-z]{2,3}(-[a-z]{2})?)\]", re.IGNORECASE)
 NEXT_STEPS = {  # by the start of the reason
     "no text in the table": "write the text, or delete the row: coqui trains on the word None",
@@ -28,8 +27,9 @@ NEXT_STEPS = {  # by the start of the reason
 
 
 def judge(settings: Settings, survey: Survey) -> list[Finding]:
-    """Errors for a part without clips and for rows that swallow others; warnings for every clip that is left out."""
-    return [*_empty_parts(survey), *_swallowed(survey), *_left_out(survey), *_absent(survey), *_rows(settings, survey)]
+    """Errors for a part without clips; warnings for every clip that is left out; infos on how tables were read."""
+    assumed = [Finding("info", AREA, sentence) for sentence in survey.assumed]
+    return [*_empty_parts(survey), *_left_out(survey), *_absent(survey), *_rows(settings, survey), *assumed]
 
 
 def parts(survey: Survey) -> list[Part]:
@@ -114,32 +114,14 @@ def _next_step(kind: str) -> str:
 def _absent(survey: Survey) -> list[Finding]:
     findings = []
     if survey.absent:
-        message = f"{plural(len(survey.absent), 'row')} whose audio file does not exist; coqui reports only the count"
+        message = f"{plural(len(survey.absent), 'row')} whose audio file does not exist"
         files = [(file, table) for file, table in survey.absent]
         findings.append(Finding("warning", AREA, message, "correct the paths, or delete the rows", files))
     if survey.table_remarks:
-        message = f"the table is irregular in {plural(len(survey.table_remarks), 'place')}"
+        message = f"{plural(len(survey.table_remarks), 'line')} of the tables left out, or read by coqui with a warning"
         files = [("", remark) for remark in survey.table_remarks]
         findings.append(Finding("warning", AREA, message, "give each row the columns of the first line", files))
     return findings
-
-
-def _swallowed(survey: Survey) -> list[Finding]:
-    """A quotation mark that opens a cell continues to the next mark, across line ends: Python's csv reads it so."""
-    files = [
-        (row.audio_file, f"and {plural(_rows_within(row.text), 'row')} more")
-        for row in survey.rows
-        if "\n" in row.text and "|" in row.text and _AUDIO_NAME.search(row.text)
-    ]
-    if not files:
-        return []
-    message = f"a quotation mark at the start of a text swallows the rows after it: {plural(len(files), 'time')}"
-    step = 'double the mark and put the text in quotes ("""like this"" he said"), or use other marks (“ ”)'
-    return [Finding("error", AREA, message, step, files)]
-
-
-def _rows_within(text: str) -> int:
-    return sum(bool(_AUDIO_NAME.search(line)) and "|" in line for line in text.splitlines()[1:])
 
 
 def _rows(settings: Settings, survey: Survey) -> list[Finding]:

@@ -27,12 +27,17 @@ def judge(distributions: list[Distribution], survey: Survey) -> list[Finding]:
                 f" are within a tenth of the limit of {found.limit:g} {found.unit}"
             )
             findings.append(Finding("info", AREA, message, "see whether longer ones were cut off in the middle"))
-    files = []
+    files, letterless = [], []
     for row in survey.rows:
         seconds, letters = _seconds(survey, row.audio_file), sum(map(str.isalnum, row.text))
-        if seconds and letters and not row.dropped and not SLOW <= letters / seconds <= FAST:
+        if not letters and not row.dropped:
+            letterless.append((row.audio_file, row.text))
+        elif seconds and not row.dropped and not SLOW <= letters / seconds <= FAST:
             files.append((row.audio_file, f"{letters} letters in {seconds:.1f} s"))
     what = f"with a text that can hardly be said in that time: outside {SLOW:g} to {FAST:g} letters per second"
+    findings += about(
+        AREA, letterless, "with a text without a letter or digit", "write what is said, or delete the row"
+    )
     return [*findings, *about(AREA, files, what, "listen to them: text and audio may not belong together")]
 
 

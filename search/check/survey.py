@@ -71,7 +71,8 @@ class Survey:
     rows: list[Row]
     recordings: dict[str, Recording]  # by path
     absent: list[list[str]]  # [audio file, table] of each row whose file is not there
-    table_remarks: list[str]  # what coqui's formatter warned of
+    table_remarks: list[str]  # lines that are left out, and what coqui's formatter warned of
+    assumed: list[str]  # to read the tables
     missing: list[str]  # what the vocabulary lacks: the language's tag, then letters
     base: BaseFacts
 

@@ -8,7 +8,7 @@ the configs, `rounds` the runs, `race` compares them, `proof` and `verdict` say 
 """
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import median
 
 import optuna
@@ -25,7 +25,7 @@ from search.settings.best_config import Confirmation
 from search.settings.knobs import refuse_space
 from search.settings.sections import CONFIRMATION, STOCK
 from search.settings.settings import Settings
-from search.study import divergence, noise, storage
+from search.study import clips, divergence, noise, storage
 from search.study import findings as search_findings
 from search.study.findings import Findings
 from search.study.fingerprint import differences, fingerprint
@@ -156,8 +156,9 @@ def two_increases(settings: Settings, findings: Findings) -> optuna.pruners.Base
 
 def _refuse_other_settings(settings: Settings, prepared: Prepared) -> None:
     """Raises UserError when the search was made with other settings than these."""
-    there = storage.load_study(settings).user_attrs["fingerprint"]
-    differing = differences(there, fingerprint(settings, prepared))
+    there = storage.load_study(settings).user_attrs
+    differing = differences(there["fingerprint"], fingerprint(settings, prepared))
+    differing = clips.named(differing, there["prepared"], asdict(prepared))
     if differing:
         raise UserError(
             f"study {settings.study.name!r} was searched with other settings; make these the same:", differing

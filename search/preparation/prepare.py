@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -14,13 +15,16 @@ import torch
 from search.check.judging import judge, refuse
 from search.check.machine import look
 from search.check.resources import cache_bytes
+from search.check.survey import PARTS
 from search.files import write_text
 from search.preparation import cache as machine_cache
 from search.preparation import encoding, extension, parentage, tables
 from search.preparation.recordings import file_digest
 from search.preparation.surveying import Sources, counting, read_sources, survey_of
+from search.settings.sections import Data
 from search.settings.settings import Settings
 from search.sources import digest
+from search.study.clips import pack
 from search.training import base, corpus
 from search.training.evaluation import Evaluator, evaluation_sets, write_sets
 from search.training.numerics import refuse_unavailable
@@ -88,8 +92,15 @@ def key_of(settings: Settings, sources: Sources, fingerprints: tuple[str, str], 
     parts = (
         *fingerprints, settings.conditioning_seconds, settings.base.extend_vocabulary, settings.study.seed,
         settings.training.eval_batch_size, paths, str(sources.base), str(cache), versions(), digest(*_CODE),
+        *_tables(settings, sources.root),
     )  # fmt: skip
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def _tables(settings: Settings, root: Path) -> list[str]:
+    """What coqui's own trainer would read depends on the form of the tables, too."""
+    data = settings.data
+    return [data.formatter, *(f"{name} {file_digest(root / name).hex()}" for name in (data.train, data.eval or ""))]
 
 
 def _prepare_into(
@@ -123,11 +134,12 @@ def _prepare_into(
     sets = evaluation_sets(model, clips, data.probe_clips, seed, settings.training.eval_batch_size)
     write_sets(sets, folder, settings.training.eval_batch_size)
     untouched = Evaluator(model, sets)(0, time.monotonic())
+    base.refuse_loss(directory, untouched.mel_ce, untouched.text_ce)
     rate = config.audio.sample_rate
     final_config = base.training_config(building_base, *lengths).to_dict()
     for name in ("tokenizer_file", "mel_norm_file", "dvae_checkpoint", "xtts_checkpoint"):
         final_config["model_args"][name] = str(final / Path(final_config["model_args"][name]).name)
-    final_config["datasets"] = [tables.dataset_config(data, sources.root, data.train, data.eval or "").to_dict()]
+    final_config["datasets"] = [tables.for_coqui(sources.rows, data, sources.root, folder, target).to_dict()]
     final_config["languages"] = sorted({*final_config["languages"], data.language})
     return Prepared(
         directory=str(target),
@@ -146,7 +158,20 @@ def _prepare_into(
         base_fingerprint=fingerprints[1],
         versions=versions(),
         new_rows=new_rows,
+        clips=_packed(sources, data),
     )
+
+
+def _packed(sources: Sources, data: Data) -> str:
+    """What `encoding.fingerprint` is of, clip by clip."""
+    found, limits = sources.recordings.found, {"language", "max_audio_seconds", "max_text_tokens", "probe_clips"}
+    clips = (
+        (os.path.relpath(row["audio_file"], sources.root), part, str(row["text"]), str(row["speaker_name"]),
+         found[row["audio_file"]].digest)
+        for part, rows in zip(PARTS, sources.rows.parts, strict=True)
+        for row in rows
+    )  # fmt: skip
+    return pack(clips, data.model_dump(include=limits))
 
 
 def fingerprint_base(directory: Path) -> str:

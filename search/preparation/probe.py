@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainerConfig
 
 from search.check import memory, resources
 from search.check.memory import Probe
 from search.check.survey import Survey
 from search.settings.settings import Settings
 from search.training import base
+from search.training.evaluation import Evaluator, Sets
 from search.training.run import configured, seed_everything
 from search.training.trainee import Trainee
 from search.training.trainer import StudyTrainer
@@ -58,7 +60,7 @@ def probe(settings: Settings, survey: Survey, meter: Meter, progress: Callable[[
             meter.reset()
             try:
                 # A new one each time: the model takes a batch apart.
-                batches = (longest_batch(trainer, worst, clips, survey) for _ in repeat(None))
+                batches = (random_batch(trainer.config, worst, clips) for _ in repeat(None))
                 deque(trainer.steps(batches, trainer.recorder.steps + STEPS), maxlen=0)
             except torch.OutOfMemoryError:
                 return None
@@ -89,10 +91,18 @@ def find_largest(measure: Callable[[int], int | None], wanted: int, meter: Meter
             fails = tried
 
 
-def longest_batch(trainer: StudyTrainer, worst: memory.Batch, clips: int, survey: Survey) -> dict[str, Any]:
+def refuse_base(settings: Settings, survey: Survey) -> None:
+    """Raises UserError for a base whose loss on two short clips of noise is not finite."""
+    config, directory = _config(settings, survey), Path(survey.base.directory)
+    batch = random_batch(config, memory.Batch(2, 20, 40, 0), 2)
+    model = base.load_model(config)
+    base.refuse_loss(directory, *Evaluator(model, Sets([], [])).losses([model.format_batch_on_device(batch)]))
+
+
+def random_batch(config: GPTTrainerConfig, worst: memory.Batch, clips: int) -> dict[str, Any]:
     """A batch of the longest text and clip, as `PreparedDataset` makes it, with random content."""
-    args = trainer.config.model_args
-    samples = worst.codes * survey.base.code_samples
+    args = config.model_args
+    samples = worst.codes * args.gpt_code_stride_len
     codes = args.gpt_num_audio_tokens - 2  # START and STOP are no codes
     text = torch.full((clips, worst.text_tokens), 2, dtype=torch.int32)
     return {
@@ -111,13 +121,15 @@ def longest_batch(trainer: StudyTrainer, worst: memory.Batch, clips: int, survey
 
 def _trainer(settings: Settings, survey: Survey, folder: Path) -> StudyTrainer:
     """A trial's trainer on the unchanged base."""
-    data = settings.data
     seed_everything(settings.study.seed)
-    config = base.training_config(
-        Path(survey.base.directory), settings.conditioning_seconds, data.max_audio_seconds, data.max_text_tokens
-    )
+    config = _config(settings, survey)
     config = configured(config, Hyperparameters(1e-9, 0.01), STEPS, settings.training, settings.study.seed)
     return StudyTrainer(config, Trainee(config), folder / "coqui", 1)
+
+
+def _config(settings: Settings, survey: Survey) -> GPTTrainerConfig:
+    data, directory = settings.data, Path(survey.base.directory)
+    return base.training_config(directory, settings.conditioning_seconds, data.max_audio_seconds, data.max_text_tokens)
 
 
 def _appended(settings: Settings, survey: Survey, worst: memory.Batch) -> int:

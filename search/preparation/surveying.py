@@ -13,10 +13,10 @@ from search.check.survey import PARTS, BaseFacts, Row, Survey
 from search.errors import UserError
 from search.preparation import cache as machine_cache
 from search.preparation import recordings, tables
+from search.preparation.coqui_tables import Rows, reason
 from search.preparation.parallel import on_all_cores
 from search.preparation.places import locate
 from search.preparation.recordings import Recordings
-from search.preparation.tables import Rows, reason
 from search.settings.languages import resolved
 from search.settings.sections import Data
 from search.settings.settings import Settings
@@ -46,6 +46,8 @@ class Sources:
     rows: Rows
     recordings: Recordings
     data: Data  # as given, but for the language, which is as the base calls it
+    missing: list[str]  # tokens that the base's vocabulary lacks
+    tokenizer: Tokenizer  # that training would use
 
 
 def encoded(row: Mapping[str, Any], data: Data, tokenizer: VoiceBpeTokenizer) -> tuple[list[int], str | None]:
@@ -72,18 +74,42 @@ def encoded(row: Mapping[str, Any], data: Data, tokenizer: VoiceBpeTokenizer) ->
 
 def read_sources(settings: Settings, cache: Path, progress: Progress) -> Sources:
     """Rows, and their audio decoded. Raises UserError for a table without clips, or a base that cannot be read."""
+    data = settings.data
     root, directory = locate(settings, cache, progress)
     data = in_the_bases_words(settings.data, directory)
     if data.language != settings.data.language:
         progress(f"data.language {settings.data.language!r} is trained as {data.language!r}")
-    rows = tables.read_rows(data, root, settings.study.seed)
-    return Sources(root, directory, rows, _decoded(settings, rows, sample_rate(directory), cache, progress), data)
+    rows = tables.read(data, root)
+    for sentence in rows.assumed:
+        progress(sentence)
+    found = _decoded(settings, rows, sample_rate(directory), cache, progress)
+    missing, tokenizer = _tokenizer(settings, data.language, directory, rows)
+
+    def is_usable(row: Mapping[str, Any]) -> bool:
+        audio = recordings.usable(found.found[row["audio_file"]], data.max_audio_seconds)
+        return audio is None and encoded(row, data, tokenizer)[1] is None
+
+    rows = tables.hold_out(rows, data, settings.study.seed, is_usable)
+    return Sources(root, directory, rows, found, data, missing, tokenizer)
 
 
 def in_the_bases_words(data: Data, directory: Path) -> Data:
     """`data` with the code that the base in `directory` has for its language, or today's code of a new language."""
     known = {*map(str, base.config_values(directory).get("languages", [])), *tagged_languages(directory / "vocab.json")}
     return data.model_copy(update={"language": resolved(data.language, known)})
+
+
+def _tokenizer(settings: Settings, language: str, directory: Path, rows: Rows) -> tuple[list[str], Tokenizer]:
+    """What the base's vocabulary lacks, and the tokenizer that training would use."""
+    own = Tokenizer(directory / "vocab.json")
+    texts = [str(row["text"]) for part in rows.parts for row in part if row["text"] is not None]
+    missing = missing_tokens(own, texts, language)
+    if not (missing and settings.base.extend_vocabulary):
+        return missing, own
+    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
+        file.write(extended_vocabulary(directory / "vocab.json", missing))
+        file.flush()
+        return missing, Tokenizer(file.name)
 
 
 def _decoded(settings: Settings, rows: Rows, rate: int, cache: Path, progress: Progress) -> Recordings:
@@ -120,20 +146,13 @@ def survey_of(settings: Settings, sources: Sources) -> Survey:
     own = Tokenizer(directory / "vocab.json")
     stock = VoiceBpeTokenizer(directory / "vocab.json")
     flat = [(part, row) for part, part_rows in zip(PARTS, rows.parts, strict=True) for row in part_rows]
-    missing = missing_tokens(own, [str(row["text"]) for _, row in flat if row["text"] is not None], data.language)
-    letters = {token for token in missing if len(token) == 1}
-    trained = own
-    if missing and settings.base.extend_vocabulary:
-        with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
-            file.write(extended_vocabulary(directory / "vocab.json", missing))
-            file.flush()
-            trained = Tokenizer(file.name)
+    letters = {token for token in sources.missing if len(token) == 1}
 
     def describe(item: tuple[str, Mapping[str, Any]]) -> Row:
         part, row = item
         file, text, language = row["audio_file"], row["text"], row["language"]
         audio = recordings.usable(found[file], data.max_audio_seconds)
-        tokens, ours = encoded(row, data, trained)
+        tokens, ours = encoded(row, data, sources.tokenizer)
         _, theirs = encoded(row if text is not None else {**row, "text": "None"}, data, stock)
         unknown = sorted(letters & set(preprocessed(own, str(text), language) or ""))
         theirs = theirs or (None if audio == recordings.NOT_FINITE else audio)
@@ -141,10 +160,12 @@ def survey_of(settings: Settings, sources: Sources) -> Survey:
         return Row(part, file, str(text or ""), speaker, language, len(tokens), unknown, ours or audio, theirs)
 
     listed = data.language.split("-")[0] in LISTED
-    has_tag = len(letters) == len(missing)
+    has_tag = len(letters) == len(sources.missing)
     facts = replace(facts, language=data.language, language_tag=has_tag, language_listed=listed)
     described = list(on_all_cores(describe, flat))
-    return Survey(sample_rate(directory), described, found, rows.absent, rows.remarks, missing, facts)
+    return Survey(
+        sample_rate(directory), described, found, rows.absent, rows.remarks, rows.assumed, sources.missing, facts
+    )
 
 
 def sample_rate(directory: Path) -> int:

@@ -1,167 +1,154 @@
-"""The rows of a corpus: tables as people have them, read by coqui's formatters."""
+"""The rows of a corpus: tables in coqui's own layout by our reader, others by coqui's formatters."""
 
-import codecs
 import csv
-import logging
+import os
 import random
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from TTS.config.shared_configs import BaseDatasetConfig
 from TTS.tts.configs.shared_configs import BaseTTSConfig
 from TTS.tts.datasets import load_tts_samples
+from TTS.tts.datasets.formatters import _FORMATTER_REGISTRY
 
+from search.check.survey import PARTS
 from search.errors import UserError
+from search.preparation.coqui_tables import (
+    Row,
+    Rows,
+    content_of,
+    dataset_config,
+    located,
+    read_by_coqui,
+    warnings_into,
+)
+from search.preparation.table_reader import read_table
 from search.settings.sections import Data
 
-# Formatters that leave out rows without an audio file, and the column that names the file.
-_AUDIO_COLUMNS = {"coqui": "audio_file", "cml_tts": "wav_filename"}
-
-_BY_THE_TABLES_FOLDER = (
-    "mls",
-)  # formatters that look for the audio next to the table, so a copy elsewhere does not work
-
-_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
-
-
-@dataclass
-class Rows:
-    """Rows as coqui's formatters give them: dicts with audio_file, text, speaker_name and language."""
-
-    train: list[dict[str, Any]]
-    eval: list[dict[str, Any]]
-    absent: list[list[str]] = field(default_factory=list)  # [audio file, table] of each row without its file
-    remarks: list[str] = field(default_factory=list)  # warnings of the formatters, and of this module
-
-    @property
-    def parts(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        return self.train, self.eval
+# Formatters whose layout is read here, and the speaker of a table that names none.
+OURS = {"coqui": "coqui", "cml_tts": "default"}
 
 
 def read_rows(data: Data, root: Path, seed: int) -> Rows:
-    """The rows of a corpus. Without an eval table the seed decides which clips are held out.
+    """`read` and `hold_out`, as if every clip could be used."""
+    return hold_out(read(data, root), data, seed, lambda _: True)
 
-    The same share of each speaker's clips is held out. Raises UserError for a table that cannot be read, or that names
-    no clip.
+
+def read(data: Data, root: Path) -> Rows:
+    """The rows of the tables; no eval rows without an eval table.
+
+    Raises UserError for a table that cannot be read, or that names no clip.
     """
     rows = Rows([], [])
-    with _warnings(rows.remarks):
-        rows.train = _format(data, root, data.train, "data.train", rows)
-        if data.eval:
-            rows.eval = _format(data, root, data.eval, "data.eval", rows)
-            return rows
-    by_speaker: dict[str, list[dict[str, Any]]] = {}
-    for row in rows.train:
+    rows.train = _read_table(data, root, data.train, "data.train", rows)
+    if data.eval:
+        rows.eval = _read_table(data, root, data.eval, "data.eval", rows)
+    return rows
+
+
+def hold_out(rows: Rows, data: Data, seed: int, is_usable: Callable[[Row], bool]) -> Rows:
+    """With `data.eval_share` of each speaker's usable clips held out, unless a table names those.
+
+    The seed decides which. Raises UserError if it is none.
+    """
+    if data.eval:
+        return rows
+    by_speaker: dict[str, list[Row]] = {}
+    for row in filter(is_usable, rows.train):
         by_speaker.setdefault(str(row["speaker_name"]), []).append(row)
+    held_out: list[Row] = []
     for speaker in sorted(by_speaker):
         clips = sorted(by_speaker[speaker], key=lambda row: row["audio_file"])
         random.Random(f"{seed}/{speaker}").shuffle(clips)
-        rows.eval += clips[: round(data.eval_share * len(clips))]
-    if not rows.eval:
+        held_out += clips[: round(data.eval_share * len(clips))]
+    usable = sum(map(len, by_speaker.values()))
+    if usable and not held_out:
         raise UserError(
-            f"data.eval_share is {data.eval_share}: no clip of {len(rows.train)} is held out; raise it, or"
+            f"data.eval_share is {data.eval_share}: no clip of {usable} is held out; raise it, or"
             " name a table with data.eval"
         )
-    names = {row["audio_file"] for row in rows.eval}
-    rows.train = [row for row in rows.train if row["audio_file"] not in names]
-    return rows
+    names = {row["audio_file"] for row in held_out}
+    return replace(rows, train=[row for row in rows.train if row["audio_file"] not in names], eval=held_out)
 
 
-def dataset_config(data: Data, root: Path, train: str, held_out: str = "") -> BaseDatasetConfig:
-    """coqui's description of the data."""
-    return BaseDatasetConfig(
-        formatter=data.formatter,
-        dataset_name="study",
-        path=str(root),
-        meta_file_train=train,
-        meta_file_val=held_out,
-        language=data.language,
-    )
+def for_coqui(rows: Rows, data: Data, root: Path, folder: Path, final: Path) -> BaseDatasetConfig:
+    """`rows` as coqui's own trainer reads them: from the user's tables if it reads those as meant, or else from tables
+    that are written into `folder`, which becomes `final`.
+    """
+
+    def content(found: Iterable[Row]) -> list[tuple[str, ...]]:
+        return sorted((row["audio_file"], str(row["text"] or "").strip(), str(row["speaker_name"]).strip())
+                      for row in found if os.path.exists(row["audio_file"]))  # fmt: skip
+
+    config = dataset_config(data, root, data.train, data.eval or "")
+    with suppress(Exception), warnings_into([]):  # formatters fail in many ways; then their table is not read as meant
+        train, held_out = load_tts_samples(BaseTTSConfig(datasets=[config]), eval_split=bool(data.eval))
+        if content([*train, *held_out]) == content([*rows.train, *rows.eval]):
+            return config
+    for name, part in zip(PARTS, rows.parts, strict=True):
+        with open(folder / f"{name}.csv", "w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, delimiter="|", lineterminator="\n")
+            writer.writerow(("audio_file", "text", "speaker_name"))
+            writer.writerows((os.path.relpath(row["audio_file"], root), row["text"], row["speaker_name"])
+                             for row in part)  # fmt: skip
+    ours = data.model_copy(update={"formatter": "coqui"})
+    return dataset_config(ours, root, *(str(final / f"{name}.csv") for name in PARTS))
 
 
-def _format(data: Data, root: Path, table: str, key: str, found: Rows) -> list[dict[str, Any]]:
-    with _plain_table(root / table, data.formatter) as path:
-        if data.formatter in _AUDIO_COLUMNS:
-            _look_at_table(root, path, table, _AUDIO_COLUMNS[data.formatter], found)
-        dataset = dataset_config(data, root, str(path) if path != root / table else table)
-        try:
-            rows: list[dict[str, Any]] = load_tts_samples(BaseTTSConfig(datasets=[dataset]), eval_split=False)[0]
-        except Exception as error:  # formatters are 30 small parsers; each fails in its own way on a malformed table
-            raise UserError(
-                f"{key} is {table!r}: the {data.formatter!r} formatter finds no clips in {root} ({reason(error)});"
-                " check the table, that its audio files exist, and data.formatter",
-                [f"{file}: not there" for file, _ in found.absent[:20]],
-            ) from error
-    if any("text" not in row for row in rows):
-        raise UserError(
-            f"data.formatter is {data.formatter!r}, whose data has no texts; use one for speech with transcripts"
+def _read_table(data: Data, root: Path, table: str, key: str, found: Rows) -> list[Row]:
+    if data.formatter.lower() not in _FORMATTER_REGISTRY:
+        known = ", ".join(sorted(_FORMATTER_REGISTRY))
+        raise UserError(f"data.formatter is {data.formatter!r}; coqui has {known}")
+    path = root / table
+    if table and not path.exists() and data.formatter != "sam_accenture":  # which adds a folder to the name
+        tables = ", ".join(sorted(p.name for p in root.glob("*") if p.suffix in (".csv", ".tsv", ".txt"))[:10])
+        raise UserError(f"{key} is {table!r}, and {path} does not exist; tables in this folder: {tables or 'none'}")
+    reader = _ours if data.formatter in OURS else read_by_coqui
+    rows = reader(data, root, table, key, found)
+    there = []
+    for row in rows:
+        row["audio_file"] = located(row["audio_file"], found)
+        if os.path.exists(row["audio_file"]):
+            there.append(row)
+        else:
+            found.absent.append([row["audio_file"], table])
+    if not there:
+        absent = [f"{file}: not there" for file, _ in found.absent[:20]]
+        what = (
+            f"none of its {len(rows)} audio files exists" if rows else f"it names no clip that {data.formatter} finds"
         )
-    return rows
+        raise UserError(f"{key} is {table!r}: {what}; correct the paths, data.path or data.formatter", absent)
+    return there
 
 
-@contextmanager
-def _plain_table(path: Path, formatter: str) -> Iterator[Path]:
-    """`path`, or a copy in UTF-8 without the byte order mark that spreadsheets write."""
-    try:
-        with open(path, "rb") as file:
-            start = file.read(4)
-    except OSError:  # a folder, or a formatter that takes no table; the formatter says what is wrong
-        start = b""
-    encoding = next((name for mark, name in _MARKS if start.startswith(mark)), None)
-    if encoding is None:
-        yield path
-        return
-    if formatter in _BY_THE_TABLES_FOLDER:
-        raise UserError(
-            f"{path} begins with the mark of {encoding}, which the {formatter!r} formatter cannot read: save it as"
-            " UTF-8 without a byte order mark"
-        )
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / path.name
-        try:
-            copy.write_text(path.read_text(encoding=encoding), encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path} cannot be read as {encoding}: {reason(error)}; save it as UTF-8") from error
-        yield copy
+def _ours(data: Data, root: Path, table: str, key: str, found: Rows) -> list[Row]:
+    made = read_table(content_of(root / table, key), f"{key} {table}")
+    found.assumed += made.assumed
+    found.remarks += made.left_out
+    files, moved = _placed(root, Path(table).parent, [row.file for row in made.rows])
+    if moved:
+        found.assumed.append(f"{key} {table}: {moved}")
+    default = OURS[data.formatter]
+    return [
+        {"audio_file": file, "text": row.text, "speaker_name": default if row.speaker is None else row.speaker,
+         "language": data.language, "root_path": str(root)}
+        for row, file in zip(made.rows, files, strict=True)
+    ]  # fmt: skip
 
 
-def _look_at_table(root: Path, path: Path, table: str, column: str, found: Rows) -> None:
-    """Collects the rows that the formatter silently leaves out or joins."""
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file, delimiter="|")
-            for row in reader:
-                name = row.get(column)
-                if name and not (root / name).exists():
-                    found.absent.append([str(root / name), table])
-                if any("\n" in value for value in row.values() if isinstance(value, str)):
-                    found.remarks.append(
-                        f"{table}, line {reader.line_num}: a quotation mark joins several lines to one row,"
-                        f" {name or 'without a file'}; double each mark of the text and put the text in quotation marks"
-                    )
-                if name is not None and None in row.values():
-                    found.remarks.append(f"{table}, line {reader.line_num}: {name} has fewer columns than the header")
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return  # the formatter refuses it, too
-
-
-@contextmanager
-def _warnings(into: list[str]) -> Iterator[None]:
-    """Collects what coqui's formatters only log, like "5 files not found"."""
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: into.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger("TTS.tts.datasets.formatters")
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-
-
-def reason(error: Exception) -> str:
-    """The first line of an error, or its kind when it has no text."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def _placed(root: Path, beside: Path, names: Sequence[str]) -> tuple[list[str], str]:
+    """The paths of the files, and how their names were completed: in the way that finds most of the first ones."""
+    ways: dict[str, Callable[[str], str]] = {
+        "": lambda name: name,
+        "backslashes in the names of files are read as slashes": lambda name: name.replace("\\", "/"),
+        "blanks beside slashes are no part of the names of files": lambda name: re.sub(r"\s*/\s*", "/", name),
+        "its files lie beside it": lambda name: str(beside / name),
+        "its files lie in wavs/": lambda name: f"wavs/{name}",
+        "its files are named without .wav": lambda name: f"{name}.wav",
+        "its files lie in wavs/ and are named without .wav": lambda name: f"wavs/{name}.wav",
+    }
+    said = max(ways, key=lambda said: sum(os.path.exists(os.path.join(root, ways[said](name))) for name in names[:20]))
+    return [os.path.join(root, ways[said](name)) for name in names], said

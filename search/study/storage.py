@@ -15,6 +15,7 @@ from sqlalchemy import URL, Connection, inspect, select, text
 
 from search.errors import UserError
 from search.settings.settings import Settings, safe_url
+from search.study import clips
 from search.study.database import StudyStorage
 from search.study.fingerprint import differences, fingerprint
 from search.study.ledger import Ledger
@@ -199,6 +200,7 @@ def open_ours(
             f"study {name!r} in {place} was not made by xtts-study; give this search another name with --study"
         )
     differing = differences(stored["fingerprint"], attributes["fingerprint"])
+    differing = clips.named(differing, stored.get("prepared", {}), attributes.get("prepared", {}))
     if differing:
         raise UserError(
             f"study {name!r} in {place} was made with other settings; give this search another name with --study, or"

@@ -10,7 +10,7 @@ from TTS.tts.configs.shared_configs import BaseTTSConfig
 from TTS.tts.datasets import load_tts_samples
 
 from search.errors import UserError
-from search.preparation.tables import reason
+from search.preparation.coqui_tables import reason
 from search.tools.run_folder import NAME_A_TABLE
 
 Row = dict[str, Any]

@@ -1,5 +1,6 @@
 """The base model: checked, and loaded into the stock `GPTTrainer`."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -135,10 +136,38 @@ def check(directory: Path) -> None:
     xtts.pop("mel_stats", None)  # GPTTrainer reads mel_stats.pth instead
     _compare(directory, "model.pth", _flat(state), xtts)
     stored, stats = (_read(directory / name) for name in ("dvae.pth", "mel_stats.pth"))
-    _compare(directory, "dvae.pth", stored if isinstance(stored, dict) else {}, dvae)
+    stored = stored if isinstance(stored, dict) else {}
+    _compare(directory, "dvae.pth", stored, dvae)
     if not isinstance(stats, torch.Tensor) or stats.shape != (80,):
         what = tuple(stats.shape) if isinstance(stats, torch.Tensor) else f"a {type(stats).__name__}"
         raise _refused(directory, f"mel_stats.pth is {what}; XTTS has 80 mel channels: take the one of the base")
+    _refuse_not_finite(directory, "model.pth", _flat(state))
+    _refuse_not_finite(directory, "dvae.pth", {key: stored[key] for key in dvae})
+    if not bool((stats > 0).all() and torch.isfinite(stats).all()):
+        raise _refused(directory, "mel_stats.pth holds values that are not positive numbers; fetch the base again")
+
+
+def _refuse_not_finite(directory: Path, name: str, weights: Weights) -> None:
+    for key, value in weights.items():
+        if bad := int((~torch.isfinite(value)).sum()):
+            step = "fetch the base again, or take a checkpoint from before its training diverged"
+            found = f"{bad:,} of its {value.numel():,} values"
+            raise _refused(directory, f"{name}: {key} is not finite (NaN or infinite) in {found}; {step}")
+
+
+def refuse_loss(directory: Path, *losses: float) -> None:
+    """Raises UserError, with the largest weight, for losses of the untouched base that are not finite."""
+    if all(map(math.isfinite, losses)):
+        return
+    sizes = {
+        key: float(value.abs().max()) for key, value in read_weights(directory).items() if value.is_floating_point()
+    }
+    key = max(sizes, key=sizes.__getitem__)
+    shown = ", ".join(f"{loss:g}" for loss in losses)
+    raise _refused(
+        directory,
+        f"its loss before any training is {shown}; the largest weight is in {key} ({sizes[key]:.2g}); fetch it again",
+    )
 
 
 def _check_rows(directory: Path, state: Weights) -> None:

@@ -68,12 +68,12 @@ class Evaluator:
         self, step: int, started: float, train_loss: float | None = None, lr: float | None = None
     ) -> Evaluation:
         """`started` is the run's start on the monotonic clock. Leaves the model in eval mode."""
-        found = (*self._losses(self._sets.eval), *self._losses(self._sets.probe), train_loss, lr)
+        found = (*self.losses(self._sets.eval), *self.losses(self._sets.probe), train_loss, lr)
         return Evaluation(step, *found, seconds=round(time.monotonic() - started, 3))
 
     @torch.inference_mode()
     @without_tf32()
-    def _losses(self, batches: list[Batch]) -> tuple[float, float]:
+    def losses(self, batches: list[Batch]) -> tuple[float, float]:
         """(mel, text) cross-entropy in nats per token.
 
         Stock's forward gives a batch's mean over its tokens; weighting by their number undoes the batching.

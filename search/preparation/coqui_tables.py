@@ -1,0 +1,195 @@
+"""Tables in the layouts of public corpora, read by coqui's formatters; around them, what these cannot deal with."""
+
+import logging
+import os
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from TTS.config.shared_configs import BaseDatasetConfig
+from TTS.tts.configs.shared_configs import BaseTTSConfig
+from TTS.tts.datasets import load_tts_samples
+from TTS.tts.datasets.formatters import _FORMATTER_REGISTRY
+
+from search.errors import UserError
+from search.preparation.table_cells import AUDIO, decoded
+from search.settings.sections import Data
+
+Row = dict[str, Any]  # as coqui's formatters give it: audio_file, text, speaker_name and language
+
+_THIRD = ("ljspeech", "ljspeech_test", "kokoro", "kss")  # read the third column, and fail where there are two
+_BY_THE_TABLES_FOLDER = ("mls", "mailabs")  # look for the audio next to the table, so a copy elsewhere does not work
+
+
+@dataclass
+class Rows:
+    """The clips of a corpus, and what was found while reading its tables."""
+
+    train: list[Row]
+    eval: list[Row]
+    absent: list[list[str]] = field(default_factory=list)  # [audio file, table] of each row without its file
+    remarks: list[str] = field(default_factory=list)  # lines that are left out, and warnings of the formatters
+    assumed: list[str] = field(default_factory=list)  # what was assumed to read the tables
+
+    @property
+    def parts(self) -> tuple[list[Row], list[Row]]:
+        return self.train, self.eval
+
+
+def dataset_config(data: Data, root: Path, train: str, held_out: str = "") -> BaseDatasetConfig:
+    """coqui's description of the data."""
+    return BaseDatasetConfig(
+        formatter=data.formatter,
+        dataset_name="study",
+        path=str(root),
+        meta_file_train=train,
+        meta_file_val=held_out,
+        language=data.language,
+    )
+
+
+def read_by_coqui(data: Data, root: Path, table: str, key: str, found: Rows) -> list[Row]:
+    """As coqui's formatter reads it, without white space around texts and speakers."""
+    with warnings_into(found.remarks), _plain_table(data, root / table, key, found) as path:
+        name = str(path) if path != root / table else table
+        try:
+            rows = formatted(data, root, name)
+        except Exception as error:  # formatters are 30 small parsers; each fails in its own way on a malformed table
+            raise UserError(f"{key} is {table!r}: {_why(data, root, path)}; {_wanted(data)}") from error
+    if any("text" not in row for row in rows):
+        raise UserError(
+            f"data.formatter is {data.formatter!r}, whose data has no texts; use one for speech with transcripts"
+        )
+    return [{**row, "text": str(row["text"] or "").strip(), "speaker_name": str(row["speaker_name"]).strip()}
+            for row in rows]  # fmt: skip
+
+
+def located(file: str, found: Rows) -> str:
+    """Without the ending or the folder that a formatter added to a name that has it."""
+    if os.path.exists(file):
+        return file
+    stem = os.path.splitext(file)[0]
+    ways = (stem if AUDIO.search(stem) else file, file.replace("wavs/wavs/", "wavs/"))
+    for way in (*ways, ways[0].replace("wavs/wavs/", "wavs/")):
+        if os.path.exists(way):
+            said = "names of files have their ending or folder in the table, so it is not added again"
+            found.assumed += [said] if said not in found.assumed else []
+            return way
+    return file
+
+
+def formatted(data: Data, root: Path, table: str) -> list[Row]:
+    config = BaseTTSConfig(datasets=[dataset_config(data, root, table)])
+    rows: list[Row] = load_tts_samples(config, eval_split=False)[0]
+    return rows
+
+
+def _why(data: Data, root: Path, path: Path) -> str:
+    """Why a formatter fails: the first line that it fails on by itself, or after the first line."""
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []
+    with tempfile.TemporaryDirectory() as folder:
+        alone = Path(folder) / path.name
+        for number, line in enumerate(lines, 1):
+            for content in (line, f"{lines[0]}\n{line}"):
+                alone.write_text(f"{content}\n", encoding="utf-8")
+                try:
+                    formatted(data, root, str(alone))
+                    break
+                except AssertionError:  # read, and no clip: a header, or a file that is absent
+                    break
+                except Exception:  # as above
+                    continue
+            else:
+                return f"line {number} is {line[:60]!r}"
+    return f"the {data.formatter} formatter finds no clip in {root}"
+
+
+def _wanted(data: Data) -> str:
+    """An example of the layout, from the formatter's documentation."""
+    found = re.search(r"::\n\n\s*(.*)\n", _FORMATTER_REGISTRY[data.formatter.lower()].__doc__ or "")
+    example = f", like {found[1]!r}" if found else ""
+    return f"the layout of data.formatter {data.formatter!r} is wanted{example}"
+
+
+def content_of(path: Path, key: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{key}: {path} cannot be read ({error.strerror}); name a table") from error
+
+
+@contextmanager
+def _plain_table(data: Data, path: Path, key: str, found: Rows) -> Iterator[Path]:
+    """`path`, or a copy that coqui's formatter understands: UTF-8 without a byte order mark and blank lines."""
+    if not path.is_file() or data.formatter in ("mozilla_de", "sam_accenture"):  # Latin-1; XML
+        yield path
+        return
+    content = content_of(path, key)
+    text = decoded(content, f"{key} {path.name}").replace("\r\n", "\n").replace("\r", "\n")
+    if not text.strip():
+        raise UserError(f"{key} {path.name} is empty")
+    _refuse_extra_columns(text.split("\n"), f"{key} {path.name}")
+    lines = [line for line in text.split("\n") if line.strip()]
+    if data.formatter in _THIRD:
+        lines = _third_filled(lines, f"{key} {path.name}", found)
+    plain = "".join(f"{line}\n" for line in lines)
+    if data.formatter in _BY_THE_TABLES_FOLDER and not content.startswith(plain[:1].encode()):
+        raise UserError(
+            f"{path} begins with a byte order mark or a blank line, which the {data.formatter!r} formatter cannot read:"
+            " save it as UTF-8 without a byte order mark"
+        )
+    if plain.encode() in (content, content + b"\n") or data.formatter in _BY_THE_TABLES_FOLDER:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        copy.write_text(plain, encoding="utf-8")
+        yield copy
+
+
+def _refuse_extra_columns(lines: Sequence[str], where: str) -> None:
+    """Formatters take the columns that they want: a separator within a text would cut it short."""
+    for separator in "|\t":
+        counts = Counter(line.count(separator) for line in lines if line.strip())
+        usual, times = counts.most_common(1)[0]
+        if not usual or 2 * times <= counts.total():
+            continue
+        for number, line in enumerate(lines, 1):
+            if (count := line.count(separator)) > usual:
+                found = f"line {number}: {line[:60]!r} has {count + 1} columns instead of {usual + 1}"
+                raise UserError(f"{where}, {found}; take {separator!r} out of the text")
+
+
+def _third_filled(lines: Sequence[str], where: str, found: Rows) -> list[str]:
+    """Lines `id|text` and `id|text|` with the text in the third column, too."""
+    filled = []
+    for line in lines:
+        row = line.split("|")
+        has_two = len(row) in (2, 3) and not "".join(row[2:]).strip()
+        filled.append("|".join([*row[:2], row[1]]) if has_two else line)
+    if filled != list(lines):
+        found.assumed.append(f"{where}: where the third column is empty, the text of the second is read")
+    return filled
+
+
+@contextmanager
+def warnings_into(into: list[str]) -> Iterator[None]:
+    """Collects what coqui's formatters only log."""
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: into.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("TTS.tts.datasets.formatters")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def reason(error: Exception) -> str:
+    """The first line of an error, or its kind when it has no text."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
