@@ -34,7 +34,7 @@ def test_sqlite_writes_ahead(tmp_path: Path) -> None:
     [
         ("postgresql://u@h/d", "postgresql+psycopg"),
         ("postgres://u@h/d", "postgresql+psycopg"),
-        ("postgresql+psycopg2://u@h/d", "postgresql+psycopg2"),
+        ("postgresql+psycopg2://u@h/d", "postgresql+psycopg"),
         ("sqlite:///study.db", "sqlite"),
     ],
 )

@@ -168,6 +168,7 @@ MINIATURE_SETTINGS: dict[str, dict[str, Any]] = {
 
 
 _EXCLUSIVE = (("training", "epochs", "steps"), ("space", "preset", "file"))
+_URLS = (("study", "storage"), ("study", "artifacts"))
 _PATHS = (
     ("data", "path"), ("base", "path"), ("space", "file"), ("study", "directory"), ("study", "artifacts"),
     ("speech", "recogniser"),
@@ -211,6 +212,10 @@ def resolve(
     elif "name" not in values.get("study", {}):
         folder = (path.absolute().parent if path else Path.cwd()).name
         values.setdefault("study", {})["name"] = re.sub(r"[^A-Za-z0-9]+", "-", folder).strip("-")[:64] or "study"
+    for section, entries in values.items():
+        for key, value in entries.items():
+            if isinstance(value, str) and "://" in value and (section, key) not in _URLS:
+                raise UserError(f"{section}.{key} is a URL; only study.storage and study.artifacts may be one")
     for section, one, other in _EXCLUSIVE:
         if {one, other} <= values.get(section, {}).keys():
             raise UserError(f"{path or 'the command line'}: {section}: give {one} or {other}, not both")
