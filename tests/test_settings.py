@@ -75,6 +75,40 @@ def test_a_bad_file_is_refused_in_one_line(project: Path, text: str, parts: list
 
 
 @pytest.mark.parametrize(
+    "content",
+    [SPACE.encode("utf-8-sig"), SPACE.encode("utf-16"), SPACE.replace("\n", "\r\n").encode("utf-8-sig")],
+    ids=["UTF-8 with a mark", "UTF-16", "CRLF"],
+)
+def test_files_of_windows_are_read(project: Path, content: bytes) -> None:
+    (project / "space.toml").write_bytes(content)
+    (project / "study.toml").write_text("[study]\ntrials = 7\n[space]\nfile = 'space.toml'", encoding="utf-16")
+    settings = load(project / "study.toml", {})
+    assert (settings.study.trials, settings.search_space().lr.high) == (7, 1e-3)
+    (project / "study.toml").write_bytes("[study]\nname = 'ü'".encode("latin-1"))
+    with pytest.raises(UserError, match=r"study.toml cannot be read: it is not in UTF-8; save it as UTF-8$"):
+        load(project / "study.toml", {})
+
+
+@pytest.mark.parametrize(
+    ("section", "entry", "said"),
+    [
+        ("data", r'path = "C:\Users\me"', "line 2 has a backslash in double quotes; use single quotes or"),
+        ("data", r'path = "C:\data"', "line 2 has a backslash in double quotes; use single quotes or"),
+        ("data", r'path = "D:\new"', "which is not a folder; use"),
+        ("data", r"path = 'C:\data'", "which is not a folder; use"),
+        ("base", "path = 'C:/base'", "which is not a folder; use"),
+        ("data", "path = 'speech'\n" r"train = 'a\b.csv'", "does not exist; use"),
+        ("space", r"file = '..\space.toml'", "which does not exist; use"),
+        ("study", r"directory = 'D:\runs'", "study.directory is"),
+    ],
+)
+def test_a_path_of_windows_is_refused_with_how_to_write_it(project: Path, section: str, entry: str, said: str) -> None:
+    message = refusal(project, f"[{section}]\n{entry}".replace("\t", r"\t"))
+    step = r" forward slashes. A path of Windows has WSL's form here: /mnt/c/Users/me for C:\Users\me"
+    assert said in message and message.endswith(step)
+
+
+@pytest.mark.parametrize(
     ("overrides", "parts"),
     [
         ({"trials": 3}, ["'trials'", "section.key=value"]),
