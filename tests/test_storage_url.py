@@ -128,6 +128,8 @@ def test_the_password_reaches_the_database_and_no_file(
         found = load(None, {"study.storage": url})
         assert found.storage_url == url
         assert f"storage = {json.dumps(shown)}" in found.to_toml()
+        again = load(None, {"study.storage": safe_url(url)}).storage_url
+        assert "***@" not in again and parse(again).host == parse(url).host
 
 
 @pytest.fixture

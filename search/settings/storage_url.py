@@ -19,8 +19,11 @@ _FORMS = "sqlite:///study.db or postgresql://host/database"
 
 
 def plain_url(given: str) -> str:
-    """`given` without blanks around it, and without the name of a driver: there is one for each database."""
-    url = given.strip()
+    """`given` without blanks around it, and without the name of a driver: there is one for each database.
+
+    A password that was hidden, as in the settings that a search leaves, is left to PGPASSWORD.
+    """
+    url = given.strip().replace(":***@", "@")
     found = _PREFIX.match(url)
     if found is None:
         return url
