@@ -153,6 +153,11 @@ def test_without_data_it_is_the_miniature_with_changes(project: Path) -> None:
     assert own.conditioning_seconds == (2.0, 6.0)
 
 
+def test_blanks_around_urls_are_no_part_of_them(project: Path) -> None:
+    study = loaded(project, "[study]\nstorage = ' postgresql://db/x '\nartifacts = 's3://sound\t'").study
+    assert (study.storage, study.artifacts) == ("postgresql://db/x", "s3://sound")
+
+
 def test_steps_take_the_place_of_the_miniature_s_epochs(project: Path) -> None:
     assert loaded(project, "[training]\nsteps = 300").full_horizon(100) == 300
     assert load(None, {"training.steps": 300}).full_horizon(100) == 300

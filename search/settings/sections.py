@@ -46,7 +46,7 @@ class Study(Section):
     storage: Annotated[str, AfterValidator(plain_url)] | None = setting(
         None, "Database URL; default: SQLite, study.db in the study's folder"
     )
-    artifacts: str | None = setting(
+    artifacts: Annotated[str, AfterValidator(str.strip)] | None = setting(
         None, "Folder or s3://BUCKET for recorded speech; default: artifacts in the study's folder"
     )
     workers: int | None = setting(
