@@ -37,7 +37,7 @@ def result_of(best: BestConfig) -> FullResult:
     ],
 )
 def test_a_clip_that_is_off_did_nothing(best: BestConfig, clip_norm: float | None, did: str) -> None:
-    point = best.hyperparameters.model_copy(update={"clip_norm": clip_norm})
+    point = replace(best.hyperparameters, clip_norm=clip_norm)
     found = training_report.knobs(result_of(best), best.model_copy(update={"hyperparameters": point}))
     assert [text for name, _, text in found if name == "clip_norm"] == [did]
 
