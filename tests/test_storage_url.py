@@ -115,6 +115,7 @@ URLS = [
     ("postgresql://reader@host/db?PASSWORD=hunter2&x=1", "postgresql://reader@host/db?PASSWORD=***&x=1"),
     ("postgresql://host/db?ssl%70assword=hunter2", "postgresql://host/db?ssl%70assword=***"),
     ("postgresql://reader:hunter2/db", "postgresql://reader:***"),  # the @ was forgotten
+    ("postgresql://reader:?hunter2/db", "postgresql://reader:***"),
 ]
 
 
@@ -145,6 +146,7 @@ def study_py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capt
         (["status", "--storage", "postgresql:me:hunter2@h/db"], "not the URL of a database"),
         (["status", "--storage", "host=h password=hunter2"], "not the URL of a database"),
         (["status", "--storage", "mysql+pymysql://me:hunter2@h/db"], "must be of sqlite or postgresql"),
+        (["status", "--storage", "sqlite://me:hunter2@h/db"], "names no file"),
         (["status", "--settings", "postgresql://me:hunter2@h/db"], "does not exist"),
         (["status", "--set", "data.train=postgresql://me:hunter2@h/db"], "data.train is a URL"),
         (["status", "postgresql://me:p) hunter2@h/db"], "unexpected extra argument (postgresql://…"),

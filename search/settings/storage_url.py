@@ -49,9 +49,9 @@ def check_storage(storage: str) -> None:
         if url is None or not 0 < (url.port or 5432) < 65536:
             raise UserError(f"study.storage {shown} has no port from 1 to 65535. If it has a password, {_ENCODED}")
         return
-    if url is None or url.database in (None, "", ":memory:"):
-        raise UserError("study.storage is in memory, which slots cannot share; name a file: sqlite:///study.db")
-    folder = Path(url.database or "").parent
+    if url is None or not storage.startswith("sqlite:///") or url.database in (None, "", ":memory:"):
+        raise UserError(f"study.storage {shown} names no file that slots could share; give one like sqlite:///study.db")
+    folder = Path(url.database).parent
     if not folder.is_dir():
         raise UserError(f"study.storage is {shown}, but {folder} is not a folder; create it first")
 
@@ -61,11 +61,11 @@ def safe_url(url: str) -> str:
 
     Where there is no @, it was forgotten if no port follows the colon: all is *** then.
     """
-    if url.startswith("sqlite"):
-        return url
+    if url.startswith("sqlite:///"):
+        return url  # a path
     user, _, place = _parts(url)
     if "@" not in user and not place.startswith("["):
-        place = re.sub(r"^([^:/?]*):(?!\d*(?:[/?]|$)).*", r"\1:***", place, flags=re.DOTALL)
+        place = re.sub(r"^([^:/?]*):(?!\d+(?:[/?]|$)).*", r"\1:***", place, flags=re.DOTALL)
     place, mark, query = place.partition("?")
     parameters = (f"{name}{equals}{'***' if is_secret else value}" for name, equals, value, is_secret in _query(query))
     return f"{user}{place}{mark}{'&'.join(parameters)}"
