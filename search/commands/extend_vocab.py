@@ -40,9 +40,14 @@ def command(
     settings = load_settings(given)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: nothing half-made is left behind
     asked = None if vocabulary else extend.TOKENS if tokens is None else tokens
-
-    def say(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
-
-    made = extend.extend(settings, output, asked or 0, vocabulary, init, seed, any_letters, say)
+    made = extend.extend(
+        settings,
+        output,
+        asked or 0,
+        vocabulary,
+        init,
+        seed,
+        any_letters,
+        lambda text: print(text, file=sys.stderr, flush=True),
+    )
     print(*made.lines(asked), f"Written: {shown(output)}; name it by base.path", sep="\n")
