@@ -8,12 +8,18 @@ FROM python:3.11.17-slim-bookworm AS base
 # The virtual environment holds what the lock files name; their hashes are checked, as in the Makefile.
 FROM base AS builder
 ENV UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy
-COPY requirements/uv.txt requirements/runtime.txt /requirements/
+# Languages whose texts need further packages: docker compose build --build-arg EXTRAS=ja, or "ja zh".
+ARG EXTRAS=
+COPY requirements/uv.txt requirements/runtime.txt requirements/ja.txt requirements/zh.txt /requirements/
 RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /requirements/uv.txt \
     && python -m venv --without-pip /opt/venv
 # The cache keeps gigabytes from being loaded again when one line of the lock changes.
 RUN --mount=type=cache,target=/var/cache/uv \
-    uv pip sync --compile-bytecode --python /opt/venv/bin/python --require-hashes /requirements/runtime.txt
+    uv pip sync --compile-bytecode --python /opt/venv/bin/python --require-hashes /requirements/runtime.txt \
+    && for language in $EXTRAS; do \
+        uv pip install --compile-bytecode --python /opt/venv/bin/python --require-hashes \
+            -r "/requirements/$language.txt" || exit 1; \
+    done
 
 
 # No Debian packages are added: the wheels bring their libraries, and need of the system only what Python does.

@@ -3,13 +3,15 @@
 PYTHON ?=
 TRIALS ?= 40
 ARGS ?=
+# Languages whose texts need further packages: ja, zh.
+EXTRAS ?=
 BIN := .venv/bin
 # Twice the number of processors: many tests wait for processes, clocks and a database.
 WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) '*' 2)
 
 .PHONY: study test test-processors check test-full experiments bench screenshots schema miniature-weights lock clean
 
-study: .venv/.runtime
+study: .venv/.runtime $(EXTRAS:%=.venv/.extra-%)
 	$(BIN)/python study.py --trials $(TRIALS) $(ARGS)
 
 test: .venv/.development
@@ -66,15 +68,20 @@ miniature-weights: .venv/.runtime
 	@PYTHON="$(PYTHON)" sh requirements/venv.sh
 	touch $@
 
-SYNC = $(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes
+UV = $(BIN)/uv pip $(1) --quiet --compile-bytecode --python $(BIN)/python --require-hashes
+ALWAYS = requirements/uv.txt $(patsubst .venv/.extra-%,requirements/%.txt,$(wildcard .venv/.extra-*))
 
 .venv/.runtime: requirements/runtime.txt .venv/.uv
-	$(SYNC) $(if $(wildcard .venv/.development),requirements/development.txt,requirements/runtime.txt) requirements/uv.txt
+	$(call UV,sync) $(if $(wildcard .venv/.development),requirements/development.txt,requirements/runtime.txt) $(ALWAYS)
 	touch $@
 
 .venv/.development: requirements/development.txt .venv/.uv
-	$(SYNC) requirements/development.txt requirements/uv.txt
+	$(call UV,sync) requirements/development.txt $(ALWAYS)
 	touch $@ .venv/.runtime
+
+.venv/.extra-%: requirements/%.txt .venv/.uv
+	$(call UV,install) -r $<
+	touch $@
 
 # Pins again from requirements/*.in.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
@@ -82,6 +89,9 @@ lock: .venv/.uv
 	$(COMPILE) requirements/uv.in -o requirements/uv.txt
 	$(COMPILE) requirements/runtime.in -o requirements/runtime.txt
 	$(COMPILE) requirements/development.in -c requirements/runtime.txt -o requirements/development.txt
+	for language in ja zh; do \
+		$(COMPILE) requirements/$$language.in -c requirements/runtime.txt -o requirements/$$language.txt || exit 1; \
+	done
 
 clean:
 	rm -rf .venv runs

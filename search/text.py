@@ -12,11 +12,19 @@ def printable(text: str) -> str:
 
 
 def without_urls(text: str) -> str:
-    """`text` with only the scheme of each URL: a URL that was given in the wrong place may hold a secret.
+    """`text` with only the scheme of its first URL: a URL that was given in the wrong place may hold a secret.
 
-    A URL ends at a blank or a bracket. In quotes it ends at the last quote, since a secret may contain quotes.
+    A secret may contain blanks, brackets and quotes: a URL ends at the last of the quotes that it is in, or with the
+    text.
     """
-    return re.sub(r"([a-z][a-z0-9+.-]*://)(?:.*(?=['\"])|[^\s)]*)", r"\1…", text, flags=re.IGNORECASE | re.DOTALL)
+    scheme = r"[a-z][a-z0-9+.-]*://"
+    pattern = rf"""((['"]){scheme}).*(?=\2)|({scheme}).*"""
+    return re.sub(pattern, lambda found: f"{found[1] or found[3]}…", text, flags=re.IGNORECASE | re.DOTALL)
+
+
+def without_passwords(text: str) -> str:
+    """`text` with *** from the first colon after a URL's scheme to the last @ of the text."""
+    return re.sub(r"([a-z][a-z0-9+.-]*:/{1,2}[^:@]*):.*@", r"\1:***@", text, flags=re.IGNORECASE | re.DOTALL)
 
 
 def duration(seconds: float) -> str:

@@ -1,7 +1,9 @@
 """Search spaces in TOML: the presets, and a user's own files. What pydantic finds wrong, in a line."""
 
+import codecs
+import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
@@ -10,6 +12,7 @@ from pydantic import ValidationError
 
 from space.search_space import SearchSpace
 
+WINDOWS = "A path of Windows has WSL's form here: /mnt/c/Users/me for C:\\Users\\me"
 PRESETS = ("xtts-v2", "miniature")
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")  # pydantic's names of the error
 
@@ -23,18 +26,43 @@ def load_preset(name: str) -> SearchSpace:
 
 def load_file(path: Path) -> SearchSpace:
     """The space of a TOML file, laid out like the presets."""
-    return parse(path.read_text(encoding="utf-8"), str(path))
+    return _space(lambda: read_toml(path), str(path))
 
 
 def parse(text: str, source: str) -> SearchSpace:
     """A `SearchSpace` from TOML text. Raises ValueError that names `source`, the key, the value and what is allowed."""
+    return _space(lambda: _toml(text), source)
+
+
+def _space(read: Callable[[], dict[str, Any]], source: str) -> SearchSpace:
     try:
-        return SearchSpace.model_validate(tomllib.loads(text))
+        return SearchSpace.model_validate(read())
     except ValidationError as error:
         told = explained(error, SearchSpace).replace(".hyperparameters", "")  # which lie beside a baseline's name
         raise ValueError(f"{source}: {told}") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a file, in UTF-8 or what Windows calls Unicode. Raises OSError, and ValueError in one line."""
+    content = path.read_bytes()
+    is_utf16 = content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    try:
+        return _toml(content.decode("utf-16" if is_utf16 else "utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ValueError("it is not in UTF-8; save it as UTF-8") from error
+
+
+def _toml(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"at line (\d+)", str(error))
+        if found and "\\" in text.split("\n")[int(found[1]) - 1]:
+            told = f"line {found[1]} has a backslash in double quotes; use single quotes or forward slashes. {WINDOWS}"
+            raise ValueError(told) from error
+        raise
 
 
 def explained(error: ValidationError, model: type, depth: int | None = None) -> str:

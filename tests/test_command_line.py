@@ -96,7 +96,7 @@ def test_the_version_is_told_and_search_is_a_command(study_py: CommandLine) -> N
         (["--set", "training.precision=fp64"], ["training.precision is 'fp64'", "'fp32', 'tf32' or 'bf16'"]),
         (["--set", "training"], ["--set 'training'", "section.key=value"]),
         (["--trials", "tgram://a'hunter2 b/chat"], ["'--trials': \"tgram://…\" is not a valid integer"]),
-        (["--study", "tgram://hunter2/chat"], ["study.name is 'tgram://…': it must be"]),
+        (["--study", "tgram://hunter2/chat"], ["study.name is a URL"]),
         (["--set", "tgram://hunter2/chat"], ["--set 'tgram://…' is not", "section.key=value"]),
         (["--set", "postgresql://me:hunter2@db/x?a=b"], ["--set 'postgresql://…' is not", "section.key=value"]),
         (["status", "--study", "other"], ["study 'other' does not exist", "--study"]),

@@ -1,5 +1,6 @@
 """The set-up of `make` with Pythons that fit or not: one line, and nothing half made."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -11,6 +12,23 @@ TOO_NEW = '#!/bin/sh\ncase "$*" in *platform*) echo 3.14.0;; *) exit 1;; esac\n'
 NO_VENV = '#!/bin/sh\ncase "$*" in *venv*) echo "ensurepip is not available"; exit 1;; *) exit 0;; esac\n'
 FITS = '#!/bin/sh\ncase "$*" in *venv*) mkdir -p .venv/bin; cp "$0" .venv/bin/python;; esac\n'
 NEEDS = "xtts-study needs Python 3.11, 3.12 or 3.13"
+
+
+@pytest.mark.parametrize("language", ["ja", "zh"])
+def test_packages_of_a_language_are_locked_by_hashes_and_beside_the_others(language: str) -> None:
+    """No address is pinned, and no package that a search has is asked for in another version."""
+    folder = ROOT / "requirements"
+    text = (folder / f"{language}.txt").read_text(encoding="ascii")
+    assert "://" not in text
+    pins, runtime = (
+        dict(re.findall(r"^(\S+)==(\S+).*\\\n +--hash=sha256:", content, re.MULTILINE))
+        for content in (text, (folder / "runtime.txt").read_text(encoding="ascii"))
+    )
+    assert len(pins) == text.count("==") > 0
+    assert {name: runtime[name] for name in pins.keys() & runtime.keys()}.items() <= pins.items()
+    command = ["make", "--dry-run", "--always-make", "study", f"EXTRAS={language}"]
+    planned = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert f"--require-hashes -r requirements/{language}.txt" in planned
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from tests.test_storage import begun, miniature, refusal
     [
         ("postgresql://u@h/d", "postgresql+psycopg"),
         ("postgres://u@h/d", "postgresql+psycopg"),
-        ("postgresql+psycopg2://u@h/d", "postgresql+psycopg2"),
+        ("postgresql+psycopg2://u@h/d", "postgresql+psycopg"),
         ("sqlite:///study.db", "sqlite"),
     ],
 )

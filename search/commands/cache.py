@@ -67,16 +67,7 @@ def _table(found: Sequence[Entry]) -> Table:
     table.add_column("last used", justify="right", no_wrap=True)
     table.add_column("holds", overflow="fold")
     for entry in found:
-        used = "in use" if entry.in_use else _age(time.time() - entry.used)
+        used = "in use" if entry.in_use else time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
         holds = KINDS[entry.kind] + (f": {printable(entry.about)}" if entry.about else "")
         table.add_row(entry.path.name, decimal(entry.bytes), used, holds)
     return table
-
-
-def _age(seconds: float) -> str:
-    """3 days ago."""
-    for unit, scale in (("day", _DAY), ("hour", 3600), ("minute", 60)):
-        if seconds >= scale:
-            count = int(seconds / scale)
-            return f"{count} {unit}{'s' if count > 1 else ''} ago"
-    return "now"

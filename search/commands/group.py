@@ -9,7 +9,7 @@ from search import __version__
 from search.commands.options import LINES
 from search.commands.output import Output
 from search.errors import UserError
-from search.text import complain, without_urls
+from search.text import complain, without_passwords, without_urls
 
 READER_GONE = 141  # what a shell shows for a program that SIGPIPE ended
 COMMANDS = {  # in the order of use; each is `command` in the module of its name
@@ -102,6 +102,7 @@ def _run(output: Output) -> int:
     except Exception as error:
         output.over("error", message=f"a fault of this program: {type(error).__name__}", details=[])
         raise
-    complain(str(failure), *failure.details)
-    output.over("error", message=str(failure), details=list(failure.details))
+    message, *details = map(without_passwords, (str(failure), *failure.details))
+    complain(message, *details)
+    output.over("error", message=message, details=details)
     return failure.exit_code

@@ -176,7 +176,7 @@ class BestConfig(Part):
 def read(path: Path) -> BestConfig:
     """Raises UserError in one line for a file that is none, of another version, or changed by hand into nonsense."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(f"{path} cannot be read as a best_config.json: {reason}") from error

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 from search.errors import UserError
 
 _BUCKET = r"s3://([A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9])/?"
-_ENDPOINT = r"(https?://(?:\[[0-9A-Fa-f:.]+\]|[^\s@/?#:\[\]]+)(?::[1-9]\d{0,4})?(?:/[^\s@?#]*)?)"
+_ENDPOINT = r"(https?://(?:\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::[1-9]\d{0,4})?(?:/[^\s@?#&]*)?)"
 _URL = re.compile(rf"{_BUCKET}(?:\?endpoint_url={_ENDPOINT})?")
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from search.settings.languages import spelled
+from search.settings.storage_url import plain_url
 
 MINIATURE = "miniature"
 STOCK = "V0"  # the baseline that every comparison is made with
@@ -43,8 +44,10 @@ class Study(Section):
     trials: int = setting(40, "Total number of finished trials (complete or pruned)", ge=1)
     seed: int = setting(1, "Random seed for the sampler, the data split and all runs", ge=0, lt=2**31)
     directory: Path = setting(Path("runs"), "Folder in which each study has a folder of its own")
-    storage: str | None = setting(None, "Database URL; default: SQLite, study.db in the study's folder")
-    artifacts: str | None = setting(
+    storage: Annotated[str, AfterValidator(plain_url)] | None = setting(
+        None, "Database URL; default: SQLite, study.db in the study's folder"
+    )
+    artifacts: Annotated[str, AfterValidator(str.strip)] | None = setting(
         None, "Folder or s3://BUCKET for recorded speech; default: artifacts in the study's folder"
     )
     workers: int | None = setting(

@@ -2,7 +2,6 @@
 
 import functools
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from math import ceil
 from pathlib import Path
@@ -29,9 +28,9 @@ from search.settings.sections import (
     Training,
 )
 from search.settings.storage_url import check_storage, safe_url
-from search.text import without_urls
+from search.text import printable, without_urls
 from search.trial import evaluation_steps
-from space.reader import explained, load_file, load_preset
+from space.reader import WINDOWS, explained, load_file, load_preset, read_toml
 from space.schedule import to_steps
 from space.search_space import Baseline, SearchSpace
 
@@ -149,8 +148,8 @@ def _space(file: Path | None, preset: str) -> SearchSpace:
     try:
         return load_preset(preset) if file is None else load_file(file)
     except FileNotFoundError as error:
-        raise UserError(f"space.file is {file}, which does not exist") from error
-    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"space.file is {printable(str(file))}, which does not exist{_of_windows(file)}") from error
+    except OSError as error:
         raise UserError(f"space.file is {file}, which cannot be read: {error}") from error
     except ValueError as error:
         raise UserError(str(error)) from error
@@ -171,6 +170,7 @@ MINIATURE_SETTINGS: dict[str, dict[str, Any]] = {
 
 
 _EXCLUSIVE = (("training", "epochs", "steps"), ("space", "preset", "file"))
+_URLS = (("study", "storage"), ("study", "artifacts"))
 _PATHS = (
     ("data", "path"), ("base", "path"), ("space", "file"), ("study", "directory"), ("study", "artifacts"),
     ("speech", "recogniser"),
@@ -214,6 +214,10 @@ def resolve(
     elif "name" not in values.get("study", {}):
         folder = (path.absolute().parent if path else Path.cwd()).name
         values.setdefault("study", {})["name"] = re.sub(r"[^A-Za-z0-9]+", "-", folder).strip("-")[:64] or "study"
+    for section, entries in values.items():
+        for key, value in entries.items():
+            if isinstance(value, str) and "://" in value and (section, key) not in _URLS:
+                raise UserError(f"{section}.{key} is a URL; only study.storage and study.artifacts may be one")
     for section, one, other in _EXCLUSIVE:
         if {one, other} <= values.get(section, {}).keys():
             raise UserError(f"{path or 'the command line'}: {section}: give {one} or {other}, not both")
@@ -224,6 +228,9 @@ def resolve(
         raise UserError(f"{path}: {without_urls(told)}" if path else without_urls(told)) from error
     if not shows:
         _check_inputs(settings)
+    for key, made in (("directory", settings.study.directory), ("artifacts", settings.study.artifacts)):
+        if _of_windows(made or "") and not Path(made or "").exists():
+            raise UserError(f"study.{key} is {made}{_of_windows(made or '')}")
     for place in (settings.directory, *settings.directory.parents):
         if place.exists() and not place.is_dir():
             directory = settings.study.directory
@@ -238,10 +245,11 @@ def resolve(
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        values = read_toml(path)
     except FileNotFoundError as error:
-        raise UserError(f"settings file {path} does not exist; see study.example.toml for one to start from") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        step = _of_windows(path) or "; see study.example.toml for one to start from"
+        raise UserError(f"settings file {path} does not exist{step}") from error
+    except (ValueError, OSError) as error:
         raise UserError(f"settings file {path} cannot be read: {error}") from error
     for section, entries in values.items():
         if not isinstance(entries, dict):
@@ -262,17 +270,25 @@ def _over(below: Mapping[str, Mapping[str, Any]], above: Mapping[str, Mapping[st
     return merged
 
 
+def _of_windows(path: Path | str | None) -> str:
+    """What is added to an error about a path that is not there; empty where it does not look like one of Windows."""
+    looks_so = re.search(r"\\|(?<![A-Za-z])[A-Za-z]:/|[\x00-\x1f]", str(path))  # \n of "C:\new" is a line end
+    return f"; use forward slashes. {WINDOWS}" if looks_so else ""
+
+
 def _check_inputs(settings: Settings) -> None:
     data, base = settings.data, settings.base
     if data.path != MINIATURE:
         if not Path(data.path).is_dir():
-            raise UserError(f"data.path is {data.path}, which is not a folder")
+            raise UserError(f"data.path is {printable(str(data.path))}, which is not a folder{_of_windows(data.path)}")
         for key, name in (("train", data.train), ("eval", data.eval)):
             if name and data.formatter == "coqui" and not (Path(data.path) / name).is_file():
-                raise UserError(f"data.{key} is {name!r}, but {Path(data.path) / name} does not exist")
+                there = Path(data.path) / name
+                raise UserError(f"data.{key} is {name!r}, but {there} does not exist{_of_windows(name)}")
     if base.path != MINIATURE:
         if not Path(base.path).is_dir():
-            raise UserError(f'base.path is {base.path}, which is not a folder; give one in XTTS layout, or "miniature"')
+            step = _of_windows(base.path) or '; give one in XTTS layout, or "miniature"'
+            raise UserError(f"base.path is {printable(str(base.path))}, which is not a folder{step}")
         wanted = ("config.json", "model.pth", "dvae.pth", "mel_stats.pth", "vocab.json")
         missing = [name for name in wanted if not (Path(base.path) / name).is_file()]
         if missing:
@@ -280,13 +296,13 @@ def _check_inputs(settings: Settings) -> None:
                 p.name for kind in ("best_model", "checkpoint") for p in Path(base.path).glob(f"{kind}*.pth")
             )
             step = f"; {found[0]} is a fine-tuned checkpoint: to start from it, name it model.pth" if found else ""
-            there = ", ".join(wanted)
-            raise UserError(f"base.path {base.path} lacks {', '.join(missing)}; an XTTS base has {there}{step}")
+            all_of_them = ", ".join(wanted)
+            raise UserError(f"base.path {base.path} lacks {', '.join(missing)}; an XTTS base has {all_of_them}{step}")
     recogniser = settings.speech.recogniser
     if recogniser is not None and not (recogniser / "config.json").is_file():
         raise UserError(
-            f"speech.recogniser is {recogniser}, which is not a folder with a config.json; name a folder with a speech"
-            " recogniser for transformers (nothing is downloaded), or leave it out"
+            f"speech.recogniser is {recogniser}, which is not a folder with a config.json{_of_windows(recogniser)};"
+            " name a folder with a speech recogniser for transformers (nothing is downloaded), or leave it out"
         )
     low, high = settings.conditioning_seconds
     if low > high:

@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import NullPool
 
 from search.errors import TryAgain, UserError
-from search.settings.settings import safe_url
+from search.settings.storage_url import plain_url, safe_url, without_secrets
 
 # A stopped process keeps no lock on the study for longer; no transaction of ours waits for anything but the server.
 IDLE_IN_TRANSACTION = 15.0  # seconds
@@ -27,11 +27,9 @@ class DatabaseLost(TryAgain):
 
 
 def parse(url: str) -> URL:
-    """psycopg 3 for plain postgresql:// URLs."""
-    for plain in ("postgresql://", "postgres://"):
-        if url.startswith(plain):
-            return make_url(f"{PSYCOPG}://{url.removeprefix(plain)}")
-    return make_url(url)
+    """psycopg 3 for PostgreSQL, whatever driver the URL names."""
+    parsed = make_url(plain_url(url))
+    return parsed.set(drivername=PSYCOPG) if parsed.drivername == "postgresql" else parsed
 
 
 def engine_arguments(url: URL) -> dict[str, Any]:
@@ -132,10 +130,9 @@ def cause_of(error: BaseException | None) -> BaseException | None:
 def reason_of(error: BaseException | None, url: str) -> str:
     """The first line of an error, without the password, which a driver may repeat."""
     error = cause_of(error)
-    said = getattr(error, "orig", None) or error  # the driver's own words, without SQLAlchemy's around them
-    line = (str(said).strip() or type(error).__name__).splitlines()[0].partition(" (Background on this error")[0]
-    password = make_url(url).password
-    return line.replace(str(password), "***") if password else line
+    error = getattr(error, "orig", None) or error  # the driver's own words, without SQLAlchemy's around them
+    said = without_secrets(str(error).strip() or type(error).__name__, url)
+    return said.splitlines()[0].partition(" (Background on this error")[0]
 
 
 # A server that is starting

@@ -46,8 +46,8 @@ class Tokenizer(VoiceBpeTokenizer):
             return str(super().preprocess_text(txt, lang))
         except ImportError as error:
             raise UserError(
-                f"data.language is {lang!r}: coqui's cleaner for it lacks a package ({error}); install"
-                f" coqui-tts[{lang}]"
+                f"data.language is {lang!r}, and coqui's cleaner for it needs further packages ({error});"
+                f" make study EXTRAS={lang} installs them"
             ) from error
         except Exception as error:  # 16 small cleaners, each failing in its own way
             raise TextError(f"coqui's cleaner for {lang!r} fails on the text ({error!r})") from error
