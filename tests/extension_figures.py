@@ -74,11 +74,9 @@ def figures(model: base.StudyModel, clips: Corpus, old_rows: int, count: int = C
     old_only = evaluator.losses(sets[0].eval)
     return Figures(
         [spoken.tokens(clip).tolist() for clip in spoken.eval],
-        of_english.mel_ce,
-        of_english.text_ce,
-        old_only.text_ce,
-        of_amharic.mel_ce,
-        of_amharic.text_ce,
+        *of_english,
+        old_only[1],
+        *of_amharic,
     )
 
 

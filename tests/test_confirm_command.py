@@ -79,7 +79,7 @@ def test_the_winner_is_shown_exported_and_in_the_status(study_py: Command, setti
     for start in ("confirmation: 4 configs (V0, trial 1, trial 2, trial 3) x 3 seeds", "data: ", "audit of pruning: "):
         assert any(line.startswith(start) for line in told), start
     # 0.6 s a step, evaluations included, in two slots.
-    assert "at most 14 runs, 13,200 optimizer steps, about 1 h 06 m at the search's pace" in told
+    assert "at most 14 runs, 13,200 optimizer steps, about 59 m 30 s at the search's pace" in told
     assert [line for line in told if line.startswith("next round")] == ["next round: 10 runs", "next round: 2 runs"]
     assert any(line.startswith("V0 can no longer win: mean 2.1") for line in told)
     assert not [line for line in lines if "best so far" in line], "one run of a config is no winner"

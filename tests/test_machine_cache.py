@@ -254,13 +254,13 @@ def test_the_command_lists_and_clears(tmp_path: Path) -> None:
         listed = study(tmp_path).stdout
         assert "\x1b" not in listed
         rows = [row.split(maxsplit=4) for row in listed.splitlines()]
-        assert rows[1][:4] == ["recordings-used", "1", "MB", "in"]
-        assert rows[2][:4] == ["prepared-old", "2.01", "MB", "3"]
+        assert rows[1][:4] == ["recordings-used", "1.0", "MB", "in"]
+        assert rows[2][:3] == ["prepared-old", "2.0", "MB"]
         wrong = study(tmp_path, "--clear", "prepared-none")
         assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
         assert "has no 'prepared-none'" in wrong.stderr
         assert study(tmp_path, "prepared-old").returncode == 2  # without --clear
-        assert study(tmp_path, "--clear").stdout == "recordings-used: in use, left alone\n2.01 MB freed\n"
+        assert study(tmp_path, "--clear").stdout == "recordings-used: in use, left alone\n2.0 MB freed\n"
     assert names(tmp_path) == ["recordings-used"]
-    assert study(tmp_path, "--clear", "recordings-used").stdout == "1 MB freed\n"
+    assert study(tmp_path, "--clear", "recordings-used").stdout == "1.0 MB freed\n"
     assert names(tmp_path) == []

@@ -77,19 +77,20 @@ def refuse_broken(directory: Path) -> None:
 
 def read_config(directory: Path) -> dict[str, Any]:
     """The base's `config.json`."""
+    content = config_values(directory)
     try:
-        content = read_json(directory / "config.json")
         return {"model_args": dict(content["model_args"]), "audio": dict(content.get("audio", {}))}
-    except WrongKind as error:
-        raise _refused(directory, f"config.json {error}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (AttributeError, ValueError, KeyError, TypeError) as error:
         why = "config.json has no model_args, so it is none of XTTS; take the one of the base"
         raise _refused(directory, why) from error
 
 
 def config_values(directory: Path) -> dict[str, Any]:
-    """All of the base's `config.json`."""
-    content: dict[str, Any] = read_json(directory / "config.json")
+    """All of the base's `config.json`. Raises UserError."""
+    try:
+        content: dict[str, Any] = read_json(directory / "config.json")
+    except WrongKind as error:
+        raise _refused(directory, f"config.json {error}") from error
     return content
 
 
