@@ -14,12 +14,14 @@ def printable(text: str) -> str:
 def without_urls(text: str) -> str:
     """`text` with only the scheme of its first URL: a URL that was given in the wrong place may hold a secret.
 
+    So may one without its scheme, and libpq's other form, "host=h password=p".
     A secret may contain blanks, brackets and quotes: a URL ends at the last of the quotes that it is in, or with the
     text.
     """
     scheme = r"[a-z][a-z0-9+.-]*://"
     pattern = rf"""((['"]){scheme}).*(?=\2)|({scheme}).*"""
-    return re.sub(pattern, lambda found: f"{found[1] or found[3]}…", text, flags=re.IGNORECASE | re.DOTALL)
+    text = re.sub(pattern, lambda found: f"{found[1] or found[3]}…", text, flags=re.IGNORECASE | re.DOTALL)
+    return re.sub(r"(?<=\w:)(?=\S).*@|(?<=password=).*", "…", text, flags=re.IGNORECASE | re.DOTALL)
 
 
 def without_passwords(text: str) -> str:

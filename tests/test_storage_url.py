@@ -112,7 +112,10 @@ URLS = [
     ("postgresql://host:5432/db", "postgresql://host:5432/db"),
     ("postgresql://[::1]:5432/db", "postgresql://[::1]:5432/db"),
     ("postgresql:///db?host=/run:5432", "postgresql:///db?host=/run:5432"),
-    ("postgresql://reader@host/db?PASSWORD=hunter2&x=1", "postgresql://reader@host/db?PASSWORD=***&x=1"),
+    ("postgresql://reader@host/db?PASSWORD=hunter2&x=1", "postgresql://reader@host/db?PASSWORD=***"),
+    ("postgresql://reader@host/db?x=1&password=x&hunter2=3", "postgresql://reader@host/db?x=1&password=***"),
+    ("postgresql://host/db?options=-cpassword%3Dhunter2", "postgresql://host/db?options=-cpassword%3D***"),
+    ("postgresql://host/dbname=db%20password=hunter2", "postgresql://host/dbname=db%20password=***"),
     ("postgresql://host/db?ssl%70assword=hunter2", "postgresql://host/db?ssl%70assword=***"),
     ("postgresql://reader:hunter2/db", "postgresql://reader:***"),  # the @ was forgotten
     ("postgresql://reader:?hunter2/db", "postgresql://reader:***"),
@@ -143,6 +146,21 @@ def study_py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capt
     [
         (["--storage", "postgresql://me:p@hunter2@127.0.0.1/db"], "more than one at sign"),
         (["--json", "--storage", "postgresql://me:hunter2@127.0.0.1@x/db"], "more than one at sign"),
+        (["status", "--storage", "postgresql://me@h/db?password=x&hunter2=3"], "has an option that"),
+        (
+            ["status", "--storage", "postgresql://me:hunter2@a:1,b:2/db"],
+            "Several hosts are written ?host=one:5432&host",
+        ),
+        (
+            ["status", "--storage", "'postgresql://me:p@hunter2@h/db' "],
+            "storage postgresql://me:***@h/db has more than",
+        ),
+        (["status", "--storage", "sqlite:///."], "is a folder or a device"),
+        (["status", "--storage", "sqlite:////dev/null"], "is a folder or a device"),
+        (["status", "--storage", f"sqlite:///{'x' * 300}"], "File name too long"),
+        (["status", "--storage", "sqlite:///x.db?timeout=abc"], "SQLite takes only ?timeout=SECONDS"),
+        (["--trials", "me:hunter2@h/db"], "'me:…h/db' is not a valid integer"),
+        (["--trials", "host=h password=hunter2"], "for '--trials': 'host=h password=…"),
         (["status", "--storage", "postgresql:me:hunter2@h/db"], "not the URL of a database"),
         (["status", "--storage", "host=h password=hunter2"], "not the URL of a database"),
         (["status", "--storage", "mysql+pymysql://me:hunter2@h/db"], "must be of sqlite or postgresql"),

@@ -13,17 +13,19 @@ from search.text import without_passwords
 _PREFIX = re.compile(r"(postgres|sqlite)(?:ql)?(?:\+[\w.-]*)?://", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _SECRET = re.compile("password|passwd|pwd|secret", re.IGNORECASE)  # in the name of a parameter
+_NAMED = re.compile("([^/?&=]*?)(?:=|%3d)", re.IGNORECASE)  # a parameter, also one within the value of another
 # No @ follows a URL in an error: all that stands before it might be of a password.
 _ENCODED = "write its special characters percent-encoded (an at sign as %40), or leave it out and set PGPASSWORD"
 _FORMS = "sqlite:///study.db or postgresql://host/database"
 
 
 def plain_url(given: str) -> str:
-    """`given` without blanks around it, and without the name of a driver: there is one for each database.
+    """`given` without blanks and quotes around it, and without the name of a driver: there is one for each database.
 
     A password that was hidden, as in the settings that a search leaves, is left to PGPASSWORD.
     """
-    url = given.strip().replace(":***@", "@")
+    url = given.strip().strip("\"'").strip()
+    url = re.sub(r"^([^:]*://[^:@]*):\*\*\*@", r"\1@", url)
     found = _PREFIX.match(url)
     if found is None:
         return url
@@ -47,35 +49,52 @@ def check_storage(storage: str) -> None:
         if storage.count("@") > 1:
             raise UserError(f"study.storage {shown} has more than one at sign. If it has a password, {_ENCODED}")
         if url is None or not 0 < (url.port or 5432) < 65536:
-            raise UserError(f"study.storage {shown} has no port from 1 to 65535. If it has a password, {_ENCODED}")
+            several = ". Several hosts are written ?host=one:5432&host=two:5432" if "," in _parts(storage)[2] else ""
+            raise UserError(
+                f"study.storage {shown} has no port from 1 to 65535. If it has a password, {_ENCODED}{several}"
+            )
         return
     if url is None or not storage.startswith("sqlite:///") or url.database in (None, "", ":memory:"):
         raise UserError(f"study.storage {shown} names no file that slots could share; give one like sqlite:///study.db")
-    folder = Path(url.database).parent
-    if not folder.is_dir():
-        raise UserError(f"study.storage is {shown}, but {folder} is not a folder; create it first")
+    if any(name != "timeout" or not str(value).isdecimal() for name, value in url.query.items()):
+        raise UserError(f"study.storage {shown} has an option; SQLite takes only ?timeout=SECONDS, a whole number")
+    file = Path(url.database)
+    try:
+        if not file.parent.is_dir():
+            raise UserError(f"study.storage is {shown}, but {file.parent} is not a folder; create it first")
+        if file.exists() and not file.is_file():
+            raise UserError(f"study.storage {shown} is a folder or a device; name a file, like sqlite:///study.db")
+    except OSError as error:  # a name that is too long, or a folder that may not be looked into
+        raise UserError(
+            f"study.storage {shown} cannot be looked at: {error.strerror}; give one like sqlite:///study.db"
+        ) from error
 
 
 def safe_url(url: str) -> str:
-    """`url` for a screen or a file: *** from the first colon after its scheme to its last @, and for secret parameters.
+    """`url` for a screen or a file: *** from the first colon after its scheme to its last @, and after "password=".
 
-    Where there is no @, it was forgotten if no port follows the colon: all is *** then.
+    Where there is no @, it was forgotten if no port follows the colon: all is *** then. All that follows the name of a
+    secret parameter may be of a password with an & in it.
     """
     if url.startswith("sqlite:///"):
         return url  # a path
     user, _, place = _parts(url)
+    begin = _secret_begins(place)
+    place, hidden = place[:begin], "***" if place[begin:] else ""
     if "@" not in user and not place.startswith("["):
         place = re.sub(r"^([^:/?]*):(?!\d+(?:[/?]|$)).*", r"\1:***", place, flags=re.DOTALL)
-    place, mark, query = place.partition("?")
-    parameters = (f"{name}{equals}{'***' if is_secret else value}" for name, equals, value, is_secret in _query(query))
-    return f"{user}{place}{mark}{'&'.join(parameters)}"
+    return f"{user}{place}{'' if place.endswith('***') else hidden}"
 
 
 def without_secrets(text: str, url: str) -> str:
     """`text`, which a driver may have said, with *** for the secrets of `url`; short ones only where they are words."""
     _, password, place = _parts(url)
-    values = [value for *_, value, is_secret in _query(place.partition("?")[2]) if is_secret]
-    secrets = {form for secret in (password or "", *values) for form in (secret, unquote(secret), unquote_plus(secret))}
+    value = place[_secret_begins(place) :]
+    secrets = {
+        form
+        for secret in (password or "", value, *re.split("[&=]", value))
+        for form in (secret, unquote(secret), unquote_plus(secret))
+    }
     for secret in sorted(secrets - {""}, key=len, reverse=True):
         pattern = re.escape(secret)
         text = re.sub(pattern if len(secret) > 3 else rf"(?<!\w){pattern}(?!\w)", "***", text)
@@ -92,7 +111,12 @@ def _parts(url: str) -> tuple[str, str | None, str]:
     return shown, password if colon else None, place
 
 
-def _query(query: str) -> list[tuple[str, str, str, bool]]:
-    """(name, "=", value, is it a secret) of each parameter, as it is written."""
-    parts = [part.partition("=") for part in query.split("&")]
-    return [(*part, bool(part[1] and _SECRET.search(unquote_plus(part[0])))) for part in parts]
+def is_secret(name: str) -> bool:
+    """Whether the value of a parameter of this name is shown nowhere."""
+    return bool(_SECRET.search(name))
+
+
+def _secret_begins(place: str) -> int:
+    """Where the value of the first secret parameter begins; the length of `place` without one."""
+    found = (named.end() for named in _NAMED.finditer(place) if is_secret(unquote_plus(named[1])))
+    return next(found, len(place))

@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import NullPool
 
 from search.errors import TryAgain, UserError
-from search.settings.storage_url import plain_url, safe_url, without_secrets
+from search.settings.storage_url import is_secret, plain_url, safe_url, without_secrets
 
 # A stopped process keeps no lock on the study for longer; no transaction of ours waits for anything but the server.
 IDLE_IN_TRANSACTION = 15.0  # seconds
@@ -61,14 +61,15 @@ def connect_arguments(url: URL) -> dict[str, Any]:
 def _own_options(url: URL) -> dict[str, Any]:
     """Options of the URL that are no text; libpq reads and checks all others. Raises UserError.
 
-    No value is repeated, and no name where they may be parts of a password with a ? in it.
+    No value is repeated, and no name where it may be part of a password with a ? or & in it.
     """
     from psycopg import pq
 
     known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()} | NUMBERS
+    may_name = "@" not in str(url.query) and not any(map(is_secret, url.query))
     found: dict[str, Any] = {}
     for name, value in url.query.items():
-        option = "an option" if "@" in str(url.query) else f"the option {name!r}"
+        option = f"the option {name!r}" if may_name else "an option"
         if name not in known:
             raise UserError(
                 f"study.storage has {option} that the database's driver does not know; leave it out, and write a ? or &"
