@@ -157,6 +157,14 @@ def test_a_server_that_stays_away_is_given_up(closed_port: int) -> None:
     assert caught.value.exit_code == 75
 
 
+def test_a_role_that_has_no_connection_left_may_be_tried_again(server: Server) -> None:
+    limited = ["CREATE ROLE {role} LOGIN CONNECTION LIMIT 0 PASSWORD 'hunter2'"]
+    url = role_of(server.empty_database(), "limited", limited)
+    with pytest.raises(DatabaseLost, match=r"too many connections for role") as caught:
+        storage.open_storage(url)
+    assert "hunter2" not in str(caught.value) and caught.value.exit_code == 75
+
+
 # Schemas and rights
 
 
@@ -223,6 +231,7 @@ UNUSABLE = [
     ([], {"connect_timeout": ("3", "4")}, "has the option 'connect_timeout' more than once"),
     ([], {"connect_timeout": "long"}, "has the option 'connect_timeout' without a whole number, 0 or above"),
     ([], {"keepalives_idle": "long"}, "has the option 'keepalives_idle' without a whole number, 0 or above"),
+    ([], {"options": "-cstatement_timeout=1"}, "; lift the statement_timeout of its user"),
     ([], {"hunter2": "1", "user": "me@host"}, "has an option that the database's driver does not know"),
     ([], {"search_path": "mine"}, "has the option 'search_path' that the database's driver does not know"),
 ]

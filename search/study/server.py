@@ -1,5 +1,6 @@
 """The database server: how it is connected to, what its errors mean, and waiting for one that is starting."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ IDLE_IN_TRANSACTION = 15.0  # seconds
 PSYCOPG = "postgresql+psycopg"
 NUMBERS = {"prepare_threshold", "connect_timeout", "tcp_user_timeout"}  # options of the driver
 NUMBERS |= {"keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"}
+_FULL = re.compile("FATAL: *(sorry, too many clients|too many connections|remaining connection slots)")
 ASK_AGAIN = 1.0  # seconds between two looks at a server that is starting
 
 
@@ -140,10 +142,11 @@ def reason_of(error: BaseException | None, url: str) -> str:
 
 
 def is_away(error: BaseException, url: URL) -> bool:
-    """Whether the server accepts no connections now, but may soon: connection refused, starting up, in recovery.
+    """Whether the server accepts no connections now, but may soon: connection refused, starting up, in recovery, full.
 
-    libpq decides (`PQping`): texts of errors depend on the server's language. False for a host without an address, for
-    which the driver never had a connection; and for a server that accepts connections, only not this one.
+    libpq decides (`PQping`): texts of errors depend on the server's language. Only of a server, database or role
+    with no connection left there is nothing but the text. False for a host without an address, for which the driver
+    never had a connection; and for a server that accepts connections, only not this one.
     """
     cause = cause_of(error)
     if url.drivername != PSYCOPG or not isinstance(cause, sql_errors.OperationalError):
@@ -154,6 +157,8 @@ def is_away(error: BaseException, url: URL) -> bool:
     tried = cause.orig
     if not isinstance(tried, errors.ConnectionTimeout) and (not isinstance(tried, Error) or tried.pgconn is None):
         return False
+    if _FULL.search(str(tried)):
+        return True
     _, named = url.get_dialect()().create_connect_args(url)
     # Without encryption: a server that cannot do it answers, too, and is not waited for.
     plain = {"sslmode": "disable", "gssencmode": "disable"}

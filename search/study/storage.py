@@ -31,6 +31,7 @@ READERS_PATIENCE = 20.0  # seconds that a command waits for a database that does
 NEXT_STEPS = {
     "42501": "let its user create tables and write to them (docs/operations.md), or name another database",
     "3F000": "create the schema, or name one that exists: ?options=-csearch_path=SCHEMA",
+    "57014": "lift the statement_timeout of its user",
     "25006": "name the primary server, or a database that may be written to",
 }
 _CREATION = 0x78747473  # PostgreSQL's advisory lock while tables are made
@@ -77,7 +78,7 @@ def _refusing(given: str) -> Iterator[None]:
             raise DatabaseLost(
                 f"study.storage {place} cannot be reached: {reason}; see that the server runs, and check host and port"
             ) from error
-        hint = NEXT_STEPS.get(getattr(getattr(error, "orig", None), "sqlstate", None) or "", "")
+        hint = NEXT_STEPS.get(getattr(getattr(error, "orig", error), "sqlstate", None) or "", "")
         # SQLAlchemy's errors of a connection that could not be made have no statement.
         if not hint and getattr(error, "statement", "") is None and parse(given).get_backend_name() != "sqlite":
             hint = "check host, port, name and password"
