@@ -1,5 +1,8 @@
 """What lies between two runs of a slot is short."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +15,15 @@ from search.workers import supervisor, work
 from search.workers.events import View
 from search.workers.launcher import Child, Failed, Launcher
 from tests import stub
+from tests.conftest import ROOT
 
 
 def tell_of_an_odd_name(caller: Caller) -> str:
     caller.say("progress", text="wavs/\udcff.wav")
+    return "told"
+
+
+def told(_caller: Caller) -> str:
     return "told"
 
 
@@ -44,6 +52,16 @@ def test_how_a_call_fails(cache: Path) -> None:
     [log] = cache.glob("test_launcher-fail-*.log")
     assert "of two lines" in log.read_text()
     log.unlink()
+
+
+def test_modules_in_the_users_folder_are_not_imported(tmp_path: Path) -> None:
+    (tmp_path / "space.py").write_text("raise SystemExit('mine')", encoding="utf-8")
+    code = "from search.workers.launcher import Launcher as L; print(L([]).call('tests.test_launcher:told', {}))"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "told\n"), done.stderr
 
 
 class Lingering(Child):
