@@ -79,10 +79,15 @@ def read_config(directory: Path) -> dict[str, Any]:
     """The base's `config.json`."""
     content = config_values(directory)
     try:
-        return {"model_args": dict(content["model_args"]), "audio": dict(content.get("audio", {}))}
+        found = {"model_args": dict(content["model_args"]), "audio": dict(content.get("audio", {}))}
     except (AttributeError, ValueError, KeyError, TypeError) as error:
         why = "config.json has no model_args, so it is none of XTTS; take the one of the base"
         raise _refused(directory, why) from error
+    rate = found["audio"].get("sample_rate", 22050)
+    if not isinstance(rate, int) or rate <= 0:
+        why = f"config.json has {rate!r} as audio.sample_rate, which is no number above 0; take the one of the base"
+        raise _refused(directory, why)
+    return found
 
 
 def config_values(directory: Path) -> dict[str, Any]:
