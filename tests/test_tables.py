@@ -110,7 +110,6 @@ def written(rows: list[list[str]], separator: str, is_csv: bool, chance: random.
         (HEADER + "a.wav|one|x\nb.wav|two|three|y\n", "line 3: 'b.wav|two|three|y': 4 columns instead of 3; put the"),
         (HEADER + "a.wav|one\nand more|x\nb.wav|two|x\n", "line 3: 'and more|x': 'and more' is no audio file; a row"),
         ("audio_file|text\na.wav|one|x\nb.wav|two|x\n", "line 2: 'a.wav|one|x': 3 columns, and 2 in the header, as in"),
-        (HEADER + ".|one|x\n", "none of its 1 audio files exists"),
         (HEADER + "gone.wav|one|x\n", "none of its 1 audio files exists"),
         ("PK\x03\x04 a workbook", "train.csv is a spreadsheet, not a table of text"),
         ('\n[\n  {"file_name": "a.wav"}]\n', "train.csv is JSON, not a table of text"),

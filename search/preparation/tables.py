@@ -112,7 +112,7 @@ def _read_table(data: Data, root: Path, table: str, key: str, found: Rows) -> li
     there = []
     for row in rows:
         row["audio_file"] = located(row["audio_file"], found)
-        if os.path.isfile(row["audio_file"]):
+        if os.path.exists(row["audio_file"]):
             there.append(row)
         else:
             found.absent.append([row["audio_file"], table])
