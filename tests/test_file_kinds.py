@@ -1,5 +1,6 @@
 """Files of a base, and checkpoints, that are something else: each is named, with what it is and the next step."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -105,11 +106,29 @@ class Harm:
         (lambda c: {"model": base.gpt_weights(c["model"])}, "model.pth is a checkpoint of the GPT alone"),
         (lambda _: {"codebook.embed": torch.zeros(1)}, "model.pth is a DVAE"),
         (lambda _: {"x": torch.zeros(1)}, "model.pth has no gpt.text_embedding.weight; it is not an XTTS model"),
-        (lambda _: [1], "model.pth contains no weights, but a list"),
+        (lambda _: [1], "model.pth contains no weights of a model; take the file of the base"),
     ],
 )
 def test_other_weights_are_refused(folder: Path, change: Callable[[dict[str, Any]], Any], expected: str) -> None:
     change_model(folder, change)
+    assert refused(folder).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"gpt_layers": "2"}, "config.json has values that no XTTS model can be made with; take the one of the base"),
+        ({"gpt_n_heads": 7}, "config.json has values that no XTTS model can be made with; take the one of the base"),
+        ({"sample_rate": "22050"}, "config.json has '22050' as audio.sample_rate, which is no number above 0; take"),
+        ({"gpt_layers": 1}, "model.pth has gpt.gpt.h.1.ln_1.weight, which its config.json does not call for; take all"),
+        ({"gpt_layers": 9}, "model.pth lacks gpt.gpt.h.2.ln_1.weight, which its config.json calls for; take all files"),
+    ],
+)
+def test_a_config_of_another_model_is_refused(folder: Path, values: dict[str, Any], expected: str) -> None:
+    content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").unlink()
+    content["audio" if "sample_rate" in values else "model_args"].update(values)
+    (folder / "config.json").write_text(json.dumps(content), encoding="utf-8")
     assert refused(folder).startswith(expected)
 
 
@@ -118,6 +137,9 @@ def test_a_base_without_model_beside_fine_tuned_checkpoints_says_what_to_name(fo
     with pytest.raises(
         UserError, match=r"lacks model.pth; .*; best_model_123.pth is a fine-tuned checkpoint: to start"
     ):
+        load(None, {"base.path": str(folder)})
+    (folder / "best_model_123.pth").rename(folder / "model.safetensors")
+    with pytest.raises(UserError, match=r"lacks model.pth; .*; weights in a .safetensors file are not read: take the"):
         load(None, {"base.path": str(folder)})
 
 

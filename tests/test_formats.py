@@ -68,7 +68,7 @@ LAYOUTS = {
     "nancy": Layout("prompts.data", "prompts.data", '( {id} "{text} " )', "wavn/{id}.wav", speaker="nancy"),
     "common_voice": Layout(
         "validated.tsv", "validated.tsv", "{speaker}\t{id}.mp3\t{text}\t2", "clips/{id}.mp3",
-        "client_id\tpath\tsentence\tup_votes\n", speaker="MCV_{speaker}",
+        "client_id\tpath\tsentence\tup_votes\n",
     ),
     "libri_tts": Layout(
         "", "{speaker}/7/{speaker}_7.trans.tsv", "{speaker}_7_{id}\traw\t{text}", "{speaker}/7/{speaker}_7_{id}.wav",

@@ -50,7 +50,7 @@ BAD_FILES = [
     ("[study]\nstorage = 'nonsense'", ["study.storage is not the URL of a database", "sqlite:///study.db"]),
     ("[study]\nstorage = 'sqlite:////nowhere/study.db'", ["sqlite:////nowhere/study.db", "/nowhere is not a folder"]),
     ("[data]\npath = 'nowhere'", ["data.path is", "my-project/nowhere", "not a folder"]),
-    ("[data]\npath = 'speech'\ntrain = 'all.csv'", ["data.train is 'all.csv'", "speech/all.csv does not exist"]),
+    ("[data]\npath = 'speech'\ntrain = 'all.csv'", ["data.train is 'all.csv'", "all.csv does not exist; tables in"]),
     ("[data]\npath = 'speech'\neval = 'dev.csv'", ["data.eval is 'dev.csv'", "speech/dev.csv does not exist"]),
     ("[data]\nlanguage = 'Amharic'", ["data.language is 'Amharic': it must be a language code"]),
     ("[data]\nmin_conditioning_seconds = 3", ["data.min_conditioning_seconds is 3.0", "max_conditioning_seconds 1.0"]),

@@ -109,8 +109,14 @@ def written(rows: list[list[str]], separator: str, is_csv: bool, chance: random.
         ("a.wav|one\nb.wav|two|x\nc.wav|three\n", "line 2: 'b.wav|two|x': 3 columns instead of 2"),
         (HEADER + "a.wav|one|x\nb.wav|two|three|y\n", "line 3: 'b.wav|two|three|y': 4 columns instead of 3; put the"),
         (HEADER + "a.wav|one\nand more|x\nb.wav|two|x\n", "line 3: 'and more|x': 'and more' is no audio file; a row"),
+        ("audio_file|text\na.wav|one|x\nb.wav|two|x\n", "line 2: 'a.wav|one|x': 3 columns, and 2 in the header, as in"),
         (HEADER + "gone.wav|one|x\n", "none of its 1 audio files exists"),
         ("PK\x03\x04 a workbook", "train.csv is a spreadsheet, not a table of text"),
+        ('\n[\n  {"file_name": "a.wav"}]\n', "train.csv is JSON, not a table of text"),
+        ("\ufeff\n<!DOCTYPE html>", "train.csv is a web page, not a table of text"),
+        ("PAR1\x15", "train.csv is a Parquet file, not a table of text; save it as CSV in UTF-8"),
+        ("version https://git-lfs.github.com/spec/v1\n", "train.csv is a Git LFS pointer, not a table of text; run"),
+        ("audio,text,speaker\na.wav|one|x\n", "line 2: 'a.wav|one|x': no ',', which separates the columns of the"),
     ],
 )
 def test_what_has_two_meanings_is_refused(tmp_path: Path, content: str, message: str) -> None:
@@ -141,13 +147,18 @@ def test_another_encoding_is_named_with_its_line(tmp_path: Path, content: bytes)
         (HEADER + "a.wav|one|two|x\nb.wav|two|x\n", "a text that contains '|' is read whole (line 2)"),
         (HEADER + "c|one|x\nd|two|x\n", "its files lie in wavs/ and are named without .wav"),
         (HEADER + "wavs\\c.wav|one|x\nwavs\\d.wav|two|x\n", "backslashes in the names of files are read as slashes"),
+        (HEADER + "C:\\me\\a.wav|one|x\nC:\\me\\b.wav|two|x\n", "folders in the names of files are not there"),
+        (HEADER + "/gone/c.wav|one|x\n/gone/d.wav|two|x\n", "are not there, and wavs/ is read"),
+        ("path\tsentence_id\tsentence\ne.mp3\t1\tone\nf.mp3\t2\ttwo\n", "its files lie in clips/ as .wav"),
+        ("sep=;\naudio;text;speaker\na.wav;one;x\nb.wav;two;x\n", "separated by semicolons; audio is"),
+        ("audio,text,speaker\na.wav,one,x,\nb.wav,two,x,\n", "separated by commas; audio is"),
         (HEADER + "a.wav|one|x\nb.wav|two|x\n|three|x\n", None),
     ],
 )
 def test_what_was_assumed_is_told_and_reaches_coquis_training(
     tmp_path: Path, content: str, assumed: str | None
 ) -> None:
-    touch(tmp_path, "a.wav", "b.wav", "wavs/c.wav", "wavs/d.wav")
+    touch(tmp_path, "a.wav", "b.wav", "wavs/c.wav", "wavs/d.wav", "clips/e.wav", "clips/f.wav")
     rows = read(tmp_path, content)
     assert len(rows.train) == len(rows.eval) == 1
     if assumed is None:
@@ -177,13 +188,14 @@ LJSPEECH = "wavs/{0}.wav"
         ("thorsten", "c|one\nd|two\n\n", ""),
         ("mozilla", "one|c.wav\ntwo|d.wav\n\n", ""),
         ("kss", "wavs/c.wav|1|one\nwavs/d.wav|2|two\n", ""),
+        ("common_voice", "path\tsentence_id\tsentence\nc.wav\t1\tone\nd.wav\t2\ttwo\n", "sentence is read as text"),
     ],
 )
 def test_named_formatters_give_clean_rows_and_name_absent_files(
     tmp_path: Path, formatter: str, content: str, assumed: str
 ) -> None:
     touch(tmp_path, "wavs/c.wav", "wavs/d.wav")
-    gone = next(line for line in content.splitlines() if line)
+    gone = next(line for line in content.splitlines() if "one" in line)
     gone = gone.replace("c.wav", "gone.wav") if "c.wav" in gone else gone.replace("c|", "gone|")
     rows = read(tmp_path, content + gone + "\n", formatter=formatter)
     assert sorted((Path(row["audio_file"]).name, row["text"]) for part in rows.parts for row in part) == [

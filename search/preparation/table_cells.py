@@ -28,10 +28,14 @@ def decoded(content: bytes, where: str) -> str:
     """The text of a table. Raises UserError that names the first byte, or the kind of file, that is no text."""
     kinds = {
         b"PK\x03\x04": "a spreadsheet", b"\xd0\xcf\x11\xe0": "a spreadsheet", b"RIFF": "an audio file",
-        b"<": "a web page", b"{": "JSON", b"[{": "JSON",
+        b"PAR1": "a Parquet file", b"%PDF-": "a PDF file", b"{\\rtf": "a document of a word processor",
+        b"\x1f\x8b": "a compressed file", b"<": "a web page", b"{": "JSON", b"[{": "JSON",
+        b"version https://git-lfs.": "a Git LFS pointer",
     }  # fmt: skip
-    if kind := next((kind for start, kind in kinds.items() if content.startswith(start)), None):
-        raise UserError(f"{where} is {kind}, not a table of text; save it as CSV in UTF-8")
+    begin = re.sub(rb"\[\s+\{", b"[{", content[:400].removeprefix(codecs.BOM_UTF8).lstrip(), count=1)
+    if kind := next((kind for start, kind in kinds.items() if begin.startswith(start)), None):
+        step = "run git lfs pull" if "Git" in kind else "save it as CSV in UTF-8"
+        raise UserError(f"{where} is {kind}, not a table of text; {step}")
     encoding = next((name for mark, name in MARKS if content.startswith(mark)), None)
     if encoding is None:
         even, odd = content[0:400:2].count(0), content[1:400:2].count(0)  # UTF-16 without its mark has many

@@ -7,7 +7,7 @@ Plain data; no torch.
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from search.errors import UserError
 from search.preparation.table_cells import AUDIO, MARKS, Cells, cells_of, decoded, is_audio, split_rows
@@ -60,6 +60,8 @@ def read_table(content: bytes, where: str) -> Table:
     lines = text.split("\n")
     if not text.strip():
         raise UserError(f"{where} is empty; write a line {WANTED}, and one for each clip")
+    if re.fullmatch(r'"?sep=."?', lines[0].strip(" ")):  # Excel's name for the separator
+        lines[0] = ""
     found = Table()
     if b"\0" in content and not content.startswith(tuple(mark for mark, _ in MARKS)):
         found.assumed.append(f"{where}: it is read as UTF-16")
@@ -69,7 +71,7 @@ def read_table(content: bytes, where: str) -> Table:
         rows = [row for row in rows if _names(row.cells) != layout.header]
     if not rows:
         raise UserError(f"{where} names no clip: below its header it has no line")
-    joined = _fit(rows, layout, where, found)
+    joined = _fit(_as_wide(rows, layout, where), layout, where, found)
     for numbers, said in (
         (open_quotes, "a quotation mark that does not enclose the whole text is read as a part of it"),
         (joined, f"a text that contains {layout.separator!r} is read whole"),
@@ -152,6 +154,27 @@ def _columns(names: Sequence[str]) -> dict[str, int]:
     known = {role: _names(names_of) for role, names_of in NAMES.items()}
     found = {role: next((name for name in known[role] if name in names), None) for role in NAMES}
     return {role: names.index(name) for role, name in found.items() if name is not None}
+
+
+def _as_wide(rows: list[Cells], layout: _Layout, where: str) -> list[Cells]:
+    """`rows`, without a separator that ends every line. Refuses a header with another separator, and one that is
+    shorter than every line: what it does not name would become a part of the texts.
+    """
+    width, last = layout.width, layout.width - 1
+    if max(len(row.cells) for row in rows) == 1:
+        found = f"no {layout.separator!r}, which separates the columns of the header; use one separator"
+        raise UserError(f"{where}, line {rows[0].line}: {_short(rows[0].raw)}: {found}")
+    if not layout.header or min(len(row.cells) for row in rows) <= width:
+        return rows
+    if layout.columns.get("speaker") == last:
+        is_padded = all(len(row.cells) == width + 1 and not row.cells[width].strip() for row in rows)
+        return [replace(row, cells=row.cells[:width]) for row in rows] if is_padded else rows
+    is_prose = layout.separator in ",;" and all(row.cells[width].startswith(" ") for row in rows)
+    if layout.columns["text"] == last and not is_prose:
+        row = rows[0]
+        found = f"{len(row.cells)} columns, and {width} in the header, as in every line"
+        raise UserError(f"{where}, line {row.line}: {_short(row.raw)}: {found}; name all columns in the header")
+    return rows
 
 
 def _fit(rows: Sequence[Cells], layout: _Layout, where: str, found: Table) -> list[int]:

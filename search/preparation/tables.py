@@ -29,7 +29,8 @@ from search.preparation.table_reader import read_table
 from search.settings.sections import Data
 
 # Formatters whose layout is read here, and the speaker of a table that names none.
-OURS = {"coqui": "coqui", "cml_tts": "default"}
+# coqui's own reader of Common Voice takes the ids of sentences, which newer tables have, as texts.
+OURS = {"coqui": "coqui", "cml_tts": "default", "common_voice": "common_voice"}
 
 
 def read_rows(data: Data, root: Path, seed: int) -> Rows:
@@ -149,6 +150,16 @@ def _placed(root: Path, beside: Path, names: Sequence[str]) -> tuple[list[str], 
         "its files lie in wavs/": lambda name: f"wavs/{name}",
         "its files are named without .wav": lambda name: f"{name}.wav",
         "its files lie in wavs/ and are named without .wav": lambda name: f"wavs/{name}.wav",
+        "its files lie in clips/": lambda name: f"clips/{name}",
+        "its files lie in clips/ as .wav": lambda name: f"clips/{os.path.splitext(name)[0]}.wav",
     }
+    if len(set(map(_last, names))) == len(set(names)):
+        ways["folders in the names of files are not there and are left out"] = _last
+        ways["folders in the names of files are not there, and wavs/ is read"] = lambda name: f"wavs/{_last(name)}"
     said = max(ways, key=lambda said: sum(os.path.exists(os.path.join(root, ways[said](name))) for name in names[:20]))
     return [os.path.join(root, ways[said](name)) for name in names], said
+
+
+def _last(name: str) -> str:
+    """Without folders, which may be those of another computer."""
+    return re.split(r"[\\/]", name)[-1]

@@ -284,7 +284,9 @@ def _check_inputs(settings: Settings) -> None:
         for key, name in (("train", data.train), ("eval", data.eval)):
             if name and data.formatter == "coqui" and not (Path(data.path) / name).is_file():
                 there = Path(data.path) / name
-                raise UserError(f"data.{key} is {name!r}, but {there} does not exist{_of_windows(name)}")
+                tables = sorted(p.name for p in Path(data.path).glob("*") if p.suffix in (".csv", ".tsv", ".txt"))
+                step = _of_windows(name) or f"; tables in this folder: {', '.join(tables[:10]) or 'none'}"
+                raise UserError(f"data.{key} is {name!r}, but {there} does not exist{step}")
     if base.path != MINIATURE:
         if not Path(base.path).is_dir():
             step = _of_windows(base.path) or '; give one in XTTS layout, or "miniature"'
@@ -296,6 +298,8 @@ def _check_inputs(settings: Settings) -> None:
                 p.name for kind in ("best_model", "checkpoint") for p in Path(base.path).glob(f"{kind}*.pth")
             )
             step = f"; {found[0]} is a fine-tuned checkpoint: to start from it, name it model.pth" if found else ""
+            if missing == ["model.pth"] and any(Path(base.path).glob("*.safetensors")):
+                step = "; weights in a .safetensors file are not read: take the model.pth of coqui's XTTS-v2"
             all_of_them = ", ".join(wanted)
             raise UserError(f"base.path {base.path} lacks {', '.join(missing)}; an XTTS base has {all_of_them}{step}")
     recogniser = settings.speech.recogniser

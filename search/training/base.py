@@ -79,10 +79,15 @@ def read_config(directory: Path) -> dict[str, Any]:
     """The base's `config.json`."""
     content = config_values(directory)
     try:
-        return {"model_args": dict(content["model_args"]), "audio": dict(content.get("audio", {}))}
+        found = {"model_args": dict(content["model_args"]), "audio": dict(content.get("audio", {}))}
     except (AttributeError, ValueError, KeyError, TypeError) as error:
         why = "config.json has no model_args, so it is none of XTTS; take the one of the base"
         raise _refused(directory, why) from error
+    rate = found["audio"].get("sample_rate", 22050)
+    if not isinstance(rate, int) or rate <= 0:
+        why = f"config.json has {rate!r} as audio.sample_rate, which is no number above 0; take the one of the base"
+        raise _refused(directory, why)
+    return found
 
 
 def config_values(directory: Path) -> dict[str, Any]:
@@ -210,11 +215,14 @@ def _tokenizer(directory: Path) -> Tokenizer:
 
 
 def _compare(directory: Path, name: str, found: Weights, expected: dict[str, tuple[int, ...]]) -> None:
+    step = "take all files from the same base"
     for key, shape in expected.items():
         if key not in found:
-            raise _refused(directory, f"{name} lacks {key}, which its config.json calls for")
+            raise _refused(directory, f"{name} lacks {key}, which its config.json calls for; {step}")
         if (there := tuple(found[key].shape)) != shape:
-            raise _refused(directory, f"{key} is {there} in {name} and {shape} by config.json and vocab.json")
+            raise _refused(directory, f"{key} is {there} in {name} and {shape} by config.json and vocab.json; {step}")
+    if more := [key for key in found if key.startswith("gpt.gpt.") and key not in expected]:
+        raise _refused(directory, f"{name} has {more[0]}, which its config.json does not call for; {step}")
 
 
 def _refused(directory: Path, why: str) -> UserError:
@@ -319,12 +327,18 @@ def new_dvae(codes: int) -> DiscreteVAE:
 
 def _shapes(directory: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
     """The weights of Xtts, and those of the DVAE that make codes. None is set, so that no page of them is touched."""
-    config = training_config(directory, (3.0, 6.0), 11.6, 200)
-    with NoInit():
-        model = Xtts(config)
-        model.tokenizer = Tokenizer(directory / "vocab.json")
-        model.init_models()
-        dvae = new_dvae(config.model_args.gpt_num_audio_tokens - 2)
+    try:
+        config = training_config(directory, (3.0, 6.0), 11.6, 200)
+        with NoInit():
+            model = Xtts(config)
+            model.tokenizer = Tokenizer(directory / "vocab.json")
+            model.init_models()
+            dvae = new_dvae(config.model_args.gpt_num_audio_tokens - 2)
+    except UserError:
+        raise
+    except Exception as error:  # a wrong value fails somewhere in coqui, transformers or torch
+        why = "config.json has values that no XTTS model can be made with; take the one of the base"
+        raise _refused(directory, why) from error
     return (
         {k: tuple(v.shape) for k, v in model.state_dict().items()},
         {k: tuple(v.shape) for k, v in dvae.state_dict().items() if k.startswith("encoder.") or k == "codebook.embed"},

@@ -49,4 +49,4 @@ def state_dict(content: Any) -> dict[str, torch.Tensor]:
         tensors = {k: v for k, v in state.items() if isinstance(k, str) and isinstance(v, torch.Tensor)}
         if tensors:
             return tensors
-    raise WrongKind(f"contains no weights, but a {type(content).__name__}; take the file of the base")
+    raise WrongKind("contains no weights of a model; take the file of the base")
