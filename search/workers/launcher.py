@@ -119,9 +119,8 @@ class Launcher:
         # The server looks for the modules that it preloads in its own path, which lacks this checkout when the working
         # folder is another, and passes over what it does not find: each child would import torch.
         os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        os.environ["PYTHONSAFEPATH"] = (
-            "1"  # else a space.py or queue.py of the user's in the working folder is imported
-        )
+        # Else a space.py or queue.py in the user's working folder would be imported.
+        os.environ["PYTHONSAFEPATH"] = "1"
         self._context = multiprocessing.get_context("forkserver")
         # Each child runs study.py again, as multiprocessing's main module, which Python 3.11 does not preload. With
         # what it imports preloaded a child starts in 6 ms of CPU time instead of 24 (measured).
