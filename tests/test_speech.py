@@ -156,7 +156,7 @@ def test_a_replay_that_cannot_speak_says_so_in_a_line_and_nothing_else_is_printe
     code, out, err = in_process(tmp_path, monkeypatch, capfd)("replay", "0")
     (log,) = folder.glob("replay-*/log.txt")
     assert (code, err.count("\n")) == (0, 1), err
-    assert err.startswith("study.py: trial 0 could not speak: base.path ") and err.endswith("/log.txt\n")
+    assert err.startswith("study.py: trial 0 could not speak: base.path ")
     step, result = out.splitlines()
     assert step.startswith("step 2  eval ") and result == "0 of 0 recorded evaluations are the same bit for bit."
     assert "Traceback" in log.read_text()

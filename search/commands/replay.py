@@ -45,7 +45,7 @@ def run_again(
     child = Launcher().start("search.training.child:run", {"spec": spec.to_json()}, target / "log.txt", spec.device)
     try:
         child.result(heard, lambda: None)
-    except Failed as error:
+    except (Failed, UserError) as error:
         if "trained" not in said:
             raise NoResult(f"trial {number} failed: {printable(str(error))}") from error
         note(f"trial {number} could not speak: {printable(str(error))}")

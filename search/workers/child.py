@@ -128,9 +128,7 @@ def ended(target: str, line: Line, request: Mapping[str, Any]) -> dict[str, Any]
 
 
 def in_a_line(error: BaseException) -> str:
-    """Its kind, unless it is for users, and the first line of what it says."""
-    if isinstance(error, UserError):
-        return str(error)
+    """Its kind and the first line of what it says."""
     return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
 
 
