@@ -60,9 +60,9 @@ DEFECTS = (
     Planted("a text without letters", "letterless.wav", "without a letter"),
     Planted("control characters in a text", "escape.wav", "control characters"),
     Planted("a text of another clip", "pace.wav", "can hardly be said"),
+    Planted("cannot be read", "locked.wav", "cannot be read"),
     Planted("a speaker only of eval", "eval/stranger.wav", "not in training"),
 )
-LOCKED = Planted("no right to read", "locked.wav", "cannot be read")
 
 
 def plant(root: Path) -> Path:
@@ -96,8 +96,7 @@ def _broken(folder: Path) -> list[tuple[str, str, str]]:
     os.symlink(folder / "nowhere.wav", folder / "dangling.wav")
     # 44 bytes of header, of which the last four are the length of the audio: half a second and a bit more of 2 s.
     (folder / "lying.wav").write_bytes(whole[:40] + struct.pack("<I", 2 * 14_000) + whole[44:])
-    write(folder / "locked.wav", wave(103))
-    (folder / "locked.wav").chmod(0)
+    (folder / "locked.wav").symlink_to("/proc/self/mem")  # root may read everything else
     names = ("missing.wav", "truncated.wav", "truncated.flac", "empty.wav", "no_samples.wav", "text.wav", "folder.wav")
     return [(name, sentence(50 + i), "a") for i, name in enumerate((*names, "dangling.wav", "lying.wav", "locked.wav"))]
 

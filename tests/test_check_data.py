@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable
@@ -25,7 +24,7 @@ from search.preparation.surveying import make_survey
 from search.settings.settings import Settings, load
 from search.training import base
 from tests import bad_data
-from tests.bad_data import DEFECTS, LOCKED, Planted
+from tests.bad_data import DEFECTS, Planted
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +54,6 @@ def named(report: Report, defect: Planted) -> bool:
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.kind)
 def test_every_defect_is_named_with_its_file(bad: tuple[Settings, Survey, Report], defect: Planted) -> None:
     assert named(bad[2], defect)
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
-def test_a_file_that_may_not_be_read_is_named(bad: tuple[Settings, Survey, Report]) -> None:
-    assert named(bad[2], LOCKED)
 
 
 def test_sound_clips_are_not_called_bad(bad: tuple[Settings, Survey, Report]) -> None:
