@@ -291,6 +291,12 @@ def test_options_of_the_url_reach_the_driver_as_what_they_are(
     assert found == [(schema,)]
 
 
+def test_texts_outlive_a_database_without_their_letters(server: Server, tmp_path: Path) -> None:
+    settings = miniature(tmp_path, {"study.storage": server.empty_database("LATIN1")})
+    begun(settings)[0].set_user_attr("text", "ሰላም")
+    assert storage.load_study(settings).user_attrs["text"] == "ሰላም"
+
+
 def test_a_closed_folder_or_file_is_refused_before_any_work() -> None:
     with tempfile.TemporaryDirectory() as closed, tempfile.TemporaryDirectory() as other:
         os.chmod(closed, 0o555)
