@@ -23,7 +23,7 @@ CODES: list[tuple[str, str, str, list[str]]] = [  # as given, as trained, level,
     ("en", "en", "", []),
     ("zh-cn", "zh-cn", "", []),
     # No code of a language.
-    ("jp", "jp", "error", ["'jp' is no code of a language", "did you mean 'ja' (Japanese)?"]),
+    ("jp", "jp", "error", ["'jp' is not a language code", "did you mean 'ja' (Japanese)?"]),
     ("cn", "cn", "error", ["did you mean 'zh-cn' (Chinese)?"]),
     ("cz", "cz", "error", ["did you mean 'cs' (Czech)?"]),
     ("gb", "gb", "error", ["did you mean 'en' (English)?"]),
@@ -32,8 +32,8 @@ CODES: list[tuple[str, str, str, list[str]]] = [  # as given, as trained, level,
     ("ge", "ge", "error", ["did you mean 'ka' (Georgian) or 'de' (German)?"]),
     ("jp-jp", "jp", "error", ["did you mean 'ja' (Japanese)?"]),
     ("xx", "xx", "error", ["set the ISO 639 code of the language; the base knows"]),
-    ("und", "und", "error", ["'und' is no code of a language"]),
-    ("sla", "sla", "error", ["'sla' is no code of a language"]),
+    ("und", "und", "error", ["'und' is not a language code"]),
+    ("sla", "sla", "error", ["'sla' is not a language code"]),
     # Other codes of the base's languages.
     ("en-us", "en", "info", ["'en-us' (English) is trained as 'en'"]),
     ("en_US", "en", "info", ["'en-us' (English) is trained as 'en'"]),
@@ -107,5 +107,5 @@ def test_clips_are_prepared_in_the_base_s_language_and_a_wrong_code_ends_the_pre
     survey = make_survey(load(None, {**given, "data.language": "en_US"}), cache, said.append)
     assert {row.language for row in survey.rows} == {"en"} and survey.missing == []
     assert "data.language 'en-us' is trained as 'en'" in said
-    with pytest.raises(UserError, match="'jp' is no code of a language; did you mean 'ja'"):
+    with pytest.raises(UserError, match="'jp' is not a language code; did you mean 'ja'"):
         prepare(load(None, {**given, "data.language": "jp"}), cache, said.append)

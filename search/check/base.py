@@ -25,7 +25,7 @@ def wrong_language(code: str, known: Collection[str]) -> tuple[str, str] | None:
         return None
     meant = " or ".join(map(languages.described, languages.meant(code, known)))
     other = f"set the ISO 639 code of the language; the base knows {few(sorted(known), ', ')}"
-    return f"data.language {code!r} is no code of a language", f"did you mean {meant}?" if meant else other
+    return f"data.language {code!r} is not a language code", f"did you mean {meant}?" if meant else other
 
 
 def _language(given: str, base: BaseFacts) -> list[Finding]:
@@ -37,7 +37,7 @@ def _language(given: str, base: BaseFacts) -> list[Finding]:
     name, findings = languages.described(code), []
     if code != given:
         message = f"data.language {languages.described(given)} is trained as {code!r}"
-        message += ", as the base knows the language" if code in known else ", the code in use today"
+        message += ", the base's code for it" if code in known else ", the code in use today"
         findings.append(Finding("info", AREA, message))
     if other := languages.confused(given, known):
         message = f"data.language {languages.described(given)} is not the code of {languages.name(other)}"

@@ -81,7 +81,7 @@ def read_config(directory: Path) -> dict[str, Any]:
     try:
         found = {"model_args": dict(content["model_args"]), "audio": dict(content.get("audio", {}))}
     except (AttributeError, ValueError, KeyError, TypeError) as error:
-        why = "config.json has no model_args, so it is none of XTTS; take the one of the base"
+        why = "config.json has no model_args, so it is not an XTTS base's; take the one that came with model.pth"
         raise _refused(directory, why) from error
     rate = found["audio"].get("sample_rate", 22050)
     if not isinstance(rate, int) or rate <= 0:
