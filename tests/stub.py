@@ -3,7 +3,7 @@
     python -m tests.stub URL FOLDER --trials 200 --slots 2 --machine a
 
 stands for `study.py --storage URL --trials 200 --workers 2` on a machine of its own. Files in FOLDER hold it where a
-test wants it, however fast the machine is: see HOLD and ASKING. Each run imports this module again, so that what only
+test wants it, however fast the machine is: see HOLD. Each run imports this module again, so that what only
 the supervisor needs is imported there.
 """
 
@@ -13,7 +13,6 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from search.settings.settings import Settings
 
 HOLD = "hold"  # its text is a number of evaluations, after which each run waits while the file is there
-ASKING = "hold-asking"  # while it is there, the sampler does not answer
 
 PREPARED = Prepared(
     directory="prepared",
@@ -121,7 +119,6 @@ def main() -> None:
         leases.machine = lambda: given.machine
     if given.idle:
         server.IDLE_IN_TRANSACTION = given.idle
-    work.suggest = held(work.suggest, given.folder / ASKING)
     service = {"heartbeat_seconds": given.heartbeat, "grace_seconds": given.grace, "outage_minutes": given.outage}
     settings = settings_of(given.url, given.folder, given.trials, given.slots, **service)
     view = Listeners()
@@ -137,17 +134,6 @@ def main() -> None:
     todo = work.SearchWork(study, settings, PREPARED)
     target = f"tests.stub:{given.run}"
     supervisor.Supervisor(todo, mine, settings, PREPARED, launcher, view, slots, target).run(opened.hurry)
-
-
-def held(function: Callable[..., Any], file: Path) -> Callable[..., Any]:
-    """`function`, which waits while `file` is there."""
-
-    def call(*arguments: Any) -> Any:
-        while file.exists():
-            time.sleep(0.02)
-        return function(*arguments)
-
-    return call
 
 
 if __name__ == "__main__":

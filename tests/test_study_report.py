@@ -44,8 +44,8 @@ def commands(found: Answer) -> list[str]:
     [
         ([], 1, "python study.py --study x"),
         ([StopReason.MEDIAN], 1, "python study.py --study x"),
-        ([StopReason.DIVERGED, StopReason.DIVERGED], 2, ""),  # there is no command that would help
-        ([StopReason.DIVERGED, StopReason.MEDIAN], 1, "python study.py --study x"),
+        ([StopReason.DIVERGED] * 6, 2, ""),  # there is no command that would help
+        ([StopReason.DIVERGED, StopReason.MEDIAN], 2, "python study.py --study x"),
     ],
 )
 def test_without_a_completed_trial_there_is_no_answer(

@@ -14,13 +14,13 @@ from search.pages.next_steps import (
     Step,
     after_confirmation,
     after_search,
-    all_diverged,
     source_of,
     without_answer,
 )
 from search.settings.best_config import Confirmation
 from search.settings.sections import STOCK
 from search.show import tables
+from search.study import divergence
 from search.text import shown
 from space.hyperparameters import Hyperparameters
 from space.schedule import to_steps
@@ -63,8 +63,8 @@ def _nothing(material: Material, options: str) -> Answer:
     """No trial has completed: why, where that can be seen."""
     findings = material.findings
     told = [f"{findings.finished:,} trials have finished, none of them to its end; {material.running} running."]
-    if all_diverged(material):
-        told.append("All of them diverged: the learning rates are too high for this base and data, or a clip is odd.")
+    if reason := divergence.why(findings, material.settings):
+        told.append(f"{reason}.")
     if cut := findings.cut_short:
         log = material.settings.directory / "trials" / str(cut[-1].trial.number) / "log.txt"
         told.append(f"Cut short: {tables.why_cut_short(cut)}; its log is {shown(log.absolute())} there.")

@@ -14,8 +14,8 @@ from search.settings.best_config import Candidate, Confirmation
 from search.settings.bucket import parse_s3
 from search.settings.sections import CONFIRMATION, MOST_SEEDS
 from search.settings.settings import safe_url
+from search.study.divergence import is_hopeless
 from search.text import shown
-from search.trial import StopReason
 
 MORE_SEEDS, MORE_TRIALS = 2, 20
 _ANEW = "search again under another --study: a study keeps its space, its data and the length of its trials"
@@ -31,14 +31,9 @@ class Step:
 
 def without_answer(material: Material, options: str) -> list[Step]:
     """No trial has completed."""
-    if all_diverged(material):
-        return [Step("", f"Check the data (study.py check), lower the learning rates of the space, and {_ANEW}.")]
+    if is_hopeless([row.trial for row in material.findings.rows]):
+        return [Step("", "Change what is said above, in another study.")]
     return [Step(_command("", options), "starts the search, or continues it")]
-
-
-def all_diverged(material: Material) -> bool:
-    judged = material.findings.judged
-    return bool(judged) and all(row.reason == StopReason.DIVERGED for row in judged)
 
 
 def after_search(material: Material, found: Searched, options: str) -> list[Step]:
