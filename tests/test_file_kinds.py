@@ -38,8 +38,8 @@ JSON = {
     "no JSON": (b"{'model_args': {}}", "is not valid JSON (line 1)"),
     "torn": (b'{"model": {"vocab": {"a": 1', "is cut short, at 27 bytes"),
     "Latin-1": ('{"a": "é"}'.encode("latin-1"), "is not text in UTF-8"),
-    "other JSON": (b'{"a": 1}', "; take the one of the base"),
-    "a list": (b"[]", "; take the one of the base"),
+    "other JSON": (b'{"a": 1}', "; take the one that came with model.pth"),
+    "a list": (b"[]", "; take the one that came with model.pth"),
 }
 # What torch and tokenizers say, and names of exceptions, are for authors of code.
 INSIDE = ("weights_only", "mmap", "Unpickl", "PytorchStream", "Error(", "Errno", "expected value", "Traceback")
@@ -117,8 +117,8 @@ def test_other_weights_are_refused(folder: Path, change: Callable[[dict[str, Any
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({"gpt_layers": "2"}, "config.json has values that no XTTS model can be made with; take the one of the base"),
-        ({"gpt_n_heads": 7}, "config.json has values that no XTTS model can be made with; take the one of the base"),
+        ({"gpt_layers": "2"}, "config.json has values that no XTTS model can be made with; take"),
+        ({"gpt_n_heads": 7}, "config.json has values that no XTTS model can be made with; take"),
         ({"sample_rate": "22050"}, "config.json has '22050' as audio.sample_rate, which is no number above 0; take"),
         ({"gpt_layers": 1}, "model.pth has gpt.gpt.h.1.ln_1.weight, which its config.json does not call for; take all"),
         ({"gpt_layers": 9}, "model.pth lacks gpt.gpt.h.2.ln_1.weight, which its config.json calls for; take all files"),

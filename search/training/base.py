@@ -85,7 +85,8 @@ def read_config(directory: Path) -> dict[str, Any]:
         raise _refused(directory, why) from error
     rate = found["audio"].get("sample_rate", 22050)
     if not isinstance(rate, int) or rate <= 0:
-        why = f"config.json has {rate!r} as audio.sample_rate, which is no number above 0; take the one of the base"
+        wrong = f"config.json has {rate!r} as audio.sample_rate, which is no number above 0"
+        why = f"{wrong}; take the one that came with model.pth"
         raise _refused(directory, why)
     return found
 
@@ -146,7 +147,8 @@ def check(directory: Path) -> None:
     _compare(directory, "dvae.pth", stored, dvae)
     if not isinstance(stats, torch.Tensor) or stats.shape != (80,):
         what = tuple(stats.shape) if isinstance(stats, torch.Tensor) else f"a {type(stats).__name__}"
-        raise _refused(directory, f"mel_stats.pth is {what}; XTTS has 80 mel channels: take the one of the base")
+        why = f"mel_stats.pth is {what}; XTTS has 80 mel channels: take the one that came with model.pth"
+        raise _refused(directory, why)
     _refuse_not_finite(directory, "model.pth", _flat(state))
     _refuse_not_finite(directory, "dvae.pth", {key: stored[key] for key in dvae})
     if not bool((stats > 0).all() and torch.isfinite(stats).all()):
@@ -210,7 +212,7 @@ def _tokenizer(directory: Path) -> Tokenizer:
     try:
         return Tokenizer(directory / "vocab.json")
     except Exception as error:  # tokenizers raises plain Exception for a file that it cannot use
-        why = "vocab.json is JSON, but no vocabulary of tokenizers; take the one of the base"
+        why = "vocab.json is JSON, but no vocabulary of tokenizers; take the one that came with model.pth"
         raise _refused(directory, why) from error
 
 
@@ -337,7 +339,7 @@ def _shapes(directory: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, tupl
     except UserError:
         raise
     except Exception as error:  # a wrong value fails somewhere in coqui, transformers or torch
-        why = "config.json has values that no XTTS model can be made with; take the one of the base"
+        why = "config.json has values that no XTTS model can be made with; take the one that came with model.pth"
         raise _refused(directory, why) from error
     return (
         {k: tuple(v.shape) for k, v in model.state_dict().items()},
