@@ -5,7 +5,7 @@ import math
 import statistics
 from collections.abc import Iterator
 
-from benchmarks.curves.corpora import CORPORA, EVALUATIONS, FULL, SHARES
+from benchmarks.curves.corpora import CORPORA, EVALUATIONS, FULL, SEEDS, SHARES
 from benchmarks.curves.table import Table, read
 from benchmarks.replay.simulation import full_run
 from benchmarks.replay.world import features, seed_deviation, truths
@@ -16,7 +16,7 @@ BINS = [4e-5 * (1e-2 / 4e-5) ** (i / 8) for i in range(9)]  # of the learning ra
 
 def lowest(table: Table, share: float) -> list[float]:
     """By config, of the first seed; infinite where the run diverged."""
-    found = [table.curves[config, table.seeds[0], share] for config in range(len(table.points))]
+    found = [table.curves[config, SEEDS[0], share] for config in range(table.design)]
     return [min(curve) if len(curve) == EVALUATIONS[share] else math.inf for curve in found]
 
 

@@ -3,9 +3,10 @@
 Each config of a quasi-random design over the miniature's space, and each baseline, is trained in full with each seed,
 and with the first one truncated to each of `SHARES`. A truncated run is the full one up to its own first milestone, so
 it is forked from it there: the same evaluations, bit for bit, as of a run of its own (`tests/test_curves.py`), for half
-the time.
+the time. `--part rates` trains constant rates in full with more seeds, `--part shortest` adds the shortest of `SHARES`
+to a corpus that was recorded without it.
 
-FOLDER gets a file a run; the same command goes on where it was stopped. `pack` makes the table of them.
+FOLDER gets a file a run; the same command goes on where it was stopped. `table` packs them.
 """
 
 import argparse
@@ -22,14 +23,27 @@ import resource
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from scipy.stats import qmc
 
-from benchmarks.curves.corpora import CONFIGS, CORPORA, EVALUATIONS, FULL, SEEDS, SHARES, STEPS, Corpus
+from benchmarks.curves.corpora import (
+    CONFIGS,
+    CORPORA,
+    EVALUATIONS,
+    FULL,
+    RATE_SEEDS,
+    RATES,
+    SEEDS,
+    SHARES,
+    SHORTEST,
+    STEPS,
+    VARIANTS,
+    Corpus,
+)
 from search.files import write_text
 from search.settings.settings import Settings
 from search.trial import Prepared, TrialSpec, evaluation_steps
@@ -75,9 +89,30 @@ def configs(space: SearchSpace, count: int = CONFIGS) -> list[Hyperparameters]:
     return [*(b.hyperparameters for b in space.baselines), *(space.suggest(Point(row)) for row in design)][:count]
 
 
+def rates(space: SearchSpace) -> list[Hyperparameters]:
+    """The first baseline, stock's recipe, at each of `RATES`, held."""
+    stock = space.baselines[0].hyperparameters
+    return [dataclasses.replace(stock, lr=rate, milestones=(), gamma=None) for rate in RATES]
+
+
 def steps_of(share: float) -> list[int]:
     """The optimizer steps at which a run of this share is evaluated."""
     return evaluation_steps(round(share * STEPS), EVALUATIONS[share])
+
+
+def alone(spec: TrialSpec) -> list[float]:
+    """The evaluations of one run; shorter where it diverged."""
+    from search.training.run import build
+    from search.training.trainer import Diverged
+
+    with contextlib.redirect_stdout(io.StringIO()):  # coqui's chatter
+        run = build(spec)
+    values = []
+    with contextlib.suppress(Diverged):
+        for step in run.trainer.steps(run.batches, spec.horizon):
+            if step in spec.evaluation_steps:
+                values.append(run.evaluator(step, time.monotonic()).mel_ce)
+    return values
 
 
 def record(spec: TrialSpec, shares: Sequence[float] = SHARES) -> dict[float, list[float]]:
@@ -89,11 +124,11 @@ def record(spec: TrialSpec, shares: Sequence[float] = SHARES) -> dict[float, lis
         run = build(spec)
     trainer, point = run.trainer, spec.hyperparameters
     wanted = sorted({step for share in (*shares, FULL) for step in steps_of(share)})
-    forks = {to_steps(point.milestones, round(share * STEPS))[0] - 1: share for share in shares if point.milestones}
-    assert len(forks) in (0, len(shares)), "each length needs a first milestone of its own"
+    forks: dict[int, list[float]] = defaultdict(list)  # the shares that branch off before a step
+    for share in shares if point.milestones else ():
+        forks[to_steps(point.milestones, round(share * STEPS))[0] - 1].append(share)
     values: dict[int, float] = {}
     found: dict[float, list[float]] = {}
-    on_the_way = {share for share in shares if share not in forks.values()}
 
     def train(until: int) -> None:
         for step in trainer.steps(run.batches, until):
@@ -126,60 +161,85 @@ def record(spec: TrialSpec, shares: Sequence[float] = SHARES) -> dict[float, lis
     try:
         for step in sorted(forks):
             train(step)
-            found[forks[step]] = branch(forks[step])
+            for share in forks[step]:
+                found[share] = branch(share)
         train(STEPS)
     except Diverged:
-        # What diverged before it branched, diverged in every length that goes so far.
-        found |= {share: curve(share) for share in forks.values() if share not in found}
-    return {**found, **{share: curve(share) for share in on_the_way}, FULL: curve(FULL)}
+        pass
+    # What diverged before it branched, diverged in every length that goes so far.
+    return {share: found.get(share) or curve(share) for share in (*shares, FULL)}
 
 
-def jobs(space: SearchSpace) -> Iterator[tuple[int, int, Hyperparameters]]:
-    """(config, seed, point), the first seed of all first: a recording that is cut short is of use."""
-    for seed in SEEDS:
-        for number, point in enumerate(configs(space)):
-            yield number, seed, point
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A run to record: a config's full one and its truncated ones of `shares`, or the one of `only`."""
+
+    config: int
+    seed: int
+    point: Hyperparameters
+    shares: Sequence[float] = ()
+    only: float | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.config:03d}-{self.seed}" + (f"-{self.only:g}" if self.only and self.only != FULL else "")
 
 
-def work(settings: Settings, prepared: Prepared, folder: Path, worker: int, workers: int) -> None:
+def jobs(part: str, corpus: Corpus, space: SearchSpace) -> Iterator[Job]:
+    """The first seed of all first: a recording that is cut short is of use."""
+    design = configs(space)[: corpus.configs]
+    if part == "design":
+        for seed in SEEDS:
+            shares = SHARES if seed == SEEDS[0] else ()
+            yield from (Job(number, seed, point, shares) for number, point in enumerate(design))
+    elif part == "shortest":
+        yield from (Job(number, SEEDS[0], point, only=SHORTEST) for number, point in enumerate(design))
+    else:
+        for seed in RATE_SEEDS[: corpus.rate_seeds]:
+            yield from (Job(CONFIGS + i, seed, point, only=FULL) for i, point in enumerate(rates(space)))
+
+
+def work(corpus: Corpus, speech: Path, prepared: Prepared, folder: Path, part: str, worker: int, workers: int) -> None:
     """Records every `workers`-th run that `folder` lacks."""
     import search.training.run  # noqa: F401  # before the forks
 
+    settings = corpus.settings(speech)
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
-    for index, (number, seed, point) in enumerate(jobs(settings.search_space())):
-        path = folder / f"{number:03d}-{seed}.json"
+    for index, job in enumerate(jobs(part, corpus, settings.search_space())):
+        path = folder / f"{job.name}.json"
         if index % workers != worker or path.exists():
             continue
         child = os.fork()  # a trainer that is done with leaves memory behind
         if not child:
-            write_run(path, settings, prepared, number, seed, point)
+            write_run(path, settings, prepared, job)
             os._exit(0)
         if os.waitpid(child, 0)[1]:
             sys.exit(f"{path.stem} failed")
 
 
-def write_run(
-    path: Path, settings: Settings, prepared: Prepared, number: int, seed: int, point: Hyperparameters
-) -> None:
+def write_run(path: Path, settings: Settings, prepared: Prepared, job: Job) -> None:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:
-        curves = record(spec_of(settings, prepared, point, seed, directory), SHARES if seed == SEEDS[0] else ())
-    run = {"config": number, "seed": seed, "point": point.to_dict(), "seconds": time.monotonic() - began}
+        spec = spec_of(settings, prepared, job.point, job.seed, directory, job.only or FULL)
+        curves = {job.only: alone(spec)} if job.only else record(spec, job.shares)
+    run = {"config": job.config, "seed": job.seed, "point": job.point.to_dict(), "seconds": time.monotonic() - began}
     write_text(path, json.dumps({**run, "curves": {str(share): curve for share, curve in curves.items()}}))
-    print(f"{path.stem}  lowest {min(curves[FULL], default=math.nan):.4f}  {run['seconds']:.1f} s", flush=True)
+    lowest = min(curves[max(curves)], default=math.nan)
+    print(f"{path.stem}  lowest {lowest:.4f}  {run['seconds']:.1f} s", flush=True)
 
 
 def spec_of(
     settings: Settings, prepared: Prepared, point: Hyperparameters, seed: int, directory: str, share: float = FULL
 ) -> TrialSpec:
+    horizon = round(share * settings.training.steps)
     return TrialSpec.under(
         settings.training,
         study=settings.study.name,
         number=0,
         hyperparameters=point,
         seed=seed,
-        horizon=round(share * STEPS),
-        evaluation_steps=steps_of(share),
+        horizon=horizon,
+        evaluation_steps=evaluation_steps(horizon, EVALUATIONS[share]),
         prepared=prepared.directory,
         directory=directory,
     )
@@ -204,9 +264,10 @@ def corpus_folder(corpus: Corpus, folder: Path, clips: Path | None) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("corpus", choices=CORPORA)
+    parser.add_argument("corpus", choices=[*CORPORA, *VARIANTS])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--clips", type=Path, help="the recorded corpus")
+    parser.add_argument("--part", choices=("design", "rates", "shortest"), default="design")
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -214,8 +275,9 @@ def main() -> None:
     from search.preparation.prepare import prepare
 
     given.folder.mkdir(parents=True, exist_ok=True)
-    corpus = CORPORA[given.corpus]
-    settings = corpus.settings(corpus_folder(corpus, given.folder, given.clips))
+    corpus = {**CORPORA, **VARIANTS}[given.corpus]
+    speech = corpus_folder(corpus, given.folder, given.clips)
+    settings = corpus.settings(speech)
     prepared = prepare(settings, make_cache_directory(), print)
     if (prepared.train_clips, prepared.eval_clips) != (corpus.train_clips, corpus.eval_clips):
         sys.exit(f"{prepared.train_clips} and {prepared.eval_clips} clips; corpora.py says otherwise")
@@ -224,7 +286,7 @@ def main() -> None:
     runs = given.folder / "runs"
     runs.mkdir(exist_ok=True)
     processes = [
-        spawn.Process(target=work, args=(settings, prepared, runs, worker, given.workers))
+        spawn.Process(target=work, args=(corpus, speech, prepared, runs, given.part, worker, given.workers))
         for worker in range(given.workers)
     ]
     for process in processes:

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from benchmarks.curves.corpora import FULL, STEPS
+from benchmarks.curves.corpora import FULL, SEEDS, STEPS
 from benchmarks.curves.record import steps_of
 from benchmarks.curves.table import Table
 from space.hyperparameters import Hyperparameters
@@ -50,12 +50,13 @@ class World:
     def __init__(self, table: Table, order: int, draw: int) -> None:
         self.table = table
         self.draw = draw
-        recorded = table.seeds
-        self._recorded = [recorded[order], recorded[1 - order]]
+        self._recorded = [SEEDS[order], SEEDS[1 - order]]
         self._places = _places(table)
 
-    def nearest(self, point: Hyperparameters) -> int:
-        return int(np.argmin(((self._places - features(point)) ** 2).sum(axis=1)))
+    def nearest(self, point: Hyperparameters, share: float = FULL) -> int:
+        """Of those recorded at this length: the constant rates were run in full alone."""
+        places = self._places if share == FULL else self._places[: self.table.design]
+        return int(np.argmin(((places - features(point)) ** 2).sum(axis=1)))
 
     def key(self, point: Hyperparameters) -> object:
         """The same for points that give the same curves."""
@@ -63,13 +64,13 @@ class World:
 
     def curve(self, point: Hyperparameters, share: float, seed: int) -> list[float]:
         """The evaluations of a run; `seed` counts from 0, the search's own."""
-        config = self.nearest(point)
+        config = self.nearest(point, share)
         if seed < len(self._recorded):
             return _recorded(self.table, config, self._recorded[seed], share)
         return self._drawn(self._mean(config, share), config, share, seed)
 
     def truth(self, point: Hyperparameters) -> float:
-        """The mean of the lowest evaluations of both seeds' full runs, never stopped; infinite where one diverged."""
+        """The mean of the lowest evaluations of its full runs, never stopped; infinite where one diverged."""
         return truths(self.table)[self.nearest(point)]
 
     def _mean(self, config: int, share: float) -> list[float]:
@@ -90,7 +91,7 @@ class NullWorld(World):
 
     def __init__(self, table: Table, order: int, draw: int) -> None:
         super().__init__(table, order, draw)
-        good = sorted(range(len(table.points)), key=lambda config: truths(table)[config])
+        good = sorted(range(table.design), key=lambda config: truths(table)[config])
         self._config = good[random.Random(f"{draw}/null").randrange(len(good) // 4)]
 
     def key(self, point: Hyperparameters) -> object:
@@ -107,7 +108,7 @@ def _recorded(table: Table, config: int, seed: int, share: float) -> list[float]
     """The curve of a recorded seed, shorter where it diverged."""
     if (found := table.curves.get((config, seed, share))) is not None:
         return found
-    first = table.seeds[0]
+    first = SEEDS[0]
     full = table.curves[config, seed, FULL]
     steps = [step for step in steps_of(share) if step <= ([0, *steps_of(FULL)][len(full)])]
     known = table.curves[config, first, share]
@@ -164,18 +165,18 @@ def _cached_truths(corpus: str) -> list[float]:
         curve = table.curves[config, seed, FULL]
         return min(curve) if len(curve) == full else math.inf
 
-    return [float(np.mean([value(c, seed) for seed in table.seeds])) for c in range(len(table.points))]
+    return [float(np.mean([value(c, seed) for seed in table.seeds_of(c)])) for c in range(len(table.points))]
 
 
 @lru_cache
 def _cached_residuals(corpus: str, share: float) -> tuple[np.ndarray, np.ndarray]:
     table, found = _tables[corpus], _cached_truths(corpus)
     median = float(np.median(found))
-    first, second = table.seeds
+    first, second = SEEDS
     differences = np.array(
         [
             _at(steps_of(share), np.subtract(table.curves[c, first, FULL], table.curves[c, second, FULL]))
-            for c in range(len(table.points))
+            for c in range(table.design)
             if found[c] <= median
         ]
     ) / math.sqrt(2)
@@ -187,10 +188,10 @@ def seed_deviation(table: Table) -> float:
     """The standard deviation between two full runs of one config, over the better half of the configs."""
     found = _cached_truths(_known(table))
     median = float(np.median(found))
-    first, second = table.seeds
+    first, second = SEEDS
     differences = [
         min(table.curves[c, first, FULL]) - min(table.curves[c, second, FULL])
-        for c in range(len(table.points))
+        for c in range(table.design)
         if found[c] <= median
     ]
     return float(np.sqrt(np.mean(np.square(differences)) / 2))

@@ -20,10 +20,10 @@ from search.training.run import run_trial
 from search.trial import Prepared
 from space.hyperparameters import Hyperparameters
 
-record.STEPS, shares = 20, (0.2, 0.4)
-record.EVALUATIONS = {0.2: 4, 0.4: 4, 1.0: 5}
+record.STEPS, shares = 20, (0.2, 0.25, 0.4)  # the first two branch off at the same step
+record.EVALUATIONS = {0.2: 4, 0.25: 5, 0.4: 4, 1.0: 5}
 prepared = Prepared.from_json((Path(sys.argv[1]) / "prepared.json").read_text())
-settings = load(None, {"training.batch_size": 2, "training.fused_adamw": True})
+settings = load(None, {"training.batch_size": 2, "training.fused_adamw": True, "training.steps": 20})
 found = {}
 for name, point in {
     "stepped": Hyperparameters(2e-3, 0.01, (0.5, 0.75), 0.3, 0.5),
@@ -47,7 +47,7 @@ def test_forked_truncated_runs_are_runs_of_their_own_bit_for_bit(prepared: Prepa
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     found = json.loads((tmp_path / "found.json").read_text())
     stepped, diverged = found["stepped"]["forked"], found["diverges"]["forked"]
-    assert {share: len(curve) for share, curve in stepped.items()} == {"0.2": 4, "0.4": 4, "1.0": 5}
+    assert {share: len(curve) for share, curve in stepped.items()} == {"0.2": 4, "0.25": 5, "0.4": 4, "1.0": 5}
     assert stepped == found["stepped"]["own"]
     assert stepped["0.4"][-1] != stepped["1.0"][1], "at step 8 of 20 the truncated run has dropped its rate, twice"
     assert diverged["0.4"] == found["diverges"]["own"]["0.4"]

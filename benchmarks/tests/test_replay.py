@@ -44,7 +44,7 @@ def made(floors: Callable[[float], float] = floor, noise: float = 0.003, name: s
                     floors(point.lr) + FALL[step] + shift[step] + branch * (step > 0.7 * share * STEPS)
                     for step in steps_of(share)
                 ]
-    return Table(name, points, 5.0, curves)
+    return Table(name, points, 5.0, curves, len(points))
 
 
 @pytest.fixture(scope="module")
