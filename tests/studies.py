@@ -38,7 +38,7 @@ STEPPED = {
 }
 
 # The three best trials as they are; whatever the defaults.
-CONFIRMED = {"confirm.top": 3, "confirm.lower_rates": [], "training.full_evaluations": 20}
+CONFIRMED = {"confirm.top": 3, "confirm.rates": [], "training.full_evaluations": 20}
 
 
 def miniature(directory: Path, overrides: dict[str, Any] | None = None) -> Settings:

@@ -24,7 +24,7 @@ from tests.stub_study import stub
 from tests.studies import FLAT, miniature, new_study, run
 
 Command = Callable[..., tuple[int, list[str], list[str]]]
-STUDY = '[study]\ndirectory = "."\n[confirm]\ntop = 3\nlower_rates = []\n[training]\nfull_evaluations = 20\n'
+STUDY = '[study]\ndirectory = "."\n[confirm]\ntop = 3\nrates = []\n[training]\nfull_evaluations = 20\n'
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_a_search_that_confirms_in_a_hopeless_space_exports_the_stock_recipe(
     truth(empty, lr=1e-3, noise=0.001)
     space = tmp_path / "space.toml"
     space.write_text("version = 1\n[lr]\nlow = 1e-7\nhigh = 2e-7\n[weight_decay]\nvalue = 0.01\n")
-    given = ["--set", f'space.file="{space}"', "--set", "confirm.top=1", "--set", "confirm.seeds=2"]
+    given = ["--set", f'space.file="{space}"', "--set", "confirm.top=1", "--set", "confirm.seeds=3"]
     code, lines, errors = study_py("--trials", "1", "--confirm", "--workers", "2", *given)
     assert (code, errors) == (0, [])
     assert sum("  data: 100 training clips" in line for line in lines) == 1
@@ -231,7 +231,7 @@ def test_a_machine_without_the_study_s_folder_confirms_too(
     run(study, FLAT, [4.5, 4.0], baseline="V0")
     study._storage.remove_session()
     os.rmdir(settings.directory)
-    given = ["--study", name, "--storage", settings.storage_url, "--set", "confirm.lower_rates=[]"]
+    given = ["--study", name, "--storage", settings.storage_url, "--set", "confirm.rates=[]"]
     for folder in (tmp_path / "a", tmp_path / "b"):
         folder.mkdir()
         monkeypatch.chdir(folder)

@@ -16,9 +16,9 @@ SHORT = {
     "training.truncation": 0.5,
     "training.evaluations": 2,
     "training.full_evaluations": 3,
-    "confirm.seeds": 2,
+    "confirm.seeds": 3,
     "confirm.top": 1,
-    "confirm.lower_rates": [],
+    "confirm.rates": [],
     "confirm.audit": 1,
     "speech.sentences": 0,
 }

@@ -107,7 +107,7 @@ def test_a_search_that_confirms_in_json_lines_and_in_messages(
     study_py: StudyPy, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(notify.VARIABLE, receiver.url)
-    settings = ["confirm.seeds=2", "confirm.top=1", "confirm.lower_rates=[]"]
+    settings = ["confirm.seeds=3", "confirm.top=1", "confirm.rates=[]"]
     given = [word for entry in settings for word in ("--set", entry)]
     code, out, errors = study_py("--json", "--trials", "4", "--workers", "2", "--confirm", *given)
     assert code == 0, errors

@@ -3,8 +3,8 @@
 Each config of a quasi-random design over the miniature's space, and each baseline, is trained in full with each seed,
 and with the first one truncated to each of `SHARES`. A truncated run is the full one up to its own first milestone, so
 it is forked from it there: the same evaluations, bit for bit, as of a run of its own (`tests/test_curves.py`), for half
-the time. `--part rates` trains constant rates in full with more seeds, `--part shortest` adds the shortest of `SHARES`
-to a corpus that was recorded without it.
+the time. `--part rates` trains constant rates in full with more seeds, `--part shortest` the shortest runs alone: with
+the second seed, and with the first where a corpus was recorded without them.
 
 FOLDER gets a file a run; the same command goes on where it was stopped. `table` packs them.
 """
@@ -39,7 +39,7 @@ from benchmarks.curves.corpora import (
     RATES,
     SEEDS,
     SHARES,
-    SHORTEST,
+    SHORT,
     STEPS,
     VARIANTS,
     Corpus,
@@ -193,7 +193,8 @@ def jobs(part: str, corpus: Corpus, space: SearchSpace) -> Iterator[Job]:
             shares = SHARES if seed == SEEDS[0] else ()
             yield from (Job(number, seed, point, shares) for number, point in enumerate(design))
     elif part == "shortest":
-        yield from (Job(number, SEEDS[0], point, only=SHORTEST) for number, point in enumerate(design))
+        for seed, shares in zip(SEEDS, (SHORT[:1], SHORT), strict=True):
+            yield from (Job(n, seed, point, only=share) for share in shares for n, point in enumerate(design))
     else:
         for seed in RATE_SEEDS[: corpus.rate_seeds]:
             yield from (Job(CONFIGS + i, seed, point, only=FULL) for i, point in enumerate(rates(space)))

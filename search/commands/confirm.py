@@ -15,9 +15,9 @@ from search.text import shown
 
 @click.command()
 @click.option("--workers", type=int, help="Slots, as in the search.")
-@click.option("--top", type=int, help="How many of the best trials race the stock recipe (default 1).")
-@click.option("--seeds", type=int, help="Full runs of each config that can still win (default 3).")
-@click.option("--audit", type=int, help="Pruned trials to run in full, to see what pruning lost (default 2).")
+@click.option("--top", type=int, help="How many of the best trials run in full (default 1).")
+@click.option("--seeds", type=int, help="Seeds of the race with the stock recipe, at most (default 4).")
+@click.option("--audit", type=int, help="Pruned trials to run in full, to see what pruning lost (default 0).")
 @telling
 @common
 @click.pass_context

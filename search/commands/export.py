@@ -44,8 +44,8 @@ def choose(settings: Settings, number: int | None) -> BestConfig:
         return export.build(findings, settings, attributes, trial=row, confirmation=confirmation)
     if all(candidate.mean is None for candidate in confirmation.candidates):
         raise NoResult(
-            "no config of the confirmation came to an end in its full runs, so nothing is exported; give lower rates"
-            f" (confirm.lower_rates is {list(settings.confirm.lower_rates)}), then run study.py confirm again"
+            "no config of the confirmation came to an end in its full runs, so nothing is exported; give lower rates,"
+            " such as --set confirm.rates=[0.1,0.01], then run study.py confirm again"
         )
     chosen = export.recommended(confirmation)
     ran = next((row for row in findings.rows if row.trial.number == chosen.trial), None)

@@ -1,13 +1,10 @@
-"""Which configs a confirmation runs at full length: the best trials, the stock recipe, the space's default.
-
-`candidates` is the one place that chooses them. The rest of the package runs and compares whatever it returns.
-"""
+"""The configs that a confirmation starts from: the stock recipe, the space's default, the best and pruned trials."""
 
 import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 
 from search.settings.best_config import Count
@@ -28,6 +25,8 @@ class Candidate:
     truncated: float | None = None  # its value in the search, nats; None unless COMPLETE
     pruned_at: Count | None = None  # an audited trial: the step of its last evaluation
     pruned_value: float | None = None  # its lowest evaluation by then
+    scaled_from: str | None = None  # the config whose learning rate it has `factor` times
+    factor: float = 1.0
 
     @property
     def is_audited(self) -> bool:
@@ -41,15 +40,18 @@ class Candidate:
         return cls(**{**values, "point": Hyperparameters(**values["point"])})
 
 
-def candidates(findings: Findings, settings: Settings) -> list[Candidate]:
-    """The recipes, the `confirm.top` best trials, and the best one at lower rates. No two of them train alike."""
+def recipes(findings: Findings, settings: Settings) -> list[Candidate]:
+    """The stock recipe as it stands, and the default of the space, fitted into it, where that trains otherwise."""
     searched = _searched(findings, settings)
-    recipes = list(_distinct(_as_searched(name, point, searched) for name, point in _recipes(settings)))
+    return list(distinct(_as_searched(name, point, searched) for name, point in _recipes(settings)))
+
+
+def best_trials(findings: Findings, settings: Settings, known: Sequence[Candidate]) -> list[Candidate]:
+    """The `confirm.top` best trials, the best first. No two of them train alike, and none like one of `known`."""
     # The search clips a recipe that its space does not contain: its trial does not have the recipe's name.
-    taken = {recipe.name for recipe in recipes}
-    trials = (replace(c, name=f"trial {c.trial}") if c.name in taken else c for c in searched)
-    best = islice(_distinct(chain(recipes, trials)), len(recipes) + settings.confirm.top)
-    return list(_distinct(chain(best, _at_lower_rates(searched, settings))))
+    taken = {recipe.name for recipe in known}
+    trials = (replace(c, name=f"trial {c.trial}") if c.name in taken else c for c in _searched(findings, settings))
+    return list(islice(distinct(trials, known), settings.confirm.top))
 
 
 def _searched(findings: Findings, settings: Settings) -> list[Candidate]:
@@ -73,17 +75,13 @@ def _as_searched(name: str, point: Hyperparameters, searched: Sequence[Candidate
     return next((replace(c, name=name) for c in searched if same(c.point, point)), Candidate(name, point))
 
 
-def _at_lower_rates(searched: Sequence[Candidate], settings: Settings) -> Iterator[Candidate]:
-    """The best trial at `confirm.lower_rates`, where trials are truncated: these favour rates that are too high."""
-    if not searched or settings.training.truncation == 1:
-        return
-    for factor, point in lower_rates(searched[0].point, settings):
-        yield Candidate(f"trial {searched[0].trial} at {factor:g} x lr", point)
-
-
-def lower_rates(point: Hyperparameters, settings: Settings) -> list[tuple[float, Hyperparameters]]:
-    """(factor, the point at that multiple of its learning rate) for each of `confirm.lower_rates`."""
-    return [(factor, replace(point, lr=factor * point.lr)) for factor in settings.confirm.lower_rates]
+def scaled(config: Candidate, factor: float) -> Candidate:
+    """`config` at so many times its learning rate, rounded to the two digits that its name has; itself for 1."""
+    factor = float(f"{factor:.2g}")
+    if factor == 1:
+        return config
+    point = replace(config.point, lr=factor * config.point.lr)
+    return Candidate(f"{config.name} at {factor:g} x lr", point, scaled_from=config.name, factor=factor)
 
 
 def audited(findings: Findings, settings: Settings, known: Sequence[Candidate]) -> list[Candidate]:
@@ -101,9 +99,9 @@ def audited(findings: Findings, settings: Settings, known: Sequence[Candidate]) 
     return random.Random(f"{settings.study.seed}/audit").sample(pruned, count)
 
 
-def _distinct(configs: Iterable[Candidate]) -> Iterator[Candidate]:
-    """Without those that train like an earlier one."""
-    known: list[Candidate] = []
+def distinct(configs: Iterable[Candidate], before: Sequence[Candidate] = ()) -> Iterator[Candidate]:
+    """Without those that train like an earlier one, or like one of `before`."""
+    known = list(before)
     for config in configs:
         if not any(same(config.point, other.point) for other in known):
             known.append(config)

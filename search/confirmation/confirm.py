@@ -9,15 +9,14 @@ the configs, `rounds` the runs, `race` compares them, `proof` and `verdict` say 
 
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from statistics import median
 
 import optuna
 
 from search.confirmation import proof
-from search.confirmation.candidates import audited, candidates, same
-from search.confirmation.proof import TRUNCATED, Runs, key
-from search.confirmation.readable import confirms, is_readable, seeds_of
-from search.confirmation.rounds import ConfirmWork, Plan
+from search.confirmation.candidates import audited, best_trials, recipes, same
+from search.confirmation.readable import confirms, is_readable, plan_of
+from search.confirmation.rounds import ConfirmWork
+from search.confirmation.runs import Plan, Runs, joined
 from search.devices import reserved, visible_gpus
 from search.errors import NoResult, TryAgain, UserError
 from search.preparation.cache import cache_directory
@@ -34,8 +33,8 @@ from search.study.leases import Leases
 from search.study.ledger import FINISHED_STATES, Ledger
 from search.study.pruners import FirstToFire, TwoIncreasePruner
 from search.study.server import wait_for_server
-from search.text import duration
 from search.trial import Prepared, StopReason
+from search.workers.cost import confirmation_costs, forecast
 from search.workers.events import Extent, View
 from search.workers.launcher import Launcher
 from search.workers.session import describe, hold, prepare, slots, with_rule
@@ -101,10 +100,16 @@ def run(
     study, ledger = _open(settings, findings, prepared, database)
     plan = _plan(settings, findings, study)
     work = ConfirmWork(study, ledger, settings, prepared, plan, view)
-    for line in _budget(plan, work.runs, findings, settings, prepared, len(devices)):
-        view.note(line)
+    costs = confirmation_costs(settings, prepared)
+    view.note(
+        f"confirmation of {' and '.join(c.name for c in plan.trials) or STOCK} in full runs of {plan.horizon} steps"
+    )
+    view.note(forecast(costs, findings, len(devices)))
+    if plan.audited:
+        names = ", ".join(c.name for c in plan.audited)
+        view.note(f"audit of pruning: {names}, chosen at random, are run to the trials' end and in full")
     finished = sum(trial.state in FINISHED_STATES for trial in work.runs.trials)
-    extent = Extent(len(plan.keys), finished, len(devices), findings.base.mel_ce, None, "run")
+    extent = Extent(sum(cost.runs for cost in costs), finished, len(devices), findings.base.mel_ce, None, "run")
     view.begin(with_rule(extent, settings))
     database.patience = 60 * settings.service.outage_minutes
     leases = Leases(ledger, settings.service, settings.study.max_retries, view.note)
@@ -118,7 +123,7 @@ def run(
 
 def _why_open(runs: Runs, settings: Settings) -> UserError:
     """Why there is no result, although there is nothing left to do here."""
-    if not runs.are_over:
+    if not runs.is_over:
         return TryAgain("another machine goes on with the confirmation; run the same command again to join it")
     return NoResult(
         f"no full run of the stock recipe ({STOCK}) came to an end, or none of another config, so there is nothing to"
@@ -166,57 +171,31 @@ def _refuse_other_settings(settings: Settings, prepared: Prepared) -> None:
 
 
 def _plan(settings: Settings, findings: Findings, study: optuna.Study) -> Plan:
-    """By the settings, and by what was planned before: seeds and audits may be added, and none is taken back."""
-    count = max(settings.confirm.seeds, study.user_attrs.get("seeds", 0))
-    study.set_user_attr("seeds", count)
-    seeds = [(settings.study.seed + i) % 2**31 for i in range(count)]
-    runs = Runs(study.get_trials(deepcopy=False), seeds)
-    racing = {c.name: c for c in runs.candidates}
-    for config in candidates(findings, settings):
-        known = racing.setdefault(config.name, config)
-        if not same(config.point, known.point):
+    """By the settings, and by what was planned before; the study remembers it."""
+    old = plan_of(study.user_attrs)
+    known = recipes(findings, settings)
+    before = {config.name: config for config in old.recipes} if old else {}
+    for config in known:
+        if config.name in before and not same(config.point, before[config.name].point):
             raise UserError(
-                f"{config.name} was {known.point.describe()} when its full runs were made, and is"
+                f"{config.name} was {before[config.name].point.describe()} when its full runs were made, and is"
                 f" {config.point.describe()} here; give the space its old baselines, or the recipe another name"
             )
-        racing[config.name] = config
-    old = runs.audited
-    new = audited(findings, settings, [*racing.values(), *old])[: max(0, settings.confirm.audit - len(old))]
-    return Plan(list(racing.values()), [*old, *new], seeds)
-
-
-def _budget(
-    plan: Plan, runs: Runs, findings: Findings, settings: Settings, prepared: Prepared, slots: int
-) -> list[str]:
-    """What is about to be run, at most, and how long it takes at the search's pace."""
-    full, truncated = settings.full_horizon(prepared.train_clips), settings.trial_horizon(prepared.train_clips)
-    lines = [
-        f"confirmation: {len(plan.racing)} configs ({', '.join(c.name for c in plan.racing)}) x {len(plan.seeds)} seeds"
-        f" in full runs of {full} optimizer steps; a config that can no longer win gets no further seed"
-    ]
-    if plan.audited:
-        names = ", ".join(c.name for c in plan.audited)
-        lines.append(f"audit of pruning: {names}, chosen at random, are run to the trials' end and in full")
-    done = {key(trial) for trial in runs.trials if trial.state in FINISHED_STATES} & plan.keys
-    left = plan.keys - done
-    short = sum(length == TRUNCATED for _, _, length in left)
-    whole = len(left) - short
-    steps = short * truncated + whole * full
-    evaluations = short * settings.training.evaluations + whole * settings.training.full_evaluations
-    pace = _pace(findings)
-    seconds = (pace[0] * steps + pace[1] * evaluations) / slots if pace else 0
-    time_left = f", about {duration(seconds)} at the search's pace" if pace else ""
-    before = f"; {len(done)} more were finished before" if done else ""
-    return [*lines, f"at most {len(left)} runs, {steps:,} optimizer steps{time_left}{before}"]
-
-
-def _pace(findings: Findings) -> tuple[float, float] | None:
-    """(seconds of an optimizer step, of an evaluation), medians of the search. A full run has fewer evaluations."""
-    known = [(r.record, len(r.evaluations)) for r in findings.rows if r.record and r.record["steps"] and r.evaluations]
-    if not known:
-        return None
-    a_step = median(record["train_seconds"] / record["steps"] for record, _ in known)
-    return a_step, median(record["evaluation_seconds"] / count for record, count in known)
+    trials = best_trials(findings, settings, known)
+    drawn = audited(findings, settings, [*known, *trials, *(old.audited if old else ())])
+    new = Plan(
+        seed=settings.study.seed,
+        seeds=settings.confirm.seeds,
+        horizon=study.user_attrs["full_horizon"],
+        base=findings.base.mel_ce,
+        rates=settings.confirm.rates,
+        recipes=tuple(known),
+        trials=tuple(trials),
+        audited=tuple(drawn[: max(0, settings.confirm.audit - len(old.audited))] if old else drawn),
+    )
+    plan = joined(old, new)
+    study.set_user_attr("plan", plan.to_dict())
+    return plan
 
 
 def load(settings: Settings, findings: Findings) -> Confirmation | None:
@@ -236,14 +215,16 @@ def runs_of(study: optuna.Study, settings: Settings) -> Runs | None:
     """The runs of a study of the confirmation's name; None for a study of another kind. Raises UserError."""
     if not confirms(study.user_attrs, settings):
         return None  # a study of that name, of another tool or of a search
-    trials, seeds = study.get_trials(deepcopy=False), seeds_of(study.user_attrs, settings)
+    trials, plan = study.get_trials(deepcopy=False), plan_of(study.user_attrs)
+    if plan is None and not trials and "plan" not in study.user_attrs:
+        return None  # it is being founded
     odd = [str(trial.number) for trial in trials if not is_readable(trial)]
-    if seeds is None or odd:
+    if plan is None or odd:
         what = f"run {', '.join(odd)} of {study.study_name}" if odd else study.study_name
         raise UserError(
             f"{what} cannot be read by this release of xtts-study; use the release that made it, or another --study"
         )
-    return Runs(trials, seeds)
+    return Runs(trials, plan)
 
 
 def result(runs: Runs, findings: Findings, settings: Settings) -> Confirmation | None:

@@ -47,7 +47,7 @@ def write_best_config(
     path = settings.directory / "best_config.json"
     best = findings.completed[0].trial.number
     confirmed = confirmation_at(path, findings.study)
-    if confirmed and any(candidate.trial == best for candidate in confirmed.candidates):
+    if confirmed and best in best_config.covered(confirmed):
         say(f"{path.name} is kept: its confirmation covers trial {best}, the best of the search")
         return path, True
     try:

@@ -1,119 +1,133 @@
-"""Which of a few configs is the best, by few full runs each: means, intervals, and who can no longer win.
+"""Whether a config is proven better than the stock recipe, by few full runs of both with fresh seeds.
 
-Seeds are blocks: runs of one seed draw the same clips and the same dropout, so configs are compared within a seed. A
-run's value is modelled as its config's mean plus its seed's effect plus noise of one variance (the analysis of
-randomised blocks; Montgomery, Design and Analysis of Experiments, chapter 4), fitted by least squares, so that configs
-with fewer seeds have their place. Pooling the noise over all configs leaves enough degrees of freedom for intervals
-from two or three seeds, where a paired t-test of two configs alone has one or two (Student 1908; de Winter 2013 on such
-samples). Bonferroni's correction (Dunn 1961) makes the intervals simultaneous over the other configs and over the looks
-at the data, so that a config that is no better is declared better in at most `FALSE_WINS` of the races.
+Runs of one seed draw the same clips and the same dropout, so configs are compared within a seed: a one-sided paired
+t-test (Student 1908) of the differences. It is looked at after the third seed and after each later one. The looks share
+`FALSE_WINS` between them (alpha spending, Lan and DeMets 1983, by Bonferroni's sum), as do the configs that compete, so
+a config that is no better is declared better in at most 5 % of the races, however many seeds are asked for in the end.
+
+The race of a config is over once it has won, and once it cannot win whatever the seeds that are left may bring. That is
+exact: of n differences whose first m have the sum S and the sum of squares Q, (sum)^2 / (sum of squares) is at most
+S^2 / Q + n - m (Cauchy's inequality), and t rises with it.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
-from scipy.special import stdtr, stdtrit
+from functools import cache
+from typing import Literal
 
 from search.confirmation.verdict import Estimate
-from search.study.noise import seed_sd
+from search.settings.sections import FEWEST_SEEDS
 from search.ties import RESOLUTION, ranked
 
 FALSE_WINS = 0.05
+# The share of it that a look spends, by the number of seeds. Each later look spends half of what is left.
+_SPENT = {FEWEST_SEEDS: 0.4, FEWEST_SEEDS + 1: 0.5}
 METHOD = (
-    "differences within seeds (randomised blocks, pooled noise), Student's t with Bonferroni's correction over configs"
-    f" and rounds: a config that is no better is declared better in at most {FALSE_WINS:.0%} of the races"
+    "differences within fresh seeds, Student's paired t, looked at from the third seed on with Bonferroni's correction"
+    f" over looks and configs: a config that is no better is declared better in at most {FALSE_WINS:.0%} of the races"
 )
+
+TWICE = 2  # what must happen more than once to be believed
 
 Values = Mapping[str, Mapping[int, float]]  # config -> seed -> lowest evaluation; infinite where the run diverged
 
 
-class Fit:
-    """Means of `values` and their differences, with intervals for `looks` looks at them.
+def spent(seeds: int) -> float:
+    """The part of `FALSE_WINS` that the look after so many seeds spends."""
+    share = _SPENT.get(seeds, (1 - sum(_SPENT.values())) / 2 ** (seeds - max(_SPENT)))
+    return FALSE_WINS * share if seeds >= FEWEST_SEEDS else 0.0
 
-    `means` has every config; infinite for one of whose runs diverged, which takes part in nothing else.
+
+class Fit:
+    """Means of `values` and their differences.
+
+    Args:
+        values: Of each config by its seeds. The stock recipe's first.
+        more: Further runs of a config, at seeds of its own, which count for its distance from a constant only.
+
+    `means` has every config; infinite for one of whose runs diverged.
     """
 
-    def __init__(self, values: Values, looks: int) -> None:
-        self._runs = {c: dict(runs) for c, runs in values.items() if runs and all(map(math.isfinite, runs.values()))}
-        self._configs = list(self._runs)
-        self._seeds = sorted({seed for runs in self._runs.values() for seed in runs})
-        self._looks = looks
-        self.level = 1 - 2 * FALSE_WINS / looks
-        effects = self._solve()
-        # Each config's mean at the average seed, its plain mean where all ran the same seeds. Summed config by config,
-        # so that configs of the same values at the same seeds have the same mean, whatever the solver rounded.
-        fitted = {c: math.fsum(v - effects[s] for s, v in runs.items()) / len(runs) for c, runs in self._runs.items()}
-        self.means: dict[str, float] = {c: fitted.get(c, math.inf) for c, runs in values.items() if runs}
-
-    def _solve(self) -> dict[int, float]:
-        """The effect of each seed, by least squares; sets the noise, its degrees of freedom and the covariance."""
-        runs = [(c, s, value) for c, of_config in self._runs.items() for s, value in of_config.items()]
-        design = np.zeros((len(runs), len(self._configs) + len(self._seeds)))
-        for row, (config, seed, _) in zip(design, runs, strict=True):
-            row[self._configs.index(config)] = row[len(self._configs) + self._seeds.index(seed)] = 1
-        y = np.array([value for *_, value in runs])
-        self._covariance = np.linalg.pinv(design.T @ design)
-        solution = self._covariance @ design.T @ y
-        self.freedom = len(runs) - (int(np.linalg.matrix_rank(design)) if runs else 0)
-        residual = y - design @ solution
-        self._variance = float(residual @ residual) / self.freedom if self.freedom > 0 else None
-        effects = solution[len(self._configs) :]
-        return dict(zip(self._seeds, map(float, effects - effects.mean() if runs else effects), strict=True))
+    def __init__(self, values: Values, more: Values | None = None) -> None:
+        self._values = {config: dict(runs) for config, runs in values.items() if runs}
+        self._more = more or {}
+        self.means = {config: math.fsum(runs.values()) / len(runs) for config, runs in self._values.items()}
+        self._challengers = max(1, len(self._values) - 1)
+        self.level = 1 - 2 * spent(max(FEWEST_SEEDS, *(len(runs) for runs in self._values.values()), 0))
 
     @property
     def best(self) -> str:
         """The config with the lowest mean; of ties the first in the order of `values`."""
         return ranked(self.means, self.means.__getitem__)[0]
 
+    def seeds(self, config: str) -> int:
+        """The number of its runs."""
+        return len(self._values[config])
+
+    def differences(self, worse: str, better: str) -> list[float]:
+        """By how much `better` lies below `worse`, at each seed that both ran."""
+        above, below = self._values.get(worse, {}), self._values.get(better, {})
+        return [_resolved(above[seed] - below[seed], above[seed]) for seed in above if seed in below]
+
     def difference(self, worse: str, better: str) -> Estimate:
-        """By how much the mean of `better` lies below that of `worse`, at the same seeds."""
+        """By how much `better` lies below `worse`, at the seeds that both ran; infinite where one of them diverged."""
         above, below = self.means[worse], self.means[better]
-        if self._variance is None or not (math.isfinite(above) and math.isfinite(below)):
-            return self._estimate(above, below)
-        contrast = np.zeros(len(self._covariance))
-        contrast[self._configs.index(worse)] += 1
-        contrast[self._configs.index(better)] -= 1
-        error = math.sqrt(max(0.0, float(contrast @ self._covariance @ contrast)) * self._variance)
-        return self._estimate(above, below, error, self.freedom, len(self._configs) - 1)
+        if not (math.isfinite(above) and math.isfinite(below)):
+            return Estimate(above - below if math.isinf(above) != math.isinf(below) else 0.0)
+        return _estimate(self.differences(worse, better), self._challengers)
 
     def below(self, constant: float, config: str) -> Estimate:
-        """By how much the mean of `config` lies below `constant`, which has no noise: seeds do not cancel here."""
-        deviation, _ = seed_sd(list(runs.values()) for runs in self._runs.values())
-        if deviation is None or not math.isfinite(constant - self.means[config]):
-            return self._estimate(constant, self.means[config])
-        error = deviation / math.sqrt(len(self._runs[config]))
-        freedom = self._freedom_within(deviation**2)
-        return self._estimate(constant, self.means[config], error, freedom, len(self._configs))
+        """By how much the mean of `config` lies below `constant`, which has no seed."""
+        runs = [*self._values[config].values(), *self._more.get(config, {}).values()]
+        if not all(map(math.isfinite, runs)):
+            return Estimate(constant - math.inf)
+        return _estimate([_resolved(constant - value, constant) for value in runs], 1, fewest=2)
 
-    def _freedom_within(self, variance: float) -> float:
-        """Degrees of freedom of the `variance` between runs of one config, pooled over configs (Satterthwaite 1946).
 
-        Part of it is each run's own noise. The rest is the seeds', which all configs share: more configs do not tell
-        more about it.
-        """
-        of_seeds = len(self._seeds) - 1
-        own = 0.0 if self._variance is None else min(variance, self._variance * (1 - 1 / len(self._configs)))
-        if not own:
-            return of_seeds
-        return variance**2 / ((variance - own) ** 2 / of_seeds + own**2 / self.freedom)
+def _resolved(number: float, scale: float) -> float:
+    """What rounding alone may make counts as 0."""
+    return 0.0 if abs(number) <= RESOLUTION * abs(scale) else number
 
-    def _estimate(
-        self, above: float, below: float, error: float | None = None, freedom: float = 0.0, comparisons: int = 1
-    ) -> Estimate:
-        """`above` - `below` with its interval and p. What rounding alone may make counts as 0."""
 
-        def resolved(number: float) -> float:
-            return 0.0 if abs(number) <= RESOLUTION * max(abs(above), abs(below)) else number
+def _estimate(values: Sequence[float], configs: int, fewest: int = FEWEST_SEEDS) -> Estimate:
+    """The mean of `values` with its interval and p, both corrected for the looks and for `configs` that compete."""
+    from scipy.special import stdtr, stdtrit
 
-        value = above - below if math.isinf(above) or math.isinf(below) else resolved(above - below)
-        if error is None:
-            return Estimate(value)
-        tests = max(1, comparisons) * self._looks
-        reach = float(stdtrit(freedom, 1 - FALSE_WINS / tests)) * error
-        p = min(1.0, tests * float(stdtr(freedom, -value / error))) if error else float(value <= 0)
-        return Estimate(value, resolved(above - below - reach), resolved(above - below + reach), p)
+    count = len(values)
+    if not count:
+        return Estimate(0.0)
+    mean = math.fsum(values) / count
+    if count < fewest:
+        return Estimate(mean)
+    alpha, error = spent(max(count, FEWEST_SEEDS)) / configs, _deviation(values) / math.sqrt(count)
+    reach = float(stdtrit(count - 1, 1 - alpha)) * error
+    p = float(stdtr(count - 1, -mean / error)) if error else float(mean <= 0)
+    return Estimate(mean, mean - reach, mean + reach, min(1.0, p * FALSE_WINS / alpha))
+
+
+def _deviation(values: Sequence[float]) -> float:
+    mean = math.fsum(values) / len(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def can_win(differences: Sequence[float], seeds: int, configs: int) -> bool:
+    """Whether some look up to that of so many `seeds` can still declare the config better, at its very best."""
+    total, squares = math.fsum(differences), math.fsum(d * d for d in differences)
+    for count in range(max(FEWEST_SEEDS, len(differences) + 1), seeds + 1):
+        known = total * total / squares if total > 0 else 0.0
+        share = (known + count - len(differences)) / count
+        if share >= 1 - RESOLUTION or math.sqrt((count - 1) * share / (1 - share)) > _limit(count, configs):
+            return True
+    return False
+
+
+@cache
+def _limit(count: int, configs: int) -> float:
+    """The t that a look after so many seeds asks for."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(count - 1, 1 - spent(count) / configs))
 
 
 @dataclass(frozen=True)
@@ -125,29 +139,56 @@ class Race:
     missing: list[tuple[str, int]] = field(default_factory=list)  # (config, seed) to run next; none: it is over
 
 
-def race(values: Values, configs: Sequence[str], seeds: Sequence[int], attempted: set[tuple[str, int]]) -> Race:
-    """The race of `configs` over `seeds`, in this order, by the runs so far. The first config, the stock recipe, is the
-    best of ties.
+def race(
+    values: Values,
+    configs: Sequence[str],
+    seeds: Sequence[int],
+    attempted: set[tuple[str, int]],
+    base: float,
+    more: Values | None = None,
+) -> Race:
+    """The race of `configs` over `seeds`, in this order, by the runs so far. The first config is the stock recipe.
 
-    After the second seed and each later one, a config whose mean is certainly above the lowest can no longer win, and
-    gets no further seed. `attempted` are (config, seed) of runs that were queued; one of them without a value came to
-    nothing, and is done without.
+    `attempted` are (config, seed) of runs that were queued; one of them without a value came to nothing, and is done
+    without. When nothing else is left to decide, the stock recipe gets further seeds until it is certainly below the
+    untouched `base`, which decides whether to fine-tune at all. `more` as in `Fit`.
     """
-    alive, looks = list(configs), len(seeds) - 1
+    stock, *alive = configs
     dropped: dict[str, int] = {}
-    fit = Fit({}, looks)
-    for count in range(2, len(seeds) + 1):
-        missing = [(c, seed) for seed in seeds[:count] for c in alive if (c, seed) not in attempted]
-        fit = Fit({c: {s: v for s, v in values.get(c, {}).items() if s in seeds[:count]} for c in configs}, looks)
-        if missing or not fit.means:
+    fit = Fit({}, more)
+    for count in range(1, len(seeds) + 1):
+        used = seeds[:count]
+        missing = [(c, seed) for seed in used for c in (stock, *alive) if (c, seed) not in attempted]
+        fit = Fit({c: {s: v for s, v in values.get(c, {}).items() if s in used} for c in configs}, more)
+        if missing:
             return Race(fit, dropped, missing)
-        hopeless = [c for c in alive if c != fit.best and (c not in fit.means or _is_beaten(fit, c))]
-        dropped.update(dict.fromkeys(hopeless, count))
-        alive = [c for c in alive if c not in hopeless]
-        if len(alive) == 1:
+        decided = {c: _standing(fit, stock, c, count, len(seeds), len(configs) - 1) for c in alive}
+        dropped |= {c: count for c, found in decided.items() if found == "out"}
+        alive = [c for c in alive if decided[c] == "open"]
+        if not alive and ("won" in decided.values() or not _is_open(fit, stock, base)):
             break
     return Race(fit, dropped)
 
 
-def _is_beaten(fit: Fit, config: str) -> bool:
-    return math.isinf(fit.means[config]) or fit.difference(config, fit.best).is_above_zero
+def _standing(
+    fit: Fit, stock: str, config: str, count: int, planned: int, configs: int
+) -> Literal["won", "out", "open"]:
+    """Of `config` after `count` of the `planned` seeds."""
+    if config not in fit.means or stock not in fit.means:  # runs that came to nothing
+        return "open" if count < TWICE else "out"
+    found = fit.difference(stock, config)
+    if math.isinf(found.value):
+        return "out" if found.value < 0 else "open" if count < TWICE else "won"
+    if found.is_above_zero:
+        return "won"
+    differences = fit.differences(stock, config)
+    is_open = can_win(differences, len(differences) + planned - count, configs)
+    return "open" if is_open and math.isfinite(fit.means[config]) else "out"
+
+
+def _is_open(fit: Fit, stock: str, base: float) -> bool:
+    """Whether more seeds may show that the stock recipe is below the base."""
+    if stock not in fit.means:
+        return False
+    found = fit.below(base, stock)
+    return found.value > 0 and not found.is_above_zero

@@ -1,4 +1,4 @@
-"""Whether this release can read a confirmation: its seeds, and what each of its runs was and came to."""
+"""Whether this release can read a confirmation: its plan, and what each of its runs was and came to."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,9 +6,10 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from search.confirmation.candidates import Candidate
+from search.confirmation.runs import Plan
 from search.settings import best_config
 from search.settings.best_config import AuditedTrial, FullRun
-from search.settings.sections import MOST_SEEDS
+from search.settings.sections import FEWEST_SEEDS, MOST_SEEDS
 from search.settings.settings import Settings
 from search.study import recorded
 from search.study.findings import row_of
@@ -20,17 +21,17 @@ def confirms(attributes: Mapping[str, Any], settings: Settings) -> bool:
     return isinstance(founded, dict) and bool(founded.get("confirms") == settings.study.name)
 
 
-def seeds_of(attributes: Mapping[str, Any], settings: Settings) -> list[int] | None:
-    """The seeds of the race, in its order; None where they cannot be read.
-
-    They are the study's: pages and `status` may be asked for without the --seed of the search.
-    """
-    first = recorded.part(attributes.get("fingerprint"), "seed")
-    first = settings.study.seed if first is None else first
-    count = attributes.get("seeds", settings.confirm.seeds)
-    if not (isinstance(first, int) and isinstance(count, int) and 1 < count <= MOST_SEEDS):
+def plan_of(attributes: Mapping[str, Any]) -> Plan | None:
+    """What the confirmation works on; None where it cannot be read."""
+    try:
+        plan = Plan.from_dict(attributes["plan"])
+        for config in (*plan.recipes, *plan.trials, *plan.audited):
+            _check(config)
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
-    return [(first + i) % 2**31 for i in range(count)]
+    whole = all(isinstance(value, int) for value in (plan.seed, plan.seeds, plan.horizon))
+    is_whole = whole and FEWEST_SEEDS <= plan.seeds <= MOST_SEEDS and isinstance(plan.base, float) and plan.recipes
+    return plan if is_whole else None
 
 
 def is_readable(trial: FrozenTrial) -> bool:

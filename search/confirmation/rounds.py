@@ -1,15 +1,12 @@
-"""The runs of a confirmation: which there may be, which are next, and what each one is."""
+"""What the slots work on in a confirmation: its full runs, round by round."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import optuna
 
 from search.confirmation.candidates import Candidate
-from search.confirmation.proof import FULL, TRUNCATED, Runs
-from search.confirmation.race import Race
+from search.confirmation.runs import FULL, TRUNCATED, Plan, Runs
 from search.settings.settings import Settings
 from search.study.leases import Leases
 from search.study.ledger import Claim, Ledger
@@ -19,38 +16,9 @@ from search.workers.events import View
 from search.workers.work import Job, fired, taken_if_gone
 from space.hyperparameters import Hyperparameters
 
-Entry = tuple[dict[str, Any], dict[str, Any]]  # parameters and attributes of a trial to queue
 
-
-@dataclass(frozen=True)
-class Plan:
-    """What a confirmation may run, at most."""
-
-    racing: list[Candidate]
-    audited: list[Candidate]
-    seeds: list[int]
-
-    @property
-    def keys(self) -> set[tuple[str, int, str]]:
-        """(candidate, seed, length) of each run."""
-        audits = {(c.name, self.seeds[0], length) for c in self.audited for length in (TRUNCATED, FULL)}
-        return audits | {(c.name, seed, FULL) for c in self.racing for seed in self.seeds}
-
-    def missing(self, runs: Runs) -> list[Entry]:
-        """The runs to queue next: those of the race, then those of the audit."""
-        attempted = runs.attempted
-        known = {c.name: c for c in (*runs.candidates, *self.racing)}
-        full = [_entry(known[name], seed, FULL) for name, seed in runs.race(self.racing).missing]
-        audits = [
-            _entry(candidate, self.seeds[0], length)
-            for candidate in {c.name: c for c in (*self.audited, *runs.audited)}.values()
-            for length in (TRUNCATED, FULL)
-            if (candidate.name, self.seeds[0], length) not in attempted
-        ]
-        return full + audits
-
-
-def _entry(candidate: Candidate, seed: int, length: str) -> Entry:
+def entry(candidate: Candidate, seed: int, length: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parameters and attributes of a run to queue."""
     return knobs(candidate.point), {"candidate": candidate.to_dict(), "seed": seed, "length": length}
 
 
@@ -82,7 +50,7 @@ class ConfirmWork:
     @property
     def runs(self) -> Runs:
         trials = self._study.get_trials(deepcopy=False)
-        return Runs(trials, self._plan.seeds, self._retried)
+        return Runs(trials, self._plan, self._retried)
 
     def claim(self, leases: Leases) -> Claim:
         """A queued run. When all have ended, those of the next round are queued first."""
@@ -99,10 +67,10 @@ class ConfirmWork:
         runs = self.runs
         if not runs.are_over:
             return False
-        missing = self._plan.missing(runs)
+        missing = runs.missing
         self._is_over = not missing
-        if missing and self._ledger.queue(missing, len(runs.trials)):
-            for line in (*_dropped(runs.race(self._plan.racing)), f"next round: {len(missing)} runs"):
+        if missing and self._ledger.queue([entry(*run) for run in missing], len(runs.trials)):
+            for line in news(runs):
                 self._view.note(line)
         return bool(missing)
 
@@ -129,11 +97,12 @@ class ConfirmWork:
         return fired(self._study, self._study.pruner, {e.step: e.mel_ce for e in evaluations})
 
 
-def _dropped(standing: Race) -> list[str]:
-    """A line for each config that is out."""
+def news(runs: Runs) -> list[str]:
+    """Where a confirmation stands before its next round, in lines."""
+    count = len(runs.missing)
+    if line := runs.line.missing:
+        return [f"rate line: {', '.join(config.name for config in line)} next"]
     lines = []
-    for name in standing.dropped:
-        mean, lowest = standing.fit.means.get(name), standing.fit.means[standing.fit.best]
-        why = f"mean {mean:.4f} against {lowest:.4f}" if mean is not None else "none of its runs came to an end"
-        lines.append(f"{name} can no longer win: {'it diverged' if mean == math.inf else why}")
-    return lines
+    for name, seeds in runs.race.dropped.items():
+        lines.append(f"{name} can no longer be proven better, after {seeds} seed{'s' if seeds > 1 else ''}")
+    return [*lines, f"race: {count} run{'s' if count > 1 else ''} next"]

@@ -14,7 +14,6 @@ from search.pages.next_steps import (
     Step,
     after_confirmation,
     after_search,
-    source_of,
     without_answer,
 )
 from search.settings.best_config import Confirmation
@@ -140,13 +139,14 @@ def _compared(material: Material, found: Confirmation) -> list[Compared]:
 def _told(material: Material, found: Confirmation) -> list[str]:
     """Where the winner comes from, and which configs may be as good."""
     assert material.fit is not None
-    fit, told, source = material.fit, [], source_of(found)
+    fit, told = material.fit, []
+    winner = next(c for c in found.candidates if c.name == found.winner)
     if found.winner == STOCK:
         told.append("The stock recipe itself has the lowest mean.")
-    if source is not None:
+    if winner.scaled_from is not None:
         told.append(
-            f"The winner is {source.name} with a lower learning rate than the {source.hyperparameters.lr:.3g} that the"
-            " search found. Short runs favour rates that are too high for a full run."
+            f"The winner is {winner.scaled_from} with the learning rate {winner.hyperparameters.lr:.3g}, which the rate"
+            " line found. Short runs favour rates that are too high for a full run."
         )
     differences = [(name, fit.difference(name, found.winner)) for name in fit.means if name != found.winner]
     close = sorted((d.value, name) for name, d in differences if math.isfinite(d.value) and not d.is_above_zero)

@@ -4,8 +4,8 @@ import math
 from typing import Any
 
 from search.confirmation.fidelity import FEWEST_TO_RANK
-from search.confirmation.proof import Runs
 from search.confirmation.race import Fit
+from search.confirmation.runs import Runs
 from search.pages.drawing import COLOURS, DASHED, WIDE, Picture, figure, legend, to_svg
 from search.settings.best_config import Candidate, Confirmation
 from search.settings.sections import STOCK
@@ -76,13 +76,16 @@ def _differences(axes: Any, fit: Fit, places: dict[str, int]) -> None:
 
 def fidelity(found: Runs) -> Picture | None:
     """Short against full runs; None with fewer configs in both than can be ranked."""
-    short, full = found.short, found.means
+    short, full = found.short, found.at(found.plan.seed)
     both = {n: (x, full[n]) for n, x in short.items() if math.isfinite(x) and math.isfinite(full.get(n, math.inf))}
     if len(both) < FEWEST_TO_RANK:
         return None
-    audited = {candidate.name for candidate in found.audited}
+    audited = {candidate.name for candidate in found.plan.audited}
     made, (axes,) = figure((5.2, 3.3))
-    for is_audited, marker, label in ((False, "o", "in the race"), (True, "v", "pruned, and finished for the audit")):
+    for is_audited, marker, label in (
+        (False, "o", "in the rate line"),
+        (True, "v", "pruned, and finished for the audit"),
+    ):
         chosen = [point for name, point in both.items() if (name in audited) == is_audited]
         if chosen:
             colour = COLOURS["orange" if is_audited else "blue"]
@@ -90,10 +93,10 @@ def fidelity(found: Runs) -> Picture | None:
             axes.plot(*zip(*chosen, strict=True), marker, label=label, color=colour, markersize=6, markerfacecolor=face)
     axes.margins(0.14)
     _name(axes, both)
-    axes.set(xlabel="in a short run, nats per audio token", ylabel="in full runs (mean),\nnats per audio token")
+    axes.set(xlabel="in a short run, nats per audio token", ylabel="in a full run,\nnats per audio token")
     legend(made, 2)
     caption = "Short runs rank as full ones do where the points rise from the lower left to the upper right."
-    if any(c.truncated is None for c in found.candidates):
+    if len(found.line.runs) > len(both) - len(audited):
         caption += " Configs that had no short run, such as a trial's at a lower rate, are not here."
     return Picture(to_svg(made), caption)
 

@@ -68,9 +68,9 @@ def confirmation(material: Material) -> Figure | None:
     """The mean of each config with its interval, and each run. None while no run has a finite value."""
     if material.runs is None:
         return None
-    from search.confirmation.proof import FULL  # scipy: half a second, which only a confirmation needs
+    from search.confirmation.runs import FULL  # scipy: half a second, which only a confirmation needs
 
-    fit, runs = material.fit or material.runs.race().fit, material.runs.values(FULL)
+    fit, runs = material.runs.race.fit, material.runs.values(FULL)
     names = sorted((name for name, mean in fit.means.items() if math.isfinite(mean)), key=lambda name: fit.means[name])
     if not names:
         return None

@@ -13,7 +13,7 @@ from search.confirmation.candidates import same
 from search.confirmation.proof import Runs
 from search.confirmation.race import Fit
 from search.confirmation.verdict import Searched, searched, stock_trial
-from search.settings.best_config import Confirmation
+from search.settings.best_config import Confirmation, covered, line_of
 from search.settings.settings import Settings
 from search.show import tables
 from search.study import findings as search_findings
@@ -60,17 +60,18 @@ class Material:
     @cached_property
     def fit(self) -> Fit | None:
         """The means of the full runs, and their differences; None before the confirmation is over."""
-        return self.runs.race().fit if self.runs and self.confirmation else None
+        return self.runs.race.fit if self.runs and self.confirmation else None
 
     @cached_property
     def late(self) -> int | None:
         """The best trial, where the confirmation lacks its config."""
         if self.best is None or self.confirmation is None:
             return None
-        trial, ran = self.best.trial, self.confirmation.candidates
-        point = tables.point_of(self.best, self.space)
-        has_run = point is None or any(c.trial == trial.number or same(point, c.hyperparameters) for c in ran)
-        return None if has_run else trial.number
+        number, point = self.best.trial.number, tables.point_of(self.best, self.space)
+        ran = [c.hyperparameters for c in self.confirmation.candidates]
+        ran += [step.hyperparameters for step in line_of(self.confirmation)]
+        has_run = number in covered(self.confirmation) or point is None or any(same(point, other) for other in ran)
+        return None if has_run else number
 
     @property
     def full_horizon(self) -> int:

@@ -2,15 +2,14 @@
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from search.confirmation import export
-from search.confirmation.candidates import same
 from search.confirmation.verdict import Searched
 from search.errors import UserError
 from search.pages.material import Material
-from search.settings.best_config import Candidate, Confirmation
+from search.settings.best_config import Confirmation
 from search.settings.bucket import parse_s3
 from search.settings.sections import CONFIRMATION, MOST_SEEDS
 from search.settings.settings import safe_url
@@ -67,37 +66,13 @@ def after_confirmation(material: Material, found: Confirmation, options: str) ->
 
 
 def _might_find_more(material: Material, found: Confirmation, options: str) -> list[Step]:
-    """Seeds where chance may have hidden a gain; rates below the lowest where that is clearly the best."""
-    assert material.runs is not None and material.fit is not None
-    if found.verdict == "no better than the stock recipe":
-        count = min(MOST_SEEDS, len(material.runs.seeds) + MORE_SEEDS)
-        if not found.over_stock or count == len(material.runs.seeds):
-            return []
-        return [Step(_command(f"confirm --seeds {count}", options), f"may tell {found.winner} from the stock recipe")]
-    source = source_of(found)
-    if source is None or material.best is None or source.trial != material.best.trial.number:
+    """Seeds, where chance may have hidden a gain."""
+    assert material.runs is not None
+    count = min(MOST_SEEDS, material.runs.plan.seeds + MORE_SEEDS)
+    is_open = found.verdict == "no better than the stock recipe" and found.over_stock
+    if not is_open or count == material.runs.plan.seeds:
         return []
-    rates = sorted((c for c in found.candidates if _is_scaled(c, source)), key=lambda c: c.hyperparameters.lr)
-    lowest, above = [*rates, source][:2]
-    if lowest.name != found.winner or not material.fit.difference(above.name, lowest.name).is_above_zero:
-        return []
-    ratio = lowest.hyperparameters.lr / source.hyperparameters.lr
-    lower = f"confirm --set 'confirm.lower_rates=[{ratio / 2:.3g}, {ratio / 4:.3g}]'"
-    return [Step(_command(lower, options), "tries even lower rates: the lowest of the race is clearly the best")]
-
-
-def source_of(found: Confirmation) -> Candidate | None:
-    """The trial whose config wins at a lower rate than its own; None where the winner is as it was searched."""
-    winner = next(c for c in found.candidates if c.name == found.winner)
-    if winner.trial is not None:
-        return None
-    return next((c for c in found.candidates if c.trial is not None and _is_scaled(winner, c)), None)
-
-
-def _is_scaled(config: Candidate, source: Candidate) -> bool:
-    """Whether `config` is `source` at a lower learning rate."""
-    lr, own = config.hyperparameters.lr, source.hyperparameters
-    return lr < own.lr and same(config.hyperparameters, replace(own, lr=lr))
+    return [Step(_command(f"confirm --seeds {count}", options), f"may tell {found.winner} from the stock recipe")]
 
 
 def _command(name: str, options: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from search.confirmation.proof import FULL
+from search.confirmation.runs import FULL
 from search.errors import UserError
 from search.pages.material import Material
 from search.settings.sections import STOCK
@@ -91,12 +91,12 @@ def sound(material: Material) -> Sound:
 
 
 def _configs(material: Material) -> Iterator[Quality]:
-    """The configs in the race that spoke, the lowest means first."""
+    """The configs of the race and of the rate line that spoke, the lowest means first."""
     if material.runs is None:
         return
     found, full = material.confirmation, material.runs.finished(FULL)
-    count = 0
-    for name in [c.name for c in (ordered(found) if found else material.runs.candidates)]:
+    racing, count = ordered(found) if found else material.runs.racing, 0
+    for name in dict.fromkeys(c.name for c in (*racing, *material.runs.line.runs)):
         spoke = [(seed, said) for seed, trial in sorted(full.get(name, {}).items()) if (said := row_of(trial).speech)]
         if spoke:
             count += 1

@@ -11,8 +11,8 @@ from space.hyperparameters import Count, Fraction, Hyperparameters
 from space.ranges import Part
 from space.reader import explained
 
-VERSION: Literal[3] = 3
-READ = (2, VERSION)
+VERSION: Literal[4] = 4
+READ = (3, VERSION)
 
 Verdict = Literal["better than the stock recipe", "no better than the stock recipe", "do not fine-tune"]
 Step = Annotated[int, Field(ge=1)]  # an optimizer step
@@ -63,11 +63,33 @@ class Candidate(Part):
 
     name: str
     trial: Count | None = Field(description="its number in the search; null for a config that the search did not run")
+    scaled_from: str | None = Field(None, description="the config of which it is a multiple of the learning rate")
     hyperparameters: Hyperparameters
     truncated: float | None = Field(description="its value in the search (a truncated run), nats per audio token")
     runs: list[FullRun]
     mean: float | None = Field(description="of its runs' values, nats per audio token")
-    dropped_after: Step | None = Field(description="round, counted from 1, after which it could no longer win")
+    dropped_after: Step | None = Field(description="number of seeds after which it could no longer be proven better")
+
+
+class LineStep(Part):
+    """A full run of the rate line."""
+
+    name: str
+    hyperparameters: Hyperparameters
+    run: FullRun | None = Field(description="null: it came to nothing")
+    turned: bool = Field(description="whether it was at its lowest before three quarters of the run, and rose")
+    sum_of_rates: float = Field(description="of its learning rates up to its lowest evaluation")
+
+
+class RateLine(Part):
+    """How the learning rate of the finalist was found: full runs with the study's own seed, in their order."""
+
+    rates: Literal["turn"] | list[float] = Field(description='confirm.rates: "turn", or multiples of the best trial\'s')
+    seed: Count
+    trials: list[Count] = Field(description="numbers of the search's trials that it started from")
+    steps: list[LineStep]
+    sum_of_rates: float | None = Field(description="the median of the runs that turned; null: none did")
+    finalist: str | None = Field(description="the best of them besides the stock recipe; null: all others diverged")
 
 
 class Fidelity(Part):
@@ -99,30 +121,42 @@ class Audit(Part):
     trials: list[AuditedTrial]
     regret: float | None = Field(description="by how much the best of them beats the best trial of the search")
     full_regret: float | None = Field(
-        description="by how much the best of their full runs beats the winner, at the same seed"
+        description="by how much the best of their full runs beats the best of the rate line, with the same seed"
     )
 
 
 class Confirmation(Part):
-    """Full runs with several seeds of the best trials and the stock recipe."""
+    """Full runs that found a config, and the race with fresh seeds in which it met the stock recipe."""
 
     study: str = Field(description="name of the confirmation's study")
     verdict: Verdict
     text: str = Field(description="the verdict with its numbers, for people")
-    winner: str = Field(description="the candidate with the lowest mean")
+    winner: str = Field(description="the candidate with the lowest mean in the race")
     exported: str = Field(description="the winner if it is proven better than the stock recipe, otherwise that recipe")
     base: float = Field(description="evaluation of the untouched base model, nats per audio token")
     over_stock: Difference | None
     over_base: Difference | None
     level: Fraction = Field(
-        description="of the intervals, simultaneous over candidates; over all rounds at most 5 % of wins are false"
+        description="of the intervals, corrected for candidates and looks: at most 5 % of the races have a false win"
     )
     method: str = Field(description="of the intervals, in words")
     seed_sd: float | None = Field(description="standard deviation between seeds of a config, nats per audio token")
     seed_sd_df: Count = Field(description="its degrees of freedom")
-    candidates: list[Candidate]
+    rate_line: RateLine | None = Field(None, description="null in files of version 3")
+    candidates: list[Candidate] = Field(description="that raced")
     fidelity: Fidelity | None
     audit: Audit | None
+
+
+def line_of(found: Confirmation) -> list[LineStep]:
+    """The full runs of the rate line."""
+    return found.rate_line.steps if found.rate_line else []
+
+
+def covered(found: Confirmation) -> set[int]:
+    """The numbers of the search's trials that the confirmation speaks of."""
+    raced = {c.trial for c in found.candidates if c.trial is not None}
+    return raced | set(found.rate_line.trials if found.rate_line else ())
 
 
 class Evidence(Part):
@@ -156,7 +190,7 @@ class Provenance(Part):
 class BestConfig(Part):
     """The config for the full run, with the evidence for it and where it came from."""
 
-    version: Literal[3] = Field(description="increases when an older reader would misread the file")
+    version: Literal[4] = Field(description="increases when an older reader would misread the file")
     study: str
     confirmed: bool = Field(description="whether full runs with several seeds recommend this config")
     status: str = Field(description="one sentence for people: how far to trust the config")

@@ -11,7 +11,8 @@ from search.settings.storage_url import plain_url
 MINIATURE = "miniature"
 STOCK = "V0"  # the baseline that every comparison is made with
 CONFIRMATION = ".confirm"  # follows a study's name in the name of its confirmation's study
-MOST_SEEDS = 20  # of a confirmation
+FEWEST_SEEDS, MOST_SEEDS = 3, 20  # of the race of a confirmation
+LINE_RUNS = 4  # full runs of a rate line of the stock recipe and one trial, at most
 
 
 def _no_confirmation(name: str) -> str:
@@ -135,13 +136,13 @@ class Pruning(Section):
 class Confirm(Section):
     """How full runs prove the winner of a search."""
 
-    top: int = setting(1, "Number of best trials that compete with the stock recipe", ge=1, le=50)
-    # A truncated run hardly overfits, and so favours high rates.
-    lower_rates: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = setting(
-        (0.5, 0.25), "Multiples of the best trial's learning rate that also compete"
+    top: int = setting(1, "Number of best trials that run in full", ge=1, le=50)
+    rates: Literal["turn"] | tuple[Annotated[float, Field(gt=0, lt=1)], ...] = setting(
+        "turn",
+        'Rates of the full runs: "turn" follows where the runs turn; a list is multiples of the best trial\'s',
     )
-    seeds: int = setting(3, "Full runs per config, each with its own seed", ge=2, le=MOST_SEEDS)
-    audit: int = setting(2, "Randomly chosen pruned trials that are finished as a check", ge=0, le=50)
+    seeds: int = setting(4, "Seeds of the race: full runs per config", ge=FEWEST_SEEDS, le=MOST_SEEDS)
+    audit: int = setting(0, "Randomly chosen pruned trials that are finished as a check", ge=0, le=50)
 
 
 class Train(Section):

@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from search.confirmation.fidelity import FEWEST_TO_RANK
-from search.confirmation.proof import FULL, Runs
-from search.settings.best_config import Audit, Candidate, Confirmation, Fidelity
+from search.confirmation.runs import FULL, Runs
+from search.settings.best_config import Audit, Candidate, Confirmation, Fidelity, RateLine
 from search.settings.sections import CONFIRMATION
 from search.show.styles import columns
 from search.trial import Evaluation
@@ -18,16 +18,25 @@ COLUMNS = ("config", "mean", "short run", "seeds", "lowest evaluation of each se
 NUMBERS = ("mean", "short run", "seeds")
 WIDE = 120  # columns of a terminal from which there is room for all of these
 LEFT_OUT = ("short run", "seeds", "parameters")  # where there is not
+LINE_COLUMNS = ("config", "learning rate", "lowest", "at step", "turned", "sum of rates until then", "")
+LINE_NUMBERS = ("learning rate", "lowest", "at step", "sum of rates until then")
 
 
 def show(found: Confirmation, base: Evaluation, console: Console) -> None:
-    """The candidates by their means, the verdict, the noise, and how far the search's short runs can be trusted."""
+    """The rate line, the race, the verdict, the noise, and how far the search's short runs can be trusted."""
+    if found.rate_line:
+        rates = columns(f"Rate line, full runs with seed {found.rate_line.seed}", LINE_COLUMNS, LINE_NUMBERS)
+        for cells_of in line_rows(found.rate_line):
+            rates.add_row(*map(Text, cells_of))
+        rates.expand = console.is_terminal
+        console.print(rates)
+        console.print(line_sentence(found.rate_line))
     table = _table(found, base, console.width)
     table.expand = console.is_terminal
     console.print(table)
     console.print(Text(found.text, style="bold"))
     for line in lines(found):
-        console.print(line)
+        console.print(rates)
 
 
 def lines(found: Confirmation) -> list[str]:
@@ -36,11 +45,8 @@ def lines(found: Confirmation) -> list[str]:
 
 
 def method(found: Confirmation) -> list[str]:
-    """How the intervals and the means were made."""
-    told = [f"Intervals: {found.method}."]
-    if len({len(candidate.runs) for candidate in found.candidates}) > 1:
-        told.append("Means are at the same seeds: the mean of a config with fewer seeds is corrected for the others.")
-    return told
+    """How the intervals were made."""
+    return [f"Intervals: {found.method}."]
 
 
 def noise(found: Confirmation) -> list[str]:
@@ -86,7 +92,7 @@ def audit(found: Audit | None, seed_sd: float | None) -> list[str]:
     return [
         f"Audit of pruning: {'; '.join(ended)}.",
         f"Regret of pruning them: {_value(found.regret)} against the search's best trial, {_value(found.full_regret)}"
-        f" against the winner, in full at the same seed; 0 means that nothing was lost.{chance}",
+        f" against the best of the rate line, in full; 0 means that nothing was lost.{chance}",
     ]
 
 
@@ -94,9 +100,32 @@ def show_progress(runs: Runs, console: Console) -> None:
     """Of a confirmation that is not over: how many runs have ended, and who is out."""
     console.print(progress(runs))
     values = runs.values(FULL)
-    for candidate in runs.candidates:
-        known = [_run(value) for _, value in sorted(values.get(candidate.name, {}).items())]
-        console.print(Text(f"  {candidate.name}: {'  '.join(known) or 'no full run has ended yet'}"))
+    for name in dict.fromkeys(c.name for c in (*runs.line.runs, *runs.racing)):
+        known = [_run(value) for _, value in sorted(values.get(name, {}).items())]
+        console.print(Text(f"  {name}: {'  '.join(known) or 'no full run has ended yet'}"))
+
+
+def line_rows(found: RateLine) -> list[list[str]]:
+    """Of LINE_COLUMNS, a full run each."""
+    rows = []
+    for step in found.steps:
+        run = step.run
+        at = str(run.best_step) if run and run.best_step is not None else "-"
+        ended = "no run" if run is None else _run(run.value)
+        note = "races" if step.name == found.finalist else ""
+        turned, rate = "yes" if step.turned else "no", f"{step.hyperparameters.lr:.3g}"
+        rows.append([step.name, rate, ended, at, turned, f"{step.sum_of_rates:.3g}", note])
+    return rows
+
+
+def line_sentence(found: RateLine) -> str:
+    """What the turns of the runs say about the learning rate."""
+    if found.sum_of_rates is None:
+        return "No run turned before three quarters of its length: the rates of the search are not too high for it."
+    return (
+        f"Runs turn when their learning rates sum to about {found.sum_of_rates:.3g}; a rate that reaches it only at the"
+        " end of the run is the highest that does not overfit."
+    )
 
 
 def progress(runs: Runs) -> str:
@@ -124,7 +153,11 @@ def cells(candidate: Candidate, found: Confirmation) -> dict[str, str]:
     """By column."""
     notes = ["lowest mean"] if candidate.name == found.winner else []
     notes += ["exported"] if candidate.name == found.exported else []
-    notes += [f"out after {candidate.dropped_after} seeds"] if candidate.dropped_after else []
+    notes += (
+        [f"out after {candidate.dropped_after} seed{'s' if candidate.dropped_after > 1 else ''}"]
+        if candidate.dropped_after
+        else []
+    )
     mean = ("diverged" if candidate.runs else "-") if candidate.mean is None else f"{candidate.mean:.4f}"
     short = "-" if candidate.truncated is None else f"{candidate.truncated:.4f}"
     lowest = "  ".join(_run(run.value) for run in candidate.runs)
