@@ -36,7 +36,7 @@ def show(found: Confirmation, base: Evaluation, console: Console) -> None:
     console.print(table)
     console.print(Text(found.text, style="bold"))
     for line in lines(found):
-        console.print(rates)
+        console.print(line)
 
 
 def lines(found: Confirmation) -> list[str]:
