@@ -39,7 +39,7 @@ from benchmarks.curves.corpora import (
     RATES,
     SEEDS,
     SHARES,
-    SHORT,
+    SHORTEST,
     STEPS,
     VARIANTS,
     Corpus,
@@ -193,8 +193,8 @@ def jobs(part: str, corpus: Corpus, space: SearchSpace) -> Iterator[Job]:
             shares = SHARES if seed == SEEDS[0] else ()
             yield from (Job(number, seed, point, shares) for number, point in enumerate(design))
     elif part == "shortest":
-        for seed, shares in zip(SEEDS, (SHORT[:1], SHORT), strict=True):
-            yield from (Job(n, seed, point, only=share) for share in shares for n, point in enumerate(design))
+        for seed in SEEDS:
+            yield from (Job(number, seed, point, only=SHORTEST) for number, point in enumerate(design))
     else:
         for seed in RATE_SEEDS[: corpus.rate_seeds]:
             yield from (Job(CONFIGS + i, seed, point, only=FULL) for i, point in enumerate(rates(space)))

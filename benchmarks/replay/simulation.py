@@ -17,7 +17,11 @@ from optuna.trial import TrialState
 from benchmarks.curves.corpora import EVALUATIONS, FULL, STEPS
 from benchmarks.curves.record import steps_of
 from benchmarks.replay.world import World
+from search.confirmation.candidates import Candidate
 from search.confirmation.race import race
+from search.confirmation.rate_line import LineRun, fixed_rates, rate_line
+from search.confirmation.verdict import is_gain
+from search.settings.sections import STOCK
 from search.settings.settings import Settings
 from search.study.pruners import FirstToFire, TwoIncreasePruner
 from search.study.storage import first_trials
@@ -47,6 +51,14 @@ class Strategy:
     every: int = 1  # only each so many of the recorded evaluations is made
     until: int = STEPS  # a trial is cut off at this optimizer step of its schedule
     then_full: int = 0  # so many of the best are run in full, and the best of these is taken
+    follows: bool = False  # a rate line before the race, as the project does
+
+    stock_factor: float = 1.0  # the stock recipe's rate is wrong by so much
+
+    @property
+    def stock(self) -> Hyperparameters:
+        point = self.settings.stock_recipe().hyperparameters
+        return replace(point, lr=self.stock_factor * point.lr)
 
     @property
     def share(self) -> float:
@@ -103,6 +115,8 @@ def search(strategy: Strategy, world: World, slots: int, trials: int, seed: int)
     study = optuna.create_study(sampler=strategy.sampler(seed), pruner=strategy.pruner(strategy.settings))
     if strategy.baselines:
         for params, attributes in first_trials(strategy.settings):
+            if attributes.get("baseline") == STOCK:
+                params = {**params, "lr": strategy.stock_factor * params["lr"]}
             study.enqueue_trial(params, attributes)
     work = ReplayedWork(study, strategy.settings, strategy.steps)
     recorded = steps_of(strategy.share)
@@ -154,29 +168,77 @@ def best(ended: Sequence[Ended], count: int, world: World) -> list[Ended]:
 
 
 @dataclass(frozen=True)
-class Confirmed:
-    """What a simulated confirmation leaves."""
+class Spent:
+    """What some runs cost."""
 
-    point: Hyperparameters  # of the export
-    declares_win: bool  # over the stock recipe
-    trained: int  # optimizer steps
+    trained: int  # optimizer steps of all slots
     clock: float
 
 
-def confirm(
-    candidates: Sequence[Hyperparameters],
-    stock: Hyperparameters,
-    world: World,
-    settings: Settings,
-    slots: int,
-) -> Confirmed:
-    """The race of `candidates` and the stock recipe in full runs, as `study.py confirm` holds it."""
-    points = {"stock": stock} | {f"{i}": p for i, p in enumerate(candidates) if world.key(p) != world.key(stock)}
-    rule = TwoIncreasePruner(settings.pruning.n_increases, float(settings.pruning.min_delta))
+@dataclass(frozen=True)
+class Found:
+    """What a rate line found."""
+
+    runs: list[tuple[Hyperparameters, float]]  # with their lowest evaluations, infinite where one diverged
+    spent: Spent
+
+    @property
+    def best(self) -> Hyperparameters:
+        """Of all; of ties the stock recipe, which is the first."""
+        return min(self.runs, key=lambda run: run[1])[0]
+
+    @property
+    def finalist(self) -> Hyperparameters | None:
+        """The best besides the stock recipe; None where all others diverged."""
+        others = [run for run in self.runs[1:] if math.isfinite(run[1])]
+        return min(others, key=lambda run: run[1])[0] if others else None
+
+
+def follow(starts: Sequence[Hyperparameters], world: World, settings: Settings, slots: int) -> Found:
+    """The rate line of the stock recipe, the first of `starts`, and of the best trials."""
+    rule = full_rule(settings)
+    named = [Candidate(str(place), point) for place, point in enumerate(starts)]
+    ended: dict[str, LineRun] = {}
+    trained, clock = 0, 0.0
+    rates = settings.confirm.rates
+    while True:
+        line = rate_line(named, ended, STEPS) if rates == "turn" else fixed_rates(named, rates, ended)
+        if not line.missing:
+            break
+        free = [clock] * slots
+        for config in line.missing:
+            curve = world.curve(config.point, FULL, 0)
+            run, steps = line_run(config.point, curve, rule, settings.training.full_evaluations)
+            ended[config.name] = run
+            trained += steps
+            heapq.heapreplace(free, free[0] + steps)
+        clock = max(free)  # a round ends before the next one is queued
+    return Found([(config.point, line.lowest(config)) for config in line.runs], Spent(trained, clock))
+
+
+@dataclass(frozen=True)
+class Raced:
+    """What a race proved."""
+
+    is_won: bool  # by the finalist, over the stock recipe
+    spent: Spent
+
+
+def prove(
+    finalist: Hyperparameters | None, stock: Hyperparameters, world: World, settings: Settings, slots: int, base: float
+) -> Raced:
+    """The race of the finalist and the stock recipe on fresh seeds, as `study.py confirm` holds it."""
+    points = {"stock": stock}
+    if finalist is not None and world.key(finalist) != world.key(stock):
+        points["finalist"] = finalist
+    rule = full_rule(settings)
     values: dict[str, dict[int, float]] = {name: {} for name in points}
     attempted: set[tuple[str, int]] = set()
     trained, clock = 0, 0.0
-    while (standing := race(values, list(points), range(settings.confirm.seeds), attempted)).missing:
+    seeds = range(1, settings.confirm.seeds + 1)
+    first, _ = full_run(world.curve(stock, FULL, 0), rule, settings.training.full_evaluations)
+    more = {"stock": {0: first}}
+    while (standing := race(values, list(points), seeds, attempted, base, more)).missing:
         free = [clock] * slots
         for name, seed in standing.missing:
             value, steps = full_run(world.curve(points[name], FULL, seed), rule, settings.training.full_evaluations)
@@ -184,10 +246,24 @@ def confirm(
             attempted.add((name, seed))
             trained += steps
             heapq.heapreplace(free, free[0] + steps)
-        clock = max(free)  # a round ends before the next one is queued
-    fit = standing.fit
-    wins = fit.best != "stock" and (math.isinf(fit.means["stock"]) or fit.difference("stock", fit.best).is_above_zero)
-    return Confirmed(points[fit.best] if wins else stock, wins, trained, clock)
+        clock = max(free)
+    is_won = "finalist" in standing.fit.means and is_gain(standing.fit.difference("stock", "finalist"))
+    return Raced(is_won, Spent(trained, clock))
+
+
+def full_rule(settings: Settings) -> TwoIncreasePruner:
+    return TwoIncreasePruner(settings.pruning.n_increases, float(settings.pruning.min_delta))
+
+
+def line_run(
+    point: Hyperparameters, curve: Sequence[float], rule: TwoIncreasePruner, evaluations: int
+) -> tuple[LineRun, int]:
+    """(a full run under the two-increase rule, its optimizer steps)."""
+    _, trained = full_run(curve, rule, evaluations)
+    every = EVALUATIONS[FULL] // evaluations
+    steps = [step for step in steps_of(FULL)[every - 1 :: every] if step <= trained]
+    values = list(curve[every - 1 :: every][: len(steps)])
+    return LineRun(point, STEPS, steps[: len(values)], values, diverged=len(curve) < EVALUATIONS[FULL]), trained
 
 
 def full_run(curve: Sequence[float], rule: TwoIncreasePruner, evaluations: int) -> tuple[float, int]:

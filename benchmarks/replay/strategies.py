@@ -23,7 +23,6 @@ from search.settings.settings import Settings
 from search.study.storage import make_pruner, make_sampler
 from tests.stub import PREPARED
 
-TOP_3: dict[str, Any] = {"top": 3}  # confirmed after trials of full length
 DEFAULT = "the project's default"
 
 
@@ -58,7 +57,7 @@ def of_optuna(make: Callable[[int], BasePruner]) -> Callable[[Settings], BasePru
 
 
 def unpruned(name: str, sampler: Callable[[int], BaseSampler], share: float = FULL) -> Strategy:
-    return Strategy(name, settings_for(share, TOP_3 if share == FULL else None), sampler, lambda _: NopPruner())
+    return Strategy(name, settings_for(share), sampler, lambda _: NopPruner(), baselines=True)
 
 
 def default(
@@ -70,26 +69,38 @@ def default(
 ) -> Strategy:
     """The project's own search, with what is given otherwise."""
     share = share or Settings().training.truncation
-    return Strategy(name, settings_for(share, confirm, **pruning), ours, rules, baselines=True, every=every)
+    settings = settings_for(share, confirm, **pruning)
+    return Strategy(name, settings, ours, rules, baselines=True, every=every, follows=True)
 
 
 def compared() -> list[Strategy]:
-    """The rows of the table, besides the stock recipe alone. A tenth of the run is one of ten epochs."""
-    full, median_only = settings_for(FULL, TOP_3), settings_for(FULL, TOP_3, two_increases=False)
-    return [
-        unpruned("random, unpruned", random),
-        unpruned("quasi-random, unpruned", quasi_random),
-        replace(unpruned("random, a tenth, then the best 3", random), until=STEPS // 10, then_full=3),
-        unpruned("TPE, unpruned", tpe),
+    """The rows of the table, besides the stock recipe alone. All try the same baselines first, and hold the same race.
+
+    A tenth of the run is one of ten epochs. The reference, whose best run is the mark, tries no baselines.
+    """
+    full, median_only = settings_for(FULL), settings_for(FULL, two_increases=False)
+    rivals = [
         Strategy("TPE + median", median_only, tpe, of_optuna(lambda _: MedianPruner())),
         Strategy("TPE + percentile 25", full, tpe, of_optuna(lambda _: PercentilePruner(25.0))),
         Strategy("TPE + Successive Halving", full, tpe, of_optuna(lambda _: SuccessiveHalvingPruner())),
         Strategy("TPE + Hyperband", full, tpe, of_optuna(lambda h: HyperbandPruner(max_resource=h))),
-        Strategy("TPE + median + two increases, PRUNED", full, tpe, rules, two_increases_are_pruned=True),
-        Strategy("TPE + median + two increases, COMPLETE", full, tpe, rules),
-        unpruned("random, unpruned, truncated", random, default().share),
+        Strategy("TPE + median + two increases", full, tpe, rules),
+    ]
+    return [
+        reference(),
+        unpruned("random, unpruned, with baselines", random),
+        replace(unpruned("random, a tenth, then the best 3", random), until=STEPS // 10, then_full=3),
+        unpruned("TPE, unpruned", tpe),
+        *(replace(rival, baselines=True) for rival in rivals),
+        replace(default("the default without a rate line"), follows=False),
+        replace(default("the default, fixed rates 0.5 and 0.25", confirm={"rates": (0.5, 0.25)})),
         default(),
     ]
+
+
+def reference() -> Strategy:
+    """40 unpruned full-length random runs."""
+    return replace(unpruned("random, unpruned", random), baselines=False)
 
 
 def varied() -> list[Strategy]:
@@ -99,13 +110,12 @@ def varied() -> list[Strategy]:
     return [
         default(),
         *(default(f"{name}truncation {share:g}", share=share) for share in (*SHARES, FULL) if share != truncation),
-        *(replace(default(f"{name}rates of trials x {truncation:g}^-{a:g}"), stretch=a) for a in (0.5, 0.75)),
-        default(f"{name}the three best confirmed", confirm={**TOP_3, "lower_rates": ()}),
-        default(f"{name}lower_rates 0.4, 0.16", confirm={"lower_rates": (0.4, 0.16)}),
-        default(f"{name}evaluations 5", every=2),
+        default(f"{name}two best trials", confirm={"top": 2}),
+        default(f"{name}evaluations halved", every=2),
         default(f"{name}startup_trials 3", startup_trials=3),
         default(f"{name}startup_trials 12", startup_trials=12),
-        default(f"{name}warmup_evaluations 1", warmup_evaluations=1),
+        default(f"{name}warmup_evaluations 0", warmup_evaluations=0),
+        default(f"{name}warmup_evaluations 2", warmup_evaluations=2),
         default(f"{name}no median", median=False),
         default(f"{name}no two increases", two_increases=False),
         default(f"{name}n_increases 3", n_increases=3),
@@ -117,9 +127,14 @@ def varied() -> list[Strategy]:
     ]
 
 
+def wrong() -> list[Strategy]:
+    """The default where the stock recipe's rate is wrong."""
+    return [replace(default(f"stock rate x {factor:g}"), stock_factor=factor) for factor in (0.1, 0.25, 4.0)]
+
+
 @cache
 def _all() -> dict[str, Strategy]:
-    return {strategy.name: strategy for strategy in (*varied(), *compared())}
+    return {strategy.name: strategy for strategy in (*varied(), *wrong(), *compared())}
 
 
 def by_name(name: str) -> Strategy:

@@ -2,19 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-
-from optuna.trial import TrialState
 
 from benchmarks.curves import table
 from benchmarks.curves.corpora import FULL, STEPS
 from benchmarks.curves.table import Table
-from benchmarks.replay.simulation import Ended, Strategy, best, confirm, search
+from benchmarks.replay import strategies
+from benchmarks.replay.simulation import Ended, Found, Spent, Strategy, best, follow, prove, search
 from benchmarks.replay.world import NullWorld, World
-from search.confirmation.candidates import lower_rates
-from search.settings.settings import Settings
-from space.hyperparameters import Hyperparameters
 
 TRIALS = 40
 CHECKPOINTS = (5, 8, 10, 12, 15, 20, 25, 30, 35, 40)  # trials after which a search may end, and be confirmed
@@ -22,26 +18,36 @@ CHECKPOINTS = (5, 8, 10, 12, 15, 20, 25, 30, 35, 40)  # trials after which a sea
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A study that ends after so many trials, without its confirmation and with it. Steps are all slots'."""
+    """A study that ends after so many trials: what it finds before the race, and exports. Steps of all slots."""
 
     trials: int
-    trained: int  # optimizer steps of the search
-    clock: float
-    truth: float  # of the best trial; infinite where none completed
-    naive_win: bool  # the best trial's value is below that of the stock recipe in a run of the same length
-    confirmed_truth: float  # of the confirmation's winner
-    confirming: int  # optimizer steps
-    confirming_clock: float
+    searched: int  # optimizer steps of the trials
+    followed: int  # of the rate line, or of other full runs before the race
+    raced: int
+    clock: float  # before the race
+    confirmed_clock: float
+    truth: float  # of the best config before the race; infinite without one
+    naive_win: bool  # it has a lower value than the stock recipe in a run of the same length
+    exported_truth: float  # of the finalist if it won, otherwise of the stock recipe
     declares_win: bool
-    beats_stock: bool  # the winner, in truth
+    finalist_truth: float
+
+    @property
+    def found(self) -> int:
+        """Optimizer steps before the race."""
+        return self.searched + self.followed
+
+    @property
+    def confirmed(self) -> int:
+        return self.found + self.raced
 
 
 @dataclass(frozen=True)
 class Study:
     corpus: str
     index: int
-    anytime: list[tuple[int, float]]  # (optimizer steps trained, truth of the best trial by then), where it changed
     checkpoints: list[Checkpoint]
+    stock_truth: float
 
 
 @lru_cache
@@ -53,50 +59,54 @@ def run(strategy: Strategy, corpus: str, null: bool, slots: int, index: int) -> 
     """Study `index` of a strategy: its sampler's seed, its own luck, and which recorded seed it sees first."""
     world = (NullWorld if null else World)(read(corpus), index % 2, index)
     ended = search(strategy, world, slots, TRIALS, seed=index)
-    anytime: list[tuple[int, float]] = []
-    lowest = math.inf
-    for trial in ended:
-        if trial.state == TrialState.COMPLETE and trial.value is not None and trial.value < lowest:
-            lowest = trial.value
-            anytime.append((trial.trained, world.truth(trial.point)))
     checkpoints = [_checkpoint(ended[:count], strategy, world, slots) for count in CHECKPOINTS]
-    return Study(corpus, index, anytime if not strategy.then_full else [], checkpoints)
+    return Study(corpus, index, checkpoints, world.truth(strategy.stock))
 
 
 def _checkpoint(ended: Sequence[Ended], strategy: Strategy, world: World, slots: int) -> Checkpoint:
-    settings = strategy.settings
-    stock = settings.stock_recipe().hyperparameters
-    found = best(ended, max(settings.confirm.top, strategy.then_full), world)
-    trained, clock = ended[-1].trained, ended[-1].clock
-    points = [(trial.point, trial.value or 0.0) for trial in found]
-    if strategy.then_full:
-        points = sorted(((p, min(world.curve(p, FULL, 0))) for p, _ in points), key=lambda pair: pair[1])
-        trained += STEPS * len(points)
-        clock += STEPS * math.ceil(len(points) / slots)
-    share = FULL if strategy.then_full else strategy.share
-    of_stock = _lowest(world, stock if strategy.then_full else strategy.trained(stock), share)
-    proven = confirm(_candidates(found, settings), stock, world, settings, slots)
+    stock, settings, base = strategy.stock, strategy.settings, world.table.base
+    completed = best(ended, max(settings.confirm.top, strategy.then_full), world)
+    if strategy.follows:
+        found = follow([stock, *(t.point for t in completed)], world, settings, slots)
+        finalist = found.finalist
+    else:
+        found = _without_line(completed, strategy, world, slots)
+        finalist = found.best if found.runs else None
+    values = dict(found.runs)
+    share = strategy.share if not (strategy.follows or strategy.then_full) else FULL
+    of_stock = min(world.curve(strategy.trained(stock) if share != FULL else stock, share, 0), default=math.inf)
+    raced = prove(finalist, stock, world, settings, slots, base)
+    clock = ended[-1].clock + found.spent.clock
     return Checkpoint(
         trials=len(ended),
-        trained=trained,
+        searched=ended[-1].trained,
+        followed=found.spent.trained,
+        raced=raced.spent.trained,
         clock=clock,
-        truth=world.truth(points[0][0]) if points else math.inf,
-        naive_win=bool(points) and points[0][1] < of_stock,
-        confirmed_truth=world.truth(proven.point),
-        confirming=proven.trained,
-        confirming_clock=proven.clock,
-        declares_win=proven.declares_win,
-        beats_stock=world.truth(proven.point) < world.truth(stock),
+        confirmed_clock=clock + raced.spent.clock,
+        truth=world.truth(found.best) if found.runs else math.inf,
+        naive_win=finalist is not None and values[finalist] < of_stock,
+        exported_truth=world.truth(finalist if raced.is_won and finalist else stock),
+        declares_win=raced.is_won,
+        finalist_truth=world.truth(finalist) if finalist else math.inf,
     )
 
 
-def _candidates(found: Sequence[Ended], settings: Settings) -> list[Hyperparameters]:
-    """As `search.confirmation.candidates` names them, besides the stock recipe."""
-    points = [trial.point for trial in found[: settings.confirm.top]]
-    if found and settings.training.truncation < 1:
-        points += [point for _, point in lower_rates(found[0].point, settings)]
-    return points
+def _without_line(completed: Sequence[Ended], strategy: Strategy, world: World, slots: int) -> Found:
+    """The best trials by their own values, or by those of full runs of them."""
+    if not strategy.then_full:
+        return Found([(trial.point, trial.value or 0.0) for trial in completed], Spent(0, 0.0))
+    runs = [(t.point, min(world.curve(t.point, FULL, 0), default=math.inf)) for t in completed[: strategy.then_full]]
+    return Found(runs, Spent(STEPS * len(runs), STEPS * math.ceil(len(runs) / slots)))
 
 
-def _lowest(world: World, point: Hyperparameters, share: float) -> float:
-    return min(world.curve(point, share, 0), default=math.inf)
+def race_of_equals(corpus: str, index: int, gain: float = 0.0) -> bool:
+    """Whether a race declares a win in a world of equal configs, or where all are `gain` deviations below the stock.
+
+    The finalist is the best of a rate line, with the seed that the race does not use.
+    """
+    strategy = strategies.default()
+    world = NullWorld(read(corpus), index % 2, index, strategy.stock, gain)
+    points = [replace(strategy.stock, lr=factor * strategy.stock.lr) for factor in (0.5, 2.0)]
+    found = follow([strategy.stock, *points], world, strategy.settings, 1)
+    return prove(found.finalist, strategy.stock, world, strategy.settings, 1, world.table.base).is_won

@@ -24,6 +24,7 @@ GRID = 25  # places of a run at which the rates of two configs are compared
 # Chosen by how well a config's nearest neighbour foretells its lowest evaluation (`python -m benchmarks.facts`).
 WEIGHT_DECAY = 0.05  # a decade of it counts as so many decades of the learning rate
 CLIP = 0.05
+DRAWS = 200  # studies from whose luck the deviation between drawn runs is measured
 NO_CLIP = 10.0  # the norm that no clip is like
 
 
@@ -87,21 +88,28 @@ class World:
 
 
 class NullWorld(World):
-    """All configs are equal: each run has the mean curve of one config, and noise."""
+    """All configs are equal: each run has the mean curve of one config, and noise.
 
-    def __init__(self, table: Table, order: int, draw: int) -> None:
+    With a `gain` all but `stock` are lower by so many deviations between the drawn runs of two seeds.
+    """
+
+    def __init__(
+        self, table: Table, order: int, draw: int, stock: Hyperparameters | None = None, gain: float = 0.0
+    ) -> None:
         super().__init__(table, order, draw)
         good = sorted(range(table.design), key=lambda config: truths(table)[config])
         self._config = good[random.Random(f"{draw}/null").randrange(len(good) // 4)]
+        self._stock, self._gain = stock, gain * drawn_deviation(table) if gain else 0.0
 
     def key(self, point: Hyperparameters) -> object:
         return point
 
     def curve(self, point: Hyperparameters, share: float, seed: int) -> list[float]:
-        return self._drawn(self._mean(self._config, share), point, share, seed)
+        gain = 0.0 if point == self._stock else self._gain
+        return [v - gain for v in self._drawn(self._mean(self._config, share), point, share, seed)]
 
     def truth(self, point: Hyperparameters) -> float:
-        return truths(self.table)[self._config]
+        return truths(self.table)[self._config] - (0.0 if point == self._stock else self._gain)
 
 
 def _recorded(table: Table, config: int, seed: int, share: float) -> list[float]:
@@ -182,6 +190,21 @@ def _cached_residuals(corpus: str, share: float) -> tuple[np.ndarray, np.ndarray
     ) / math.sqrt(2)
     common = differences.mean(axis=0)
     return common, differences - common
+
+
+def drawn_deviation(table: Table) -> float:
+    """The standard deviation of the lowest evaluation between drawn full runs of one config."""
+    return _cached_drawn(_known(table))
+
+
+@lru_cache
+def _cached_drawn(corpus: str) -> float:
+    variances = []
+    for draw in range(DRAWS):
+        world = NullWorld(_tables[corpus], 0, draw)
+        point = world.table.points[0]
+        variances.append(np.var([min(world.curve(point, FULL, seed)) for seed in range(4)], ddof=1))
+    return float(np.sqrt(np.mean(variances)))
 
 
 def seed_deviation(table: Table) -> float:

@@ -15,9 +15,9 @@ from search.text import without_urls
 
 LINES = "json_lines"  # the parameter that --json sets, of the commands that have lines
 FLAGS = {  # and the settings that they override
-    "study": "study.name", "storage": "study.storage", "trials": "study.trials", "workers": "study.workers",
-    "seed": "study.seed", "repeats": "study.repeats", "top": "confirm.top", "seeds": "confirm.seeds",
-    "audit": "confirm.audit", "max_gap": "train.max_gap", "healthy_gap": "train.healthy_gap",
+    "study": "study.name", "storage": "study.storage", "trials": "study.trials", "until_settled": "study.until_settled",
+    "workers": "study.workers", "seed": "study.seed", "repeats": "study.repeats", "top": "confirm.top",
+    "seeds": "confirm.seeds", "audit": "confirm.audit", "max_gap": "train.max_gap", "healthy_gap": "train.healthy_gap",
 }  # fmt: skip
 
 

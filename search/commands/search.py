@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--trials", type=int, help="Finished trials in all (default 40); the same command resumes.")
+@click.option("--until-settled", is_flag=True, default=None, help="End once more trials are not expected to matter.")
 @click.option("--workers", type=int, help="Slots. Default: one per visible GPU; one on a CPU, two for the miniature.")
 @click.option("--seed", type=int, help="Random seed for the sampler and all runs.")
 @click.option("--repeats", type=int, help="Extra runs of the stock recipe with other seeds, to measure the noise.")

@@ -38,6 +38,7 @@ class ConfirmWork:
         self, study: optuna.Study, ledger: Ledger, settings: Settings, prepared: Prepared, plan: Plan, view: View
     ) -> None:
         self.directory, self.noun = settings.directory / "confirm", "run"
+        self.worth: str | None = None
         self._study, self._ledger, self._settings, self._plan, self._view = study, ledger, settings, plan, view
         clips = prepared.train_clips
         self._steps = {

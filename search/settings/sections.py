@@ -43,6 +43,7 @@ class Study(Section):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
     )
     trials: int = setting(40, "Total number of finished trials (complete or pruned)", ge=1)
+    until_settled: bool = setting(False, "End the search once more trials are not expected to change the winner")
     seed: int = setting(1, "Random seed for the sampler, the data split and all runs", ge=0, lt=2**31)
     directory: Path = setting(Path("runs"), "Folder in which each study has a folder of its own")
     storage: Annotated[str, AfterValidator(plain_url)] | None = setting(
@@ -103,8 +104,10 @@ class Training(Section):
     eval_batch_size: int = setting(8, "Clips per evaluation batch", ge=1)
     epochs: float | None = setting(None, "Length of a full run in epochs; default: 10", gt=0, le=100_000)
     steps: int | None = setting(None, "Length of a full run in optimizer steps, instead of epochs", ge=2)
-    truncation: float = setting(0.2, "Length of a trial as a share of the full run", gt=0, le=1)
-    evaluations: int = setting(10, "Evaluations per trial", ge=2, le=50)
+    truncation: float = setting(
+        0.05, "Length of a trial as a share of the full run; at least a step an evaluation", gt=0, le=1
+    )
+    evaluations: int = setting(5, "Evaluations per trial", ge=2, le=50)
     full_evaluations: int = setting(10, "Evaluations per full run", ge=2, le=1000)
     precision: Literal["fp32", "tf32", "bf16"] = setting("fp32", "Precision of the training steps")
     fused_adamw: bool = setting(False, "Use torch's fused AdamW: the same update with other rounding")
@@ -123,7 +126,7 @@ class Pruning(Section):
 
     median: bool = setting(True, "Stop a trial that is worse than the median of the completed trials")
     startup_trials: int = setting(6, "Trials that must complete before the median rule applies", ge=1)
-    warmup_evaluations: int = setting(4, "First evaluations of a trial that the median rule ignores", ge=0)
+    warmup_evaluations: int = setting(1, "First evaluations of a trial that the median rule ignores", ge=0)
     two_increases: bool = setting(True, "Stop a trial whose evaluation rises several times in a row")
     n_increases: int = setting(2, "Number of rises in a row that stop a trial", ge=1)
     min_delta: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["seed_noise"] = setting(

@@ -95,12 +95,11 @@ class Settings(Section):
     def trial_horizon(self, train_clips: int) -> int:
         """Optimizer steps of a trial. Raises UserError when too few for the evaluations or milestones."""
         full = self.full_horizon(train_clips)
-        horizon = max(1, round(full * self.training.truncation))
-        if horizon < self.training.evaluations:
+        horizon = max(self.training.evaluations, round(full * self.training.truncation))
+        if horizon > full:
             raise UserError(
-                f"training.truncation is {self.training.truncation}: {horizon} of {full} optimizer steps a trial, fewer"
-                f" than training.evaluations = {self.training.evaluations}; lengthen the run (training.epochs), raise"
-                " the truncation, or lower the evaluations or the accumulation"
+                f"the full run has {full} optimizer steps, fewer than training.evaluations = {horizon} of a trial;"
+                " lengthen the run (training.epochs), or lower the evaluations or the accumulation"
             )
         try:
             to_steps([0.5] * self.search_space().milestones.max, horizon)

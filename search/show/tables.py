@@ -13,6 +13,7 @@ from search.confirmation.verdict import compared, sentences
 from search.show.styles import WARNING, columns
 from search.study.findings import Findings, Row
 from search.study.noise import repeats_sd
+from search.study.settling import worth
 from search.text import duration, printable
 from search.trial import StopReason
 from space.hyperparameters import Hyperparameters
@@ -105,9 +106,12 @@ def verdict(findings: Findings, best: Row, space: SearchSpace, confirmed: bool =
 
 
 def doubts(findings: Findings, best: Row, space: SearchSpace) -> list[str]:
-    """What speaks against the best trial, besides that it is one short run: close ones, edges, idle knobs."""
+    """What speaks for more trials, and against the best, besides that it is one short run."""
+    base, trials = findings.base.mel_ce, [row.trial for row in findings.rows]
+    brought = worth(trials, base)
+    told = [f"{str(brought)[:1].upper()}{str(brought)[1:]}."] if brought else []
     idle = [f"Did not act in trial {best.trial.number}: {text}" for text in (best.record or {}).get("inert", [])]
-    return [*noise(findings), *edges(best, space), *idle]
+    return [*told, *noise(findings), *edges(best, space), *idle]
 
 
 def edges(best: Row, space: SearchSpace) -> list[str]:

@@ -83,8 +83,8 @@ class View(Screen):
     def begin(self, extent: Extent) -> None:
         """The preparation is over, and slots start."""
 
-    def counted(self, finished: int, best: tuple[int, float] | None) -> None:
-        """Finished trials of all machines, and the number and value of the best, where it was asked for."""
+    def counted(self, finished: int, best: tuple[int, float] | None, worth: str | None = None) -> None:
+        """Finished trials of all machines, number and value of the best and the latest's worth, where asked for."""
 
     def started(self, start: Start) -> None: ...
 

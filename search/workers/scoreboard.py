@@ -56,6 +56,7 @@ class Board:
 
     def begin(self, extent: Extent) -> None:
         self.extent, self.finished, self.best = extent, extent.finished, extent.best
+        self.worth: str | None = None  # what the latest trials brought
         self.runs: dict[int, Run] = {}  # by slot
         self.reasons: Counter[StopReason] = Counter()
         self.since = time.monotonic()
@@ -64,8 +65,9 @@ class Board:
     def noun(self) -> str:
         return self.extent.noun
 
-    def counted(self, finished: int, best: tuple[int, float] | None) -> None:
+    def counted(self, finished: int, best: tuple[int, float] | None, worth: str | None = None) -> None:
         """The counts come from several threads: a later call may bring older numbers."""
+        self.worth = worth or self.worth
         self.finished = max(self.finished, finished)
         if best and (self.best is None or best[1] < self.best[1]):
             self.best = best
@@ -104,7 +106,8 @@ class Board:
         if self.extent.trials:
             parts.append(f"base {self.extent.base_mel_ce:.4f}")
         left = self.remaining_seconds
-        return parts if left is None else [*parts, f"{duration(left)} left"]
+        parts += [] if left is None else [f"{duration(left)} left"]
+        return [*parts, *([self.worth] if self.worth else [])]
 
     @property
     def endings(self) -> list[str]:

@@ -113,7 +113,7 @@ class Supervisor:
         with self._asking:
             while not self.stopped:
                 claim = self.work.claim(self._leases)
-                self.view.counted(claim.finished, claim.best)
+                self.view.counted(claim.finished, claim.best, self.work.worth)
                 if claim.trial_id is not None:
                     try:
                         return self.work.begin(claim.trial_id)

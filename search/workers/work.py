@@ -16,6 +16,7 @@ from search.study.divergence import is_hopeless
 from search.study.leases import Leases, machine
 from search.study.ledger import FINISHED_STATES, Claim
 from search.study.pruners import FirstToFire
+from search.study.settling import is_settled, worth
 from search.study.storage import make_pruner, suggest
 from search.ties import is_lower, lowest
 from search.trial import INTERRUPTIONS, Evaluation, Prepared, StopReason, evaluation_steps
@@ -66,6 +67,7 @@ class Work(Protocol):
 
     directory: Path  # a folder a trial, by number
     noun: str  # what one of them is called
+    worth: str | None  # what the latest of them brought
 
     def claim(self, leases: Leases) -> Claim: ...
     def is_done(self, claim: Claim) -> bool: ...
@@ -111,18 +113,21 @@ class SearchWork:
         self._settings = settings
         self._prepared = prepared
         self._space = settings.search_space()
+        self._base = float(prepared.base_evaluation["mel_ce"])
         self._horizon = settings.trial_horizon(prepared.train_clips)
+        self.worth: str | None = None
         self._has_completed = self._is_over = False
         self._knows_min_delta = settings.pruning.min_delta != "seed_noise"
         self._budget = SpeechBudget(settings.speech.share, machine())
 
     def claim(self, leases: Leases) -> Claim:
-        """A trial to run; none while the search is hopeless, until a trial that runs has completed."""
+        """A trial to run; none while the search is hopeless or settled, until a trial that runs has changed that."""
         self._is_over = False
-        if not self._has_completed:
+        until_settled = self._settings.study.until_settled
+        if until_settled or not self._has_completed:
             trials = self._study.get_trials(deepcopy=False)
             self._has_completed = any(trial.state == TrialState.COMPLETE for trial in trials)
-            if is_hopeless(trials):
+            if is_hopeless(trials) or (until_settled and is_settled(trials, self._base)):
                 self._is_over = all(trial.state != TrialState.RUNNING for trial in trials)
                 return Claim(None, sum(trial.state in FINISHED_STATES for trial in trials), None)
         return leases.claim(self._settings.study.trials)
@@ -133,7 +138,10 @@ class SearchWork:
     def begin(self, trial_id: int) -> Job:
         """Asks the sampler. Raises Taken."""
         with taken_if_gone():
-            return self.job(*suggest(self._study, trial_id, self._space))
+            job = self.job(*suggest(self._study, trial_id, self._space))
+        found = worth(self._study.get_trials(deepcopy=False), self._base)
+        self.worth = str(found) if found else None
+        return job
 
     def job(self, trial: optuna.Trial, point: Hyperparameters) -> Job:
         """What `trial`, which was given `point`, is to run."""
