@@ -21,7 +21,7 @@ from search.confirmation.race import race
 from search.settings.settings import Settings
 from search.study.pruners import FirstToFire, TwoIncreasePruner
 from search.study.storage import first_trials
-from search.trial import Evaluation, StopReason
+from search.trial import Evaluation, Prepared, StopReason
 from search.workers.work import Job, SearchWork, decide, told
 from space.hyperparameters import Hyperparameters
 from tests.stub import PREPARED
@@ -40,7 +40,7 @@ class Strategy:
     name: str
     settings: Settings
     sampler: Callable[[int], BaseSampler]
-    pruner: Callable[[Settings], BasePruner]
+    pruner: Callable[[Settings, Prepared], BasePruner]
     baselines: bool = False  # tried first, as the project does
     two_increases_are_pruned: bool = False
     stretch: float = 0.0  # a truncated run trains at lr x share^-stretch
@@ -100,7 +100,8 @@ class _Run:
 
 def search(strategy: Strategy, world: World, slots: int, trials: int, seed: int) -> list[Ended]:
     """The trials of a study in the order in which they ended."""
-    study = optuna.create_study(sampler=strategy.sampler(seed), pruner=strategy.pruner(strategy.settings))
+    prepared = replace(PREPARED, base_evaluation={**PREPARED.base_evaluation, "mel_ce": world.table.base})
+    study = optuna.create_study(sampler=strategy.sampler(seed), pruner=strategy.pruner(strategy.settings, prepared))
     if strategy.baselines:
         for params, attributes in first_trials(strategy.settings):
             study.enqueue_trial(params, attributes)
@@ -172,7 +173,7 @@ def confirm(
 ) -> Confirmed:
     """The race of `candidates` and the stock recipe in full runs, as `study.py confirm` holds it."""
     points = {"stock": stock} | {f"{i}": p for i, p in enumerate(candidates) if world.key(p) != world.key(stock)}
-    rule = TwoIncreasePruner(settings.pruning.n_increases, float(settings.pruning.min_delta))
+    rule = TwoIncreasePruner(settings.pruning.n_increases, settings.pruning.min_delta, world.table.base)
     values: dict[str, dict[int, float]] = {name: {} for name in points}
     attempted: set[tuple[str, int]] = set()
     trained, clock = 0, 0.0

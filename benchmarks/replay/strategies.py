@@ -21,7 +21,7 @@ from benchmarks.curves.corpora import FULL, SHARES, STEPS
 from benchmarks.replay.simulation import Strategy, settings_for
 from search.settings.settings import Settings
 from search.study.storage import make_pruner, make_sampler
-from tests.stub import PREPARED
+from search.trial import Prepared
 
 TOP_3: dict[str, Any] = {"top": 3}  # confirmed after trials of full length
 DEFAULT = "the project's default"
@@ -46,19 +46,13 @@ def quasi_random(seed: int) -> BaseSampler:
         return QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
 
 
-def rules(settings: Settings) -> BasePruner:
-    """The project's, of the settings."""
-    min_delta = settings.pruning.min_delta
-    return make_pruner(settings, PREPARED, None if min_delta == "seed_noise" else float(min_delta))
-
-
-def of_optuna(make: Callable[[int], BasePruner]) -> Callable[[Settings], BasePruner]:
+def of_optuna(make: Callable[[int], BasePruner]) -> Callable[[Settings, Prepared], BasePruner]:
     """A pruner of Optuna's, made for a horizon."""
-    return lambda settings: make(settings.trial_horizon(PREPARED.train_clips))
+    return lambda settings, prepared: make(settings.trial_horizon(prepared.train_clips))
 
 
 def unpruned(name: str, sampler: Callable[[int], BaseSampler], share: float = FULL) -> Strategy:
-    return Strategy(name, settings_for(share, TOP_3 if share == FULL else None), sampler, lambda _: NopPruner())
+    return Strategy(name, settings_for(share, TOP_3 if share == FULL else None), sampler, lambda *_: NopPruner())
 
 
 def default(
@@ -70,7 +64,7 @@ def default(
 ) -> Strategy:
     """The project's own search, with what is given otherwise."""
     share = share or Settings().training.truncation
-    return Strategy(name, settings_for(share, confirm, **pruning), ours, rules, baselines=True, every=every)
+    return Strategy(name, settings_for(share, confirm, **pruning), ours, make_pruner, baselines=True, every=every)
 
 
 def compared() -> list[Strategy]:
@@ -85,8 +79,8 @@ def compared() -> list[Strategy]:
         Strategy("TPE + percentile 25", full, tpe, of_optuna(lambda _: PercentilePruner(25.0))),
         Strategy("TPE + Successive Halving", full, tpe, of_optuna(lambda _: SuccessiveHalvingPruner())),
         Strategy("TPE + Hyperband", full, tpe, of_optuna(lambda h: HyperbandPruner(max_resource=h))),
-        Strategy("TPE + median + two increases, PRUNED", full, tpe, rules, two_increases_are_pruned=True),
-        Strategy("TPE + median + two increases, COMPLETE", full, tpe, rules),
+        Strategy("TPE + median + two increases, PRUNED", full, tpe, make_pruner, two_increases_are_pruned=True),
+        Strategy("TPE + median + two increases, COMPLETE", full, tpe, make_pruner),
         unpruned("random, unpruned, truncated", random, default().share),
         default(),
     ]
@@ -110,6 +104,7 @@ def varied() -> list[Strategy]:
         default(f"{name}no two increases", two_increases=False),
         default(f"{name}n_increases 3", n_increases=3),
         default(f"{name}min_delta 0", min_delta=0.0),
+        default(f"{name}min_delta 0.02", min_delta=0.02),
         replace(default(f"{name}without baselines"), baselines=False),
         replace(default(f"{name}random"), sampler=random),
         replace(default(f"{name}quasi-random"), sampler=quasi_random),
