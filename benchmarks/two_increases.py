@@ -1,6 +1,7 @@
 """What the two-increase rule costs good runs and saves on others, for the rules that were tried. `benchmarks.facts`.
 
-A rule says whether the last of some evaluations ends a run, given the base's evaluation. The rejected ones live here.
+A rule says whether the last of some evaluations ends a run, given the base's evaluation.
+Rejected ones live here alone.
 """
 
 import math
