@@ -198,7 +198,7 @@ def test_full_runs_end_by_the_gains_since_the_base(tmp_path: Path, over: float, 
     """From the base's 5.0 to 3.0 in two evaluations: two rises must end more than half of 1.0 above."""
     settings = miniature(tmp_path)
     study = new_study(settings)
-    values = dict(enumerate([4.0, 3.0, 3.1, 3.0 + over / 2]))
+    values = dict(enumerate([4.5, 3.0, 3.1, 3.0 + over / 2]))
     assert fired(study, confirm.two_increases(settings, search_findings.read(study)), values) == expected
     off = settings.model_copy(update={"pruning": settings.pruning.model_copy(update={"two_increases": False})})
     assert isinstance(confirm.two_increases(off, search_findings.read(study)), optuna.pruners.NopPruner)

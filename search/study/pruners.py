@@ -74,7 +74,7 @@ class TwoIncreasePruner(BasePruner):
         if start is None:
             start, count = values[0], count - 1
         gain = (start - low) / count if count else math.inf
-        return math.isnan(values[-1]) or is_lower(low + max(0.0, gain) / 2, values[-1])
+        return math.isnan(values[-1]) or is_lower(low + gain / 2, values[-1])
 
 
 def rises(values: Sequence[float], min_delta: float = 0.0) -> int:
