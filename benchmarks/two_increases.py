@@ -1,7 +1,7 @@
 """What the two-increase rule costs good runs and saves on others, for the rules that were tried. `benchmarks.facts`.
 
-A rule says whether the last of some evaluations ends a run, given the base's evaluation.
-Rejected ones live here alone.
+A rule says whether the last of some evaluations ends a run, given the base's evaluation. Rejected ones live
+here alone.
 """
 
 import math
@@ -88,6 +88,8 @@ def tried(deviation: float) -> dict[str, Rule]:
         "auto": ours(),
         "auto, n_increases 3": ours(3),
         "0.35 of the mean gain": of_mean_gain(0.35),
+        "0.45 of the mean gain": of_mean_gain(0.45),
+        "0.6 of the mean gain": of_mean_gain(0.6),
         "the mean gain": of_mean_gain(1.0),
         "5 % of the gain": of_gain(0.05),
         "10 % of the gain": of_gain(0.1),
