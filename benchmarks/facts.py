@@ -3,13 +3,14 @@
 import itertools
 import math
 import statistics
-from collections.abc import Iterator
+from pathlib import Path
+
+import click
 
 from benchmarks.curves.corpora import CORPORA, EVALUATIONS, FULL, SEEDS, SHARES
-from benchmarks.curves.table import Table, read
-from benchmarks.replay.simulation import full_run
+from benchmarks.curves.table import HERE, Table, read
 from benchmarks.replay.world import features, seed_deviation, truths
-from search.study.pruners import TwoIncreasePruner
+from benchmarks.two_increases import show_two_increases
 
 BINS = [4e-5 * (1e-2 / 4e-5) ** (i / 8) for i in range(9)]  # of the learning rate
 
@@ -73,38 +74,10 @@ def best_rate(table: Table, values: list[float]) -> float:
     return min(binned)[1]
 
 
-def show_two_increases(tables: list[Table]) -> None:
-    """What the two-increase rule takes from full runs that would have been good, and saves on the rest."""
-    print("\n| corpus | evaluations | rises | min_delta | good runs: spoilt, lose, saved | other runs: saved |")
-    print("|---" * 6 + "|")
-    for table in tables:
-        for evaluations in (20, 10):
-            for rises, delta in ((2, 0.0), (2, 0.01), (2, 0.02), (3, 0.0)):
-                rule = TwoIncreasePruner(rises, delta)
-                good, rest = (list(_ends(table, rule, evaluations, good)) for good in (True, False))
-                spoilt = statistics.fmean(loss > 0.005 for loss, _ in good)
-                print(
-                    f"| {table.corpus} | {evaluations} | {rises} | {delta:g} | {spoilt:.0%},"
-                    f" {statistics.fmean(loss for loss, _ in good):.4f}, {statistics.fmean(s for _, s in good):.0%}"
-                    f" | {statistics.fmean(s for _, s in rest):.0%} |"
-                )
-
-
-def _ends(table: Table, rule: TwoIncreasePruner, evaluations: int, good: bool) -> Iterator[tuple[float, float]]:
-    """(nats lost, share of the steps saved) of each full run of the best fifth of the configs, or of the others."""
-    true = truths(table)
-    limit = sorted(true)[len(true) // 5]
-    never = TwoIncreasePruner(1, 1e9)
-    for (config, _, share), curve in table.curves.items():
-        if share != FULL or len(curve) < EVALUATIONS[FULL] or (true[config] <= limit) != good:
-            continue
-        value, steps = full_run(curve, rule, evaluations)
-        unstopped, horizon = full_run(curve, never, evaluations)
-        yield value - unstopped, 1 - steps / horizon
-
-
-def main() -> None:
-    tables = [read(corpus) for corpus in CORPORA]
+@click.command()
+@click.option("--folder", type=click.Path(path_type=Path, exists=True), default=HERE, help="Tables of curves.")
+def main(folder: Path) -> None:
+    tables = [read(corpus, folder) for corpus in CORPORA if (folder / f"{corpus}.csv").exists()]
     show_corpora(tables)
     show_fidelity(tables)
     show_two_increases(tables)

@@ -111,7 +111,7 @@ def oracle(corpus: str, count: int) -> float:
     strategy, recorded = strategies.default(), read(corpus)
     best = recorded.points[min(range(len(recorded.points)), key=truths(recorded).__getitem__)]
     worlds = (World(recorded, i % 2, i) for i in range(count))
-    raced = [prove(best, strategy.stock, world, strategy.settings, 1, recorded.base) for world in worlds]
+    raced = [prove(best, strategy.stock, world, strategy.settings, 1) for world in worlds]
     return sum(found.spent.trained for found in raced) / count
 
 

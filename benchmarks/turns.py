@@ -71,7 +71,7 @@ class Rates:
 
     def end(self, start: int, seed: int, settings: Settings) -> int:
         """The config at which a line from `start` ends, by runs with one seed."""
-        rule, named, ended = full_rule(settings), [Candidate("start", self.table.points[start])], {}
+        rule, named, ended = full_rule(settings, self.table.base), [Candidate("start", self.table.points[start])], {}
         while missing := (line := rate_line(named, ended, 100)).missing:
             for config in missing:
                 curve = self.table.curves[self.nearest(config.point), seed, FULL]

@@ -17,8 +17,8 @@ from search.settings.sections import CONFIRMATION
 from search.settings.settings import Settings
 from search.study import findings as search_findings
 from search.study import storage
-from search.trial import TrialSpec
-from search.workers.events import View
+from search.trial import StopReason, TrialSpec
+from search.workers.work import fired
 from space.hyperparameters import Hyperparameters
 from tests.conftest import ROOT, wait_until
 from tests.machines import PATIENCE, Machine
@@ -193,18 +193,13 @@ def test_other_settings_than_the_search_s_or_the_confirmation_s_are_refused(
     assert detail in refused.value.details
 
 
-@pytest.mark.parametrize("state", [TrialState.WAITING, TrialState.RUNNING])
-def test_a_noise_that_is_still_measured_is_waited_for(tmp_path: Path, state: TrialState) -> None:
-    """With less than all repeats, the runs of a confirmation that is resumed would have another rule."""
-    settings = miniature(tmp_path, {"study.repeats": 1, "pruning.min_delta": "seed_noise"})
+@pytest.mark.parametrize(("over", "expected"), [(0.9, None), (1.1, StopReason.TWO_INCREASES)])
+def test_full_runs_end_by_the_gains_since_the_base(tmp_path: Path, over: float, expected: StopReason | None) -> None:
+    """From the base's 5.0 to 3.0 in two evaluations: two rises must end more than half of 1.0 above."""
+    settings = miniature(tmp_path)
     study = new_study(settings)
-    run(study, FLAT, [3.0], baseline="V0", attributes={"repeat": 0})
-    study.enqueue_trial(FLAT, user_attrs={"repeat": 1, "seed": 2})
-    if state == TrialState.RUNNING:
-        study.ask()
-    with pytest.raises(UserError, match=r"repeats .* have not all ended; run study.py until .* of 2 or more"):
-        confirm.confirm(settings, View())
-    assert not storage.exists(settings, CONFIRMATION)
+    values = dict(enumerate([4.5, 3.0, 3.1, 3.0 + over / 2]))
+    assert fired(study, confirm.two_increases(settings, search_findings.read(study)), values) == expected
     off = settings.model_copy(update={"pruning": settings.pruning.model_copy(update={"two_increases": False})})
     assert isinstance(confirm.two_increases(off, search_findings.read(study)), optuna.pruners.NopPruner)
 

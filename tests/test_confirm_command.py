@@ -162,7 +162,7 @@ def test_a_search_that_is_stopped_confirms_nothing(tmp_path: Path) -> None:
         (["confirm", "--study", "other"], "study 'other' does not exist"),
         (["--confirm", "status"], "options go after the command: study.py status"),
         (["--repeats", "2", "confirm"], "options go after the command: study.py confirm"),
-        (["--set", "pruning.min_delta=seed_noise"], "study.repeats is 0: there would be nothing to measure it by"),
+        (["--set", "pruning.min_delta=seed_noise"], "pruning.min_delta is 'seed_noise'"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(study_py: Command, tmp_path: Path, arguments: list[str], words: str) -> None:

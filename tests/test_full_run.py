@@ -96,6 +96,12 @@ def test_stopping_rules(values: list[float], n_increases: int | None, expected: 
     assert stop_reason(rules, 40, [evaluation(10 * i, value) for i, value in enumerate(values, 1)]) == expected
 
 
+@pytest.mark.parametrize(("last", "expected"), [(2.49, None), (2.51, StopReason.TWO_INCREASES)])
+def test_auto_counts_the_gains_since_the_base(last: float, expected: StopReason | None) -> None:
+    rules = Stopping(n_increases=2, min_delta="auto", base=3.0, max_gap=3.0, healthy_gap=1.3)
+    assert stop_reason(rules, 40, [evaluation(10 * i, v) for i, v in enumerate([2.0, 2.1, last], 1)]) == expected
+
+
 def test_the_live_view_shows_evaluations_above_a_bar_with_the_time_left() -> None:
     screen = io.StringIO()
     view = LiveFullRunView(Console(file=screen, force_terminal=True, width=100, color_system=None))

@@ -1,20 +1,19 @@
-"""The noise of seeds: repeats of the stock recipe run unpruned, do not compete, and set min_delta."""
+"""The noise of seeds: repeats of the stock recipe run unpruned and do not compete."""
 
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from search.settings.settings import Settings
 from search.show import tables
 from search.study import storage
 from search.study.findings import read
 from search.study.leases import Leases
-from search.study.noise import min_delta, seed_sd
+from search.study.noise import seed_sd
 from search.trial import Evaluation, StopReason
 from search.workers.work import Job, SearchWork
 from tests.studies import FLAT, PREPARED, miniature, new_study, run
@@ -40,37 +39,7 @@ def test_the_deviation_is_pooled_over_configs(groups: list[list[float]], deviati
     assert seed_sd(groups) == (pytest.approx(deviation), freedom)
 
 
-C, P, F, R, W = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING, TrialState.WAITING
-
-
-def repeats(*trials: tuple[TrialState, float | None]) -> list[FrozenTrial]:
-    """Repeats, and trials beside them that must not matter."""
-    others = [optuna.trial.create_trial(state=state, value=9.0 if state == C else None) for state in (C, R, W)]
-    found = [
-        optuna.trial.create_trial(state=state, value=value, user_attrs={"repeat": i})
-        for i, (state, value) in enumerate(trials)
-    ]
-    return [*others, *found]
-
-
-@pytest.mark.parametrize(
-    ("trials", "expected"),
-    [
-        ([(C, 3.0), (C, 3.2)], 0.2 / math.sqrt(2)),
-        ([(C, 3.0), (C, 3.2), (C, 3.4)], 0.2),
-        ([(C, 3.0), (C, 3.2), (R, None)], None),
-        ([(C, 3.0), (C, 3.2), (W, None)], None),
-        ([(C, 3.0), (F, None), (C, 3.2)], 0.2 / math.sqrt(2)),  # given up, or its retry is among them
-        ([(C, 3.0), (P, 7.0), (C, 3.2)], 0.2 / math.sqrt(2)),  # diverged
-        ([(C, 3.0), (F, None)], 0.0),
-        ([(P, None), (F, None)], 0.0),
-    ],
-)
-def test_min_delta_is_the_deviation_of_the_repeats_once_all_have_ended(
-    tmp_path: Path, trials: list[tuple[TrialState, float | None]], expected: float | None
-) -> None:
-    settings = miniature(tmp_path, {"study.repeats": 2, "pruning.min_delta": "seed_noise"})
-    assert min_delta(settings, repeats(*trials)) == pytest.approx(expected)
+C, P, F = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 
 
 # The queue of a search
@@ -124,7 +93,7 @@ class Search:
 
 
 def settings_of(folder: Path, url: str | None = None, **more: Any) -> Settings:
-    overrides = {"study.repeats": 2, "pruning.min_delta": "seed_noise", **more}
+    overrides = {"study.repeats": 2, **more}
     return miniature(folder, {**overrides, **({"study.storage": url} if url else {})})
 
 
@@ -150,19 +119,6 @@ def test_repeats_run_unpruned_with_seeds_of_their_own(search: Search) -> None:
     assert {job.horizon for job in jobs} == {200}
 
 
-def test_the_two_increase_rule_begins_when_the_noise_is_known(search: Search) -> None:
-    """Also in a trial that runs already, beside the repeats; and in later ones."""
-    jobs = [search.begin() for _ in range(4)]
-    assert search.fired(jobs[3], RISES) is None
-    for job, value in zip(jobs[:3], (3.0, 3.05, 3.1), strict=True):
-        assert search.fired(jobs[3], RISES) is None
-        search.end(job, value)
-    assert search.fired(jobs[3], RISES) == StopReason.TWO_INCREASES  # rises of 0.1, above the noise of 0.05
-    job = search.begin()
-    assert search.fired(job, [3.0, 3.04, 3.08, 3.12]) is None
-    assert search.fired(job, RISES) == StopReason.TWO_INCREASES
-
-
 def test_the_last_evaluation_ends_no_trial_early(tmp_path: Path) -> None:
     search = Search(settings_of(tmp_path, **{"study.repeats": 0, "pruning.min_delta": 0.0}))
     job = search.begin()
@@ -180,7 +136,6 @@ def test_a_repeat_that_is_run_again_keeps_its_seed(search: Search, reason: StopR
     assert [job.label for job in jobs[:3]] == ["repeat 2 of the stock recipe", "baseline V1", "baseline V2"]
     assert (again.label, again.seed) == ("repeat 1 of the stock recipe", 2)
     assert search.fired(again, RISES) is None
-    assert min_delta(search.work._settings, search.study.trials) is None
 
 
 # Who competes

@@ -169,7 +169,7 @@ def test_two_increases_speak_and_the_median_does_not(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("late", "speaks"), [(2.5, True), (1.0, False)])
 def test_only_the_best_that_the_trial_recorded_speaks(tmp_path: Path, late: float, speaks: bool) -> None:
     """A run may evaluate once more before it obeys. Were that its lowest, its weights are none of the trial's."""
-    script = {"losses": [3.0, 2.0, 2.1, 2.2], "waits": True, "late": [late], "sentences": 1}
+    script = {"losses": [3.0, 2.0, 2.4, 2.8], "waits": True, "late": [late], "sentences": 1}
     settings, (trial,), _, _ = searched(tmp_path, [script])
     assert (trial.value, trial.user_attrs["stop_reason"]) == (2.0, StopReason.TWO_INCREASES)
     found = findings.read(storage.load_study(settings)).rows[0].speech

@@ -127,7 +127,7 @@ def test_other_settings_and_data_are_refused_with_a_line_for_each_difference(sto
     assert caught.value.details == (
         "data: data-1 there, data-2 here (digests of texts, speakers and audio, in the tables' order)",
         "seed: 1 there, 2 here",
-        "pruning.min_delta: 0.02 there, 0.5 here",
+        "pruning.min_delta: auto there, 0.5 here",
     )
     assert storage.load_study(settings).trials == before
 
@@ -175,7 +175,7 @@ def test_the_sampler_is_seeded_and_no_two_searches_draw_the_same() -> None:
 
 def fired(settings: Settings, values: Sequence[float]) -> list[str | None]:
     """The rule that stops a trial after each of `values`, in a study with six completed trials of 1.0 throughout."""
-    pruner = storage.make_pruner(settings, PREPARED, settings.pruning.min_delta)
+    pruner = storage.make_pruner(settings, PREPARED)
     study = optuna.create_study(pruner=pruner)
     steps = evaluation_steps(settings.trial_horizon(PREPARED.train_clips), settings.training.evaluations)
     for _ in range(6):
@@ -197,10 +197,12 @@ def fired(settings: Settings, values: Sequence[float]) -> list[str | None]:
     [
         ({}, [0.5, 0.4, 0.3, 0.2], [None] * 4),
         ({"pruning.warmup_evaluations": 3}, [3, 2.8, 2.6, 2.4], [None, None, None, "median"]),
-        ({}, [1, 2, 3, 4], [None, None, "two_increases", "two_increases"]),
+        ({}, [1, 2, 3, 4], [None, None, None, "two_increases"]),  # of 4 gained since the base, half is undone
+        ({}, [1, 2, 3.1], [None, None, "two_increases"]),
+        ({"pruning.min_delta": 0.5}, [1, 1.6, 2.2], [None, None, "two_increases"]),
         ({"pruning.median": False}, [3, 2.8, 2.6, 2.4], [None] * 4),
         ({"pruning.two_increases": False}, [1, 2, 3, 4], [None, None, None, None]),  # its best is still the median
-        ({"pruning.n_increases": 1}, [1, 2], [None, "two_increases"]),
+        ({"pruning.n_increases": 1}, [1, 3.1], [None, "two_increases"]),
     ],
 )
 def test_the_pruner_follows_the_settings(

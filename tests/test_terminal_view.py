@@ -64,6 +64,17 @@ def test_a_rise_is_coloured_where_it_counts(min_delta: float, counts: bool) -> N
     assert ("\x1b[35m2.4500 ↑" in shown) == ("1 of 2" in shown) == counts
 
 
+@pytest.mark.parametrize(("count", "shown"), [(1, "1 of 2"), (2, "2 of 3")])
+def test_by_auto_a_trial_that_outlives_its_rises_ends_with_the_next(count: int, shown: str) -> None:
+    terminal = Terminal(200)
+    terminal.begin(Extent(10, 0, 1, 2.9, None, n_increases=2, min_delta="auto"))
+    terminal.started(Start(0, 1, POINT, 120, None))
+    for i in range(count + 1):
+        terminal.evaluated(0, 1, evaluation(12 * i, 2.4 + 0.01 * i))
+    terminal.refresh()
+    assert shown in terminal.shown
+
+
 def test_nothing_is_written_while_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal(120)
     monkeypatch.setattr("search.workers.scoreboard.time.monotonic", lambda: 7.0)  # no time left counts down

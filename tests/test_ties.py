@@ -141,9 +141,13 @@ def test_the_best_trial_is_the_same_and_the_stock_recipe_comes_first(
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(LOSSES | FEW, min_size=3, max_size=9), st.sampled_from([0.0, 0.02]), st.randoms(use_true_random=False))
-def test_the_two_increase_rule_decides_the_same(values: list[float], min_delta: float, rng: random.Random) -> None:
-    rule = TwoIncreasePruner(min_delta=min_delta)  # 0.02 is no multiple of the grid
+@given(
+    st.lists(LOSSES | FEW, min_size=3, max_size=9),
+    st.sampled_from([(0.0,), (0.02,), ("auto",), ("auto", 3.5)]),  # 0.02 is no multiple of the grid
+    st.randoms(use_true_random=False),
+)
+def test_the_two_increase_rule_decides_the_same(values: list[float], given: Any, rng: random.Random) -> None:
+    rule = TwoIncreasePruner(2, *given)
     near = [moved(value, rng) for value in values]
     assert [rule.fires(near[:n]) for n in range(len(values))] == [rule.fires(values[:n]) for n in range(len(values))]
 

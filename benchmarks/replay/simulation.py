@@ -25,7 +25,7 @@ from search.settings.sections import STOCK
 from search.settings.settings import Settings
 from search.study.pruners import FirstToFire, TwoIncreasePruner
 from search.study.storage import first_trials
-from search.trial import Evaluation, StopReason
+from search.trial import Evaluation, Prepared, StopReason
 from search.workers.work import Job, SearchWork, decide, told
 from space.hyperparameters import Hyperparameters
 from tests.stub import PREPARED
@@ -44,7 +44,7 @@ class Strategy:
     name: str
     settings: Settings
     sampler: Callable[[int], BaseSampler]
-    pruner: Callable[[Settings], BasePruner]
+    pruner: Callable[[Settings, Prepared], BasePruner]
     baselines: bool = False  # tried first, as the project does
     two_increases_are_pruned: bool = False
     stretch: float = 0.0  # a truncated run trains at lr x share^-stretch
@@ -112,7 +112,8 @@ class _Run:
 
 def search(strategy: Strategy, world: World, slots: int, trials: int, seed: int) -> list[Ended]:
     """The trials of a study in the order in which they ended."""
-    study = optuna.create_study(sampler=strategy.sampler(seed), pruner=strategy.pruner(strategy.settings))
+    prepared = replace(PREPARED, base_evaluation={**PREPARED.base_evaluation, "mel_ce": world.table.base})
+    study = optuna.create_study(sampler=strategy.sampler(seed), pruner=strategy.pruner(strategy.settings, prepared))
     if strategy.baselines:
         for params, attributes in first_trials(strategy.settings):
             if attributes.get("baseline") == STOCK:
@@ -196,7 +197,7 @@ class Found:
 
 def follow(starts: Sequence[Hyperparameters], world: World, settings: Settings, slots: int) -> Found:
     """The rate line of the stock recipe, the first of `starts`, and of the best trials."""
-    rule = full_rule(settings)
+    rule = full_rule(settings, world.table.base)
     named = [Candidate(str(place), point) for place, point in enumerate(starts)]
     ended: dict[str, LineRun] = {}
     trained, clock = 0, 0.0
@@ -225,20 +226,20 @@ class Raced:
 
 
 def prove(
-    finalist: Hyperparameters | None, stock: Hyperparameters, world: World, settings: Settings, slots: int, base: float
+    finalist: Hyperparameters | None, stock: Hyperparameters, world: World, settings: Settings, slots: int
 ) -> Raced:
     """The race of the finalist and the stock recipe on fresh seeds, as `study.py confirm` holds it."""
     points = {"stock": stock}
     if finalist is not None and world.key(finalist) != world.key(stock):
         points["finalist"] = finalist
-    rule = full_rule(settings)
+    rule = full_rule(settings, world.table.base)
     values: dict[str, dict[int, float]] = {name: {} for name in points}
     attempted: set[tuple[str, int]] = set()
     trained, clock = 0, 0.0
     seeds = range(1, settings.confirm.seeds + 1)
     first, _ = full_run(world.curve(stock, FULL, 0), rule, settings.training.full_evaluations)
     more = {"stock": {0: first}}
-    while (standing := race(values, list(points), seeds, attempted, base, more)).missing:
+    while (standing := race(values, list(points), seeds, attempted, world.table.base, more)).missing:
         free = [clock] * slots
         for name, seed in standing.missing:
             value, steps = full_run(world.curve(points[name], FULL, seed), rule, settings.training.full_evaluations)
@@ -251,8 +252,8 @@ def prove(
     return Raced(is_won, Spent(trained, clock))
 
 
-def full_rule(settings: Settings) -> TwoIncreasePruner:
-    return TwoIncreasePruner(settings.pruning.n_increases, float(settings.pruning.min_delta))
+def full_rule(settings: Settings, base: float) -> TwoIncreasePruner:
+    return TwoIncreasePruner(settings.pruning.n_increases, settings.pruning.min_delta, base)
 
 
 def line_run(

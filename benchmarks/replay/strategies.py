@@ -21,7 +21,7 @@ from benchmarks.curves.corpora import FULL, SHARES, STEPS
 from benchmarks.replay.simulation import Strategy, settings_for
 from search.settings.settings import Settings
 from search.study.storage import make_pruner, make_sampler
-from tests.stub import PREPARED
+from search.trial import Prepared
 
 DEFAULT = "the project's default"
 
@@ -45,19 +45,13 @@ def quasi_random(seed: int) -> BaseSampler:
         return QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
 
 
-def rules(settings: Settings) -> BasePruner:
-    """The project's, of the settings."""
-    min_delta = settings.pruning.min_delta
-    return make_pruner(settings, PREPARED, None if min_delta == "seed_noise" else float(min_delta))
-
-
-def of_optuna(make: Callable[[int], BasePruner]) -> Callable[[Settings], BasePruner]:
+def of_optuna(make: Callable[[int], BasePruner]) -> Callable[[Settings, Prepared], BasePruner]:
     """A pruner of Optuna's, made for a horizon."""
-    return lambda settings: make(settings.trial_horizon(PREPARED.train_clips))
+    return lambda settings, prepared: make(settings.trial_horizon(prepared.train_clips))
 
 
 def unpruned(name: str, sampler: Callable[[int], BaseSampler], share: float = FULL) -> Strategy:
-    return Strategy(name, settings_for(share), sampler, lambda _: NopPruner(), baselines=True)
+    return Strategy(name, settings_for(share), sampler, lambda *_: NopPruner(), baselines=True)
 
 
 def default(
@@ -70,7 +64,7 @@ def default(
     """The project's own search, with what is given otherwise."""
     share = share or Settings().training.truncation
     settings = settings_for(share, confirm, **pruning)
-    return Strategy(name, settings, ours, rules, baselines=True, every=every, follows=True)
+    return Strategy(name, settings, ours, make_pruner, baselines=True, every=every, follows=True)
 
 
 def compared() -> list[Strategy]:
@@ -84,7 +78,7 @@ def compared() -> list[Strategy]:
         Strategy("TPE + percentile 25", full, tpe, of_optuna(lambda _: PercentilePruner(25.0))),
         Strategy("TPE + Successive Halving", full, tpe, of_optuna(lambda _: SuccessiveHalvingPruner())),
         Strategy("TPE + Hyperband", full, tpe, of_optuna(lambda h: HyperbandPruner(max_resource=h))),
-        Strategy("TPE + median + two increases", full, tpe, rules),
+        Strategy("TPE + median + two increases", full, tpe, make_pruner),
     ]
     return [
         reference(),
@@ -120,6 +114,7 @@ def varied() -> list[Strategy]:
         default(f"{name}no two increases", two_increases=False),
         default(f"{name}n_increases 3", n_increases=3),
         default(f"{name}min_delta 0", min_delta=0.0),
+        default(f"{name}min_delta 0.02", min_delta=0.02),
         replace(default(f"{name}without baselines"), baselines=False),
         replace(default(f"{name}random"), sampler=random),
         replace(default(f"{name}quasi-random"), sampler=quasi_random),

@@ -64,7 +64,7 @@ def run(strategy: Strategy, corpus: str, null: bool, slots: int, index: int) -> 
 
 
 def _checkpoint(ended: Sequence[Ended], strategy: Strategy, world: World, slots: int) -> Checkpoint:
-    stock, settings, base = strategy.stock, strategy.settings, world.table.base
+    stock, settings = strategy.stock, strategy.settings
     completed = best(ended, max(settings.confirm.top, strategy.then_full), world)
     if strategy.follows:
         found = follow([stock, *(t.point for t in completed)], world, settings, slots)
@@ -75,7 +75,7 @@ def _checkpoint(ended: Sequence[Ended], strategy: Strategy, world: World, slots:
     values = dict(found.runs)
     share = strategy.share if not (strategy.follows or strategy.then_full) else FULL
     of_stock = min(world.curve(strategy.trained(stock) if share != FULL else stock, share, 0), default=math.inf)
-    raced = prove(finalist, stock, world, settings, slots, base)
+    raced = prove(finalist, stock, world, settings, slots)
     clock = ended[-1].clock + found.spent.clock
     return Checkpoint(
         trials=len(ended),
@@ -109,4 +109,4 @@ def race_of_equals(corpus: str, index: int, gain: float = 0.0) -> bool:
     world = NullWorld(read(corpus), index % 2, index, strategy.stock, gain)
     points = [replace(strategy.stock, lr=factor * strategy.stock.lr) for factor in (0.5, 2.0)]
     found = follow([strategy.stock, *points], world, strategy.settings, 1)
-    return prove(found.finalist, strategy.stock, world, strategy.settings, 1, world.table.base).is_won
+    return prove(found.finalist, strategy.stock, world, strategy.settings, 1).is_won

@@ -123,7 +123,7 @@ def default(**pruning: object) -> Strategy:
 
 
 def unpruned() -> Strategy:
-    return replace(strategies.unpruned("random", strategies.random, SHORT), pruner=lambda _: NopPruner())
+    return replace(strategies.unpruned("random", strategies.random, SHORT), pruner=lambda *_: NopPruner())
 
 
 @pytest.mark.parametrize("slots", [1, 2, 5])

@@ -24,7 +24,7 @@ from search.settings.best_config import Confirmation
 from search.settings.knobs import refuse_space
 from search.settings.sections import CONFIRMATION, STOCK
 from search.settings.settings import Settings
-from search.study import clips, divergence, noise, storage
+from search.study import clips, divergence, storage
 from search.study import findings as search_findings
 from search.study.findings import Findings
 from search.study.fingerprint import differences, fingerprint
@@ -65,7 +65,6 @@ def confirm(settings: Settings, view: View, is_described: bool = False) -> Resul
         raise UserError(
             f"study {settings.study.name!r} has no completed trial to confirm; run study.py until some have completed"
         )
-    two_increases(settings, findings)  # refuses at once, not after the preparation
     with ExitStack() as stack:
         exists = settings.directory.exists()
         if exists:  # refuses at once, when a search holds it
@@ -144,19 +143,12 @@ def _open(
 
 
 def two_increases(settings: Settings, findings: Findings) -> optuna.pruners.BasePruner:
-    """The only rule of a full run besides the gap rule of the last one.
-
-    Raises UserError while its `min_delta` is still being measured: all full runs must have the same.
-    """
-    if not settings.pruning.two_increases:
+    """The only rule of a full run besides the gap rule of the last one."""
+    pruning = settings.pruning
+    if not pruning.two_increases:
         return optuna.pruners.NopPruner()
-    min_delta = noise.min_delta(settings, [row.trial for row in findings.rows])
-    if min_delta is None:
-        raise UserError(
-            "pruning.min_delta is 'seed_noise', and the repeats of the stock recipe that measure it have not all ended;"
-            f" run study.py until they have, with study.trials of {settings.study.repeats + 1} or more"
-        )
-    return FirstToFire({StopReason.TWO_INCREASES: TwoIncreasePruner(settings.pruning.n_increases, min_delta)})
+    rule = TwoIncreasePruner(pruning.n_increases, pruning.min_delta, findings.base.mel_ce)
+    return FirstToFire({StopReason.TWO_INCREASES: rule})
 
 
 def _refuse_other_settings(settings: Settings, prepared: Prepared) -> None:

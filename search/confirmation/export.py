@@ -23,7 +23,6 @@ from search.settings.best_config import (
 from search.settings.knobs import beyond_coqui, run_fields
 from search.settings.settings import Settings, steps_an_epoch
 from search.sources import commit
-from search.study import noise
 from search.study.findings import Findings, Row
 from search.ties import is_lower
 from space.hyperparameters import Hyperparameters
@@ -140,7 +139,8 @@ def build(
         ),
         stopping=Stopping(
             n_increases=pruning.n_increases if pruning.two_increases else None,
-            min_delta=noise.min_delta(settings, [row.trial for row in findings.rows]) or 0.0,
+            min_delta=pruning.min_delta,
+            base=findings.base.mel_ce,
             max_gap=settings.train.max_gap,
             healthy_gap=settings.train.healthy_gap,
         ),

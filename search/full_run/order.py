@@ -68,8 +68,9 @@ def make_order(
             raise UserError(
                 f"--set {key}: a full run takes this from {config.name}; what can be set is {', '.join(OVERRIDABLE)}"
             )
-    # The point is chosen: the space, which may be a file that this machine lacks, says no more.
-    given = {name: section for name, section in best.settings.items() if name != "space"}
+    # Point and stopping rules are chosen: the space, which may be a file that this machine lacks, and the rules of
+    # trials, of which an earlier release had others, say no more.
+    given = {name: section for name, section in best.settings.items() if name not in ("space", "pruning")}
     try:
         settings = resolve(given, overrides, config)
     except UserError as error:

@@ -17,7 +17,7 @@ def stop_reason(rules: Stopping, horizon: int, evaluations: Sequence[Evaluation]
     if last.step >= horizon:
         return None
     if rules.n_increases is not None:
-        pruner = TwoIncreasePruner(rules.n_increases, rules.min_delta)
+        pruner = TwoIncreasePruner(rules.n_increases, rules.min_delta, rules.base)
         if pruner.fires([e.mel_ce for e in evaluations]):
             return StopReason.TWO_INCREASES
     return StopReason.GAP if last.gap > rules.max_gap else None

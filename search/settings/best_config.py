@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from search.errors import UserError
+from search.settings.sections import MinDelta
 from space.hyperparameters import Count, Fraction, Hyperparameters
 from space.ranges import Part
 from space.reader import explained
@@ -35,7 +36,13 @@ class Stopping(Part):
     """When the full run ends before its horizon."""
 
     n_increases: Step | None = Field(description="number of rises in a row that stop the run; null: never")
-    min_delta: float = Field(ge=0, description="nats per audio token; smaller rises do not count")
+    min_delta: MinDelta = Field(
+        description="nats per audio token that each rise must exceed; auto: the evaluation must rise above its lowest"
+        " by more than half of what an evaluation gained on average up to there, or once more than n_increases in a row"
+    )
+    base: float | None = Field(
+        None, description="evaluation of the untouched base, from which auto counts gains; null: in an earlier file"
+    )
     max_gap: float = Field(gt=1, description="ratio of eval to train probe loss above which the run stops")
     healthy_gap: float = Field(gt=1, description="ratio below which a report calls the run healthy")
 

@@ -8,6 +8,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from search.settings.languages import spelled
 from search.settings.storage_url import plain_url
 
+# What a rise must exceed to count, in nats per audio token, or the trial's own measure (search.study.pruners).
+MinDelta = Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["auto"]
+
 MINIATURE = "miniature"
 STOCK = "V0"  # the baseline that every comparison is made with
 CONFIRMATION = ".confirm"  # follows a study's name in the name of its confirmation's study
@@ -129,10 +132,10 @@ class Pruning(Section):
     warmup_evaluations: int = setting(1, "First evaluations of a trial that the median rule ignores", ge=0)
     two_increases: bool = setting(True, "Stop a trial whose evaluation rises several times in a row")
     n_increases: int = setting(2, "Number of rises in a row that stop a trial", ge=1)
-    min_delta: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["seed_noise"] = setting(
-        0.02,
-        'Rises of at most this many nats do not count; "seed_noise": the standard deviation between the repeats of the'
-        " stock recipe",
+    min_delta: MinDelta = setting(
+        "auto",
+        'What a rise must exceed to count, in nats; "auto": more than half of what an evaluation gained on average,'
+        " measured in the trial itself",
     )
 
 

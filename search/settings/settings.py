@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from pydantic import ValidationError, model_validator
+from pydantic import ValidationError
 
 from search.errors import UserError
 from search.settings.bucket import parse_s3
@@ -50,15 +50,6 @@ class Settings(Section):
     train: Train = Train()
     speech: Speech = Speech()
     service: Service = Service()
-
-    @model_validator(mode="after")
-    def _measurable_noise(self) -> "Settings":
-        if self.pruning.min_delta == "seed_noise" and self.study.repeats < 1:
-            raise ValueError(
-                "pruning.min_delta is 'seed_noise', and study.repeats is 0: there would be nothing to measure it by;"
-                " set study.repeats to 2 or more, or give min_delta as a number"
-            )
-        return self
 
     @property
     def is_miniature(self) -> bool:

@@ -54,7 +54,7 @@ def noise(found: Confirmation) -> list[str]:
         return []
     return [
         f"Seed noise: runs of one config differ by {found.seed_sd:.4f} nats per audio token (standard deviation,"
-        f" {found.seed_sd_df} degrees of freedom). pruning.min_delta = {found.seed_sd:.2g} ignores smaller rises."
+        f" {found.seed_sd_df} degrees of freedom)."
     ]
 
 

@@ -1,6 +1,7 @@
 """A search in a terminal: a table of the running trials that redraws itself, below a line for each that has ended."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
@@ -139,7 +140,7 @@ def sparkline(values: Sequence[float], width: int = 12) -> str:
     return "".join("▁▂▃▄▅▆▇█"[round((value - low) * scale)] for value in last)
 
 
-def _trend(run: Run, min_delta: float) -> Text:
+def _trend(run: Run, min_delta: float | Literal["auto"]) -> Text:
     """The last evaluation, with an arrow where it rose; coloured where the rise counts."""
     if run.last is None:
         return Text("…  ")
@@ -147,9 +148,11 @@ def _trend(run: Run, min_delta: float) -> Text:
     return Text(f"{run.last.mel_ce:.4f} {'↑' if run.rose else ' '}", style=style)
 
 
-def _rises(run: Run, n_increases: int, min_delta: float) -> Text:
+def _rises(run: Run, n_increases: int, min_delta: float | Literal["auto"]) -> Text:
+    """So many rises of those that end the trial. By "auto" a trial may outlive them: then the next rise ends it."""
     count = run.rises(min_delta)
-    return Text(f"{count} of {n_increases}" if count else "", style=styles.WARNING)
+    enough = n_increases + (min_delta == "auto" and count >= n_increases)
+    return Text(f"{count} of {enough}" if count else "", style=styles.WARNING)
 
 
 def make_view(board: Board) -> View:

@@ -5,8 +5,6 @@ from collections.abc import Iterable, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.settings.settings import Settings
-
 
 def seed_sd(groups: Iterable[Sequence[float]]) -> tuple[float | None, int]:
     """(standard deviation between runs of one config, its degrees of freedom), pooled over `groups` of such runs.
@@ -22,21 +20,6 @@ def seed_sd(groups: Iterable[Sequence[float]]) -> tuple[float | None, int]:
         total += math.fsum((value - mean) ** 2 for value in values)
         freedom += len(values) - 1
     return (math.sqrt(total / freedom), freedom) if freedom else (None, 0)
-
-
-def min_delta(settings: Settings, trials: Sequence[FrozenTrial]) -> float | None:
-    """The rise that counts for the two-increase rule; None while the repeats that it is measured by still run.
-
-    `trials` are those of the search. A repeat that failed for good is left out; with fewer than two values left the
-    result is 0.
-    """
-    given = settings.pruning.min_delta
-    if given != "seed_noise":
-        return float(given)
-    if any(not trial.state.is_finished() for trial in trials if "repeat" in trial.user_attrs):
-        return None
-    deviation, _ = repeats_sd(trials)
-    return deviation or 0.0
 
 
 def repeats_sd(trials: Sequence[FrozenTrial]) -> tuple[float | None, int]:

@@ -167,11 +167,9 @@ def open_study(settings: Settings, prepared: Prepared, storage: StudyStorage) ->
 
     Raises UserError, with a line for each difference, if the study was made with other settings.
     """
-    given = settings.pruning.min_delta
-    pruner = make_pruner(settings, prepared, None if given == "seed_noise" else given)
     attributes = attributes_of(settings, prepared)
     study, ledger, stored = open_ours(
-        settings.study.name, settings, storage, attributes, first_trials(settings), pruner
+        settings.study.name, settings, storage, attributes, first_trials(settings), make_pruner(settings, prepared)
     )
     study.sampler = make_sampler(settings.study.seed, stored["searches"])
     return study, ledger
@@ -254,16 +252,14 @@ def make_sampler(seed: int, search: int) -> optuna.samplers.TPESampler:
         )
 
 
-def make_pruner(settings: Settings, prepared: Prepared, min_delta: float | None) -> BasePruner:
-    """The two-increase rule first: where both fire, the trial's best evaluation is a full result.
-
-    `min_delta` None: not known yet; the two-increase rule does not act.
-    """
+def make_pruner(settings: Settings, prepared: Prepared) -> BasePruner:
+    """The two-increase rule first: where both fire, the trial's best evaluation is a full result."""
     pruning = settings.pruning
     steps = evaluation_steps(settings.trial_horizon(prepared.train_clips), settings.training.evaluations)
     rules: dict[str, BasePruner] = {}
-    if pruning.two_increases and min_delta is not None:
-        rules[StopReason.TWO_INCREASES] = TwoIncreasePruner(pruning.n_increases, min_delta)
+    if pruning.two_increases:
+        base = prepared.base_evaluation["mel_ce"]
+        rules[StopReason.TWO_INCREASES] = TwoIncreasePruner(pruning.n_increases, pruning.min_delta, base)
     if pruning.median and pruning.warmup_evaluations < len(steps):
         first = steps[pruning.warmup_evaluations]
         rules[StopReason.MEDIAN] = MedianRule(pruning.startup_trials, first)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from search.trial import INTERRUPTIONS, Evaluation, StopReason
 from space.hyperparameters import Hyperparameters
@@ -19,7 +19,7 @@ class Extent:
     best: tuple[int, float] | None  # number and value of the best trial so far
     noun: str = "trial"  # what is counted
     n_increases: int | None = None  # rises in a row that end a trial; None without that rule
-    min_delta: float = 0.0  # nats; a smaller rise does not count
+    min_delta: float | Literal["auto"] = "auto"  # nats; a smaller rise does not count
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,9 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
+from search.study.pruners import rises
 from search.text import duration
 from search.trial import Evaluation, StopReason
 from search.workers.events import End, Extent, Start
@@ -32,13 +34,10 @@ class Run:
         """Whether its last evaluation is above the one before."""
         return len(self.evaluations) > 1 and self.evaluations[-1].mel_ce > self.evaluations[-2].mel_ce
 
-    def rises(self, min_delta: float) -> int:
-        """How many evaluations in a row, up to the last one, rose by more than `min_delta`."""
-        values = [e.mel_ce for e in self.evaluations]
-        count = 0
-        while count + 1 < len(values) and values[-1 - count] - values[-2 - count] > min_delta:
-            count += 1
-        return count
+    def rises(self, min_delta: float | Literal["auto"]) -> int:
+        """How many evaluations in a row, up to the last one, rose by more than `min_delta`; by "auto", at all."""
+        least = 0.0 if isinstance(min_delta, str) else min_delta
+        return rises([e.mel_ce for e in self.evaluations], least)
 
     @property
     def remaining_seconds(self) -> float:

@@ -174,8 +174,8 @@ def describe(settings: Settings, prepared: Prepared, devices: list[str | None], 
 
 
 def with_rule(extent: Extent, settings: Settings) -> Extent:
-    """`extent` with the rule that ends a trial, once it is known which rise counts."""
+    """`extent` with the rule that ends a trial."""
     pruning = settings.pruning
-    if not pruning.two_increases or pruning.min_delta == "seed_noise":
+    if not pruning.two_increases:
         return extent
     return replace(extent, n_increases=pruning.n_increases, min_delta=pruning.min_delta)

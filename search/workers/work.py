@@ -11,13 +11,12 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
 from search.settings.settings import Settings
-from search.study import noise
 from search.study.divergence import is_hopeless
 from search.study.leases import Leases, machine
 from search.study.ledger import FINISHED_STATES, Claim
 from search.study.pruners import FirstToFire
 from search.study.settling import is_settled, worth
-from search.study.storage import make_pruner, suggest
+from search.study.storage import suggest
 from search.ties import is_lower, lowest
 from search.trial import INTERRUPTIONS, Evaluation, Prepared, StopReason, evaluation_steps
 from search.workers.speech_budget import SpeechBudget
@@ -111,13 +110,11 @@ class SearchWork:
         self.directory, self.noun = settings.directory / "trials", "trial"
         self._study = study
         self._settings = settings
-        self._prepared = prepared
         self._space = settings.search_space()
         self._base = float(prepared.base_evaluation["mel_ce"])
         self._horizon = settings.trial_horizon(prepared.train_clips)
         self.worth: str | None = None
         self._has_completed = self._is_over = False
-        self._knows_min_delta = settings.pruning.min_delta != "seed_noise"
         self._budget = SpeechBudget(settings.speech.share, machine())
 
     def claim(self, leases: Leases) -> Claim:
@@ -172,16 +169,7 @@ class SearchWork:
         """The rule that ends the trial after the last of `evaluations`; a repeat, which measures noise, runs on."""
         if evaluations[-1].step == job.horizon or "repeat" in job.trial.user_attrs:
             return None
-        return fired(self._study, self._pruner(), {e.step: e.mel_ce for e in evaluations})
-
-    def _pruner(self) -> optuna.pruners.BasePruner:
-        """The study's; with the two-increase rule once the repeats have shown its `min_delta`."""
-        if not self._knows_min_delta:
-            trials = self._study.get_trials(deepcopy=False)
-            min_delta = noise.min_delta(self._settings, trials)
-            self._study.pruner = make_pruner(self._settings, self._prepared, min_delta)
-            self._knows_min_delta = min_delta is not None
-        return self._study.pruner
+        return fired(self._study, self._study.pruner, {e.step: e.mel_ce for e in evaluations})
 
 
 def fired(study: optuna.Study, pruner: optuna.pruners.BasePruner, values: Mapping[int, float]) -> StopReason | None:
