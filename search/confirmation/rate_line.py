@@ -157,12 +157,11 @@ def _further(
         elif before and not is_lower(run.lowest, ended[before[-1].name].lowest):
             # The correction made it worse, so it was too large: the turn was noise.
             yield start, math.sqrt(before[-1].factor * last.factor)
-    if not any(run.turned for run in ended.values()):
+    # As it stood when these runs had been made: later ones have ended, too, where a line is read again.
+    known = [(start, config) for start in starts for config in chains[start.name]]
+    if len(known) < LINE_RUNS - 1 and not any(ended[config.name].turned for _, config in known):
         # Nothing overfits. Short runs favour rates that are too high in this case, too: go down while that helps.
-        start, best = ranked(
-            ((start, config) for start in starts for config in chains[start.name]),
-            lambda pair: ended[pair[1].name].lowest,
-        )[0]
+        start, best = ranked(known, lambda pair: ended[pair[1].name].lowest)[0]
         whole = ended[best.name].whole
-        if not any(whole / 4 < run.whole < whole / 1.5 for run in ended.values()):
+        if not any(whole / 4 < ended[config.name].whole < whole / 1.5 for _, config in known):
             yield start, best.factor / 2
