@@ -154,7 +154,7 @@ def _further(
         run = ended[last.name]
         if run.turned:
             yield start, last.factor * run.correction
-        elif before and not is_lower(run.lowest, ended[before[-1].name].lowest):
+        elif before and ended[before[-1].name].turned and not is_lower(run.lowest, ended[before[-1].name].lowest):
             # The correction made it worse, so it was too large: the turn was noise.
             yield start, math.sqrt(before[-1].factor * last.factor)
     # As it stood when these runs had been made: later ones have ended, too, where a line is read again.

@@ -129,7 +129,7 @@ class Pruning(Section):
 
     median: bool = setting(True, "Stop a trial that is worse than the median of the completed trials")
     startup_trials: int = setting(6, "Trials that must complete before the median rule applies", ge=1)
-    warmup_evaluations: int = setting(1, "First evaluations of a trial that the median rule ignores", ge=0)
+    warmup_evaluations: int = setting(0, "First evaluations of a trial that the median rule ignores", ge=0)
     two_increases: bool = setting(True, "Stop a trial whose evaluation rises several times in a row")
     n_increases: int = setting(2, "Number of rises in a row that stop a trial", ge=1)
     min_delta: MinDelta = setting(
