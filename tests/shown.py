@@ -18,7 +18,7 @@ import optuna
 import soundfile
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.confirmation.candidates import Candidate
+from search.confirmation.candidates import Candidate, scaled
 from search.confirmation.rounds import knobs
 from search.settings.sections import CONFIRMATION
 from search.settings.settings import Settings
@@ -29,6 +29,7 @@ from search.study.recorded import by_kind
 from search.study.spoken import Sentence, Speech
 from search.trial import Evaluation, StopReason
 from space.hyperparameters import Hyperparameters
+from tests.reported import keys, plan_of
 from tests.studies import PREPARED, miniature, new_study, record
 
 # Texts and file names of a dataset may hold anything.
@@ -171,7 +172,7 @@ V0, BEST = Hyperparameters(1e-3, 0.01), Hyperparameters(4e-4, 0.02)
 
 
 def confirmed(settings: Settings, losses: Mapping[str, Sequence[float]], over: bool = True) -> None:
-    """The study of a confirmation, with a full run for each of the `losses`, by config and seed from 1 on.
+    """The study of a confirmation, with full runs of these lowest evaluations by config, as `reported.keys` has them.
 
     Configs are named V0, "trial N", and "trial N at 0.5 x lr". One more run is asked for where it is not `over`.
     """
@@ -179,18 +180,21 @@ def confirmed(settings: Settings, losses: Mapping[str, Sequence[float]], over: b
     made = optuna.create_study(study_name=name, storage=storage.open_storage(settings.storage_url))
     attributes = storage.attributes_of(settings, PREPARED)
     attributes["fingerprint"]["confirms"] = settings.study.name
-    for key, value in {**attributes, "seeds": len(losses["V0"])}.items():
+    configs = {config: _candidate(config) for config in losses}
+    plan = plan_of(list(configs.values()), len(losses["V0"]) + (not over))
+    for key, value in {**attributes, "plan": plan.to_dict()}.items():
         made.set_user_attr(key, value)
-    for config, values in losses.items():
-        candidate = Candidate(config, BEST, 1, 3.25)
-        if config == "V0":
-            candidate = Candidate(config, V0, 0, 4.0)
-        elif config.endswith(" x lr"):  # a rate that no trial of the search ran
-            candidate = Candidate(config, replace(BEST, lr=BEST.lr * float(config.split()[-3])))
-        made.add_trials([_full_run(candidate, seed, value) for seed, value in enumerate(values, 1)])
+    made.add_trials([_full_run(configs[config], seed, value) for (config, seed), value in keys(losses).items()])
     if not over:
         made.ask()
     made._storage.remove_session()
+
+
+def _candidate(name: str) -> Candidate:
+    if name == "V0":
+        return Candidate(name, V0, 0, 4.0)
+    start, _, factor = name.removesuffix(" x lr").partition(" at ")
+    return scaled(Candidate(start, BEST, 1, 3.25), float(factor or 1))
 
 
 def _full_run(candidate: Candidate, seed: int, value: float) -> FrozenTrial:

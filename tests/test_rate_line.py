@@ -200,7 +200,10 @@ def test_a_space_of_one_point_has_a_line_of_the_stock_recipe_alone() -> None:
             {"V0": 1e-3, "trial 7": 4e-3, "trial 7 at 0.3 x lr": 1.2e-3, "trial 7 at 0.1 x lr": 4e-4},
         ),
         # A factor may be given twice.
-        ((V0, TRIAL, DECAYING), (0.5, 0.5), {"V0": 1e-3, "trial 7": 4e-3, "trial 8": 4e-3, "trial 7 at 0.5 x lr": 2e-3}),
+        (
+            (V0, TRIAL, DECAYING), (0.5, 0.5),
+            {"V0": 1e-3, "trial 7": 4e-3, "trial 8": 4e-3, "trial 7 at 0.5 x lr": 2e-3},
+        ),
         ((V0, TRIAL), (), {"V0": 1e-3, "trial 7": 4e-3}),
         ((V0,), (0.5,), {"V0": 1e-3}),
     ],
