@@ -92,19 +92,19 @@ def test_a_confirmation_is_told_in_both_studies(small: tuple[optuna.Study, Dashb
     for key, value in {"seed": 1, "length": "full"}.items():
         dashboard.opened.set_trial_user_attr(running, key, value)
     proof = dashboard.refreshed(2)
-    assert "6 runs finished, 1 running, 0 queued" in proof["note"]["body"]
+    assert "8 runs finished, 1 running, 0 queued" in proof["note"]["body"]
     assert "`python study.py confirm` continues the confirmation" in dashboard.document()["note"]["body"]
     dashboard.opened.set_trial_state_values(running, TrialState.FAIL)
     proof, search = dashboard.refreshed(2), dashboard.document()
     assert "Use trial <b>1</b>: it is better than the stock recipe." in read(search["note"]["body"])
-    assert "is better than the stock recipe (V0), by 0.8950 nats" in read(proof["note"]["body"])
+    assert "is better than the stock recipe (V0), by 0.9000 nats" in read(proof["note"]["body"])
     assert all("confirmation" in figures_of(document) for document in (search, proof))
-    assert "trial <b>1</b> (exported): mean 3.0300, 3 seeds" in read(proof["note"]["body"])
+    assert "trial <b>1</b> (exported): mean 3.0233, 3 seeds" in read(proof["note"]["body"])
     assert "python study.py export" in read(search["note"]["body"])
-    run_of = proof["trials"][4]
+    run_of = proof["trials"][5]
     assert attributes_of(run_of)["config"] == "trial <b>1</b>"
-    assert "| stock recipe, trial 1 |" in run_of["note"]["body"], "of the same seed"
-    assert "40 of 1000" in run_of["note"]["body"] and "`confirm/4/log.txt`" in run_of["note"]["body"]
+    assert "| stock recipe, trial 2 |" in run_of["note"]["body"], "of the same seed"
+    assert "40 of 1000" in run_of["note"]["body"] and "`confirm/5/log.txt`" in run_of["note"]["body"]
 
 
 # When notes are written
