@@ -6,18 +6,21 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import optuna
+from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.confirmation.candidates import Candidate, scaled
+from search.confirmation.rounds import knobs
 from search.confirmation.runs import Plan, Runs
 from search.pages import document
 from search.pages.material import Material, material
 from search.settings.settings import Settings
 from search.study import spoken, storage
+from search.study.columns import columns
 from search.study.recorded import by_kind
 from search.trial import Prepared, StopReason
 from space.hyperparameters import Hyperparameters
-from tests.studies import FLAT, PREPARED, STEPPED, evaluations, run
+from tests.studies import FLAT, PREPARED, STEPPED, evaluations, record, run
 
 STOCK = Hyperparameters(1e-3, 0.01)
 AUDITED = Hyperparameters(5e-3, 0.01)
@@ -77,17 +80,21 @@ def full_runs(runs: Mapping[str, Sequence[float]], running: int = 0, spoke: Any 
     made: list[FrozenTrial] = []
     for (config, seed), value in keys(runs).items():
         has_diverged = math.isnan(value)
-        losses = [5.0] if has_diverged else [5.0, value]
+        found = evaluations([5.0] if has_diverged else [5.0, value])
+        candidate = racing(config)
+        params = knobs(candidate.point)
         attributes = {
-            "candidate": racing(config).to_dict(),
+            "candidate": candidate.to_dict(),
             "seed": seed,
             "length": "truncated" if config == "audited" else "full",
             "stop_reason": "diverged" if has_diverged else "finished",
-            "run": {"evaluations": [asdict(e) for e in evaluations(losses)], "record": None, "error": None},
+            "run": {"evaluations": [asdict(e) for e in found], "record": record(40, []), "error": None},
+            **columns(found[-1], None, None, config),
             **({spoken.ATTRIBUTE: spoke} if spoke else {}),
         }
-        state, found = (TrialState.PRUNED, None) if has_diverged else (TrialState.COMPLETE, value)
-        made.append(create_trial(state=state, value=found, **by_kind(attributes)))
+        given = {"params": params, "distributions": {n: FloatDistribution(x, x) for n, x in params.items()}}
+        state = {"state": TrialState.PRUNED} if has_diverged else {"value": value}
+        made.append(create_trial(**state, **given, **by_kind(attributes)))
     waiting = {"candidate": racing("V0").to_dict(), "seed": 4, "length": "full"}
     made += [create_trial(state=TrialState.RUNNING, **by_kind(waiting)) for _ in range(running)]
     for number, trial in enumerate(made):
@@ -95,19 +102,19 @@ def full_runs(runs: Mapping[str, Sequence[float]], running: int = 0, spoke: Any 
     return made
 
 
-def plan_of(configs: Sequence[Candidate], seeds: int) -> Plan:
-    """Of a confirmation of these configs. Its rate line has fixed multiples: it is over once each of them has run."""
+def plan_of(trials: Sequence[FrozenTrial], seeds: int) -> Plan:
+    """Of a confirmation of these runs. Its rate line has fixed multiples: it is over once each of them has run."""
+    documents = {t.system_attrs["candidate"]["name"]: t.system_attrs["candidate"] for t in trials}
+    stock, *configs = map(Candidate.from_dict, documents.values())
     audited = tuple(config for config in configs if config.is_audited)
     rates = tuple(config.factor for config in configs if config.scaled_from)
-    trials = tuple(c for c in configs if c.name != "V0" and not c.scaled_from and not c.is_audited)
-    return Plan(1, seeds, 1000, 5.0, rates, tuple(c for c in configs if c.name == "V0"), trials, audited)
+    others = tuple(config for config in configs if not config.scaled_from and not config.is_audited)
+    return Plan(1, seeds, 1000, 5.0, rates, (stock,), others, audited)
 
 
 def material_of(settings: Settings, study: optuna.Study, confirmation: list[FrozenTrial] | None = None) -> Material:
     """Of a confirmation with three fresh seeds."""
-    configs = {t.system_attrs["candidate"]["name"]: t.system_attrs["candidate"] for t in confirmation or ()}
-    plan = plan_of([Candidate.from_dict(config) for config in configs.values()], seeds=3)
-    return material(settings, study, None if confirmation is None else Runs(confirmation, plan))
+    return material(settings, study, Runs(confirmation, plan_of(confirmation, 3)) if confirmation else None)
 
 
 def written(made: Material, options: str = "") -> str:

@@ -11,13 +11,13 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from search.confirmation.candidates import Candidate
 from search.pages.dashboard_notes import Notes
 from search.study import storage
 from search.study.recorded import by_kind
 from tests import dashboards, shown
 from tests.dashboards import Dashboard, attributes_of, figures_of
 from tests.markdown import LINKED, read, tokens
+from tests.reported import racing
 from tests.studies import FLAT, STEPPED, evaluations, record, run
 
 UNREAD = "Not shown, since this release cannot read it: "
@@ -88,7 +88,7 @@ def test_a_confirmation_is_told_in_both_studies(small: tuple[optuna.Study, Dashb
     run(study, STEPPED, [3.5, 3.25])
     shown.confirmed(dashboard.settings, {"V0": [3.9, 3.95, 3.92], "trial <b>1</b>": [3.0, 3.06, 3.01]}, over=False)
     running = dashboard.document(2)["trials"][-1]["trial_id"]
-    dashboard.opened.set_trial_system_attr(running, "candidate", Candidate("V0", shown.V0).to_dict())
+    dashboard.opened.set_trial_system_attr(running, "candidate", racing("V0").to_dict())
     for key, value in {"seed": 1, "length": "full"}.items():
         dashboard.opened.set_trial_user_attr(running, key, value)
     proof = dashboard.refreshed(2)
