@@ -97,18 +97,6 @@ def test_the_answer_is_that_of_the_truth(settings: Settings, given: dict[str, fl
     assert (found.candidates[0].mean is None) == ("diverges" in given)
 
 
-def test_a_lucky_trial_is_not_chosen(tmp_path: Path) -> None:
-    """Noise in one evaluation of the search made the poorer trial its best; the search alone would export it."""
-    settings = searched(miniature(tmp_path))
-    study = storage.load_study(settings)
-    run(study, {**FLAT, "lr": 6e-3}, [4.5, 2.0, 4.1])
-    study._storage.remove_session()
-    assert handover.choose(settings, None).hyperparameters.lr == 6e-3
-    found = proven(settings)
-    assert found.winner == "trial 1" and handover.choose(settings, None).hyperparameters.lr == 3e-4
-    assert found.rate_line and "trial 7" in [step.name for step in found.rate_line.steps]
-
-
 def test_more_seeds_and_a_better_trial_later_add_runs_and_repeat_none(over: Settings) -> None:
     before, made = proven(over), keys(runs_of(over))
     study = storage.load_study(over)

@@ -1,19 +1,22 @@
 """Confirmations of odd searches, and of runs that come to nothing: what is said must be true of them, too."""
 
+import json
 import math
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 
 from search.commands import export as handover
-from search.confirmation import confirm
+from search.confirmation import confirm, readable
 from search.confirmation.proof import regret_of
 from search.errors import NoResult, UserError
 from search.settings.sections import CONFIRMATION
 from search.settings.settings import Settings
 from search.study import storage
 from tests.conftest import ROOT
+from tests.reported import LOWER, full_runs, plan_of
 from tests.stub_confirm import confirmed, keys, proven, runs_of, searched, truth
 from tests.studies import FLAT, miniature, new_study, run
 
@@ -109,6 +112,15 @@ def test_a_study_of_the_confirmation_s_name_is_no_confirmation(settings: Setting
     assert not handover.choose(settings, None).confirmed
     with pytest.raises(UserError, match=r"give this search another name|was made with other settings"):
         confirmed(settings)
+
+
+@pytest.mark.parametrize(
+    "change", [{}, {"seeds": 2}, {"rates": "lower"}, {"recipes": []}, {"horizon": "long"}, {"of": "another release"}]
+)
+def test_a_plan_is_read_as_it_was_written_or_not_at_all(change: dict[str, Any]) -> None:
+    plan = plan_of(full_runs({**LOWER, "audited": [2.9]}), seeds=3)
+    document = json.loads(json.dumps(plan.to_dict()))
+    assert readable.plan_of({"plan": {**document, **change}}) == (None if change else plan)
 
 
 def test_a_baseline_that_changed_since_is_refused(tmp_path: Path) -> None:
