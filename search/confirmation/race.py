@@ -68,7 +68,7 @@ class Fit:
         first = next(iter(self.means))
         if math.isinf(self.means[first]):
             return ranked(self.means, self.means.__getitem__)[0]
-        return ranked(self.means, lambda config: -self.difference(first, config).value)[0]
+        return ranked(self.means, lambda config: self.means[first] - self.difference(first, config).value)[0]
 
     def seeds(self, config: str) -> int:
         """The number of its runs."""
@@ -106,7 +106,7 @@ def _estimate(values: Sequence[float], configs: int, fewest: int = FEWEST_SEEDS)
     count = len(values)
     if not count:
         return Estimate(0.0)
-    mean = math.fsum(values) / count
+    mean = _resolved(math.fsum(values) / count, max(map(abs, values)))
     if count < fewest:
         return Estimate(mean)
     alpha, error = spent(max(count, FEWEST_SEEDS)) / configs, _deviation(values) / math.sqrt(count)
