@@ -71,7 +71,10 @@ def explained(error: ValidationError, model: type, depth: int | None = None) -> 
     `depth` is how many parts of a field's place are shown; what follows are the branches of a union.
     """
     errors = error.errors(include_url=False)
-    first = next((e for e in errors if e["type"] in _UNKNOWN), errors[0])  # a key that is missing may be misspelt
+    # Of the branches of a union, that which the value came furthest in. A key that is missing may be misspelt.
+    branches = [e for e in errors if e["loc"][:depth] == errors[0]["loc"][:depth]]
+    furthest = max(branches, key=lambda e: len(e["loc"]))
+    first = next((e for e in errors if e["type"] in _UNKNOWN), furthest)
     place = ".".join(map(str, first["loc"][:depth]))
     fields, name = _fields(model, first["loc"][:-1]), str((first["loc"] or ("",))[-1])
     message = first["msg"].removeprefix("Value error, ").replace("Input should be", "it must be")

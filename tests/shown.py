@@ -18,8 +18,6 @@ import optuna
 import soundfile
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.confirmation.candidates import Candidate
-from search.confirmation.rounds import knobs
 from search.settings.sections import CONFIRMATION
 from search.settings.settings import Settings
 from search.study import artifacts, storage
@@ -28,7 +26,7 @@ from search.study.columns import columns
 from search.study.recorded import by_kind
 from search.study.spoken import Sentence, Speech
 from search.trial import Evaluation, StopReason
-from space.hyperparameters import Hyperparameters
+from tests.reported import full_runs, plan_of
 from tests.studies import PREPARED, miniature, new_study, record
 
 # Texts and file names of a dataset may hold anything.
@@ -167,45 +165,20 @@ def spoken(settings: Settings, draw: random.Random, number: int) -> tuple[Speech
     return found, artifacts.described(found.labelled(), "audio/wav")
 
 
-V0, BEST = Hyperparameters(1e-3, 0.01), Hyperparameters(4e-4, 0.02)
-
-
 def confirmed(settings: Settings, losses: Mapping[str, Sequence[float]], over: bool = True) -> None:
-    """The study of a confirmation, with a full run for each of the `losses`, by config and seed from 1 on.
+    """The study of a confirmation, with full runs of these lowest evaluations by config, as `reported.keys` has them.
 
-    Configs are named V0, "trial N", and "trial N at 0.5 x lr". One more run is asked for where it is not `over`.
+    One more run is asked for where it is not `over`.
     """
     name = settings.study.name + CONFIRMATION
     made = optuna.create_study(study_name=name, storage=storage.open_storage(settings.storage_url))
     attributes = storage.attributes_of(settings, PREPARED)
     attributes["fingerprint"]["confirms"] = settings.study.name
-    for key, value in {**attributes, "seeds": len(losses["V0"])}.items():
+    trials = full_runs(losses)
+    plan = plan_of(trials, len(losses["V0"]) + (not over))
+    for key, value in {**attributes, "plan": plan.to_dict()}.items():
         made.set_user_attr(key, value)
-    for config, values in losses.items():
-        candidate = Candidate(config, BEST, 1, 3.25)
-        if config == "V0":
-            candidate = Candidate(config, V0, 0, 4.0)
-        elif config.endswith(" x lr"):  # a rate that no trial of the search ran
-            candidate = Candidate(config, replace(BEST, lr=BEST.lr * float(config.split()[-3])))
-        made.add_trials([_full_run(candidate, seed, value) for seed, value in enumerate(values, 1)])
+    made.add_trials(trials)
     if not over:
         made.ask()
     made._storage.remove_session()
-
-
-def _full_run(candidate: Candidate, seed: int, value: float) -> FrozenTrial:
-    found = [Evaluation(20 * i, v, 2.0, v / 1.25, 2.0) for i, v in enumerate((value + 0.2, value), 1)]
-    values = knobs(candidate.point)
-    return create_trial(
-        value=value,
-        params=values,
-        distributions={name: optuna.distributions.FloatDistribution(fixed, fixed) for name, fixed in values.items()},
-        user_attrs={
-            "seed": seed, "length": "full", "stop_reason": "finished",
-            **columns(found[-1], None, None, candidate.name),
-        },
-        system_attrs={
-            "candidate": candidate.to_dict(),
-            "run": {"evaluations": [asdict(e) for e in found], "record": record(40, []), "error": None},
-        },
-    )  # fmt: skip

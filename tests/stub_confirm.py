@@ -3,8 +3,9 @@
     python -m tests.stub_confirm URL FOLDER a
 
 stands for `study.py confirm --storage URL` on a machine of its own. truth.json in the study's folder, over TRUTH, is
-what the runs are drawn from: the best learning rate, the noise of seeds, the rates above which runs diverge and crash,
-and that from which on they start.
+what the runs are drawn from: the best learning rate, the sum of rates at which runs are at their lowest (the default:
+never before their end), the noise of seeds, the rates above which runs diverge and crash, and that from which on they
+start.
 """
 
 import json
@@ -20,6 +21,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from search.confirmation import confirm
+from search.confirmation.rate_line import sum_of_rates
 from search.errors import UserError
 from search.settings.best_config import Confirmation
 from search.settings.sections import CONFIRMATION
@@ -33,7 +35,12 @@ from search.workers.listeners import Listeners
 from tests.studies import FLAT, PREPARED, STEPPED, miniature, new_study, run
 
 PRELOAD = ["search.confirmation.confirm"]
-TRUTH = {"lr": 3e-4, "noise": 0.005, "diverges": math.inf, "crashes": math.inf, "starts": 0.0}
+TRUTH = {"lr": 3e-4, "tau": math.inf, "noise": 0.005, "diverges": math.inf, "crashes": math.inf, "starts": 0.0}
+
+
+# Runs turn, the stock recipe's at 1e-3 and trial 1's at 3e-4; half of that is the best of all.
+TURNING = {"confirm.top": 1, "confirm.rates": "turn", "confirm.audit": 0}
+TURNS = {"lr": 1.5e-4, "tau": 0.15}
 
 
 def truth_of(spec: TrialSpec) -> dict[str, float]:
@@ -50,6 +57,9 @@ def evaluations(spec: TrialSpec) -> list[float]:
     noise += random.Random(f"{spec.seed}/{lr}").gauss(0, true["noise"])
     if lr > true["diverges"]:
         return [math.nan]
+    if true["tau"] < math.inf:
+        sums = [sum_of_rates(spec.hyperparameters, step, spec.horizon) for step in spec.evaluation_steps]
+        return [floor + noise + abs(math.log(each / true["tau"])) for each in sums]
     count = len(spec.evaluation_steps)
     return [floor + noise + 2 * math.exp(-6 * i / count) for i in range(1, count + 1)]
 
@@ -122,9 +132,8 @@ def confirmed(settings: Settings) -> confirm.Result:
 def main(url: str, folder: str, machine: str) -> None:
     """`machine` is a name instead of this machine's: its peers cannot see its processes."""
     leases.machine = lambda: machine
-    settings = miniature(
-        Path(folder), {"study.storage": url, "service.heartbeat_seconds": 0.5, "service.grace_seconds": 2.0}
-    )
+    shared = {"study.storage": url, "service.heartbeat_seconds": 0.5, "service.grace_seconds": 2.0}
+    settings = miniature(Path(folder), {**shared, **TURNING})
     result = confirmed(settings)
     print(result.confirmation.text if result.confirmation else "stopped")
 

@@ -1,4 +1,4 @@
-"""Which configs a confirmation runs: tables of searches and of what races, and which pruned trials are finished."""
+"""Which configs a confirmation starts from: tables of searches, and which pruned trials are finished."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,8 +7,7 @@ from typing import Any
 import optuna
 import pytest
 
-from search.confirmation.candidates import Candidate, audited, candidates, same
-from search.settings.sections import Confirm
+from search.confirmation.candidates import Candidate, audited, best_trials, recipes, same
 from search.settings.settings import Settings
 from search.study import findings as search_findings
 from search.trial import StopReason
@@ -32,7 +31,8 @@ class Search:
 
     @property
     def candidates(self) -> list[Candidate]:
-        return candidates(self.findings, self.settings)
+        known = recipes(self.findings, self.settings)
+        return [*known, *best_trials(self.findings, self.settings, known)]
 
     @property
     def table(self) -> list[str]:
@@ -63,11 +63,11 @@ TRIALS: Trials = [(1e-3, 3.6, "V0"), (4e-4, 3.3, None), (2e-4, 3.4, None), (5e-4
         ([(4e-4, 3.3, None), (4e-4, 3.2, None)], 2, ["V0: 0.001 None None", "trial 1: 0.0004 1 3.2"]),
         # Baselines keep their names.
         ([(1e-3, 3.6, "V0"), (4e-4, 3.3, "V1")], 2, ["V0: 0.001 0 3.6", "V1: 0.0004 1 3.3"]),
-        # The stock recipe races without a completed trial of its own.
+        # The stock recipe runs without a completed trial of its own.
         ([(4e-4, 3.3, None)], 2, ["V0: 0.001 None None", "trial 0: 0.0004 0 3.3"]),
     ],
 )
-def test_the_stock_recipe_and_the_best_trials_race(
+def test_it_starts_from_the_stock_recipe_and_the_best_trials(
     tmp_path: Path, trials: Trials, top: int, expected: list[str]
 ) -> None:
     assert searched(tmp_path, trials, confirm__top=top).table == expected
@@ -84,7 +84,7 @@ def test_repeats_of_the_stock_recipe_do_not_stand_for_it(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("low", "baselines", "trials", "expected"),
     [
-        # Without baselines the preset's stock recipe races; within the space it is the default, too.
+        # Without baselines the preset's stock recipe runs; within the space it is the default, too.
         (1e-4, [], [], ["V0: 0.001 None None"]),
         # It does not contain the stock recipe, which runs as it stands, and fitted into it.
         (2e-3, [("V0", 1e-3)], [], ["V0: 0.001 None None", "V0 within the space: 0.002 None None"]),
@@ -112,41 +112,12 @@ def test_the_default_of_a_space_of_the_user_s_own(
     assert search.table == [*expected, *([] if trials else ["trial 0: 0.008 0 3.3"])]
 
 
-# Lower rates
-
-
-@pytest.mark.parametrize(
-    ("trials", "rates", "lower"),
-    [
-        (TRIALS, [0.3, 0.1], ["trial 1 at 0.3 x lr: 0.00012", "trial 1 at 0.1 x lr: 4e-05"]),
-        # Half of trial 1's rate is trial 2's, which races anyway; a factor may be given twice.
-        (TRIALS, [0.5, 0.5, 0.25], ["trial 1 at 0.25 x lr: 0.0001"]),
-        # Half of it is the stock recipe's.
-        ([(1e-3, 3.6, "V0"), (2e-3, 3.3, None)], [0.5, 0.25], ["trial 1 at 0.25 x lr: 0.0005"]),
-        # The stock recipe itself is the best trial.
-        ([(1e-3, 3.0, "V0")], [0.5], ["trial 0 at 0.5 x lr: 0.0005"]),
-    ],
-)
-def test_the_best_trial_of_short_runs_races_at_lower_rates_too(
-    tmp_path: Path, trials: Trials, rates: list[float], lower: list[str]
-) -> None:
-    search = searched(tmp_path, trials, confirm__top=2, confirm__lower_rates=rates)
-    assert [line for line in search.table if "x lr" in line] == [f"{line} None None" for line in lower]
-
-
-def test_full_length_trials_need_no_lower_rates(tmp_path: Path) -> None:
-    """They overfit as the full run does, so that their order holds for it. By default short ones race lower, too."""
-    assert Confirm().lower_rates
-    search = searched(tmp_path, TRIALS, training__truncation=1.0, confirm__lower_rates=list(Confirm().lower_rates))
-    assert [c.name for c in search.candidates] == ["V0", "trial 1", "trial 2", "trial 3"]
-
-
 # Audits
 
 
 @pytest.fixture
 def search(tmp_path: Path) -> Search:
-    """With pruned trials: 2 to 6 by the median rule, of which 3 is at a point that races; 7 diverged."""
+    """With pruned trials: 2 to 6 by the median rule, of which 3 is at a point that runs anyway; 7 diverged."""
     search = searched(tmp_path, TRIALS[:2])
     for lr in (5e-3, 4e-4, 6e-3, 7e-3):
         run(search.study, {**FLAT, "lr": lr}, [4.9, 4.7, 4.8], StopReason.MEDIAN)
@@ -163,7 +134,7 @@ def drawn(search: Search, count: int, seed: int = 1) -> list[Candidate]:
 
 
 @pytest.mark.parametrize(("count", "drawn_count"), [(0, 0), (2, 2), (9, 4)])
-def test_pruned_trials_that_do_not_race_are_audited(search: Search, count: int, drawn_count: int) -> None:
+def test_pruned_trials_that_do_not_run_anyway_are_audited(search: Search, count: int, drawn_count: int) -> None:
     audits = drawn(search, count)
     assert len({c.trial for c in audits}) == len(audits) == drawn_count
     assert {c.trial for c in audits} <= {2, 4, 5, 6}

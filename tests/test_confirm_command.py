@@ -75,16 +75,14 @@ def test_the_winner_is_shown_exported_and_in_the_status(study_py: Command, setti
     confirm = ("confirm", "--audit", "1", "--workers")
     code, lines, errors = study_py(*confirm, "2")
     assert (code, errors) == (0, [])
-    told = [line.partition("  ")[2] for line in lines]
-    for start in ("confirmation: 4 configs (V0, trial 1, trial 2, trial 3) x 3 seeds", "data: ", "audit of pruning: "):
-        assert any(line.startswith(start) for line in told), start
-    # 0.6 s a step, evaluations included, in two slots.
-    assert "at most 14 runs, 13,200 optimizer steps, about 59 m 30 s at the search's pace" in told
-    assert [line for line in told if line.startswith("next round")] == ["next round: 10 runs", "next round: 2 runs"]
-    assert any(line.startswith("V0 can no longer win: mean 2.1") for line in told)
+    told = "\n".join(line.partition("  ")[2] for line in lines)
+    for words in ("data: 100", "audit of pruning: trial ", "rate line 4 runs, 4,000 steps", "race 8 runs, 8,000 steps"):
+        assert words in told, words
+    assert told.index("rate line: ") < told.index("race: "), "what is next"
     assert not [line for line in lines if "best so far" in line], "one run of a config is no winner"
-    shown = after(lines, "Confirmation of miniature, full runs")
-    assert shown[2].startswith("trial 1") and "lowest mean, exported" in shown[2]
+    shown = after(lines, "Confirmation of miniature")
+    winner = next(line for line in shown if "lowest mean, exported" in line)
+    assert winner.startswith("trial 1 ") or winner.startswith("trial 2 ")
     assert shown[-1] == "Exported (confirmed): miniature/best_config.json"
     assert best_config.read(tmp_path / "miniature" / "best_config.json").confirmed
 
@@ -96,8 +94,6 @@ def test_the_winner_is_shown_exported_and_in_the_status(study_py: Command, setti
     code, lines, _ = study_py(*confirm, "1")
     assert code == 0 and after(lines, "Confirmation of miniature") == shown
     assert not [line for line in lines if "  started  " in line]
-    finished = len(keys(runs_of(load(tmp_path / "study.toml", {}))))
-    assert any(line.endswith(f"; {finished} more were finished before") for line in lines)
 
     load_study(settings, CONFIRMATION).add_trial(create_trial(value=2.0))
     code, lines, errors = study_py("status")
@@ -158,7 +154,7 @@ def test_a_search_that_is_stopped_confirms_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["confirm", "--seeds", "1"], "confirm.seeds is 1: it must be greater than or equal to 2"),
+        (["confirm", "--seeds", "1"], "confirm.seeds is 1: it must be greater than or equal to 3"),
         (["confirm", "--study", "other"], "study 'other' does not exist"),
         (["--confirm", "status"], "options go after the command: study.py status"),
         (["--repeats", "2", "confirm"], "options go after the command: study.py confirm"),
@@ -199,11 +195,11 @@ def test_a_confirmation_whose_runs_all_diverge_exports_nothing(
 ) -> None:
     truth(settings, diverges=0)
     code, lines, errors = study_py("confirm", "--audit", "0")
-    assert (code, len(errors)) == (1, 1) and "; give lower rates (confirm.lower_rates is []), then run" in errors[0]
+    assert (code, len(errors)) == (1, 1) and "; give lower rates, such as --set confirm.rates=" in errors[0]
     assert "Do not fine-tune: every config diverged." in lines
     assert study_py("export")[0] == 1 and not (tmp_path / "miniature" / "best_config.json").exists()
     truth(settings, diverges=2e-4)
-    code, lines, errors = study_py("confirm", "--audit", "0", "--set", "confirm.lower_rates=[0.5]")
+    code, lines, errors = study_py("confirm", "--audit", "0", "--set", "confirm.rates=[0.1]")
     assert (code, errors, lines[-1]) == (0, [], "Exported (confirmed): miniature/best_config.json")
 
 
@@ -237,4 +233,4 @@ def test_a_machine_without_the_study_s_folder_confirms_too(
         monkeypatch.chdir(folder)
         code, lines, _ = study_py("confirm", *given)
         assert (code, lines[-1]) == (0, f"Exported (confirmed): runs/{name}/best_config.json")
-        assert any(line.startswith(f"Confirmation of {name}, full runs") for line in lines)
+        assert any(line.startswith(f"Confirmation of {name}") for line in lines)

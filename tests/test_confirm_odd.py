@@ -1,26 +1,29 @@
 """Confirmations of odd searches, and of runs that come to nothing: what is said must be true of them, too."""
 
+import json
 import math
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 
 from search.commands import export as handover
-from search.confirmation import confirm
+from search.confirmation import confirm, readable
 from search.confirmation.proof import regret_of
 from search.errors import NoResult, UserError
 from search.settings.sections import CONFIRMATION
 from search.settings.settings import Settings
 from search.study import storage
 from tests.conftest import ROOT
+from tests.reported import LOWER, full_runs, plan_of
 from tests.stub_confirm import confirmed, keys, proven, runs_of, searched, truth
 from tests.studies import FLAT, miniature, new_study, run
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return searched(miniature(tmp_path))
+    return searched(miniature(tmp_path, {"confirm.audit": 2}))
 
 
 # Where runs, or all of a config's, come to nothing
@@ -64,19 +67,20 @@ def test_without_two_configs_nothing_is_claimed_and_the_next_command_runs_them_a
     assert not handover.choose(settings, None).confirmed
     truth(settings)
     found = proven(settings)
-    assert {c.name: len(c.runs) for c in found.candidates}["V0"] == 2
+    assert [c.name for c in found.candidates] == ["V0", "trial 1"] and all(len(c.runs) >= 3 for c in found.candidates)
     assert before.items() <= keys(runs_of(settings)).items() and set(keys(runs_of(settings)).values()) == {1}
 
 
-def test_a_config_none_of_whose_runs_ended_is_out(settings: Settings) -> None:
+def test_a_config_whose_run_of_the_line_did_not_end_does_not_race(settings: Settings) -> None:
     once = settings.model_copy(update={"study": settings.study.model_copy(update={"max_retries": 0})})
     study = storage.load_study(settings)
     run(study, {**FLAT, "lr": 7e-3}, [4.5, 3.0])
     study._storage.remove_session()
     truth(settings, crashes=6e-3)
     found = proven(once)
-    lost = next(c for c in found.candidates if c.name == "trial 7")
-    assert (lost.runs, lost.mean, lost.dropped_after) == ([], None, 2)
+    assert found.rate_line and found.winner == found.rate_line.finalist == "trial 1"
+    lost = found.rate_line.steps[1]
+    assert (lost.name, lost.run, lost.turned, lost.sum_of_rates) == ("trial 7", None, False, 0)
 
 
 # Odd searches
@@ -108,6 +112,15 @@ def test_a_study_of_the_confirmation_s_name_is_no_confirmation(settings: Setting
     assert not handover.choose(settings, None).confirmed
     with pytest.raises(UserError, match=r"give this search another name|was made with other settings"):
         confirmed(settings)
+
+
+@pytest.mark.parametrize(
+    "change", [{}, {"seeds": 2}, {"rates": "lower"}, {"recipes": []}, {"horizon": "long"}, {"of": "another release"}]
+)
+def test_a_plan_is_read_as_it_was_written_or_not_at_all(change: dict[str, Any]) -> None:
+    plan = plan_of(full_runs({**LOWER, "audited": [2.9]}), seeds=3)
+    document = json.loads(json.dumps(plan.to_dict()))
+    assert readable.plan_of({"plan": {**document, **change}}) == (None if change else plan)
 
 
 def test_a_baseline_that_changed_since_is_refused(tmp_path: Path) -> None:

@@ -17,8 +17,6 @@ SHORT = {
     "training.evaluations": 2,
     "training.full_evaluations": 3,
     "confirm.seeds": 3,
-    "confirm.top": 1,
-    "confirm.rates": [],
     "confirm.audit": 1,
     "speech.sentences": 0,
 }
@@ -42,21 +40,25 @@ def test_a_search_that_confirms(tmp_path: Path) -> None:
     assert exported["confirmed"] is True and exported["status"] == proof["text"]
     assert output[-1] == "Exported (confirmed): runs/miniature/best_config.json"
     assert proof["text"] in output and proof["text"] in study_py(tmp_path, "status")
-    assert len(proof["candidates"]) == 2 and proof["candidates"][0]["name"] == "V0"  # and the best other trial
+    line = proof["rate_line"]
+    assert [c["name"] for c in proof["candidates"]] == ["V0", line["finalist"]]
+    assert (line["steps"][0]["name"], line["seed"], len(line["trials"])) == ("V0", 1, 2)
 
     specs: dict[str, dict[int, Any]] = {"trials": {}, "confirm": {}}
     for kind, by_number in specs.items():
         for file in study.glob(f"{kind}/*/spec.json"):
             by_number[int(file.parent.name)] = json.loads(file.read_text())
     runs = specs["confirm"]
-    assert len(runs) == 2 * len(proof["candidates"])  # nothing was pruned, so nothing is audited
     assert all((spec["horizon"], spec["evaluation_steps"]) == (24, [8, 16, 24]) for spec in runs.values())
+    ran = {(step["name"], 1): (step, step["run"]) for step in line["steps"]}
     for candidate in proof["candidates"]:
-        ran = [runs[run["trial"]] for run in candidate["runs"]]
-        assert [spec["seed"] for spec in ran] == [1, 2]
-        assert all(spec["hyperparameters"] == candidate["hyperparameters"] for spec in ran)
+        assert [run["seed"] for run in candidate["runs"]] == [2, 3, 4][: len(candidate["runs"])]
+        ran |= {(candidate["name"], run["seed"]): (candidate, run) for run in candidate["runs"]}
         if candidate["trial"] is not None:
             assert specs["trials"][candidate["trial"]]["hyperparameters"] == candidate["hyperparameters"]
-    values = {run["value"] for candidate in proof["candidates"] for run in candidate["runs"]}
-    assert len(values) == len(runs) and proof["seed_sd"] > 0, "another seed must be another run"
+    assert len(ran) == len(runs)  # nothing was pruned, so nothing is audited
+    for (_, seed), (config, run) in ran.items():
+        spec = runs[run["trial"]]
+        assert (spec["seed"], spec["hyperparameters"]) == (seed, config["hyperparameters"])
+    assert len({run["value"] for _, run in ran.values()}) == len(runs), "another seed must be another run"
     assert not [file for file in study.rglob("*") if file.suffix in (".pth", ".pt", ".safetensors")]

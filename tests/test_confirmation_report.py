@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from search.confirmation.candidates import Candidate as Racing
-from search.confirmation.proof import Runs
+from search.confirmation.runs import Plan, Runs
 from search.confirmation.verdict import Estimate, Proof, sentence, verdict
 from search.settings.best_config import Audit, AuditedTrial, Candidate, Confirmation, Fidelity, FullRun
 from search.show import confirmation_tables
@@ -51,7 +51,7 @@ def test_the_configs_stand_in_the_order_of_their_means_above_the_base() -> None:
         exported="V0",
     )
     lines = shown(confirmation_tables.show, found, BASE)
-    assert lines[0].strip() == "Confirmation of miniature, full runs"
+    assert lines[0].strip().startswith("Confirmation of miniature")
     assert [line.split("  lr ")[0].split() for line in lines[2:6]] == [
         "trial 1 2.1000 3.3000 3 2.0000 2.1000 2.2000 lowest mean".split(),
         "V0 2.3000 3.6000 2 2.2000 2.4000 exported, out after 2 seeds".split(),
@@ -111,26 +111,28 @@ def test_a_regret_within_twice_the_noise_may_be_chance(lost: float, is_chance: b
     assert line.endswith("may be chance.") == is_chance
 
 
-def test_progress_counts_the_runs_and_shows_their_values() -> None:
+def test_progress_counts_the_runs_and_shows_the_line_before_it_is_over() -> None:
+    """No run of the best trial has ended, and nothing is known of who races."""
     complete = TrialState.COMPLETE
     runs = [
         ("V0", 2, complete, 2.2),
         ("V0", 1, complete, 2.1),
         ("[/odd]", 1, TrialState.PRUNED, None),
         ("trial 1", 1, TrialState.FAIL, None),
-        ("trial 1", 2, TrialState.RUNNING, None),
-        ("trial 1", 1, TrialState.WAITING, None),
+        ("trial 1", 1, TrialState.RUNNING, None),
+        ("trial 2", 1, TrialState.WAITING, None),
     ]
-    trials = []
+    trials, configs = [], {name: Racing(name, replace(STOCK, lr=len(name) / 1e3)) for name, *_ in runs}
     for name, seed, state, value in runs:
-        attributes = {"candidate": Racing(name, STOCK).to_dict(), "seed": seed, "length": "full"}
+        attributes = {"candidate": configs[name].to_dict(), "seed": seed, "length": "full"}
         trials.append(optuna.trial.create_trial(state=state, value=value, **by_kind(attributes)))
-    assert shown(confirmation_tables.show_progress, Runs(trials, [1, 2, 3])) == [
-        "Confirmation: 3 runs finished, 1 running, 1 queued; study.py confirm joins it.",
-        "  V0: 2.1000  2.2000",
-        "  [/odd]: diverged",
-        "  trial 1: no full run has ended yet",
-    ]
+    stock, *others = configs.values()
+    found = Runs(trials, Plan(1, 3, 1000, 5.0, "turn", (stock,), tuple(others)))
+    assert (found.finalist, [config.name for config in found.racing]) == (None, ["V0"])
+    first, *lines = shown(confirmation_tables.show_progress, found)
+    assert first == "Confirmation: 3 runs finished, 1 running, 1 queued; study.py confirm joins it."
+    text = "\n".join(lines)
+    assert "[/odd]" in text and "diverged" in text and "2.2000" in text
 
 
 # The verdict

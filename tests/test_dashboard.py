@@ -11,13 +11,13 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from search.confirmation.candidates import Candidate
 from search.pages.dashboard_notes import Notes
 from search.study import storage
 from search.study.recorded import by_kind
 from tests import dashboards, shown
 from tests.dashboards import Dashboard, attributes_of, figures_of
 from tests.markdown import LINKED, read, tokens
+from tests.reported import racing
 from tests.studies import FLAT, STEPPED, evaluations, record, run
 
 UNREAD = "Not shown, since this release cannot read it: "
@@ -88,23 +88,23 @@ def test_a_confirmation_is_told_in_both_studies(small: tuple[optuna.Study, Dashb
     run(study, STEPPED, [3.5, 3.25])
     shown.confirmed(dashboard.settings, {"V0": [3.9, 3.95, 3.92], "trial <b>1</b>": [3.0, 3.06, 3.01]}, over=False)
     running = dashboard.document(2)["trials"][-1]["trial_id"]
-    dashboard.opened.set_trial_system_attr(running, "candidate", Candidate("V0", shown.V0).to_dict())
+    dashboard.opened.set_trial_system_attr(running, "candidate", racing("V0").to_dict())
     for key, value in {"seed": 1, "length": "full"}.items():
         dashboard.opened.set_trial_user_attr(running, key, value)
     proof = dashboard.refreshed(2)
-    assert "6 runs finished, 1 running, 0 queued" in proof["note"]["body"]
+    assert "8 runs finished, 1 running, 0 queued" in proof["note"]["body"]
     assert "`python study.py confirm` continues the confirmation" in dashboard.document()["note"]["body"]
     dashboard.opened.set_trial_state_values(running, TrialState.FAIL)
     proof, search = dashboard.refreshed(2), dashboard.document()
     assert "Use trial <b>1</b>: it is better than the stock recipe." in read(search["note"]["body"])
-    assert "is better than the stock recipe (V0), by 0.8950 nats" in read(proof["note"]["body"])
+    assert "is better than the stock recipe (V0), by 0.9000 nats" in read(proof["note"]["body"])
     assert all("confirmation" in figures_of(document) for document in (search, proof))
-    assert "trial <b>1</b> (exported): mean 3.0300, 3 seeds" in read(proof["note"]["body"])
+    assert "trial <b>1</b> (exported): mean 3.0233, 3 seeds" in read(proof["note"]["body"])
     assert "python study.py export" in read(search["note"]["body"])
-    run_of = proof["trials"][4]
+    run_of = proof["trials"][5]
     assert attributes_of(run_of)["config"] == "trial <b>1</b>"
-    assert "| stock recipe, trial 1 |" in run_of["note"]["body"], "of the same seed"
-    assert "40 of 1000" in run_of["note"]["body"] and "`confirm/4/log.txt`" in run_of["note"]["body"]
+    assert "| stock recipe, trial 2 |" in run_of["note"]["body"], "of the same seed"
+    assert "40 of 1000" in run_of["note"]["body"] and "`confirm/5/log.txt`" in run_of["note"]["body"]
 
 
 # When notes are written

@@ -47,8 +47,8 @@ def test_a_base_far_above_the_trials_is_named_and_does_not_squeeze_them(small: t
 @pytest.mark.parametrize(
     ("values", "is_near"),
     [
-        ({"V0": [1.62, 1.66], "trial 0": [1.59, 1.61]}, False),
-        ({"V0": [4.6, 4.7], "trial 0": [4.5, 4.55]}, True),
+        ({"V0": [1.62, 1.66, 1.64], "trial 0": [1.59, 1.61, 1.60]}, False),
+        ({"V0": [4.8, 4.9, 4.85], "trial 0": [4.7, 4.75, 4.72]}, True),
     ],
 )
 def test_a_confirmations_base_is_drawn_only_if_it_is_near(
@@ -87,7 +87,7 @@ def test_trials_are_told_apart_by_why_they_stopped(small: tuple[optuna.Study, Da
 def test_names_in_a_figure_are_text_and_figures_are_small(small: tuple[optuna.Study, Dashboard]) -> None:
     study, dashboard = small
     run(study, FLAT, [4.5, 4.0], baseline="V0")
-    confirmed(dashboard.settings, {"V0": [3.9, 3.95], "trial <b>1</b>": [3.0, 3.06]})
+    confirmed(dashboard.settings, {"V0": [3.9, 3.95, 3.92], "trial <b>1</b>": [3.0, 3.06, 3.01]})
     document = dashboard.refreshed(2)
     assert figures_of(document)["confirmation"]["data"][1]["y"] == ["trial &lt;b&gt;1&lt;/b&gt; (exported)", "V0"]
     assert len(json.dumps(document["plotly_graph_objects"])) < 4000, "without Plotly's template"

@@ -80,16 +80,28 @@ def test_a_real_export_is_of_the_published_schema(three: tuple[optuna.Study, Set
 def test_an_older_version_is_refused_and_replaced(three: tuple[optuna.Study, Settings], tmp_path: Path) -> None:
     path = tmp_path / "best_config.json"
     path.write_text('{"version": 1, "study": "miniature", "hyperparameters": {}}')
-    with pytest.raises(UserError, match="has version 1; this release reads 2 and 3: make it anew"):
+    with pytest.raises(UserError, match="has version 1; this release reads 3 and 4: make it anew"):
         best_config.read(path)
     export.write(built(*three), path)
-    assert best_config.read(path).version == 3
+    assert best_config.read(path).version == 4
+
+
+def test_a_confirmation_of_version_3_is_read_without_a_rate_line(
+    three: tuple[optuna.Study, Settings], tmp_path: Path
+) -> None:
+    expected = built(*three, confirmation=confirmation_of(("stock", 0, STOCK)))
+    content = json.loads(export.to_json(expected))
+    del content["confirmation"]["rate_line"], content["confirmation"]["candidates"][0]["scaled_from"]
+    path = tmp_path / "best_config.json"
+    path.write_text(json.dumps({**content, "version": 3}))
+    found = best_config.read(path)
+    assert found == expected and found.confirmation and found.confirmation.rate_line is None
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"version": 4}, "has version 4"),
+        ({"version": 5}, "has version 5"),
         ({"evidence": {}}, "evidence.trial is missing"),
         ({"unknown": 1}, "unknown key unknown; allowed are version, study"),
         ({"hyperparameters": {"lr": 0, "weight_decay": 0}}, "hyperparameters.lr is 0: it must be greater than 0"),

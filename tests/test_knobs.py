@@ -12,7 +12,6 @@ from search.confirmation.rounds import knobs
 from search.errors import UserError
 from search.full_run import order as orders
 from search.full_run.display import FullRunView
-from search.settings import best_config
 from search.settings.knobs import refuse_space
 from search.settings.settings import Settings, load
 from search.trial import Prepared
@@ -121,17 +120,6 @@ def test_fused_adamw_is_exported(three: tuple[optuna.Study, Settings]) -> None:
     fused = settings.model_copy(update={"training": settings.training.model_copy(update={"fused_adamw": True})})
     best = built(study, fused)
     assert best.coqui_config["optimizer_params"]["fused"] is best.settings["training"]["fused_adamw"] is True
-
-
-def test_a_file_of_version_2_is_read_with_the_later_knobs_off(
-    three: tuple[optuna.Study, Settings], tmp_path: Path
-) -> None:
-    content = json.loads(export.text(built(*three), "json"))
-    expected = best_config.BestConfig.model_validate(content)
-    del content["hyperparameters"]["new_rows_lr_factor"], content["hyperparameters"]["frozen_layers"]
-    path = tmp_path / "best_config.json"
-    path.write_text(json.dumps({**content, "version": 2}), encoding="utf-8")
-    assert best_config.read(path) == expected
 
 
 # The full run

@@ -115,7 +115,7 @@ def test_a_search_that_confirms_in_json_lines_and_in_messages(
     search, confirmation = of(found, "begin")
     assert (search["study"], search["unit"], search["total"], search["slots"]) == ("miniature", "trial", 4, 2)
     assert (search["finished"], search["base_mel_ce"], search["best"], search["n_increases"]) == (0, 5.0, None, 2)
-    assert (confirmation["unit"], confirmation["total"]) == ("run", 4)
+    assert (confirmation["unit"], confirmation["total"]) == ("run", 8)
     ends = of(found, "ended")[:4]
     assert [(end["finished"], end["total"], end["error"]) for end in ends] == [(n, 4, None) for n in (1, 2, 3, 4)]
     for end in ends:

@@ -86,7 +86,7 @@ def test_hostile_text_is_text_and_what_no_screen_shows_is_a_code(large: tuple[Se
     assert not [sign for sign in text + odd if not sign.isprintable() and sign != "\n"]
     study = founded(settings)
     searched(study)
-    formula = written(material_of(settings, study, full_runs({**RACE, "$x^2$ <b>&amp;": RACE["trial 1"]})))
+    formula = written(material_of(settings, study, full_runs({"V0": RACE["V0"], "$x^2$ <b>&amp;": RACE["trial 1"]})))
     assert "$x^2$ &lt;b&gt;&amp;amp;</text>" in formula, "names of configs are no mathematics"
 
 

@@ -77,7 +77,7 @@ def test_of_two_values_one_is_lower_or_they_tie(one: float, other: float) -> Non
 def decided(values: Mapping[str, Mapping[int, float]], configs: Sequence[str], seeds: Sequence[int]) -> Any:
     """Winner, verdict, who was dropped and which runs are next."""
     attempted = {(c, s) for c, runs in values.items() for s in runs}
-    found = race(values, configs, seeds, attempted)
+    found = race(values, configs, seeds, attempted, 4.0)
     if not found.fit.means:
         return None, None, found.dropped, found.missing
     best = found.fit.best
@@ -113,7 +113,7 @@ def test_a_race_decides_the_same_a_few_last_places_away_and_in_any_order(
 
 def is_clear(values: Mapping[str, Mapping[int, float]]) -> bool:
     """Whether no bound that decides lies at the tolerance's own edge: between a tenth of it and ten times it."""
-    fit = race(values, list(values), [1, 2, 3], {(c, s) for c, runs in values.items() for s in runs}).fit
+    fit = race(values, list(values), [1, 2, 3], {(c, s) for c, runs in values.items() for s in runs}, 4.0).fit
     bounds = [fit.below(4.0, fit.best).low]
     bounds += [fit.difference(c, fit.best).low for c in fit.means if c != fit.best]
     edge = RESOLUTION * 4

@@ -21,7 +21,8 @@ from search.settings.sections import FEWEST_SEEDS
 from search.ties import RESOLUTION, ranked
 
 FALSE_WINS = 0.05
-# The share of it that a look spends, by the number of seeds. Each later look spends half of what is left.
+# The share of it that a look spends, by the number of seeds. The k-th later look spends 1 / (k (k + 1)) of the rest.
+# That sums to the rest, and falls slowly, so that many seeds can still prove what few could not.
 _SPENT = {FEWEST_SEEDS: 0.4, FEWEST_SEEDS + 1: 0.5}
 METHOD = (
     "differences within fresh seeds, Student's paired t, looked at from the third seed on with Bonferroni's correction"
@@ -35,8 +36,10 @@ Values = Mapping[str, Mapping[int, float]]  # config -> seed -> lowest evaluatio
 
 def spent(seeds: int) -> float:
     """The part of `FALSE_WINS` that the look after so many seeds spends."""
-    share = _SPENT.get(seeds, (1 - sum(_SPENT.values())) / 2 ** (seeds - max(_SPENT)))
-    return FALSE_WINS * share if seeds >= FEWEST_SEEDS else 0.0
+    if seeds < FEWEST_SEEDS:
+        return 0.0
+    later = seeds - max(_SPENT)
+    return FALSE_WINS * (_SPENT[seeds] if seeds in _SPENT else (1 - sum(_SPENT.values())) / (later * (later + 1)))
 
 
 class Fit:
@@ -58,8 +61,14 @@ class Fit:
 
     @property
     def best(self) -> str:
-        """The config with the lowest mean; of ties the first in the order of `values`."""
-        return ranked(self.means, self.means.__getitem__)[0]
+        """The lowest config, each compared with the first at the seeds that both ran; of ties the first.
+
+        Means of different seeds do not compare: who left before a hard seed would look better for it.
+        """
+        first = next(iter(self.means))
+        if math.isinf(self.means[first]):
+            return ranked(self.means, self.means.__getitem__)[0]
+        return ranked(self.means, lambda config: self.means[first] - self.difference(first, config).value)[0]
 
     def seeds(self, config: str) -> int:
         """The number of its runs."""
@@ -97,7 +106,7 @@ def _estimate(values: Sequence[float], configs: int, fewest: int = FEWEST_SEEDS)
     count = len(values)
     if not count:
         return Estimate(0.0)
-    mean = math.fsum(values) / count
+    mean = _resolved(math.fsum(values) / count, max(map(abs, values)))
     if count < fewest:
         return Estimate(mean)
     alpha, error = spent(max(count, FEWEST_SEEDS)) / configs, _deviation(values) / math.sqrt(count)

@@ -42,8 +42,8 @@ class LineRun:
     @property
     def step(self) -> int:
         """Of the lowest evaluation, the earliest of ties; 0 where there is none."""
-        finite = [(v, s) for s, v in zip(self.steps, self.values, strict=True) if math.isfinite(v)]
-        return min(finite)[1] if finite else 0
+        known = ranked(zip(self.steps, self.values, strict=True), lambda evaluation: evaluation[1])
+        return known[0][0] if known and math.isfinite(known[0][1]) else 0
 
     @property
     def turned(self) -> bool:
@@ -97,7 +97,8 @@ class Line:
     @property
     def sum_of_rates(self) -> float | None:
         """Up to the lowest evaluation: the median of the runs that turned; None where none did."""
-        told = [run.time for run in self.ended.values() if run.turned and run.time > 0]
+        known = [self.ended[config.name] for config in self.runs if config.name in self.ended]
+        told = [run.time for run in known if run.turned and run.time > 0]
         return median(told) if told else None
 
 
@@ -157,7 +158,7 @@ def _further(
         elif before and ended[before[-1].name].turned and not is_lower(run.lowest, ended[before[-1].name].lowest):
             # The correction made it worse, so it was too large: the turn was noise.
             yield start, math.sqrt(before[-1].factor * last.factor)
-    # As it stood when these runs had been made: later ones have ended, too, where a line is read again.
+    # Of the runs so far alone: `ended` has those that this decided on, too, and others besides the line.
     known = [(start, config) for start in starts for config in chains[start.name]]
     if len(known) < LINE_RUNS - 1 and not any(ended[config.name].turned for _, config in known):
         # Nothing overfits. Short runs favour rates that are too high in this case, too: go down while that helps.

@@ -132,8 +132,10 @@ class Runs:
     def finalist(self) -> Candidate | None:
         """The best config of the line besides the stock recipe; None while it runs, and where all others diverged."""
         line = self.line
+        if line.missing:
+            return None
         others = [config for config in line.runs if config.name != STOCK and math.isfinite(line.lowest(config))]
-        return None if line.missing or not others else ranked(others, line.lowest)[0]
+        return ranked(others, line.lowest)[0] if others else None
 
     @cached_property
     def racing(self) -> list[Candidate]:
