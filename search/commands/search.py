@@ -35,7 +35,7 @@ def command(context: click.Context, then_confirm: bool, **given: Any) -> None:
     from search.commands.confirm import prove
     from search.confirmation import export
     from search.show import tables
-    from search.workers import session
+    from search.workers import cost, session
 
     console = make_console()
     if settings.is_miniature:
@@ -43,7 +43,7 @@ def command(context: click.Context, then_confirm: bool, **given: Any) -> None:
             "Searching the miniature: a small base, generated Amharic speech. For your own data see study.example.toml."
         )
     with output.watching(settings) as view:
-        result = session.search(settings, view)
+        result = session.search(settings, view, cost.pipeline_costs if then_confirm else cost.search_costs)
         path, confirmed = export.write_best_config(result.findings, settings, result.attributes, view.note)
     tables.show(result.findings, settings.search_space(), console)
     if any(result.spent.values()):

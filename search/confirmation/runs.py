@@ -132,8 +132,10 @@ class Runs:
     def finalist(self) -> Candidate | None:
         """The best config of the line besides the stock recipe; None while it runs, and where all others diverged."""
         line = self.line
+        if line.missing:
+            return None
         others = [config for config in line.runs if config.name != STOCK and math.isfinite(line.lowest(config))]
-        return None if line.missing or not others else ranked(others, line.lowest)[0]
+        return ranked(others, line.lowest)[0] if others else None
 
     @cached_property
     def racing(self) -> list[Candidate]:
@@ -173,6 +175,13 @@ class Runs:
     @property
     def is_over(self) -> bool:
         return self.are_over and not self.missing
+
+
+def part_of(is_audited: bool, seed: int | None, line_seed: int) -> str:
+    """The part of a confirmation that a run belongs to: "rate line", "race" or "audit"."""
+    if is_audited:
+        return "audit"
+    return "rate line" if seed == line_seed else "race"
 
 
 def key(trial: FrozenTrial) -> Key:

@@ -16,7 +16,7 @@ from search.pages.next_steps import (
     after_search,
     without_answer,
 )
-from search.settings.best_config import Confirmation
+from search.settings.best_config import Confirmation, RateLine
 from search.settings.sections import STOCK
 from search.show import tables
 from search.study import divergence
@@ -102,7 +102,8 @@ def _confirmed(material: Material, found: Confirmation, options: str) -> Answer:
     compared = _compared(material, found)
     told = _told(material, found) if compared else [found.text]
     seeds = max(len(candidate.runs) for candidate in found.candidates)
-    ran = f"{len(found.candidates)} configs, up to {seeds} seeds each, {material.full_horizon:,} optimizer steps"
+    raced = f"a race of {len(found.candidates)} configs with up to {seeds} fresh seeds each"
+    ran = f"{raced}, {material.full_horizon:,} optimizer steps a run"
     winner = next(c for c in found.candidates if c.name == found.winner)
     words, values = _described(material, export.recommended(found).hyperparameters)
     if found.verdict == "do not fine-tune":
@@ -143,10 +144,12 @@ def _told(material: Material, found: Confirmation) -> list[str]:
     winner = next(c for c in found.candidates if c.name == found.winner)
     if found.winner == STOCK:
         told.append("The stock recipe itself has the lowest mean.")
+    if found.rate_line and found.rate_line.finalist:
+        told.append(_found(found.rate_line))
     if winner.scaled_from is not None:
         told.append(
-            f"The winner is {winner.scaled_from} with the learning rate {winner.hyperparameters.lr:.3g}, which the rate"
-            " line found. Short runs favour rates that are too high for a full run."
+            f"The winner is {winner.scaled_from} with the rate {winner.hyperparameters.lr:.3g}. Short runs"
+            " favour rates that are too high for a full run."
         )
     differences = [(name, fit.difference(name, found.winner)) for name in fit.means if name != found.winner]
     close = sorted((d.value, name) for name, d in differences if math.isfinite(d.value) and not d.is_above_zero)
@@ -157,6 +160,16 @@ def _told(material: Material, found: Confirmation) -> list[str]:
     if material.late is not None:
         told.append(f"Trial {material.late}, now the best of the search, has not run in full.")
     return told
+
+
+def _found(line: RateLine) -> str:
+    """How the config that raced was found."""
+    rates = sorted({step.hyperparameters.lr for step in line.steps})
+    between = f"from {rates[0]:.2e} to {rates[-1]:.2e}" if len(rates) > 1 else f"of {rates[0]:.2e}"
+    return (
+        f"{len(line.steps)} full runs with learning rates {between} chose {line.finalist} for the race. They had the"
+        " search's seed, which has no part in the race."
+    )
 
 
 def _by(gain: Estimate) -> str:
