@@ -32,8 +32,8 @@ def rate_line(found: Runs) -> Picture | None:
     for curve in shown:
         colour, dashes = ("blue", "-") if curve.is_finalist else ("text", "-") if curve.is_stock else next(styles)
         _course(axes, curve, COLOURS[colour], dashes)
-    if (tau := found.line.sum_of_rates) is not None:
-        axes.axvline(tau, color=COLOURS["orange"], linewidth=7, alpha=0.25, label=f"where runs turn: {tau:.2e}")
+    if (tau := rate_curves.turning_sum(found, known)) is not None:
+        axes.axvline(tau, color=COLOURS["orange"], linewidth=7, alpha=0.25, label=f"where runs turn, {tau:.3g}")
     level(axes, found.plan.base, "untouched base", "grey", DOTTED)
     _tick_sums(axes)
     axes.set(xlabel=rate_curves.ACROSS, ylabel="evaluation,\nnats per audio token")

@@ -123,9 +123,10 @@ def rate_line(material: Material) -> Figure | None:
         return None
     from search.pages import rate_curves  # scipy, as above
 
-    shown = rate_curves.drawn(rate_curves.curves(material.runs))
-    if not shown:
+    known = rate_curves.curves(material.runs)
+    if not known:
         return None
+    shown = rate_curves.drawn(known)
     made = _figure(rate_curves.TITLE, rate_curves.ACROSS, "evaluation, nats per audio token")
     lines = {"untouched base": material.findings.base.mel_ce}
     bounds = limits([value for curve in shown for value in curve.values], list(lines.values()))
@@ -137,9 +138,9 @@ def rate_line(material: Material) -> Figure | None:
     for curve in shown:
         own = (COLOURS["blue"], "solid") if curve.is_finalist else (_GREY, "solid") if curve.is_stock else None
         _course(made, curve, *(own or next(styles)))
-    if (tau := material.runs.line.sum_of_rates) is not None:
+    if (tau := rate_curves.turning_sum(material.runs, known)) is not None:
         band = {"color": COLOURS["orange"], "width": 7}
-        made.add_vline(tau, line=band, opacity=0.3, annotation_text=f"runs turn: {tau:.2e}")
+        made.add_vline(tau, line=band, opacity=0.3, annotation_text=f"runs turn, {tau:.3g}")
     return made
 
 

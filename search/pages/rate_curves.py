@@ -69,6 +69,11 @@ def drawn(found: Sequence[Curve]) -> list[Curve]:
     return [curve for curve in found if curve in first]
 
 
+def turning_sum(runs: Runs, found: Sequence[Curve]) -> float | None:
+    """The sum of learning rates at which runs turn; None where none turned: one that diverged does not show it."""
+    return runs.line.sum_of_rates if any(curve.turned for curve in found) else None
+
+
 def caption(runs: Runs, found: Sequence[Curve]) -> str:
     """How to read the figure."""
     told = [
@@ -78,10 +83,10 @@ def caption(runs: Runs, found: Sequence[Curve]) -> str:
     ]
     if any(curve.diverged for curve in found):
         told.append("A cross marks the last evaluation of a run that diverged.")
-    if (tau := runs.line.sum_of_rates) is not None:
+    if (tau := turning_sum(runs, found)) is not None:
         told.append(
-            f"Runs turn near the same sum (vertical line). A constant rate of {tau / runs.plan.horizon:.2e} reaches it"
-            f" at the last of {runs.plan.horizon:,} steps."
+            f"Whatever their rate, runs turn near the same sum (vertical band). A constant rate of"
+            f" {tau / runs.plan.horizon:.2e} reaches it at the last of {runs.plan.horizon:,} steps."
         )
     if waiting := [config.name for config in runs.line.missing]:
         names = f"{', '.join(waiting[:3])}{f' and {len(waiting) - 3} more' if len(waiting) > 3 else ''}"

@@ -132,19 +132,20 @@ def _line_row(step: LineStep, finalist: str | None) -> list[str]:
         return [step.name, rate, ended, "-", "-", "-", note]
     turned = "turned" if step.turned else "no"
     return [
-        step.name, rate, f"{step.run.value:.4f}", str(step.run.best_step), turned, f"{step.sum_of_rates:.2e}", note
+        step.name, rate, f"{step.run.value:.4f}", str(step.run.best_step), turned, f"{step.sum_of_rates:.3g}", note
     ]  # fmt: skip
 
 
 def line_sentence(found: RateLine) -> str:
     """What the turns of the runs say about the learning rate."""
-    if found.sum_of_rates is not None:
+    turned = any(step.turned and step.run and step.run.value is not None for step in found.steps)
+    if turned and found.sum_of_rates is not None:
         return (
-            f"Runs turn when their learning rates sum to about {found.sum_of_rates:.2e}; a rate that reaches this sum"
+            f"Runs turn when their learning rates sum to about {found.sum_of_rates:.3g}; a rate that reaches this sum"
             " only at the end of the run is the highest that does not overfit."
         )
     if any(step.turned for step in found.steps):
-        return "A run diverged; none turned, so none tells the sum of learning rates at which runs turn."
+        return "Runs diverged and none turned, so the sum of learning rates at which runs turn is not known."
     return "No run turned (was lowest before three quarters of its length): at these rates nothing overfits."
 
 
