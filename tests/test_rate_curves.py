@@ -85,7 +85,7 @@ def test_both_figures_draw_each_run_that_has_ended(name: str) -> None:
     labels = [curve.label for curve in curves(runs)]
     texts = re.sub(r"<[^>]+>", "\n", str(picture.svg))
     assert all(label.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") in texts for label in labels)
-    assert len(figure["data"]) == len(labels)
+    assert len(figure["data"]) == len(labels) + ("where runs turn" in json.dumps(figure["data"]))
     turned = any(curve.turned for curve in curves(runs))
     assert ("where runs turn" in texts) is ("vertical band" in picture.caption) is turned
     if name != "one evaluation":  # which alone has no height
@@ -103,7 +103,7 @@ def test_runs_that_turned_lie_at_the_sum_of_rates_and_the_finalist_is_named() ->
 
 def test_a_line_that_goes_on_names_what_is_to_come() -> None:
     picture = confirmation_figures.rate_line(LINES["one run"])
-    assert picture and "The line is not over: V0 at 0.4 x lr, trial 7 at 0.2 x lr are to end next." in picture.caption
+    assert picture and "The line is not over; next: V0 at 0.4 x lr, trial 7 at 0.2 x lr." in picture.caption
     assert confirmation_figures.rate_line(line_of()) is None and plotly(line_of()) is None
     assert rate_line(line_of()).steps == []
 

@@ -139,8 +139,9 @@ def rate_line(material: Material) -> Figure | None:
         own = (COLOURS["blue"], "solid") if curve.is_finalist else (_GREY, "solid") if curve.is_stock else None
         _course(made, curve, *(own or next(styles)))
     if (tau := rate_curves.turning_sum(material.runs, known)) is not None:
-        band = {"color": COLOURS["orange"], "width": 7}
-        made.add_vline(tau, line=band, opacity=0.3, annotation_text=f"runs turn, {tau:.3g}")
+        band, x = {"color": COLOURS["orange"], "width": 8}, float(f"{tau:.5g}")
+        name = f"where runs turn, {tau:.3g}"
+        made.add_scatter(mode="lines", name=name, x=[x, x], y=bounds, line=band, opacity=0.3, hoverinfo="skip")
     return made
 
 
@@ -159,7 +160,8 @@ def _course(made: Figure, curve: "Curve", colour: str, dash: str) -> None:
         marker={
             "symbol": marks,
             "size": [12 if place == at else 4 for place in range(len(curve.values))],
-            "line": {"width": 2},
+            "color": colour,
+            "line": {"width": 2, "color": colour},
         },
         hoverinfo="text",
     )

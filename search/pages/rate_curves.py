@@ -90,7 +90,7 @@ def caption(runs: Runs, found: Sequence[Curve]) -> str:
         )
     if waiting := [config.name for config in runs.line.missing]:
         names = f"{', '.join(waiting[:3])}{f' and {len(waiting) - 3} more' if len(waiting) > 3 else ''}"
-        told.append(f"The line is not over: {names} {'is' if len(waiting) == 1 else 'are'} to end next.")
+        told.append(f"The line is not over; next: {names}.")
     if len(found) > MOST:
         told.append(f"{MOST} of {len(found)} runs are drawn, the lowest among them.")
     return " ".join(told)
