@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option("--workers", type=int, help="Slots. Default: one per visible GPU; one on a CPU, two for the miniature.")
 @click.option("--seed", type=int, help="Random seed for the sampler and all runs.")
 @click.option("--repeats", type=int, help="Extra runs of the stock recipe with other seeds, to measure the noise.")
-@click.option("--confirm", "then_confirm", is_flag=True, help="After the search, prove the winner in full runs.")
+@click.option("--confirm", "then_confirm", is_flag=True, help="Then find the rate in full runs, and prove the winner.")
 @telling
 @common
 @click.pass_context

@@ -147,7 +147,7 @@ def fidelity(found: Runs) -> Picture | None:
     legend(made, 2)
     caption = "Short runs rank as full ones do where the points rise from the lower left to the upper right."
     if len(found.line.runs) > len(both) - len(audited):
-        caption += " Configs that had no short run, such as a trial's at a lower rate, are not here."
+        caption += " Configs that had no short run, such as a trial's at another rate, are not here."
     return Picture(to_svg(made), caption)
 
 
