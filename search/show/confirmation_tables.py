@@ -188,8 +188,8 @@ def cells(candidate: Candidate, found: Confirmation) -> dict[str, str]:
 
 
 def _table(found: Confirmation, base: Evaluation, width: int) -> Table:
-    race = "race in full runs with fresh seeds" if found.rate_line else "full runs"
-    title = f"Confirmation of {found.study.removesuffix(CONFIRMATION)}: {race}"
+    fresh = " with fresh seeds" if found.rate_line else ""
+    title = f"Confirmation of {found.study.removesuffix(CONFIRMATION)}, full runs{fresh}"
     names = [name for name in COLUMNS if width >= WIDE or name not in LEFT_OUT]
     table = columns(title, names, NUMBERS, wrapped=("lowest evaluation of each fresh seed", ""))
     for candidate in ordered(found):
