@@ -144,12 +144,10 @@ def _told(material: Material, found: Confirmation) -> list[str]:
     winner = next(c for c in found.candidates if c.name == found.winner)
     if found.winner == STOCK:
         told.append("The stock recipe itself has the lowest mean.")
-    if found.rate_line and found.rate_line.finalist:
-        told.append(_found(found.rate_line))
     if winner.scaled_from is not None:
         told.append(
-            f"The winner is {winner.scaled_from} with the rate {winner.hyperparameters.lr:.3g}. Short runs"
-            " favour rates that are too high for a full run."
+            f"The winner is {winner.scaled_from} with the learning rate {winner.hyperparameters.lr:.3g}"
+            f"{_found(found.rate_line)}. Short runs favour rates that are too high for a full run."
         )
     differences = [(name, fit.difference(name, found.winner)) for name in fit.means if name != found.winner]
     close = sorted((d.value, name) for name, d in differences if math.isfinite(d.value) and not d.is_above_zero)
@@ -162,13 +160,14 @@ def _told(material: Material, found: Confirmation) -> list[str]:
     return told
 
 
-def _found(line: RateLine) -> str:
-    """How the config that raced was found."""
-    rates = sorted({step.hyperparameters.lr for step in line.steps})
-    between = f"from {rates[0]:.2e} to {rates[-1]:.2e}" if len(rates) > 1 else f"of {rates[0]:.2e}"
+def _found(line: RateLine | None) -> str:
+    """How a rate that no trial had was found, as the rest of a sentence."""
+    if line is None:
+        return ""
+    rates = sorted(step.hyperparameters.lr for step in line.steps)
     return (
-        f"{len(line.steps)} full runs with learning rates {between} chose {line.finalist} for the race. They had the"
-        " search's seed, which has no part in the race."
+        f", which the rate line found: {len(rates)} full runs with rates from {rates[0]:.2e} to {rates[-1]:.2e}. Their"
+        f" seed, {line.seed}, has no part in the race"
     )
 
 

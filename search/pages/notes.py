@@ -85,6 +85,8 @@ def _label(row: Row, line_seed: int | None) -> Markup | str:
             what = "pruned in the search, run to the trials' end"
         elif candidate.get("pruned_at") is not None:
             what = "full run of the audit of pruning"
+        elif line_seed is None:
+            what = "full run"
         elif seed == line_seed:
             what = "full run of the rate line"
         else:

@@ -18,9 +18,9 @@ class Extent:
     base_mel_ce: float  # of the untouched base model
     best: tuple[int, float] | None  # number and value of the best trial so far
     noun: str = "trial"  # what is counted
-    may_end_sooner: bool = False  # `trials` is the most that can be needed
     n_increases: int | None = None  # rises in a row that end a trial; None without that rule
     min_delta: float = 0.0  # nats; a smaller rise does not count
+    may_end_sooner: bool = False  # `trials` is the most that can be needed
 
 
 @dataclass(frozen=True)
