@@ -102,14 +102,15 @@ def run(
     plan = _plan(settings, findings, study)
     work = ConfirmWork(study, ledger, settings, prepared, plan, view)
     costs = confirmation_costs(settings, prepared)
-    view.note(
-        f"confirmation of {' and '.join(c.name for c in plan.trials) or STOCK} in full runs of {plan.horizon} steps"
-    )
+    starts = ", ".join(c.name for c in (plan.recipes[0], *plan.trials))
+    view.note(f"confirmation: full runs of {plan.horizon} steps; the rate line starts from {starts}")
     view.note(forecast(costs, findings, len(devices)))
     if plan.audited:
         names = ", ".join(c.name for c in plan.audited)
         view.note(f"audit of pruning: {names}, chosen at random, are run to the trials' end and in full")
     finished = sum(trial.state in FINISHED_STATES for trial in work.runs.trials)
+    if finished:
+        view.note(f"{finished} of these runs have ended already")
     most = sum(cost.runs for cost in costs)
     extent = Extent(most, finished, len(devices), findings.base.mel_ce, None, "run", may_end_sooner=True)
     view.begin(with_rule(extent, settings))

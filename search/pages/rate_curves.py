@@ -77,9 +77,9 @@ def turning_sum(runs: Runs, found: Sequence[Curve]) -> float | None:
 def caption(runs: Runs, found: Sequence[Curve]) -> str:
     """How to read the figure."""
     told = [
-        "Each line is a full run. Its learning rates add up from left to right; on this scale a run with half the rate"
-        " stays further left. A circle marks its lowest evaluation, filled if the run turned, that is, was lowest"
-        " before three quarters of its length and rose."
+        "Each line is a full run. From left to right its learning rates add up, so a run with a lower rate ends further"
+        " left. A circle marks its lowest evaluation; it is filled if the run turned: it was lowest before three"
+        " quarters of its length, and rose."
     ]
     if any(curve.diverged for curve in found):
         told.append("A cross marks the last evaluation of a run that diverged.")
