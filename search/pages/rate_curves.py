@@ -85,8 +85,8 @@ def caption(runs: Runs, found: Sequence[Curve]) -> str:
         told.append("A cross marks the last evaluation of a run that diverged.")
     if (tau := turning_sum(runs, found)) is not None:
         told.append(
-            f"Whatever their rate, runs turn near the same sum (vertical band). A constant rate of"
-            f" {tau / runs.plan.horizon:.2e} reaches it at the last of {runs.plan.horizon:,} steps."
+            "The vertical band marks the sum at which runs turned; other rates are expected to turn near it. A constant"
+            f" rate of {tau / runs.plan.horizon:.2e} reaches it at the last of {runs.plan.horizon:,} steps."
         )
     if waiting := [config.name for config in runs.line.missing]:
         names = f"{', '.join(waiting[:3])}{f' and {len(waiting) - 3} more' if len(waiting) > 3 else ''}"
