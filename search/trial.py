@@ -132,7 +132,7 @@ class TrialSpec:
     device: str | None = None  # CUDA_VISIBLE_DEVICES of the run; None leaves the machine's
     fused_adamw: bool = False
     pin_memory: bool = False  # of training batches, on their way to the GPU
-    label: str | None = None  # what the run is, besides its number: a baseline, a repeat, a seed of the race
+    label: str | None = None  # what the run is, besides its number: a baseline, a repeat, a run of a confirmation
     sentences: int = 0  # of the eval set, spoken after the training with the weights of the best evaluation
     speak_below: float | None = None  # nats; a run that never came below it does not speak. None: it does
     recogniser: str | None = None  # folder of a speech recogniser that listens to them

@@ -15,14 +15,14 @@ from search.text import shown
 
 @click.command()
 @click.option("--workers", type=int, help="Slots, as in the search.")
-@click.option("--top", type=int, help="How many of the best trials run in full (default 1).")
+@click.option("--top", type=int, help="Best trials that the rate line starts from (default 1).")
 @click.option("--seeds", type=int, help="Seeds of the race with the stock recipe, at most (default 4).")
 @click.option("--audit", type=int, help="Pruned trials to run in full, to see what pruning lost (default 0).")
 @telling
 @common
 @click.pass_context
 def command(context: click.Context, **given: Any) -> None:
-    """Run the best trials and the stock recipe at full length with several seeds, and export the winner.
+    """Find the learning rate of the full run, prove the config against the stock recipe on fresh seeds, and export it.
 
     The same command resumes, and may run on several machines at once.
     """

@@ -17,7 +17,7 @@ COMMANDS = {  # in the order of use; each is `command` in the module of its name
     "fetch-base": "Download XTTS-v2, the base to fine-tune.",
     "check": "Check data, base and machine before a search.",
     "extend-vocab": "Make a base with tokens for a new language.",
-    "confirm": "Prove the winner: full runs with several seeds.",
+    "confirm": "Find the rate in full runs, and prove the winner.",
     "export": "Write the configuration for the full run.",
     "train": "Train in full with an exported configuration.",
     "status": "Show what a study has found so far.",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--workers", type=int, help="Slots. Default: one per visible GPU; one on a CPU, two for the miniature.")
 @click.option("--seed", type=int, help="Random seed for the sampler and all runs.")
 @click.option("--repeats", type=int, help="Extra runs of the stock recipe with other seeds, to measure the noise.")
-@click.option("--confirm", "then_confirm", is_flag=True, help="After the search, prove the winner in full runs.")
+@click.option("--confirm", "then_confirm", is_flag=True, help="Then find the rate in full runs, and prove the winner.")
 @telling
 @common
 @click.pass_context
@@ -36,7 +36,7 @@ def command(context: click.Context, then_confirm: bool, **given: Any) -> None:
     from search.commands.confirm import prove
     from search.confirmation import export
     from search.show import tables
-    from search.workers import session
+    from search.workers import cost, session
 
     console = make_console()
     if settings.is_miniature:
@@ -44,7 +44,7 @@ def command(context: click.Context, then_confirm: bool, **given: Any) -> None:
             "Searching the miniature: a small base, generated Amharic speech. For your own data see study.example.toml."
         )
     with output.watching(settings) as view:
-        result = session.search(settings, view)
+        result = session.search(settings, view, cost.pipeline_costs if then_confirm else cost.search_costs)
         path, confirmed = export.write_best_config(result.findings, settings, result.attributes, view.note)
     tables.show(result.findings, settings.search_space(), console)
     if any(result.spent.values()):

@@ -1,1 +1,1 @@
-"""Decides which config wins: candidates race in full runs with several seeds, and the proven one is exported."""
+"""Decides which config wins: full runs find a learning rate, and a race with the stock recipe proves the config."""

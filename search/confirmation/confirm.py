@@ -1,10 +1,11 @@
-"""The confirmation of a search: its best configs beside the stock recipe, in full runs with several seeds.
+"""The confirmation of a search: full runs that find the learning rate, then a race with the stock recipe.
 
 Its runs are trials of a second study in the same storage, so that slots and machines share them as they share a
 search. The runs that have ended decide which are next; nothing else is stored.
 
 This module is the session: it opens the study, plans, runs the supervisor, and reads the result. `candidates` chooses
-the configs, `rounds` the runs, `race` compares them, `proof` and `verdict` say what they prove.
+the configs, `rate_line` their rates, `runs` and `rounds` the runs, `race` compares them, `proof` and `verdict` say what
+they prove.
 """
 
 from contextlib import ExitStack
@@ -100,15 +101,17 @@ def run(
     plan = _plan(settings, findings, study)
     work = ConfirmWork(study, ledger, settings, prepared, plan, view)
     costs = confirmation_costs(settings, prepared)
-    view.note(
-        f"confirmation of {' and '.join(c.name for c in plan.trials) or STOCK} in full runs of {plan.horizon} steps"
-    )
+    starts = ", ".join(c.name for c in (plan.recipes[0], *plan.trials))
+    view.note(f"confirmation: full runs of {plan.horizon} steps; the rate line starts from {starts}")
     view.note(forecast(costs, findings, len(devices)))
     if plan.audited:
         names = ", ".join(c.name for c in plan.audited)
         view.note(f"audit of pruning: {names}, chosen at random, are run to the trials' end and in full")
     finished = sum(trial.state in FINISHED_STATES for trial in work.runs.trials)
-    extent = Extent(sum(cost.runs for cost in costs), finished, len(devices), findings.base.mel_ce, None, "run")
+    if finished:
+        view.note(f"{finished} of these runs have ended already")
+    most = sum(cost.runs for cost in costs)
+    extent = Extent(most, finished, len(devices), findings.base.mel_ce, None, "run", may_end_sooner=True)
     view.begin(with_rule(extent, settings))
     database.patience = 60 * settings.service.outage_minutes
     leases = Leases(ledger, settings.service, settings.study.max_retries, view.note)

@@ -49,17 +49,18 @@ def confirmation(runs: Runs, findings: Findings, settings: Settings, name: str) 
         method=METHOD,
         seed_sd=deviation,
         seed_sd_df=freedom,
-        rate_line=_rate_line(runs),
+        rate_line=rate_line(runs),
         candidates=[_candidate(c, runs) for c in configs],
         fidelity=fidelity(runs.short, runs.at(runs.plan.seed), settings.training.truncation, settings.confirm.top),
         audit=_audit(runs, findings),
     )
 
 
-def _rate_line(runs: Runs) -> RateLine:
+def rate_line(runs: Runs) -> RateLine:
+    """The runs of the line that have ended, and what they tell so far."""
     line, finished = runs.line, runs.finished(FULL)
     steps = []
-    for config in line.runs:
+    for config in (c for c in line.runs if c.name in line.ended):
         ended, trial = line.ended[config.name], finished.get(config.name, {}).get(runs.plan.seed)
         steps.append(
             LineStep(

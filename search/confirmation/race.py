@@ -26,7 +26,8 @@ FALSE_WINS = 0.05
 _SPENT = {FEWEST_SEEDS: 0.4, FEWEST_SEEDS + 1: 0.5}
 METHOD = (
     "differences within fresh seeds, Student's paired t, looked at from the third seed on with Bonferroni's correction"
-    f" over looks and configs: a config that is no better is declared better in at most {FALSE_WINS:.0%} of the races"
+    " over looks and configs: a config that is no better is declared better in at most"
+    f" {100 * FALSE_WINS:.0f} % of the races"
 )
 
 TWICE = 2  # what must happen more than once to be believed

@@ -1,4 +1,4 @@
-"""What the slots work on in a confirmation: its full runs, round by round."""
+"""What the slots work on in a confirmation: the full runs of its rate line, then those of its race."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import optuna
 
 from search.confirmation.candidates import Candidate
-from search.confirmation.runs import FULL, TRUNCATED, Plan, Runs
+from search.confirmation.runs import FULL, TRUNCATED, Plan, Runs, part_of
 from search.settings.settings import Settings
 from search.study.leases import Leases
 from search.study.ledger import Claim, Ledger
@@ -32,7 +32,7 @@ def knobs(point: Hyperparameters) -> dict[str, float]:
 
 
 class ConfirmWork:
-    """The full runs of a confirmation, round by round, under the two-increase rule only."""
+    """The full runs of a confirmation, in the order that those before decide, under the two-increase rule only."""
 
     def __init__(
         self, study: optuna.Study, ledger: Ledger, settings: Settings, prepared: Prepared, plan: Plan, view: View
@@ -54,7 +54,7 @@ class ConfirmWork:
         return Runs(trials, self._plan, self._retried)
 
     def claim(self, leases: Leases) -> Claim:
-        """A queued run. When all have ended, those of the next round are queued first."""
+        """A queued run. When all have ended, those that come next are queued first."""
         claim = leases.claim(None)
         if claim.trial_id is None and self._queue_next():
             claim = leases.claim(None)
@@ -86,7 +86,8 @@ class ConfirmWork:
                 trial.suggest_float(name, value, value)
         seed, length = attributes["seed"], attributes["length"]
         steps = self._steps[length]
-        label = f"{candidate.name}, seed {seed}{', pruned, to its end' if length == TRUNCATED else ''}"
+        part = part_of(candidate.is_audited, seed, self._plan.seed)
+        label = f"{part}: {candidate.name}, seed {seed}{', to the end of a trial' if length == TRUNCATED else ''}"
         sentences = self._settings.speech.sentences if length == FULL else 0
         return Job(
             trial, candidate.point, seed, steps[-1], steps, label, False, sentences=sentences, config=candidate.name
@@ -99,11 +100,18 @@ class ConfirmWork:
 
 
 def news(runs: Runs) -> list[str]:
-    """Where a confirmation stands before its next round, in lines."""
-    count = len(runs.missing)
+    """Where a confirmation stands before its next runs, in lines."""
     if line := runs.line.missing:
-        return [f"rate line: {', '.join(config.name for config in line)} next"]
+        return [f"rate line: next {', '.join(_with_rate(config) for config in line)}, seed {runs.plan.seed}"]
     lines = []
     for name, seeds in runs.race.dropped.items():
-        lines.append(f"{name} can no longer be proven better, after {seeds} seed{'s' if seeds > 1 else ''}")
-    return [*lines, f"race: {count} run{'s' if count > 1 else ''} next"]
+        lines.append(f"race: {name} can no longer be proven better, after {seeds} seed{'s' if seeds > 1 else ''}")
+    if runs.race.missing:
+        names = " and ".join(dict.fromkeys(name for name, _ in runs.race.missing))
+        seeds_left = ", ".join(dict.fromkeys(str(seed) for _, seed in runs.race.missing))
+        lines.append(f"race: next {names}, seed {seeds_left}")
+    return lines
+
+
+def _with_rate(config: Candidate) -> str:
+    return f"{config.name} (lr {config.point.lr:.2e})"

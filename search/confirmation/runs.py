@@ -177,6 +177,13 @@ class Runs:
         return self.are_over and not self.missing
 
 
+def part_of(is_audited: bool, seed: int | None, line_seed: int) -> str:
+    """The part of a confirmation that a run belongs to: "rate line", "race" or "audit"."""
+    if is_audited:
+        return "audit"
+    return "rate line" if seed == line_seed else "race"
+
+
 def key(trial: FrozenTrial) -> Key:
     attributes = trial.user_attrs
     return trial.system_attrs["candidate"]["name"], attributes["seed"], attributes["length"]

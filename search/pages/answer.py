@@ -16,7 +16,7 @@ from search.pages.next_steps import (
     after_search,
     without_answer,
 )
-from search.settings.best_config import Confirmation
+from search.settings.best_config import Confirmation, RateLine
 from search.settings.sections import STOCK
 from search.show import tables
 from search.study import divergence
@@ -102,7 +102,8 @@ def _confirmed(material: Material, found: Confirmation, options: str) -> Answer:
     compared = _compared(material, found)
     told = _told(material, found) if compared else [found.text]
     seeds = max(len(candidate.runs) for candidate in found.candidates)
-    ran = f"{len(found.candidates)} configs, up to {seeds} seeds each, {material.full_horizon:,} optimizer steps"
+    raced = f"a race of {len(found.candidates)} configs with up to {seeds} fresh seeds each"
+    ran = f"{raced}, {material.full_horizon:,} optimizer steps a run"
     winner = next(c for c in found.candidates if c.name == found.winner)
     words, values = _described(material, export.recommended(found).hyperparameters)
     if found.verdict == "do not fine-tune":
@@ -145,8 +146,8 @@ def _told(material: Material, found: Confirmation) -> list[str]:
         told.append("The stock recipe itself has the lowest mean.")
     if winner.scaled_from is not None:
         told.append(
-            f"The winner is {winner.scaled_from} with the learning rate {winner.hyperparameters.lr:.3g}, which the rate"
-            " line found. Short runs favour rates that are too high for a full run."
+            f"The winner is {winner.scaled_from} with the learning rate {winner.hyperparameters.lr:.3g}"
+            f"{_found(found.rate_line)}. Short runs favour rates that are too high for a full run."
         )
     differences = [(name, fit.difference(name, found.winner)) for name in fit.means if name != found.winner]
     close = sorted((d.value, name) for name, d in differences if math.isfinite(d.value) and not d.is_above_zero)
@@ -157,6 +158,17 @@ def _told(material: Material, found: Confirmation) -> list[str]:
     if material.late is not None:
         told.append(f"Trial {material.late}, now the best of the search, has not run in full.")
     return told
+
+
+def _found(line: RateLine | None) -> str:
+    """How a rate that no trial had was found, as the rest of a sentence."""
+    if line is None:
+        return ""
+    rates = sorted(step.hyperparameters.lr for step in line.steps)
+    return (
+        f", which the rate line found: {len(rates)} full runs with rates from {rates[0]:.2e} to {rates[-1]:.2e}. Their"
+        f" seed, {line.seed}, has no part in the race"
+    )
 
 
 def _by(gain: Estimate) -> str:

@@ -1,4 +1,4 @@
-"""Figures of the confirmation: what its full runs came to, and whether short runs rank as they do."""
+"""Figures of the confirmation: its rate line, what its race came to, and whether short runs rank as full ones do."""
 
 import math
 from typing import Any
@@ -6,13 +6,63 @@ from typing import Any
 from search.confirmation.fidelity import FEWEST_TO_RANK
 from search.confirmation.race import Fit
 from search.confirmation.runs import Runs
-from search.pages.drawing import COLOURS, DASHED, WIDE, Picture, figure, legend, to_svg
+from search.pages import rate_curves
+from search.pages.drawing import COLOURS, DASHED, DOTTED, WIDE, Picture, figure, legend, to_svg
+from search.pages.marks import level, limits
+from search.pages.rate_curves import Curve
 from search.settings.best_config import Candidate, Confirmation
 from search.settings.sections import STOCK
 from search.show.confirmation_tables import ordered
 
 _HEIGHT = 190.0  # of the axes of short against full runs, points
 _LINE = 10.0  # of a label, points
+
+
+def rate_line(found: Runs) -> Picture | None:
+    """The full runs along the learning rate, and the sum of rates at which they turn. None before one has ended."""
+    known = rate_curves.curves(found)
+    if not known:
+        return None
+    shown = rate_curves.drawn(known)
+    sums = [x for curve in shown for x in curve.sums]
+    made, (axes,) = figure((WIDE[0], WIDE[1] + 0.17 * (len(shown) // 2)))
+    axes.set(xscale="log", xlim=(min(sums) / 1.15, max(sums) * 1.15))
+    axes.set_ylim(limits([value for curve in shown for value in curve.values], [found.plan.base]))
+    styles = iter([(colour, dashes) for dashes in ("-", DASHED) for colour in ("orange", "green", "purple", "grey")])
+    for curve in shown:
+        colour, dashes = ("blue", "-") if curve.is_finalist else ("text", "-") if curve.is_stock else next(styles)
+        _course(axes, curve, COLOURS[colour], dashes)
+    if (tau := rate_curves.turning_sum(found, known)) is not None:
+        axes.axvline(tau, color=COLOURS["orange"], linewidth=7, alpha=0.25, label=f"where runs turn, {tau:.3g}")
+    level(axes, found.plan.base, "untouched base", "grey", DOTTED)
+    _tick_sums(axes)
+    axes.set(xlabel=rate_curves.ACROSS, ylabel="evaluation,\nnats per audio token")
+    legend(made, 2)
+    return Picture(to_svg(made), rate_curves.caption(found, known))
+
+
+def _course(axes: Any, curve: Curve, colour: str, dashes: Any) -> None:
+    """A run, with a mark at its lowest evaluation; what is above the axis lies on its upper edge."""
+    top = axes.get_ylim()[1]
+    axes.plot(
+        curve.sums, curve.values, color=colour, linestyle=dashes, linewidth=2.4 if curve.is_finalist else 1.3,
+        label=curve.label, zorder=3,
+    )  # fmt: skip
+    at = len(curve.values) - 1 if curve.diverged else curve.lowest
+    axes.plot(
+        [curve.sums[at]], [min(curve.values[at], top)], "X" if curve.diverged else "o", color=colour, markersize=8,
+        markerfacecolor=colour if curve.turned or curve.diverged else COLOURS["page"], markeredgewidth=1.6,
+        clip_on=False, zorder=5,
+    )  # fmt: skip
+
+
+def _tick_sums(axes: Any) -> None:
+    """At 1, 2 and 5 of each power of ten, without mathematics, which is not drawn here."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter("{x:g}")
 
 
 def runs(found: Confirmation, fit: Fit) -> Picture | None:
@@ -47,7 +97,7 @@ def _values(axes: Any, found: Confirmation, configs: list[Candidate]) -> None:
     values = [value for value, _ in runs]
     axes.plot(
         values, [place for _, place in runs], "o", markersize=5.5, markerfacecolor="none",
-        markeredgecolor=COLOURS["blue"], label="a full run (one seed)",
+        markeredgecolor=COLOURS["blue"], label="a full run (one fresh seed)",
     )  # fmt: skip
     axes.plot(
         [mean for mean, _ in means], [place for _, place in means], "|", markersize=15, markeredgewidth=2.6,
@@ -97,7 +147,7 @@ def fidelity(found: Runs) -> Picture | None:
     legend(made, 2)
     caption = "Short runs rank as full ones do where the points rise from the lower left to the upper right."
     if len(found.line.runs) > len(both) - len(audited):
-        caption += " Configs that had no short run, such as a trial's at a lower rate, are not here."
+        caption += " Configs that had no short run, such as a trial's at another rate, are not here."
     return Picture(to_svg(made), caption)
 
 

@@ -1,13 +1,14 @@
 """The figures of a study in Optuna's dashboard, by Plotly.
 
 Optuna draws the evaluations of each trial, importances and slices itself. These show what it leaves out: pruned trials,
-why trials stopped, the untouched base, and what a confirmation proves.
+why trials stopped, the untouched base, the rate line of a confirmation, and what its race proves.
 """
 
 import html
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from plotly.graph_objects import Figure
 
@@ -15,6 +16,9 @@ from search.pages.drawing import COLOURS
 from search.pages.marks import best_so_far, by_kind, limits, loss, thinned
 from search.pages.material import Material
 from search.study.findings import Row
+
+if TYPE_CHECKING:
+    from search.pages.rate_curves import Curve
 
 MOST = 400  # trials drawn; more would make the figure large, and each refresh of it slow
 LOSS = "lowest eval, nats per audio token"
@@ -33,7 +37,8 @@ def figures(material: Material) -> dict[str, Figure]:
         line = {"color": COLOURS["blue"], "width": 2, "shape": "hv"}
         name, lowest = f"best so far, {values[-1]:.4f}", [round(value, 5) for value in values]
         history.add_scatter(mode="lines", name=name, line=line, x=numbers, y=lowest, hoverinfo="skip")
-    found = {"confirmation": confirmation(material), "history": history, "learning-rate": rates}
+    found = {"confirmation": confirmation(material), "rate-line": rate_line(material)}
+    found |= {"history": history, "learning-rate": rates}
     return {name: figure for name, figure in found.items() if figure}
 
 
@@ -65,12 +70,12 @@ def _trials(material: Material, title: str, x: str, at: Callable[[Row], float | 
 
 
 def confirmation(material: Material) -> Figure | None:
-    """The mean of each config with its interval, and each run. None while no run has a finite value."""
+    """Of each config that races the mean with its interval, and each run. None while no run has a finite value."""
     if material.runs is None:
         return None
     from search.confirmation.runs import FULL  # scipy: half a second, which only a confirmation needs
 
-    fit, runs = material.runs.race.fit, material.runs.values(FULL)
+    fit, runs, fresh = material.runs.race.fit, material.runs.values(FULL), material.runs.plan.fresh
     names = sorted((name for name, mean in fit.means.items() if math.isfinite(mean)), key=lambda name: fit.means[name])
     if not names:
         return None
@@ -80,8 +85,9 @@ def confirmation(material: Material) -> Figure | None:
     estimates = [fit.below(base, name) for name in names]
     lows = [mean if e.high is None else base - e.high for mean, e in zip(means, estimates, strict=True)]
     highs = [mean if e.low is None else base - e.low for mean, e in zip(means, estimates, strict=True)]
-    dots = [(v, name, seed) for name in names for seed, v in runs.get(name, {}).items() if math.isfinite(v)]
-    made = _figure("Confirmation: full runs with several seeds", LOSS, None)
+    ran = [(v, name, seed) for name in names for seed, v in runs.get(name, {}).items() if seed in fresh]
+    dots = [(v, name, seed) for v, name, seed in ran if math.isfinite(v)]
+    made = _figure("Race: full runs with fresh seeds", LOSS, None)
     made.update_yaxes(autorange="reversed", type="category")
     made.add_scatter(
         mode="markers",
@@ -109,6 +115,56 @@ def confirmation(material: Material) -> Figure | None:
     made.update_xaxes(range=bounds)
     _levels(made, partial(made.add_vline, annotation_position="top left"), {"untouched base": base}, bounds)
     return made
+
+
+def rate_line(material: Material) -> Figure | None:
+    """The full runs along the learning rate, and the sum of rates at which they turn. None before one has ended."""
+    if material.runs is None:
+        return None
+    from search.pages import rate_curves  # scipy, as above
+
+    known = rate_curves.curves(material.runs)
+    if not known:
+        return None
+    shown = rate_curves.drawn(known)
+    made = _figure(rate_curves.TITLE, rate_curves.ACROSS, "evaluation, nats per audio token")
+    lines = {"untouched base": material.findings.base.mel_ce}
+    bounds = limits([value for curve in shown for value in curve.values], list(lines.values()))
+    made.update_yaxes(range=bounds)
+    made.update_xaxes(type="log")
+    _levels(made, partial(made.add_hline, annotation_position="top right"), lines, bounds)
+    dashes = ("solid", "dash")
+    styles = iter([(COLOURS[colour], dash) for dash in dashes for colour in ("orange", "green", "purple", "grey")])
+    for curve in shown:
+        own = (COLOURS["blue"], "solid") if curve.is_finalist else (_GREY, "solid") if curve.is_stock else None
+        _course(made, curve, *(own or next(styles)))
+    if (tau := rate_curves.turning_sum(material.runs, known)) is not None:
+        band, x = {"color": COLOURS["orange"], "width": 8}, float(f"{tau:.5g}")
+        name = f"where runs turn, {tau:.3g}"
+        made.add_scatter(mode="lines", name=name, x=[x, x], y=bounds, line=band, opacity=0.3, hoverinfo="skip")
+    return made
+
+
+def _course(made: Figure, curve: "Curve", colour: str, dash: str) -> None:
+    """A run, with a mark at its lowest evaluation, filled if it turned; a cross where it diverged."""
+    at = len(curve.values) - 1 if curve.diverged else curve.lowest
+    symbol = "x" if curve.diverged else "circle" if curve.turned else "circle-open"
+    marks = [symbol if place == at else "circle" for place in range(len(curve.values))]
+    made.add_scatter(
+        mode="lines+markers",
+        name=html.escape(curve.label),
+        x=[float(f"{x:.5g}") for x in curve.sums],
+        y=[round(value, 5) for value in curve.values],
+        text=[f"step {step}: {value:.4f}" for step, value in zip(curve.steps, curve.values, strict=True)],
+        line={"color": colour, "dash": dash, "width": 3 if curve.is_finalist else 1.5},
+        marker={
+            "symbol": marks,
+            "size": [12 if place == at else 4 for place in range(len(curve.values))],
+            "color": colour,
+            "line": {"width": 2, "color": colour},
+        },
+        hoverinfo="text",
+    )
 
 
 def _figure(title: str, x: str, y: str | None) -> Figure:

@@ -30,6 +30,7 @@ from space.hyperparameters import Hyperparameters
 
 ATTEMPTS = 20  # to write before another machine does
 PATIENCE = 10.0  # seconds that a refresh waits for a database that does not answer; the next trial's end tries again
+OF_CONFIRMATION = ("confirmation", "rate-line")  # figures that its study shows, too
 LEAVE_SECONDS = 20.0  # for the last refresh, at the end of a search
 
 Stocks = Mapping[tuple[str, ...], tuple[int, Evaluation]]  # trial and best evaluation of the stock recipe, by `_alike`
@@ -83,7 +84,7 @@ class Notes:
             draft.set_metric_name(LOSS)
             draft.set_study_note(search_note(material) if is_search else confirmation_note(material))
             for name, figure in drawn.items():
-                if is_search or name == "confirmation":
+                if is_search or name in OF_CONFIRMATION:
                     draft.set_figure(name, figure)
             if draft.changed and not Ledger(self._database, key).annotate(draft.stamped(), draft.known):
                 return False
@@ -117,6 +118,7 @@ def standing_of(row: Row, material: Material, stocks: Stocks, is_search: bool) -
         rises=rule.n_increases,
         min_delta=rule.min_delta if isinstance(rule.min_delta, float) else 0.0,
         folder="trials" if is_search else "confirm",
+        line_seed=material.runs.plan.seed if material.runs else None,
     )
 
 

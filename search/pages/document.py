@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from search.confirmation.proof import rate_line
 from search.pages import confirmation_figures, search_figures
 from search.pages.answer import answer
 from search.pages.dimensions import FEWEST_COMPLETED, FEWEST_JUDGED, dimensions, importance
@@ -40,6 +41,7 @@ def to_html(material: Material, options: str) -> str:
         answer=answer(material, options),
         sound=heard,
         quality=_quality(heard),
+        line=found.rate_line if found else rate_line(material.runs) if material.runs else None,
         confirmed=confirmation_tables.rows(found) if found else [],
         best=[tables.cells(row, material.space) for row in material.findings.completed[:BEST]],
         origin=_origin(material),

@@ -46,7 +46,9 @@ def after_search(material: Material, found: Searched, options: str) -> list[Step
         ]
     if material.runs is not None:
         return [Step(_command("confirm", options), "continues the confirmation")]
-    steps = [Step(_command("confirm", options), "proves it: full runs, several seeds")]
+    steps = [
+        Step(_command("confirm", options), "finds the rate by a few full runs, and proves the config with fresh seeds")
+    ]
     if finished < total:
         steps.insert(0, Step(_command("", options), f"continues the search, to {total:,} finished trials"))
     return steps

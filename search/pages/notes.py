@@ -44,6 +44,7 @@ class Standing:
     rises: int  # in a row, that end a run
     min_delta: float  # nats; smaller rises do not count
     folder: str = "trials"  # of the runs, in the study's folder
+    line_seed: int | None = None  # of the rate line of a confirmation; its race has other seeds
 
 
 def trial_note(row: Row, point: Hyperparameters | None, standing: Standing) -> str:
@@ -57,7 +58,7 @@ def trial_note(row: Row, point: Hyperparameters | None, standing: Standing) -> s
         point=point,
         standing=standing,
         record=row.record,
-        label=_label(row),
+        label=_label(row, standing.line_seed),
         tried=point.describe() if point else "  ".join(f"{k} {_short(v)}" for k, v in row.trial.params.items()),
         known=known,
         reason=known or reason or row.trial.state.name.lower(),
@@ -75,12 +76,22 @@ def trial_note(row: Row, point: Hyperparameters | None, standing: Standing) -> s
     )
 
 
-def _label(row: Row) -> Markup | str:
+def _label(row: Row, line_seed: int | None) -> Markup | str:
     """What the trial is besides its parameters; empty for one that the sampler drew."""
     attributes = row.trial.user_attrs
     if isinstance(candidate := row.trial.system_attrs.get("candidate"), dict):
-        length = "full run" if attributes.get("length") == "full" else "pruned in the search, run to the trials' end"
-        return Markup(f"{escape(candidate.get('name'))}, seed {escape(attributes.get('seed'))}, {length}")
+        seed = attributes.get("seed")
+        if attributes.get("length") != "full":
+            what = "pruned in the search, run to the trials' end"
+        elif candidate.get("pruned_at") is not None:
+            what = "full run of the audit of pruning"
+        elif line_seed is None:
+            what = "full run"
+        elif seed == line_seed:
+            what = "full run of the rate line"
+        else:
+            what = "full run of the race, with a fresh seed"
+        return Markup(f"{escape(candidate.get('name'))}, seed {escape(seed)}, {what}")
     if row.repeat:
         return f"Repeat {row.repeat} of the stock recipe, with seed {attributes.get('seed', 'of its own')}"
     return Markup(f"Baseline {escape(row.baseline)}") if row.baseline else ""
@@ -153,7 +164,10 @@ def search_note(material: Material) -> str:
 
 
 def confirmation_note(material: Material) -> str:
-    """The result of the full runs, or how many of them have ended."""
-    from search.show import confirmation_tables  # scipy, which only a confirmation needs
+    """The rate line so far, and the result of the race, or how many runs have ended."""
+    from search.confirmation.proof import rate_line  # scipy, which only a confirmation needs
+    from search.show import confirmation_tables
 
-    return render("confirmation_note.md.j2", material=material, found=material.confirmation, words=confirmation_tables)
+    found, runs = material.confirmation, material.runs
+    line = found.rate_line if found else rate_line(runs) if runs else None
+    return render("confirmation_note.md.j2", material=material, found=found, line=line, words=confirmation_tables)

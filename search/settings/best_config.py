@@ -199,7 +199,7 @@ class BestConfig(Part):
 
     version: Literal[4] = Field(description="increases when an older reader would misread the file")
     study: str
-    confirmed: bool = Field(description="whether full runs with several seeds recommend this config")
+    confirmed: bool = Field(description="whether full runs with fresh seeds recommend this config")
     status: str = Field(description="one sentence for people: how far to trust the config")
     hyperparameters: Hyperparameters
     schedule: Schedule

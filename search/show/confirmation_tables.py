@@ -8,29 +8,26 @@ from rich.table import Table
 from rich.text import Text
 
 from search.confirmation.fidelity import FEWEST_TO_RANK
+from search.confirmation.proof import rate_line
 from search.confirmation.runs import FULL, Runs
-from search.settings.best_config import Audit, Candidate, Confirmation, Fidelity, RateLine
+from search.settings.best_config import Audit, Candidate, Confirmation, Fidelity, LineStep, RateLine
 from search.settings.sections import CONFIRMATION
 from search.show.styles import columns
 from search.trial import Evaluation
 
-COLUMNS = ("config", "mean", "short run", "seeds", "lowest evaluation of each seed", "", "parameters")
+COLUMNS = ("config", "mean", "short run", "seeds", "lowest evaluation of each fresh seed", "", "parameters")
 NUMBERS = ("mean", "short run", "seeds")
 WIDE = 120  # columns of a terminal from which there is room for all of these
 LEFT_OUT = ("short run", "seeds", "parameters")  # where there is not
 LINE_COLUMNS = ("config", "learning rate", "lowest", "at step", "turned", "sum of rates until then", "")
 LINE_NUMBERS = ("learning rate", "lowest", "at step", "sum of rates until then")
+LINE_LEFT_OUT = ("sum of rates until then",)  # in a terminal that is not WIDE
 
 
 def show(found: Confirmation, base: Evaluation, console: Console) -> None:
     """The rate line, the race, the verdict, the noise, and how far the search's short runs can be trusted."""
     if found.rate_line:
-        rates = columns(f"Rate line, full runs with seed {found.rate_line.seed}", LINE_COLUMNS, LINE_NUMBERS)
-        for cells_of in line_rows(found.rate_line):
-            rates.add_row(*map(Text, cells_of))
-        rates.expand = console.is_terminal
-        console.print(rates)
-        console.print(line_sentence(found.rate_line))
+        _show_line(found.rate_line, console)
     table = _table(found, base, console.width)
     table.expand = console.is_terminal
     console.print(table)
@@ -97,35 +94,59 @@ def audit(found: Audit | None, seed_sd: float | None) -> list[str]:
 
 
 def show_progress(runs: Runs, console: Console) -> None:
-    """Of a confirmation that is not over: how many runs have ended, and who is out."""
+    """Of a confirmation that is not over: how many runs have ended, the rate line, and the race so far."""
     console.print(progress(runs))
-    values = runs.values(FULL)
-    for name in dict.fromkeys(c.name for c in (*runs.line.runs, *runs.racing)):
-        known = [_run(value) for _, value in sorted(values.get(name, {}).items())]
-        console.print(Text(f"  {name}: {'  '.join(known) or 'no full run has ended yet'}"))
+    found = rate_line(runs)
+    if found.steps:
+        _show_line(found, console)
+    values, fresh = runs.values(FULL), runs.plan.fresh
+    for name in (c.name for c in runs.racing):
+        known = [_run(value) for seed, value in sorted(values.get(name, {}).items()) if seed in fresh]
+        console.print(Text(f"  race, {name}: {'  '.join(known) or 'no run with a fresh seed has ended yet'}"))
+
+
+def _show_line(found: RateLine, console: Console) -> None:
+    names = [name for name in LINE_COLUMNS if console.width >= WIDE or name not in LINE_LEFT_OUT]
+    table = columns(line_title(found), names, LINE_NUMBERS, wrapped=("",))
+    for row in line_rows(found):
+        shown = dict(zip(LINE_COLUMNS, row, strict=True))
+        table.add_row(*(Text(shown[name]) for name in names), style="bold" if shown["config"] == found.finalist else "")
+    table.expand = console.is_terminal
+    console.print(table)
+    console.print(line_sentence(found))
+
+
+def line_title(found: RateLine) -> str:
+    return f"Rate line: full runs with seed {found.seed}, the search's own"
 
 
 def line_rows(found: RateLine) -> list[list[str]]:
     """Of LINE_COLUMNS, a full run each."""
-    rows = []
-    for step in found.steps:
-        run = step.run
-        at = str(run.best_step) if run and run.best_step is not None else "-"
-        ended = "no run" if run is None else _run(run.value)
-        note = "races" if step.name == found.finalist else ""
-        turned, rate = "yes" if step.turned else "no", f"{step.hyperparameters.lr:.3g}"
-        rows.append([step.name, rate, ended, at, turned, f"{step.sum_of_rates:.3g}", note])
-    return rows
+    return [_line_row(step, found.finalist) for step in found.steps]
+
+
+def _line_row(step: LineStep, finalist: str | None) -> list[str]:
+    rate, note = f"{step.hyperparameters.lr:.2e}", "the finalist: it races" if step.name == finalist else ""
+    if step.run is None or step.run.value is None:
+        ended = "cut short" if step.run is None else "diverged"
+        return [step.name, rate, ended, "-", "-", "-", note]
+    turned = "turned" if step.turned else "no"
+    return [
+        step.name, rate, f"{step.run.value:.4f}", str(step.run.best_step), turned, f"{step.sum_of_rates:.3g}", note
+    ]  # fmt: skip
 
 
 def line_sentence(found: RateLine) -> str:
     """What the turns of the runs say about the learning rate."""
-    if found.sum_of_rates is None:
-        return "No run turned before three quarters of its length: the rates of the search are not too high for it."
-    return (
-        f"Runs turn when their learning rates sum to about {found.sum_of_rates:.3g}; a rate that reaches it only at the"
-        " end of the run is the highest that does not overfit."
-    )
+    turned = any(step.turned and step.run and step.run.value is not None for step in found.steps)
+    if turned and found.sum_of_rates is not None:
+        return (
+            f"Runs turn when their learning rates sum to about {found.sum_of_rates:.3g}; a rate that reaches this sum"
+            " only at the end of the run is the highest that does not overfit."
+        )
+    if any(step.turned for step in found.steps):
+        return "Runs diverged and none turned, so the sum of learning rates at which runs turn is not known."
+    return "No run turned (was lowest before three quarters of its length): at these rates nothing overfits."
 
 
 def progress(runs: Runs) -> str:
@@ -167,9 +188,10 @@ def cells(candidate: Candidate, found: Confirmation) -> dict[str, str]:
 
 
 def _table(found: Confirmation, base: Evaluation, width: int) -> Table:
-    title = f"Confirmation of {found.study.removesuffix(CONFIRMATION)}, full runs"
+    fresh = " with fresh seeds" if found.rate_line else ""
+    title = f"Confirmation of {found.study.removesuffix(CONFIRMATION)}, full runs{fresh}"
     names = [name for name in COLUMNS if width >= WIDE or name not in LEFT_OUT]
-    table = columns(title, names, NUMBERS, wrapped=("lowest evaluation of each seed", ""))
+    table = columns(title, names, NUMBERS, wrapped=("lowest evaluation of each fresh seed", ""))
     for candidate in ordered(found):
         row = cells(candidate, found)
         table.add_row(*(Text(row[name]) for name in names), style="bold" if candidate.name == found.exported else "")

@@ -20,6 +20,7 @@ class Extent:
     noun: str = "trial"  # what is counted
     n_increases: int | None = None  # rises in a row that end a trial; None without that rule
     min_delta: float | Literal["auto"] = "auto"  # nats; a smaller rise does not count
+    may_end_sooner: bool = False  # `trials` is the most that can be needed
 
 
 @dataclass(frozen=True)

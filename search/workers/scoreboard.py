@@ -99,7 +99,8 @@ class Board:
     @property
     def standing(self) -> list[str]:
         """How many have finished, the best, the base and the time left."""
-        parts = [f"{self.finished}/{self.extent.trials} {self.noun}s"]
+        joint = " of at most " if self.extent.may_end_sooner else "/"
+        parts = [f"{self.finished}{joint}{self.extent.trials} {self.noun}s"]
         if self.best:
             parts.append(f"best {self.best[1]:.4f} (trial {self.best[0]})")
         if self.extent.trials:

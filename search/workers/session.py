@@ -22,6 +22,7 @@ from search.study.leases import Leases
 from search.study.server import wait_for_server
 from search.text import duration, printable
 from search.trial import Prepared, evaluation_steps
+from search.workers.cost import Cost, forecast, search_costs
 from search.workers.events import Extent, Screen, View
 from search.workers.gpus import refuse_unusable
 from search.workers.launcher import Failed, Launcher
@@ -29,10 +30,17 @@ from search.workers.supervisor import Supervisor
 from search.workers.work import SearchWork
 
 WARNINGS = 5  # of the check, shown by a search
+TELLS_TIME = 6  # finished trials after which the time of all that is to come is told
 
 
-def search(settings: Settings, view: View) -> "Result":
-    """Runs the study to its number of trials and returns what it found. Raises UserError, then nothing was created."""
+Costs = Callable[[Settings, Prepared, int], list[Cost]]  # of the parts to come, after so many finished trials
+
+
+def search(settings: Settings, view: View, costs: Costs = search_costs) -> "Result":
+    """Runs the study to its number of trials and returns what it found. Raises UserError, then nothing was created.
+
+    What `costs` gives is told before the search starts: its own, or with those of what follows.
+    """
     started = time.monotonic()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with ExitStack() as stack:
@@ -53,14 +61,19 @@ def search(settings: Settings, view: View) -> "Result":
         make_folder(settings)
         if not exists:
             stack.enter_context(study_lock(settings))
-        supervisor, study = _supervised(settings, prepared, launcher, view, devices)
+        supervisor, study = _supervised(settings, prepared, launcher, view, devices, costs)
         found = findings.read(study)
     seconds = time.monotonic() - started
     return Result(found, study.user_attrs, supervisor.stopped, supervisor.seconds, seconds, len(devices))
 
 
 def _supervised(
-    settings: Settings, prepared: Prepared, launcher: Launcher, view: View, devices: list[str | None]
+    settings: Settings,
+    prepared: Prepared,
+    launcher: Launcher,
+    view: View,
+    devices: list[str | None],
+    costs: Costs,
 ) -> tuple[Supervisor, optuna.Study]:
     """The supervisor and the study, once all trials have run or the user stopped them."""
     database = storage.open_storage(settings.storage_url, settings.service.connections)
@@ -70,14 +83,32 @@ def _supervised(
     before = findings.read(study)
     best = before.completed[0] if before.completed else None
     leader = (best.trial.number, best.trial.value) if best and best.trial.value is not None else None
+
+    def tell(finished: int) -> None:
+        """What is to come, with its time as soon as trials have shown how long a step takes."""
+        if parts := costs(settings, prepared, finished):
+            view.note(forecast(parts, findings.read(study), len(devices)))
+
+    tell(before.finished)
     extent = Extent(settings.study.trials, before.finished, len(devices), before.base.mel_ce, leader)
     view.begin(with_rule(extent, settings))
     database.patience = 60 * settings.service.outage_minutes
     leases = Leases(ledger, settings.service, settings.study.max_retries, view.note)
-    work = SearchWork(study, settings, prepared)
+    work = SearchWork(study, settings, prepared, _once(tell, before.finished, settings.study.trials))
     supervisor = Supervisor(work, leases, settings, prepared, launcher, view, devices)
     supervisor.run(database.hurry)
     return supervisor, study
+
+
+def _once(tell: Callable[[int], None], before: int, total: int) -> Callable[[int], None]:
+    """Calls `tell` once, when `TELLS_TIME` trials have finished, unless so many had `before`, or these are all."""
+    left = [] if before >= TELLS_TIME else [tell]
+
+    def counted(finished: int) -> None:
+        if left and TELLS_TIME <= finished < total:
+            left.pop()(finished)
+
+    return counted
 
 
 @contextmanager

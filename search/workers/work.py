@@ -1,6 +1,6 @@
 """What the slots of a supervisor work on: the trials of a search. `search.confirmation.rounds` has the other kind."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,8 +106,16 @@ def told(reason: StopReason, evaluations: Sequence[Evaluation]) -> tuple[TrialSt
 class SearchWork:
     """The truncated runs of a search, up to its number of trials, under the rules of its pruners."""
 
-    def __init__(self, study: optuna.Study, settings: Settings, prepared: Prepared) -> None:
+    def __init__(
+        self,
+        study: optuna.Study,
+        settings: Settings,
+        prepared: Prepared,
+        counted: Callable[[int], None] | None = None,
+    ) -> None:
+        """`counted` is called with the number of finished trials of all machines whenever a slot asks for a trial."""
         self.directory, self.noun = settings.directory / "trials", "trial"
+        self._counted = counted
         self._study = study
         self._settings = settings
         self._space = settings.search_space()
@@ -127,7 +135,10 @@ class SearchWork:
             if is_hopeless(trials) or (until_settled and is_settled(trials, self._base)):
                 self._is_over = all(trial.state != TrialState.RUNNING for trial in trials)
                 return Claim(None, sum(trial.state in FINISHED_STATES for trial in trials), None)
-        return leases.claim(self._settings.study.trials)
+        claim = leases.claim(self._settings.study.trials)
+        if self._counted:
+            self._counted(claim.finished)
+        return claim
 
     def is_done(self, claim: Claim) -> bool:
         return self._is_over or claim.finished >= self._settings.study.trials
