@@ -37,8 +37,14 @@ STEPPED = {
     "clip_norm": 2.0,
 }
 
-# The three best trials as they are; whatever the defaults.
-CONFIRMED = {"confirm.top": 3, "confirm.rates": [], "training.full_evaluations": 20}
+# Whatever the defaults: trials of a fifth with ten evaluations, and the three best of them as they are.
+CONFIRMED = {
+    "training.truncation": 0.2,
+    "training.evaluations": 10,
+    "training.full_evaluations": 20,
+    "confirm.top": 3,
+    "confirm.rates": [],
+}
 
 
 def miniature(directory: Path, overrides: dict[str, Any] | None = None) -> Settings:

@@ -98,7 +98,7 @@ def pack(source: Path, target: Path = HERE) -> None:
         names = ("train_clips", "eval_clips", "train_seconds", "eval_seconds", "base_evaluation")
         entry = {
             "runs": len(new),
-            "cpu_hours": round(sum(run["seconds"] for run in new) / 3600, 2),
+            "hours": round(sum(run["seconds"] for run in new) / 3600, 2),
             "full_steps": corpus.steps,
             "batch_size": corpus.batch_size,
             "evaluations": {f"{share:g}": EVALUATIONS[share] for share in sorted({share for *_, share in added})},
