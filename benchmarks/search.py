@@ -33,7 +33,8 @@ TOKENS = 16 * 350  # of a step: 16 clips with 32 latents, some 60 tokens of text
 FLOPS = 40e12  # sustained on one GPU, assumed
 FULL_RUN = 1270  # optimizer steps: ten epochs of 2,020 clips
 
-STUDIES = 210  # of a strategy and corpus
+STUDIES = 210  # of the default and of the reference, on each corpus
+RIVALS = 3  # of so many of them each other strategy has one
 RACES = 2000  # of equals, and of a real gain
 GAIN = 4.0  # deviations between seeds
 
@@ -50,8 +51,8 @@ class Replays:
     def __init__(self, pool: ProcessPoolExecutor, corpus: str, count: int, slots: int) -> None:
         self._pool, self._corpus, self._count, self._slots = pool, corpus, count, slots
 
-    def of(self, strategy: Strategy) -> list[Study]:
-        jobs = [(strategy.name, self._corpus, False, self._slots, i) for i in range(self._count)]
+    def of(self, strategy: Strategy, share: float = 1.0) -> list[Study]:
+        jobs = [(strategy.name, self._corpus, False, self._slots, i) for i in range(math.ceil(share * self._count))]
         return list(self._pool.map(_one, *zip(*jobs, strict=True), chunksize=4))
 
     def races(self, count: int, gain: float) -> int:
@@ -133,7 +134,8 @@ def show_corpus(pool: ProcessPoolExecutor, corpus: str, given: argparse.Namespac
         if given.only and given.only not in strategy.name:
             continue
         began = time.monotonic()
-        rows[strategy.name] = row(replays.of(strategy), mark)
+        share = 1.0 if strategy.name in (strategies.DEFAULT, strategies.reference().name) else 1 / RIVALS
+        rows[strategy.name] = row(replays.of(strategy, share), mark)
         print(f"{corpus}, {strategy.name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     print(table(rows))
     own = rows[strategies.DEFAULT]

@@ -12,9 +12,12 @@ from study import main
 StudyPy = Callable[..., tuple[int, str, str]]
 
 
+TRIALS = "truncation = 0.2\nevaluations = 10\n"  # as `tests.studies.miniature` has them
+
+
 def in_process(folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> StudyPy:
     """Called with arguments in `folder`: (exit code, stdout, stderr). Stdout, which `--json` redirects, is restored."""
-    (folder / "study.toml").write_text('[study]\ndirectory = "."\n')
+    (folder / "study.toml").write_text(f'[study]\ndirectory = "."\n[training]\n{TRIALS}')
     monkeypatch.chdir(folder)
 
     def call(*arguments: str) -> tuple[int, str, str]:

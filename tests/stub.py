@@ -21,6 +21,8 @@ from search.trial import Caller, Prepared, StopReason, TrialSpec
 if TYPE_CHECKING:
     from search.settings.settings import Settings
 
+# Trials of a fifth of the full run with ten evaluations, whatever the defaults.
+FIFTHS = {"training.truncation": 0.2, "training.evaluations": 10}
 HOLD = "hold"  # its text is a number of evaluations, after which each run waits while the file is there
 
 PREPARED = Prepared(
@@ -86,7 +88,7 @@ def settings_of(url: str, folder: Path, trials: int, slots: int, **service: floa
     from search.settings.settings import load
 
     (folder / "study.toml").touch()  # an empty file is the miniature
-    overrides = {f"service.{name}": value for name, value in service.items()}
+    overrides = {**FIFTHS, **{f"service.{name}": value for name, value in service.items()}}
     study = {"directory": str(folder), "storage": url, "trials": trials, "workers": slots}
     return load(folder / "study.toml", {**{f"study.{name}": value for name, value in study.items()}, **overrides})
 

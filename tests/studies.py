@@ -37,14 +37,8 @@ STEPPED = {
     "clip_norm": 2.0,
 }
 
-# Whatever the defaults: trials of a fifth with ten evaluations, and the three best of them as they are.
-CONFIRMED = {
-    "training.truncation": 0.2,
-    "training.evaluations": 10,
-    "training.full_evaluations": 20,
-    "confirm.top": 3,
-    "confirm.rates": [],
-}
+# The three best trials as they are, whatever the defaults.
+CONFIRMED = {**stub.FIFTHS, "training.full_evaluations": 20, "confirm.top": 3, "confirm.rates": []}
 
 
 def miniature(directory: Path, overrides: dict[str, Any] | None = None) -> Settings:

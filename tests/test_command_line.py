@@ -177,7 +177,7 @@ def test_status_shows_a_running_trial_and_the_results(
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert lines[0].startswith("running for ")
-    assert "trial 1  step 20/200  eval 4.5000  lr " in lines[0]
+    assert "trial 1  step 20/50  eval 4.5000  lr " in lines[0]
     assert any(line.split()[:3] == ["0", "4.5000", "20"] for line in lines)
     assert "1 finished trials: 1 finished" in lines
     assert not study_py.cache.exists()

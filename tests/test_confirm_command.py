@@ -19,12 +19,13 @@ from search.study.storage import load_study
 from search.trial import StopReason
 from tests.conftest import ROOT
 from tests.machines import Machine
+from tests.stub import FIFTHS
 from tests.stub_confirm import keys, runs_of, searched, truth
 from tests.stub_study import stub
 from tests.studies import FLAT, miniature, new_study, run
 
 Command = Callable[..., tuple[int, list[str], list[str]]]
-STUDY = '[study]\ndirectory = "."\n[confirm]\ntop = 3\nrates = []\n[training]\nfull_evaluations = 20\n'
+STUDY = '[study]\ndirectory = "."\n[confirm]\ntop = 3\nrates = []\n[training]\nfull_evaluations = 20\ntruncation = 0.2\nevaluations = 10\n'
 
 
 @pytest.fixture
@@ -228,6 +229,7 @@ def test_a_machine_without_the_study_s_folder_confirms_too(
     study._storage.remove_session()
     os.rmdir(settings.directory)
     given = ["--study", name, "--storage", settings.storage_url, "--set", "confirm.rates=[]"]
+    given += [word for key, value in FIFTHS.items() for word in ("--set", f"{key}={value}")]
     for folder in (tmp_path / "a", tmp_path / "b"):
         folder.mkdir()
         monkeypatch.chdir(folder)

@@ -126,6 +126,7 @@ def test_progress_counts_the_runs_and_shows_the_line_before_it_is_over() -> None
     for name, seed, state, value in runs:
         attributes = {"candidate": configs[name].to_dict(), "seed": seed, "length": "full"}
         trials.append(optuna.trial.create_trial(state=state, value=value, **by_kind(attributes)))
+        trials[-1].number = len(trials) - 1
     stock, *others = configs.values()
     found = Runs(trials, Plan(1, 3, 1000, 5.0, "turn", (stock,), tuple(others)))
     assert (found.finalist, [config.name for config in found.racing]) == (None, ["V0"])

@@ -77,7 +77,7 @@ def test_the_study_says_its_answer_and_what_comes_next(small: tuple[optuna.Study
     note = read(dashboard.refreshed()["note"]["body"])
     for words in (
         "The best config so far is trial 1 (V0): 4.0000 nats per audio token.", "1.0000 below", "100 training clips",
-        "Next (1 running now):", "python study.py confirm proves it", "1 crashed. The last was trial 0",
+        "Next (1 running now):", "python study.py confirm finds the rate", "1 crashed. The last was trial 0",
     ):  # fmt: skip
         assert words in note, words
 
@@ -99,7 +99,7 @@ def test_a_confirmation_is_told_in_both_studies(small: tuple[optuna.Study, Dashb
     assert "Use trial <b>1</b>: it is better than the stock recipe." in read(search["note"]["body"])
     assert "is better than the stock recipe (V0), by 0.9000 nats" in read(proof["note"]["body"])
     assert all("confirmation" in figures_of(document) for document in (search, proof))
-    assert "trial <b>1</b> (exported): mean 3.0233, 3 seeds" in read(proof["note"]["body"])
+    assert "trial <b>1</b> (exported): mean 3.0233, 3 fresh seeds" in read(proof["note"]["body"])
     assert "python study.py export" in read(search["note"]["body"])
     run_of = proof["trials"][5]
     assert attributes_of(run_of)["config"] == "trial <b>1</b>"

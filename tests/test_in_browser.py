@@ -115,7 +115,7 @@ def test_the_studys_note_and_figures(page: str, speaker: Row, opened: Callable[[
     assert unharmed(browser)
     opened(page, "History")
     browser.execute_script("window.scrollTo(0, document.body.scrollHeight)")
-    titles = ("Confirmation: full runs", "Lowest evaluation of each trial", "Learning rate")
+    titles = ("Race: full runs", "Lowest evaluation of each trial", "Learning rate")
     plots = until(
         browser, lambda b: (p := b.execute_script(PLOTS)) and all(any(t in x for x in p) for t in titles) and p
     )

@@ -231,8 +231,8 @@ def test_a_study_is_prepared_once_and_trained_without_its_audio(
     said.clear()
     prepare(settings(tmp_path / "away"), own_cache, said.append)
     assert not any(text.startswith("decoding audio") for text in said)
-    with pytest.raises(UserError, match=r"optimizer steps a trial, fewer than training.evaluations"):  # judged again
-        prepare(settings(tmp_path / "away", **{"training.accumulation": 8}), own_cache, said.append)
+    with pytest.raises(UserError, match=r"optimizer steps, fewer than training.evaluations"):  # judged again
+        prepare(settings(tmp_path / "away", **{"training.steps": 4}), own_cache, said.append)
 
 
 def test_two_searches_prepare_a_study_once_on_any_number_of_cores(

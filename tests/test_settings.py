@@ -166,10 +166,11 @@ def test_steps_take_the_place_of_the_miniature_s_epochs(project: Path) -> None:
 @pytest.mark.parametrize(
     ("training", "clips", "full", "trial"),
     [
-        ("batch_size = 4\naccumulation = 2", 400, 500, 100),  # the defaults: 10 epochs, and a fifth of them
+        ("batch_size = 4\naccumulation = 2", 400, 500, 25),  # the defaults: 10 epochs, and a twentieth of them
         ("batch_size = 4\naccumulation = 3\nepochs = 10\ntruncation = 0.5", 400, 340, 170),  # 34 updates an epoch
         ("batch_size = 4\naccumulation = 1\nepochs = 10\ntruncation = 1", 401, 1010, 1010),
         ("batch_size = 4\nsteps = 777\ntruncation = 0.2", 5, 777, 155),
+        ("steps = 40", 100, 40, 5),  # a step an evaluation at least
     ],
 )
 def test_horizons(project: Path, training: str, clips: int, full: int, trial: int) -> None:
@@ -178,8 +179,8 @@ def test_horizons(project: Path, training: str, clips: int, full: int, trial: in
 
 
 def test_a_trial_too_short_for_its_evaluations_is_refused(project: Path) -> None:
-    settings = loaded(project, "[data]\npath = 'speech'\n[training]\nsteps = 40")
-    with pytest.raises(UserError, match=r"truncation is 0.2: 8 of 40 optimizer steps.*training.evaluations = 10"):
+    settings = loaded(project, "[data]\npath = 'speech'\n[training]\nsteps = 4")
+    with pytest.raises(UserError, match=r"has 4 optimizer steps, fewer than training.evaluations = 5 of a trial"):
         settings.trial_horizon(100)
 
 

@@ -107,13 +107,13 @@ def _candidate(candidate: Candidate, runs: Runs) -> best_config.Candidate:
 
 
 def _run(seed: int, trial: FrozenTrial) -> FullRun:
-    value, best = _finite(value_of(trial)), row_of(trial).best
+    value, row = _finite(value_of(trial)), row_of(trial)
     return FullRun(
         trial=trial.number,
         seed=seed,
         value=value,
-        best_step=best.step if best and value is not None else None,
-        stop_reason=trial.user_attrs["stop_reason"],
+        best_step=row.best.step if row.best and value is not None else None,
+        stop_reason=row.reason,
     )
 
 
