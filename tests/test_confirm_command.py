@@ -25,7 +25,10 @@ from tests.stub_study import stub
 from tests.studies import FLAT, miniature, new_study, run
 
 Command = Callable[..., tuple[int, list[str], list[str]]]
-STUDY = '[study]\ndirectory = "."\n[confirm]\ntop = 3\nrates = []\n[training]\nfull_evaluations = 20\ntruncation = 0.2\nevaluations = 10\n'
+STUDY = (
+    '[study]\ndirectory = "."\n[confirm]\ntop = 3\nrates = []\n'
+    "[training]\nfull_evaluations = 20\ntruncation = 0.2\nevaluations = 10\n"
+)
 
 
 @pytest.fixture

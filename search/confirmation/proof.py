@@ -32,9 +32,8 @@ def confirmation(runs: Runs, findings: Findings, settings: Settings, name: str) 
         return None
     winner, base = fit.best, findings.base.mel_ce
     over_stock = fit.difference(STOCK, winner) if winner != STOCK else None
-    proven = Proof(
-        winner, fit.means[winner], fit.below(base, winner), over_stock, fit.level, len(configs), fit.seeds(winner)
-    )
+    ran = max(len(configs), len(runs.line.runs))
+    proven = Proof(winner, fit.means[winner], fit.below(base, winner), over_stock, fit.level, ran, fit.seeds(winner))
     deviation, freedom = seed_sd(list(by_seed.values()) for by_seed in full.values())
     return Confirmation(
         study=name,
