@@ -67,7 +67,7 @@ LENGTHS = "horizon full_horizon"
         ({"study.seed": 2, "training.precision": "bf16"}, {}, "seed precision"),
         ({"training.batch_size": 5}, {}, f"batch_size {LENGTHS}"),
         ({"training.accumulation": 5}, {}, f"accumulation {LENGTHS}"),
-        ({"training.evaluations": 5}, {}, "evaluations"),
+        ({"training.evaluations": 6}, {}, "evaluations"),
         ({"training.fused_adamw": True}, {}, "fused_adamw"),
         ({"training.pin_memory": True}, {}, "pin_memory"),
         ({"pruning.min_delta": 0.5, "pruning.median": False}, {}, "pruning.median pruning.min_delta"),

@@ -84,7 +84,7 @@ def test_sqlite_is_read_while_another_process_writes(stored: Path) -> None:
 
 def test_a_new_study_keeps_what_its_trials_run_under(stored: Path) -> None:
     study = storage.load_study(miniature(stored))
-    assert study.user_attrs["horizon"] == 200
+    assert study.user_attrs["horizon"] == 50
     assert study.user_attrs["full_horizon"] == 1000
     assert Prepared(**study.user_attrs["prepared"]) == PREPARED
     assert study.user_attrs["fingerprint"]["data"] == "data-1"

@@ -25,19 +25,16 @@ def judge(settings: Settings, survey: Survey) -> tuple[Course, list[Finding]]:
     course = Course(
         training.batch_size, training.accumulation, epoch, trial, full, evaluations, trial / epoch, full / epoch
     )
-    return course, [*findings, *_doubts(settings, course, clips)]
+    return course, [*findings, *_doubts(settings, clips)]
 
 
-def _doubts(settings: Settings, course: Course, clips: int) -> list[Finding]:
+def _doubts(settings: Settings, clips: int) -> list[Finding]:
     training, findings = settings.training, []
     drawn = training.batch_size * training.accumulation
     if drawn > clips:
         message = f"an optimizer step draws {drawn} clips (batch {training.batch_size} x {training.accumulation}), but"
         message += f" there are {clips}: each step sees some of them more than once"
         findings.append(Finding("warning", AREA, message, "lower training.accumulation"))
-    if course.trial_steps and course.trial_epochs < 0.5:
-        message = f"a trial of {course.trial_steps} steps sees {course.trial_epochs:.0%} of an epoch"
-        findings.append(Finding("warning", AREA, message, "raise training.epochs or training.truncation"))
     if settings.data.probe_clips > clips:
         message = f"data.probe_clips is {settings.data.probe_clips}, more than the {clips} training clips: all are used"
         findings.append(Finding("info", AREA, message))
