@@ -28,9 +28,8 @@ class Worth:
         return self.share < SETTLED
 
     def __str__(self) -> str:
-        told = f"the last {self.trials} trials lowered the best value by {self.gain:.4f} ({self.share:.1%} of all gained)"
-        if not self.gain:
-            told = f"the last {self.trials} trials did not lower the best value"
+        brought = f"lowered the best value by {self.gain:.4f} ({self.share:.1%} of all that was gained)"
+        told = f"the last {self.trials} trials {brought if self.gain else 'did not lower the best value'}"
         return f"{told}: more are not expected to change the winner" if self.is_settled else told
 
 
