@@ -231,7 +231,7 @@ def test_a_study_is_prepared_once_and_trained_without_its_audio(
     said.clear()
     prepare(settings(tmp_path / "away"), own_cache, said.append)
     assert not any(text.startswith("decoding audio") for text in said)
-    with pytest.raises(UserError, match=r"optimizer steps, fewer than training.evaluations"):  # judged again
+    with pytest.raises(UserError, match=r"optimizer steps, fewer than the 5 that a trial needs"):  # judged again
         prepare(settings(tmp_path / "away", **{"training.steps": 4}), own_cache, said.append)
 
 

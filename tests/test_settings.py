@@ -171,6 +171,7 @@ def test_steps_take_the_place_of_the_miniature_s_epochs(project: Path) -> None:
         ("batch_size = 4\naccumulation = 1\nepochs = 10\ntruncation = 1", 401, 1010, 1010),
         ("batch_size = 4\nsteps = 777\ntruncation = 0.2", 5, 777, 155),
         ("steps = 40", 100, 40, 5),  # a step an evaluation at least
+        ("steps = 40\nevaluations = 2", 100, 40, 4),  # and one more than milestones
     ],
 )
 def test_horizons(project: Path, training: str, clips: int, full: int, trial: int) -> None:
@@ -180,7 +181,7 @@ def test_horizons(project: Path, training: str, clips: int, full: int, trial: in
 
 def test_a_trial_too_short_for_its_evaluations_is_refused(project: Path) -> None:
     settings = loaded(project, "[data]\npath = 'speech'\n[training]\nsteps = 4")
-    with pytest.raises(UserError, match=r"has 4 optimizer steps, fewer than training.evaluations = 5 of a trial"):
+    with pytest.raises(UserError, match=r"has 4 optimizer steps, fewer than the 5 .* training.evaluations = 5"):
         settings.trial_horizon(100)
 
 

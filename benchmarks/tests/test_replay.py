@@ -243,106 +243,101 @@ def test_the_best_are_one_a_curve(table: Table) -> None:
     assert [(t.point.lr, t.value) for t in found] == [(RATES[5], 2.2), (RATES[2], 2.4)]
 
 
-# The confirmation
-
-CONFIRM = {"seeds": 3}
+# The rate line and the race
 
 
-def test_a_real_gain_is_exported_and_its_steps_are_counted(table: Table) -> None:
-    proven = simulation.confirm(
-        [Hyperparameters(GOOD, 0.01)], STOCK, World(table, 0, 0), settings_for(SHORT, CONFIRM), 1
-    )
-    assert (proven.point.lr, proven.declares_win) == (GOOD, True)
-    assert proven.trained == proven.clock == 4 * STEPS  # after two seeds each one is left
-    apart = simulation.confirm(
-        [Hyperparameters(GOOD, 0.01)], STOCK, World(table, 0, 0), settings_for(SHORT, CONFIRM), 2
-    )
-    assert (apart.trained, apart.clock) == (4 * STEPS, 2 * STEPS)
+def test_the_line_follows_the_turn_of_the_stock_recipe(table: Table) -> None:
+    """A run at rate r of this table is at its lowest once its rates sum to TURN."""
+    turning = made_turning()
+    settings = settings_for(SHORT)
+    found = simulation.follow([STOCK, Hyperparameters(4e-3, 0.01)], World(turning, 0, 0), settings, 2)
+    rates = [point.lr for point, _ in found.runs]
+    assert rates[0] == STOCK.lr and found.best.lr == pytest.approx(TURN / STEPS, rel=0.2)
+    assert found.finalist == found.best
+    assert found.spent.trained < len(rates) * STEPS, "runs that turned ended early"
+    assert STEPS <= found.spent.clock <= found.spent.trained
+    flat = simulation.follow([STOCK, Hyperparameters(GOOD, 0.01)], World(table, 0, 0), settings, 1)
+    assert flat.runs[0][0] == STOCK and flat.best.lr == GOOD and flat.spent.clock == flat.spent.trained
 
 
-def test_the_stock_recipe_is_exported_when_nothing_is_proven() -> None:
-    alike = made(lambda _: 2.0, noise=0.02, name="alike")
-    for draw in range(6):
-        world = World(alike, 0, draw)
-        proven = simulation.confirm(
-            [Hyperparameters(GOOD, 0.01), Hyperparameters(2e-4, 0.01)], STOCK, world, settings_for(SHORT, CONFIRM), 2
-        )
-        if not proven.declares_win:
-            assert proven.point == STOCK
-            break
-    else:
-        pytest.fail("noise won each time")
+TURN = 0.02
 
 
-def test_a_worse_config_does_not_replace_the_stock_recipe(table: Table) -> None:
-    settings = settings_for(SHORT, CONFIRM)
-    proven = simulation.confirm([Hyperparameters(RATES[0], 0.01)], STOCK, World(table, 0, 0), settings, 1)
-    assert (proven.point, proven.declares_win) == (STOCK, False)
-    alone = simulation.confirm([], STOCK, World(table, 0, 0), settings, 1)
-    assert (alone.point, alone.declares_win) == (STOCK, False)
+def made_turning() -> Table:
+    turning = made(name="turning", noise=0.0)
+    for (config, _, share), curve in turning.curves.items():
+        lr = turning.points[config].lr
+        times = [lr * step / TURN for step in steps_of(share)]
+        curve[:] = [2 + 0.3 * abs(math.log(time)) + 0.01 * math.log10(lr / 1e-5) for time in times]
+    return turning
+
+
+def test_a_real_gain_is_proven_and_its_steps_are_counted(table: Table) -> None:
+    settings, good = settings_for(SHORT), Hyperparameters(GOOD, 0.01)
+    raced = simulation.prove(good, STOCK, World(table, 0, 0), settings, 1)
+    assert raced.is_won and raced.spent == simulation.Spent(6 * STEPS, 6 * STEPS)  # after three seeds of each
+    apart = simulation.prove(good, STOCK, World(table, 0, 0), settings, 2)
+    assert apart.spent == simulation.Spent(6 * STEPS, 3 * STEPS)
+
+
+def test_a_worse_config_is_out_after_its_first_seed_and_none_proves_nothing(table: Table) -> None:
+    settings = settings_for(SHORT)
+    raced = simulation.prove(Hyperparameters(RATES[0], 0.01), STOCK, World(table, 0, 0), settings, 1)
+    assert not raced.is_won and raced.spent.trained == 2 * STEPS
+    alone = simulation.prove(None, STOCK, World(table, 0, 0), settings, 1)
+    assert not alone.is_won and alone.spent.trained == STEPS
 
 
 # The measures
 
 
 def checkpoint(
-    trials: int, truth: float = 2.0, confirmed: float = 2.0, trained: int = 100, more: int = 50
+    trials: int, truth: float = 2.0, exported: float = 2.0, searched: int = 100, raced: int = 50
 ) -> Checkpoint:
     return Checkpoint(
         trials=trials,
-        trained=trained,
-        clock=trained / 2,
+        searched=searched,
+        followed=20,
+        raced=raced,
+        clock=searched / 2,
+        confirmed_clock=searched / 2 + raced,
         truth=truth,
         naive_win=True,
-        confirmed_truth=confirmed,
-        confirming=more,
-        confirming_clock=more / 2,
+        exported_truth=exported,
         declares_win=False,
-        beats_stock=False,
+        finalist_truth=truth,
     )
 
 
-def study(anytime: list[tuple[int, float]], index: int = 0, **given: float) -> Study:
-    return Study("made", index, anytime, [checkpoint(count, **given) for count in CHECKPOINTS])  # type: ignore[arg-type]
+def study(index: int = 0, **given: float) -> Study:
+    return Study("made", index, [checkpoint(count, **given) for count in CHECKPOINTS], 2.5)  # type: ignore[arg-type]
 
 
-MARK = {"made": Mark(2.0, 0.1, 1.9)}
+MARK = Mark(2.0, 0.1, 1.9)
 
 
-@pytest.mark.parametrize(
-    ("anytimes", "share", "steps"),
-    [
-        ([[(10, 3.0), (20, 2.0)]], 0.5, 20),
-        ([[(10, 2.1)]], 0.5, 10),  # the mark is one deviation above the best of 40
-        ([[(10, 2.11)]], 0.5, math.inf),
-        ([[(10, 2.0)], [(30, 2.0)]], 0.5, 10),
-        ([[(10, 2.0)], [(30, 2.0)]], 1.0, 30),
-        ([[(10, 2.0), (20, 3.0)], [(30, 2.0)]], 1.0, math.inf),  # the first has lost it again by then
-        ([[(10, 2.0), (20, 3.0), (40, 2.0)], [(30, 2.0)]], 1.0, 40),
-        ([[(10, 2.0), (15, 2.05)], [(30, 2.5)], [(20, 2.0)]], 0.6, 20),  # twice good counts once
-        ([[], [(5, 2.0)]], 0.5, 5),
-        ([[], [(5, 2.0)]], 0.6, math.inf),
-    ],
-)
-def test_the_steps_after_which_so_many_studies_hold_the_mark(
-    anytimes: list[list[tuple[int, float]]], share: float, steps: float
-) -> None:
-    studies = [study(anytime, index) for index, anytime in enumerate(anytimes)]
-    assert measures.steps_to_mark(studies, MARK, share) == steps
+def test_the_cost_of_a_search_before_and_with_its_race() -> None:
+    studies = [study(0, truth=2.05, exported=2.3, searched=100, raced=40), study(1, truth=2.2, exported=2.2, raced=0)]
+    studies[1] = study(1, truth=2.2, exported=2.05, searched=300, raced=0)
+    found = measures.cost_after(studies, MARK, 2)
+    assert (found.trials, found.steps, found.confirmed) == (CHECKPOINTS[2], 220.0, 240.0)
+    assert (found.reached, found.reached_confirmed) == (0.5, 0.5)
 
 
-def test_the_cost_of_a_search_and_of_its_confirmation() -> None:
-    studies = [
-        study([], 0, truth=2.05, confirmed=2.3, trained=100, more=40),
-        study([], 1, truth=2.2, confirmed=2.2, trained=300, more=0),
-    ]
-    assert measures.cost_of(studies, MARK, 2, False) == measures.Cost(CHECKPOINTS[2], 200.0, 100.0, 0.5)
-    assert measures.cost_of(studies, MARK, 2, True) == measures.Cost(CHECKPOINTS[2], 220.0, 110.0, 0.0)
+def test_the_fewest_steps_after_which_most_studies_hold_the_mark() -> None:
+    points = [checkpoint(n, truth=2.0 if n >= 12 else 3.0, exported=3.0, searched=10 * n) for n in CHECKPOINTS]
+    studies = [Study("made", 0, points, 2.5)]
+    assert (found := measures.fewest(studies, MARK, False)).trials == 12 and found.steps == 140.0
+    never = measures.fewest(studies, MARK, True)
+    assert (never.confirmed, never.reached_confirmed) == (math.inf, 0.0)
 
 
-def test_the_cheapest_checkpoint_that_holds_the_mark() -> None:
-    points = [checkpoint(n, truth=2.0 if n >= 12 else 3.0, trained=10 * n) for n in CHECKPOINTS]
-    studies = [Study("made", 0, [], points)]
-    assert measures.best_checkpoint(studies, MARK, False) == measures.Cost(12, 120.0, 60.0, 1.0)
-    never = measures.best_checkpoint([study([], truth=3.0)], MARK, False)
-    assert (never.steps, never.reached) == (math.inf, 0.0)
+def test_the_quality_of_what_is_exported() -> None:
+    found = measures.quality([study(0, truth=2.0, exported=2.4), study(1, truth=2.2, exported=2.6)], MARK)
+    assert (found.regret, found.regret_exported) == (pytest.approx(2.0), pytest.approx(6.0))
+    assert (found.beats_stock, found.declares_win, found.naive_win) == (0.5, 0.0, 1.0)
+
+
+def test_the_bound_of_a_share() -> None:
+    assert measures.upper_bound(0, 58) == pytest.approx(1 - 0.05 ** (1 / 58))
+    assert measures.upper_bound(5, 5) == 1.0

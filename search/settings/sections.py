@@ -108,7 +108,7 @@ class Training(Section):
     epochs: float | None = setting(None, "Length of a full run in epochs; default: 10", gt=0, le=100_000)
     steps: int | None = setting(None, "Length of a full run in optimizer steps, instead of epochs", ge=2)
     truncation: float = setting(
-        0.05, "Length of a trial as a share of the full run; at least a step an evaluation", gt=0, le=1
+        0.05, "Length of a trial as a share of the full run; at least what evaluations and milestones need", gt=0, le=1
     )
     evaluations: int = setting(5, "Evaluations per trial", ge=2, le=50)
     full_evaluations: int = setting(10, "Evaluations per full run", ge=2, le=1000)

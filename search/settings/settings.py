@@ -31,7 +31,6 @@ from search.settings.storage_url import check_storage, safe_url
 from search.text import printable, without_urls
 from search.trial import evaluation_steps
 from space.reader import WINDOWS, explained, load_file, load_preset, read_toml
-from space.schedule import to_steps
 from space.search_space import Baseline, SearchSpace
 
 DEFAULT_FILE = Path("study.toml")
@@ -84,19 +83,16 @@ class Settings(Section):
         return max(1, round((self.training.epochs or 10) * steps_an_epoch(self, train_clips)))
 
     def trial_horizon(self, train_clips: int) -> int:
-        """Optimizer steps of a trial. Raises UserError when too few for the evaluations or milestones."""
-        full = self.full_horizon(train_clips)
-        horizon = max(self.training.evaluations, round(full * self.training.truncation))
-        if horizon > full:
+        """Optimizer steps of a trial. Raises UserError when the full run has too few for a trial."""
+        full, milestones = self.full_horizon(train_clips), self.search_space().milestones.max
+        fewest = max(self.training.evaluations, milestones + 1)
+        if fewest > full:
             raise UserError(
-                f"the full run has {full} optimizer steps, fewer than training.evaluations = {horizon} of a trial;"
-                " lengthen the run (training.epochs), or lower the evaluations or the accumulation"
+                f"the full run has {full} optimizer steps, fewer than the {fewest} that a trial needs for"
+                f" training.evaluations = {self.training.evaluations} and up to {milestones} milestones; lengthen the"
+                " run (training.epochs), or lower the evaluations or the accumulation"
             )
-        try:
-            to_steps([0.5] * self.search_space().milestones.max, horizon)
-        except ValueError as error:
-            raise UserError(str(error)) from error
-        return horizon
+        return max(fewest, round(full * self.training.truncation))
 
     def full_evaluation_steps(self, train_clips: int) -> list[int]:
         """The optimizer steps at which a full run is evaluated."""
