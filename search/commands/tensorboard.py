@@ -1,11 +1,13 @@
 """`study.py tensorboard`: TensorBoard on the runs of a study, for this machine only."""
 
 import io
-import threading
+import os
+import time
 from contextlib import redirect_stderr
 from typing import Any
 
 import click
+import psutil
 from tensorboard import program
 
 from search.commands.options import common, load_settings
@@ -57,4 +59,11 @@ def command(host: str, port: int, **given: Any) -> None:
             f"It has {runs} runs. TensorBoard shows none of more than {TICKED} until you tick them on the left.",
             flush=True,
         )
-    threading.Event().wait()
+    try:
+        while True:
+            time.sleep(1)  # not for ever: a signal that one of gRPC's threads received is seen at the next turn
+    except KeyboardInterrupt:
+        # Its loader and gRPC can hang at their own ends on a busy machine.
+        for loader in psutil.Process().children():
+            loader.kill()
+        os._exit(130)
