@@ -75,15 +75,19 @@ def sentence(proof: Proof) -> str:
         )
     if stock is None:
         which = "only {} itself ran" if proof.configs == 1 else "{} itself has the lowest mean"
-        return f"No better than the stock recipe: {which.format(winner)}, {against_base}. {proof.seeds} seeds."
+        return f"No better than the stock recipe: {which.format(winner)}, {against_base}. {_seeds(proof)}."
     if is_gain(stock):
         by = "which diverged" if stock.value == math.inf else f"by {_gain(stock, proof.level)}"
         start = f"{winner[:1].upper()}{winner[1:]} is better than the stock recipe ({STOCK}), {by}"
-        return f"{start}; it is {against_base}. {proof.seeds} seeds."
+        return f"{start}; it is {against_base}. {_seeds(proof)}."
     return (
         f"No better than the stock recipe ({STOCK}): {winner} is {_gain(stock, proof.level)} below it, which may be"
-        f" chance with {proof.seeds} seeds; it is {against_base}."
+        f" chance with {_seeds(proof)}; it is {against_base}."
     )
+
+
+def _seeds(proof: Proof) -> str:
+    return f"{proof.seeds} seed{'s' if proof.seeds != 1 else ''}"
 
 
 def _gain(estimate: Estimate, level: float) -> str:

@@ -88,6 +88,7 @@ class Board:
             is_best = end.best.mel_ce < self.best[1]  # type: ignore[union-attr]
         if is_best:
             self.best = (end.number, end.best.mel_ce)  # type: ignore[union-attr]
+            self.worth = None  # it was told before this trial had ended
         return replace(end, start=run.start if run else None, is_best=is_best)
 
     @property
