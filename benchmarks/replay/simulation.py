@@ -46,8 +46,6 @@ class Strategy:
     sampler: Callable[[int], BaseSampler]
     pruner: Callable[[Settings, Prepared], BasePruner]
     baselines: bool = False  # tried first, as the project does
-    two_increases_are_pruned: bool = False
-    stretch: float = 0.0  # a truncated run trains at lr x share^-stretch
     every: int = 1  # only each so many of the recorded evaluations is made
     until: int = STEPS  # a trial is cut off at this optimizer step of its schedule
     then_full: int = 0  # so many of the best are run in full, and the best of these is taken
@@ -63,9 +61,6 @@ class Strategy:
     @property
     def share(self) -> float:
         return self.settings.training.truncation
-
-    def trained(self, point: Hyperparameters) -> Hyperparameters:
-        return replace(point, lr=point.lr * self.share**-self.stretch)
 
     @property
     def steps(self) -> list[int]:
@@ -131,7 +126,7 @@ def search(strategy: Strategy, world: World, slots: int, trials: int, seed: int)
             return
         started += 1
         job = work.ask()
-        run = _Run(job, world.curve(strategy.trained(job.point), strategy.share, 0))
+        run = _Run(job, world.curve(job.point, strategy.share, 0))
         heapq.heappush(events, (now + job.evaluation_steps[0], started, run))
 
     for _ in range(slots):
@@ -150,8 +145,6 @@ def search(strategy: Strategy, world: World, slots: int, trials: int, seed: int)
             heapq.heappush(events, (now + steps[at + 1] - steps[at], number, run))
             continue
         state, value_told = told(reason, run.evaluations)
-        if reason == StopReason.TWO_INCREASES and strategy.two_increases_are_pruned:
-            state, value_told = TrialState.PRUNED, run.evaluations[-1].mel_ce
         # Of a pruned trial Optuna itself takes the last value reported, as `told` does.
         study.tell(run.job.trial, value_told if state == TrialState.COMPLETE else None, state)
         ended.append(Ended(run.job.point, state, value_told, trained, now))

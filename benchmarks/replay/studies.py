@@ -30,7 +30,6 @@ class Checkpoint:
     naive_win: bool  # it has a lower value than the stock recipe in a run of the same length
     exported_truth: float  # of the finalist if it won, otherwise of the stock recipe
     declares_win: bool
-    finalist_truth: float
 
     @property
     def found(self) -> int:
@@ -74,7 +73,7 @@ def _checkpoint(ended: Sequence[Ended], strategy: Strategy, world: World, slots:
         finalist = found.best if found.runs else None
     values = dict(found.runs)
     share = strategy.share if not (strategy.follows or strategy.then_full) else FULL
-    of_stock = min(world.curve(strategy.trained(stock) if share != FULL else stock, share, 0), default=math.inf)
+    of_stock = min(world.curve(stock, share, 0), default=math.inf)
     raced = prove(finalist, stock, world, settings, slots)
     clock = ended[-1].clock + found.spent.clock
     return Checkpoint(
@@ -88,7 +87,6 @@ def _checkpoint(ended: Sequence[Ended], strategy: Strategy, world: World, slots:
         naive_win=finalist is not None and values[finalist] < of_stock,
         exported_truth=world.truth(finalist if raced.is_won and finalist else stock),
         declares_win=raced.is_won,
-        finalist_truth=world.truth(finalist) if finalist else math.inf,
     )
 
 

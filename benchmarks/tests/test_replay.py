@@ -188,17 +188,6 @@ def test_two_increases_complete_with_the_best_and_the_median_prunes() -> None:
     assert reasons == {"median", "two increases", "finished"}
 
 
-def test_two_increases_as_pruned_are_what_the_strategy_asks_for() -> None:
-    table = made(noise=0.0, name="all rising")
-    for config in range(len(table.points)):
-        curve = table.curves[config, 1, SHORT]
-        curve[4:] = [curve[3] + 0.1 * i for i in range(1, len(curve) - 3)]
-    strategy = replace(default(median=False), two_increases_are_pruned=True)
-    ended = simulation.search(strategy, World(table, 0, 0), 1, 6, seed=1)
-    assert [t.state for t in ended] == [TrialState.PRUNED] * 6
-    assert all(t.value == World(table, 0, 0).curve(t.point, SHORT, 0)[5] for t in ended)
-
-
 def test_a_diverged_trial_is_pruned_at_its_last_finite_evaluation() -> None:
     table = made(noise=0.0, name="diverging")
     for config in range(len(table.points)):
@@ -305,7 +294,6 @@ def checkpoint(
         naive_win=True,
         exported_truth=exported,
         declares_win=False,
-        finalist_truth=truth,
     )
 
 
