@@ -130,8 +130,9 @@ def test_which_trial_is_the_best_so_far() -> None:
         return board.ended(End(0, number, reason, evaluation(12, value), None, competes)).is_best
 
     board.counted(1, (0, 3.5))
-    assert not is_best(1, 3.6), "a peer's is better"
-    assert is_best(2, 3.4)
+    board.counted(1, None, "worth nothing")
+    assert not is_best(1, 3.6) and "worth nothing" in board.standing, "a peer's is better"
+    assert is_best(2, 3.4) and "worth nothing" not in board.standing
     assert not is_best(3, 3.3, competes=False)
     board.counted(5, (4, 3.2))  # by another slot, which asked the study before this one has told of it
     assert is_best(4, 3.2)
