@@ -117,7 +117,7 @@ def main() -> None:
     view.add(PlainView(view.board))
     view.add(clock)
     if "--prepare" in sys.argv[3:]:
-        prepared = session.prepare(settings, Launcher(), view)
+        prepared = session.prepare(settings, Launcher(), view, [None])
         found: dict[str, Any] = {"prepared": prepared.directory}
     else:
         result = session.search(settings, view)
