@@ -40,7 +40,7 @@ DEFECTS = (
     Planted("8 kHz", "phone.wav", "sample rate below"),
     Planted("5.1 channels", "surround.wav", "6 channels"),
     Planted("MP3 named .wav", "mp3.wav", "is MP3"),
-    Planted("a header that claims too little", "lying.wav", "more follow"),
+    Planted("a header that claims too little", "lying.wav", "audio after the end"),
     Planted("the same audio in eval", "eval/leak.wav", "same audio as a clip of training"),
     Planted("the same text in eval", "eval/same_text.wav", "the text of a clip of training"),
     Planted("the same audio with another text", "twice_a.wav", "in training with different texts"),

@@ -140,8 +140,8 @@ def spoil(folder: Path, file: str, key: str, value: float) -> None:
             math.inf,
             "dvae.pth: codebook.embed is not finite .NaN or infinite. in 1 of its 131,072 values",
         ),
-        ("mel_stats.pth", "", 0.0, "mel_stats.pth holds values that are not positive"),
-        ("model.pth", "gpt.mel_head.weight", 3e38, r"its loss before any training is .*gpt.mel_head.weight \(3e\+38\)"),
+        ("mel_stats.pth", "", 0.0, "mel_stats.pth is not 80 positive numbers"),
+        ("model.pth", "gpt.mel_head.weight", 3e38, "its loss before any training is"),
     ],
 )
 def test_a_base_that_is_not_finite_is_refused_before_any_trial(

@@ -27,7 +27,7 @@ LONG = "a long name " * 30 + ".wav"
 def made() -> Report:
     rows = [
         *healthy(),
-        *(row("train", f"/d/short{i}.wav", dropped="0.10 s, shorter than 0.5 s", text="a") for i in range(30)),
+        *(row("train", f"/d/short{i}.wav", dropped="shorter than 0.5 s: 0.10 s", text="a") for i in range(30)),
         row("train", HOSTILE, dropped="empty text", speaker="</td><script>x</script>\x07", text="=1+1\n\x1b]0;x\x07"),
         row("train", "/d/letters.wav", text="<ሰ>", unknown=["ሰ", "\x07"], speaker="[/]"),
         row("eval", "/d/shared.wav"),

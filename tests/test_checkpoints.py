@@ -157,7 +157,7 @@ def test_the_real_losses_are_the_evaluators(stock: SimpleNamespace, report: dict
         (held_out if row["audio_file"] in stock.held_out else train).append(row)
     assert len(held_out) == 6
     model = base.load_model(base.training_config(stock.base, (0.5, 1.0), 11.6, 200))
-    encoding.prepare(settings, (train[:2], held_out), model, model.xtts.tokenizer, tmp_path, lambda _done, _total: None)
+    encoding.prepare(settings, (train[:2], held_out), model, tmp_path, lambda _done, _total: None)
     evaluator = Evaluator(model, evaluation_sets(model, corpus.load(tmp_path), 2, 1, 3))
     assert report["base"]["mel_ce"] == pytest.approx(evaluator(0, 0.0).mel_ce, rel=1e-5)
     (run,) = report["runs"]

@@ -57,9 +57,9 @@ def fault(row: dict[str, Any], data: Data, tokenizer: Tokenizer) -> str | None:
         (1.0, None, "no text in the table"),  # stock trains on the word "None"
         (1.0, "  ", "empty text"),
         (1.0, "ሰላም", "a letter that the vocabulary lacks"),
-        (1.0, "hello " * 30, "text tokens, more than data.max_text_tokens 40"),
-        (0.4999, "hello", "0.50 s, shorter than 0.5 s"),
-        (2.001, "hello", "2.00 s, longer than data.max_audio_seconds 2.0"),
+        (1.0, "hello " * 30, "more than data.max_text_tokens 40: "),
+        (0.4999, "hello", "shorter than 0.5 s: 0.50 s"),
+        (2.001, "hello", "longer than data.max_audio_seconds 2.0: 2.00 s"),
         (0.5, "hello", None),
         (2.0, "hello", None),
     ],

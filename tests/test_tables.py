@@ -111,7 +111,7 @@ def written(rows: list[list[str]], separator: str, is_csv: bool, chance: random.
         (HEADER + "a.wav|one\nand more|x\nb.wav|two|x\n", "line 3: 'and more|x': 'and more' is no audio file; a row"),
         ("audio_file|text\na.wav|one|x\nb.wav|two|x\n", "line 2: 'a.wav|one|x': 3 columns, and 2 in the header, as in"),
         (HEADER + "gone.wav|one|x\n", "none of its 1 audio files exists"),
-        ("PK\x03\x04 a workbook", "train.csv is a spreadsheet, not a table of text"),
+        ("PK\x03\x04 a workbook", "train.csv is a spreadsheet or an archive, not a table of text"),
         ('\n[\n  {"file_name": "a.wav"}]\n', "train.csv is JSON, not a table of text"),
         ("\ufeff\n<!DOCTYPE html>", "train.csv is a web page, not a table of text"),
         ("PAR1\x15", "train.csv is a Parquet file, not a table of text; save it as CSV in UTF-8"),
@@ -208,11 +208,11 @@ def test_named_formatters_give_clean_rows_and_name_absent_files(
 def test_a_line_that_a_formatter_fails_on_is_named(tmp_path: Path) -> None:
     touch(tmp_path, "wavs/c.wav")
     with pytest.raises(
-        UserError, match=r"line 2 is 'no second column'; the layout of data.formatter 'thorsten' is wan"
+        UserError, match=r"line 2: 'no second column' has 1 columns instead of 2; the layout of data.formatter 'thorst"
     ):
-        read(tmp_path, "c|one\nno second column\n", formatter="thorsten")
+        read(tmp_path, "c|one\nno second column\nc|one\n", formatter="thorsten")
     with pytest.raises(
-        UserError, match=r"line 2: 'c\|one\|two\|three' has 4 columns instead of 3; take '\|' out of the text"
+        UserError, match=r"line 2: 'c\|one\|two\|three' has 4 columns instead of 3; take the separator out of the text"
     ):
         read(tmp_path, "c|one|one\nc|one|two|three\nc|one|one\n", formatter="ljspeech")
     with pytest.raises(UserError, match=r"data.train: .* cannot be read \(Is a directory\); name a table"):
@@ -237,7 +237,9 @@ def test_the_split_is_seeded_by_speaker_and_of_usable_clips(tmp_path: Path) -> N
 
     data, whole = Data(path=tmp_path, eval_share=0.2), tables.read(Data(path=tmp_path), tmp_path)
     bad = {row["audio_file"] for row in whole.train[:40] if row["speaker_name"] == "a"}
-    usable = hold_out(whole, data, 1, lambda row: row["audio_file"] not in bad)
+    for row in whole.train:
+        row["fault"] = "bad" if row["audio_file"] in bad else None
+    usable = hold_out(whole, data, 1)
     assert {row["audio_file"] for row in usable.eval}.isdisjoint(bad)
     assert len(usable.train) + len(usable.eval) == len(whole.train) or len(usable.eval) > 0  # bad ones are in train
     assert bad <= {row["audio_file"] for row in usable.train}

@@ -95,16 +95,9 @@ def _by_kind(reasons: Iterable[tuple[str, str | None]]) -> list[tuple[str, list[
     found: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for file, reason in reasons:
         if reason:
-            kind, detail = split_reason(reason)
+            kind, _, detail = reason.partition(": ")
             found[kind].append((file, detail))
     return sorted(found.items(), key=lambda item: -len(item[1]))
-
-
-def split_reason(reason: str) -> tuple[str, str]:
-    """(what it has in common with other clips, the detail of this clip) of why a clip is left out."""
-    head, _, detail = reason.partition(": ")
-    number = re.match(r"([\d.]+ (?:s|text tokens)), ", head)
-    return (head[number.end() :], number[1]) if number else (head, detail)
 
 
 def _next_step(kind: str) -> str:

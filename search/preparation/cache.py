@@ -17,7 +17,7 @@ from typing import IO
 
 import platformdirs
 
-from search.errors import UserError
+from search.errors import UserError, causes
 from search.files import is_locked, lock, wait_for_lock, wait_for_shared_lock, whole_folder
 
 KINDS = {
@@ -187,11 +187,8 @@ def _remove_left_over(target: Path) -> None:
 
 def _full_disk(error: BaseException | None) -> str | None:
     """The system's message if a full disk or quota caused `error`; None otherwise."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            return error.strerror
-        error = error.__cause__ or error.__context__
-    return None
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return next((e.strerror for e in causes(error) if isinstance(e, OSError) and e.errno in full), None)
 
 
 def _lock_of(folder: Path) -> Path:

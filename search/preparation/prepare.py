@@ -17,8 +17,8 @@ from search.check.machine import look
 from search.check.resources import cache_bytes
 from search.check.survey import PARTS
 from search.files import write_text
+from search.preparation import base_check, encoding, extension, parentage, tables
 from search.preparation import cache as machine_cache
-from search.preparation import encoding, extension, parentage, tables
 from search.preparation.recordings import file_digest
 from search.preparation.surveying import Sources, counting, read_sources, survey_of
 from search.settings.sections import Data
@@ -126,15 +126,13 @@ def _prepare_into(
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     (folder / "corpus").mkdir()
     count = counting(progress, "computing audio codes")
-    dropped = encoding.prepare(
-        data, sources.rows.parts, model, model.xtts.tokenizer, folder / "corpus", count, sources.recordings
-    )
+    dropped = encoding.prepare(data, sources.rows.parts, model, folder / "corpus", count, sources.recordings)
     clips = corpus.load(folder / "corpus")
     progress("evaluating the untouched base model")
     sets = evaluation_sets(model, clips, data.probe_clips, seed, settings.training.eval_batch_size)
     write_sets(sets, folder, settings.training.eval_batch_size)
     untouched = Evaluator(model, sets)(0, time.monotonic())
-    base.refuse_loss(directory, untouched.mel_ce, untouched.text_ce)
+    base_check.refuse_loss(directory, untouched.mel_ce, untouched.text_ce)
     rate = config.audio.sample_rate
     final_config = base.training_config(building_base, *lengths).to_dict()
     for name in ("tokenizer_file", "mel_norm_file", "dvae_checkpoint", "xtts_checkpoint"):

@@ -14,6 +14,7 @@ import torchaudio
 from search import sources
 from search.check import header
 from search.check.survey import Recording
+from search.errors import first_line
 from search.preparation.parallel import on_all_cores
 
 NOT_FINITE = "audio holds NaN or infinite samples"
@@ -60,8 +61,7 @@ def decode(path: str, rate: int) -> tuple[Recording, torch.Tensor]:
     except MemoryError:
         raise
     except Exception as error:  # decoders raise their own kinds
-        lines = (str(error).strip() or type(error).__name__).splitlines()
-        return Recording(path, "", lines[0].replace(path, Path(path).name)), torch.zeros(1, 0)
+        return Recording(path, "", first_line(error).replace(path, Path(path).name)), torch.zeros(1, 0)
     # As in `load_audio`, which does not tell the rate and the channels.
     mono = stored if stored.size(0) == 1 else torch.mean(stored, dim=0, keepdim=True)
     wav = mono if stored_rate == rate else torchaudio.functional.resample(mono, stored_rate, rate)
@@ -109,9 +109,9 @@ def usable(recording: Recording, longest_seconds: float) -> str | None:
     if not recording.finite:
         return NOT_FINITE
     if recording.seconds < SHORTEST_SECONDS:
-        return f"{recording.seconds:.2f} s, shorter than {SHORTEST_SECONDS} s"
+        return f"shorter than {SHORTEST_SECONDS} s: {recording.seconds:.2f} s"
     if recording.seconds > longest_seconds:
-        return f"{recording.seconds:.2f} s, longer than data.max_audio_seconds {longest_seconds}"
+        return f"longer than data.max_audio_seconds {longest_seconds}: {recording.seconds:.2f} s"
     return None
 
 

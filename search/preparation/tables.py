@@ -35,7 +35,7 @@ OURS = {"coqui": "coqui", "cml_tts": "default", "common_voice": "common_voice"}
 
 def read_rows(data: Data, root: Path, seed: int) -> Rows:
     """`read` and `hold_out`, as if every clip could be used."""
-    return hold_out(read(data, root), data, seed, lambda _: True)
+    return hold_out(read(data, root), data, seed)
 
 
 def read(data: Data, root: Path) -> Rows:
@@ -50,16 +50,17 @@ def read(data: Data, root: Path) -> Rows:
     return rows
 
 
-def hold_out(rows: Rows, data: Data, seed: int, is_usable: Callable[[Row], bool]) -> Rows:
-    """With `data.eval_share` of each speaker's usable clips held out, unless a table names those.
+def hold_out(rows: Rows, data: Data, seed: int) -> Rows:
+    """With `data.eval_share` of each speaker's clips without a fault held out, unless a table names those.
 
     The seed decides which. Raises UserError if it is none.
     """
     if data.eval:
         return rows
     by_speaker: dict[str, list[Row]] = {}
-    for row in filter(is_usable, rows.train):
-        by_speaker.setdefault(str(row["speaker_name"]), []).append(row)
+    for row in rows.train:
+        if not row.get("fault"):
+            by_speaker.setdefault(str(row["speaker_name"]), []).append(row)
     held_out: list[Row] = []
     for speaker in sorted(by_speaker):
         clips = sorted(by_speaker[speaker], key=lambda row: row["audio_file"])
