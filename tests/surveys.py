@@ -31,7 +31,7 @@ def settings(**given: Any) -> Settings:
 
 def row(part: str, name: str, **given: Any) -> Row:
     values = {
-        "text": f"the text of {name}", "speaker": "a", "language": "en", "tokens": 20, "unknown": [], "dropped": None,
+        "text": f"the text of {name}", "speaker": "a", "language": "en", "tokens": 20, "unknown": [], "reason": None,
         "stock": None, **given,
     }  # fmt: skip
     return Row(part=part, audio_file=name, **values)
@@ -49,7 +49,7 @@ def survey(rows: list[Row], recordings: list[Recording] | None = None, **given: 
     """Recordings that are not given are sound ones."""
     known = {name.path: name for name in recordings or []}
     found = {r.audio_file: known.get(r.audio_file) or recording(r.audio_file) for r in rows}
-    values = {"absent": [], "table_remarks": [], "assumed": [], "missing": [], "base": BASE, **given}
+    values = {"table_remarks": [], "assumed": [], "missing": [], "base": BASE, **given}
     return Survey(sample_rate=22_050, rows=rows, recordings=found, **values)
 
 

@@ -62,7 +62,7 @@ def test_sound_clips_are_not_called_bad(bad: tuple[Settings, Survey, Report]) ->
     files = [file for finding in report.findings for file, _ in finding.files]
     assert [file for file in files if "good_" in Path(file).name] == []
     for name in (bad_data.ETHIOPIC, bad_data.HOSTILE):
-        assert [row.dropped for row in survey.rows if row.audio_file.endswith(name)] == [None]
+        assert [row.reason for row in survey.rows if row.audio_file.endswith(name)] == [None]
         assert [file for file in files if file.endswith(name)] == []
     assert sum(row.part == "eval" for row in survey.rows) == 9  # of a table with a byte order mark and CRLF
 
@@ -76,7 +76,7 @@ def stock_keeps(settings: Settings, survey: Survey, part: str) -> Counter[tuple[
     samples = [
         {
             "audio_file": row.audio_file,
-            "text": None if row.dropped == "no text in the table" else row.text,
+            "text": None if row.reason == "no text in the table" else row.text,
             "language": row.language,
             "speaker_name": row.speaker,
         }

@@ -25,6 +25,7 @@ CODES: list[tuple[str, str, str, list[str]]] = [  # as given, as trained, level,
     # No code of a language.
     ("jp", "jp", "error", ["'jp' is not a language code", "did you mean 'ja' (Japanese)?"]),
     ("cn", "cn", "error", ["did you mean 'zh-cn' (Chinese)?"]),
+    ("kz", "kz", "error", ["did you mean 'kk' (Kazakh) or 'ru' (Russian)?"]),
     ("ua", "ua", "error", ["did you mean 'uk' (Ukrainian)?"]),
     ("sp", "sp", "error", ["did you mean 'es' (Spanish)?"]),
     ("ge", "ge", "error", ["did you mean 'ka' (Georgian) or 'de' (German)?"]),

@@ -5,11 +5,8 @@ from pathlib import Path
 
 import torch
 
-from search.preparation import miniature_speech as speech
-from search.preparation import miniature_texts as texts
 from search.preparation.places import locate
 from search.settings.settings import load
-from search.trial import Prepared
 
 # Of the generated files, as made where docs/experiments.md was measured.
 SPEECH_DIGEST = "1eead0dc5cb5a217"
@@ -39,16 +36,3 @@ def test_weights_have_the_same_bits_as_everywhere(cache: Path) -> None:
                 digest.update(key.encode() + value.contiguous().numpy().tobytes())
     assert digest.hexdigest()[:16] == WEIGHTS_DIGEST
     assert sum(file.stat().st_size for file in folder.iterdir()) < 21_000_000  # 1/100 of XTTS-v2
-
-
-def test_the_base_lacks_amharic_and_is_extended_by_it(prepared: Prepared) -> None:
-    letters = set("".join(texts.AMHARIC))
-    assert set(prepared.added_tokens) <= letters | {"[am]"}
-    assert len(prepared.added_tokens) > 60
-    assert prepared.dropped == []
-
-
-def test_corpora_hold_out_other_sentences() -> None:
-    corpus = speech.CORPORA["amharic"]
-    every = texts.sentences(corpus.words, corpus.train_clips + corpus.eval_clips, corpus.seed)
-    assert not set(every[: corpus.train_clips]) & set(every[corpus.train_clips :])

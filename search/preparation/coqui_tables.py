@@ -21,8 +21,8 @@ from search.errors import UserError
 from search.preparation.table_cells import AUDIO, decoded
 from search.settings.sections import Data
 
-# As coqui's formatters give it: audio_file, text, speaker_name and language. A survey adds tokens, and fault: why
-# training cannot use the clip.
+# As coqui's formatters give it: audio_file, text, speaker_name and language; with fault, why training cannot use the
+# clip, which at first is only known of files that are not there. A survey adds tokens.
 Row = dict[str, Any]
 
 _THIRD = ("ljspeech", "ljspeech_test", "kokoro", "kss")  # read the third column, and fail where there are two
@@ -35,7 +35,6 @@ class Rows:
 
     train: list[Row]
     eval: list[Row]
-    absent: list[list[str]] = field(default_factory=list)  # [audio file, table] of each row without its file
     remarks: list[str] = field(default_factory=list)  # lines that are left out, and warnings of the formatters
     assumed: list[str] = field(default_factory=list)  # what was assumed to read the tables
 

@@ -71,8 +71,8 @@ def _write(
     waveforms = np.memmap(decoded.waveforms, np.float32, mode="r")
 
     def make(file: str) -> np.ndarray:
-        first = decoded.first_sample[file]
-        wav = np.array(waveforms[first : first + decoded.found[file].samples])
+        found = decoded.found[file]
+        wav = np.array(waveforms[found.first_sample : found.first_sample + found.samples])
         return clip_codes(model, torch.from_numpy(wav)[None]).to(torch.int32).numpy()
 
     files = list(dict.fromkeys(row["audio_file"] for rows in kept.values() for row in rows))
@@ -89,10 +89,10 @@ def _write(
         clips: dict[str, list[dict[str, Any]]] = {part: [] for part in kept}
         for part, row in ((part, row) for part, rows in kept.items() for row in rows):
             tokens.write(np.array(row["tokens"], np.int32).data)
-            file = row["audio_file"]
+            found = decoded.found[row["audio_file"]]
             clip = Clip(
-                file, str(row["text"]), str(row["speaker_name"]), row["language"], first_token, len(row["tokens"]),
-                decoded.first_sample[file], decoded.found[file].samples, *place[file],
+                found.path, str(row["text"]), str(row["speaker_name"]), row["language"], first_token,
+                len(row["tokens"]), found.first_sample, found.samples, *place[found.path],
             )  # fmt: skip
             first_token += clip.tokens
             clips[part].append(asdict(clip))

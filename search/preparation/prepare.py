@@ -73,7 +73,6 @@ def prepare(settings: Settings, cache: Path, progress: Progress) -> Prepared:
         limit = settings.service.cache_gb * 1e9
         machine_cache.make_room(cache, limit, needed, f"what a study of {settings.data.path} prepares")
         made = _prepare_into(settings, sources, fingerprints, survey.missing, folder, target, progress)
-        made.dropped.extend([file, f"the file does not exist; {table} names it"] for file, table in sources.rows.absent)
         write_text(folder / "about.txt", f"{settings.data.path} on {settings.base.path}")
         write_text(folder / "prepared.json", made.to_json())
 

@@ -31,7 +31,6 @@ class Recordings:
     """Decoded files. The waveforms that training can use are stored one after the other in one file."""
 
     found: dict[str, Recording]  # by path
-    first_sample: dict[str, int]  # by path, of those whose waveform is kept
     waveforms: Path
 
 
@@ -128,12 +127,10 @@ def write(known: Mapping[str, str], rate: int, longest_seconds: float, target: P
     with open(target / "waveforms.f32", "wb") as file:
         made = on_all_cores(make, list(by_content.values()))
         for done, (key, (recording, wav)) in enumerate(zip(by_content, made, strict=True), 1):
-            entry = asdict(recording)
+            found[key] = asdict(recording) | {"first_sample": first}
             if wav is not None:
                 file.write(np.ascontiguousarray(wav, np.float32).data)
-                entry["first_sample"] = first
                 first += len(wav)
-            found[key] = entry
             progress(done, len(by_content))
     (target / "recordings.json").write_text(json.dumps(found), encoding="utf-8")
 
@@ -141,13 +138,11 @@ def write(known: Mapping[str, str], rate: int, longest_seconds: float, target: P
 def read(known: Mapping[str, str], directory: Path) -> Recordings:
     """What `write` wrote for the same contents, under their current paths in `known`."""
     stored = json.loads((directory / "recordings.json").read_text(encoding="utf-8"))
-    found, first_sample = {}, {}
-    for path, digest in known.items():
-        entry = dict(stored[_content(path, digest)])
-        if (first := entry.pop("first_sample", None)) is not None:
-            first_sample[path] = first
-        found[path] = Recording(**{**entry, "path": path, "digest": digest})
-    return Recordings(found, first_sample, directory / "waveforms.f32")
+    found = {
+        path: Recording(**{**stored[_content(path, digest)], "path": path, "digest": digest})
+        for path, digest in known.items()
+    }
+    return Recordings(found, directory / "waveforms.f32")
 
 
 def _content(path: str, digest: str) -> str:

@@ -79,7 +79,7 @@ def encode(parts: Parts, data: Data, tokenizer: VoiceBpeTokenizer, decoded: Reco
     made = on_all_cores(lambda row: encoded(row, data, tokenizer), rows)
     for row, (tokens, fault) in zip(rows, made, strict=True):
         audio = recordings.usable(decoded.found[row["audio_file"]], data.max_audio_seconds)
-        row |= {"tokens": tokens, "fault": fault or audio}
+        row |= {"tokens": tokens, "fault": row.get("fault") or fault or audio}
 
 
 def read_sources(settings: Settings, cache: Path, progress: Progress) -> Sources:
@@ -168,9 +168,7 @@ def survey_of(settings: Settings, sources: Sources) -> Survey:
     has_tag = len(letters) == len(sources.missing)
     facts = replace(facts, language=data.language, language_tag=has_tag, language_listed=listed)
     described = list(on_all_cores(describe, flat))
-    return Survey(
-        sample_rate(directory), described, found, rows.absent, rows.remarks, rows.assumed, sources.missing, facts
-    )
+    return Survey(sample_rate(directory), described, found, rows.remarks, rows.assumed, sources.missing, facts)
 
 
 def sample_rate(directory: Path) -> int:

@@ -11,8 +11,7 @@ from search.training.file_kinds import kind_of
 
 AUDIO = re.compile(r"\.(wave?|flac|mp3|og[ga]|opus|m4a|aac|aiff?|webm)$", re.IGNORECASE)
 MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")
 )  # fmt: skip
 _QUOTED_LINES = 50  # that a text in quotation marks may have
 

@@ -34,8 +34,10 @@ OURS = {"coqui": "coqui", "cml_tts": "default", "common_voice": "common_voice"}
 
 
 def read_rows(data: Data, root: Path, seed: int) -> Rows:
-    """`read` and `hold_out`, as if every clip could be used."""
-    return hold_out(read(data, root), data, seed)
+    """`read` and `hold_out`, as if every clip whose file is there could be used."""
+    rows = read(data, root)
+    rows.train, rows.eval = ([row for row in part if not row["fault"]] for part in rows.parts)
+    return hold_out(rows, data, seed)
 
 
 def read(data: Data, root: Path) -> Rows:
@@ -59,7 +61,7 @@ def hold_out(rows: Rows, data: Data, seed: int) -> Rows:
         return rows
     by_speaker: dict[str, list[Row]] = {}
     for row in rows.train:
-        if not row.get("fault"):
+        if not row["fault"]:
             by_speaker.setdefault(str(row["speaker_name"]), []).append(row)
     held_out: list[Row] = []
     for speaker in sorted(by_speaker):
@@ -95,7 +97,7 @@ def for_coqui(rows: Rows, data: Data, root: Path, folder: Path, final: Path) -> 
             writer = csv.writer(file, delimiter="|", lineterminator="\n")
             writer.writerow(("audio_file", "text", "speaker_name"))
             writer.writerows((os.path.relpath(row["audio_file"], root), row["text"], row["speaker_name"])
-                             for row in part)  # fmt: skip
+                             for row in part if os.path.exists(row["audio_file"]))  # fmt: skip
     ours = data.model_copy(update={"formatter": "coqui"})
     return dataset_config(ours, root, *(str(final / f"{name}.csv") for name in PARTS))
 
@@ -110,20 +112,14 @@ def _read_table(data: Data, root: Path, table: str, key: str, found: Rows) -> li
         raise UserError(f"{key} is {table!r}, and {path} does not exist; tables in this folder: {tables or 'none'}")
     reader = _ours if data.formatter in OURS else read_by_coqui
     rows = reader(data, root, table, key, found)
-    there = []
     for row in rows:
         row["audio_file"] = located(row["audio_file"], found)
-        if os.path.exists(row["audio_file"]):
-            there.append(row)
-        else:
-            found.absent.append([row["audio_file"], table])
-    if not there:
-        absent = [f"{file}: not there" for file, _ in found.absent[:20]]
-        what = (
-            f"none of its {len(rows)} audio files exists" if rows else f"it names no clip that {data.formatter} finds"
-        )
+        row["fault"] = None if os.path.exists(row["audio_file"]) else "the file does not exist"
+    if all(row["fault"] for row in rows):
+        what = f"none of its {len(rows)} audio files exists" if rows else f"{data.formatter} finds no clip in it"
+        absent = [f"{row['audio_file']}: not there" for row in rows[:20]]
         raise UserError(f"{key} is {table!r}: {what}; correct the paths, data.path or data.formatter", absent)
-    return there
+    return rows
 
 
 def _ours(data: Data, root: Path, table: str, key: str, found: Rows) -> list[Row]:

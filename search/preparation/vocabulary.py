@@ -66,12 +66,9 @@ def refuse_odd_ids(base: Vocabulary, other: Vocabulary, field: str) -> None:
     ids, path = other.ids, other.path
     by_id: dict[int, str] = {}
     for token, index in sorted(ids.items()):
-        if index in by_id:
-            raise UserError(
-                f"{field} {path} gives id {index} to both {by_id[index]!r} and {token!r}; give one of them an id of its"
-                " own"
-            )
-        by_id[index] = token
+        if (first := by_id.setdefault(index, token)) != token:
+            both = f"both {first!r} and {token!r}"
+            raise UserError(f"{field} {path} gives id {index} to {both}; give one of them an id of its own")
     holes = sorted(set(range(other.rows)) - by_id.keys() - base.holes)
     if holes:
         missing = few(map(str, holes))
