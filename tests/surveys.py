@@ -39,7 +39,7 @@ def row(part: str, name: str, **given: Any) -> Row:
 
 def recording(name: str, **given: Any) -> Recording:
     values = {
-        "digest": f"digest of {name}", "error": None, "bytes": 200_000, "sample_rate": 24_000, "channels": 1,
+        "digest": f"digest of {name}", "error": None, "sample_rate": 24_000, "channels": 1,
         "seconds": 3.0, "samples": 66_150, "peak": 0.6, "rms": 0.1, "silent": 0.1, **given,
     }  # fmt: skip
     return Recording(path=name, **values)

@@ -12,18 +12,10 @@ from TTS.tts.models.xtts import Xtts, _legacy_safe_globals
 
 from search.errors import UserError
 from search.preparation import base_check, extension
-from search.preparation.places import locate
-from search.settings.settings import load
 from search.training import base
 from search.training.tokenizer import UNKNOWN_ID, Tokenizer, missing_tokens
 
 AMHARIC = ["ሰላም ውሃ፣ ቤት።", "፲፪ ልጅ"]  # with Ethiopic punctuation and numerals
-
-
-@pytest.fixture(scope="session")
-def miniature(cache: Path) -> Path:
-    """The miniature base as generated, English only."""
-    return locate(load(None, {}), cache, lambda _: None)[1]
 
 
 @pytest.fixture

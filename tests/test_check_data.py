@@ -17,7 +17,6 @@ from search.check.judging import judge, refuse
 from search.check.machine import look
 from search.check.survey import PARTS, Row, Survey
 from search.errors import UserError
-from search.preparation.places import locate
 from search.preparation.prepare import prepare
 from search.preparation.probe import refuse_base
 from search.preparation.surveying import make_survey
@@ -145,9 +144,9 @@ def spoil(folder: Path, file: str, key: str, value: float) -> None:
     ],
 )
 def test_a_base_that_is_not_finite_is_refused_before_any_trial(
-    cache: Path, tmp_path: Path, file: str, key: str, value: float, said: str
+    cache: Path, miniature: Path, tmp_path: Path, file: str, key: str, value: float, said: str
 ) -> None:
-    shutil.copytree(locate(load(None, {}), cache, lambda _: None)[1], tmp_path / "base")
+    shutil.copytree(miniature, tmp_path / "base")
     spoil(tmp_path / "base", file, key, value)
     given = {"base.path": str(tmp_path / "base"), "training.accumulation": 1, "data.min_conditioning_seconds": 0.5}
     settings, survey, report = surveyed(cache, {**given, "data.max_conditioning_seconds": 1.0})

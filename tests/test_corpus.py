@@ -12,7 +12,6 @@ import soundfile
 
 from search.errors import UserError
 from search.preparation import encoding, recordings
-from search.preparation.places import locate
 from search.preparation.surveying import encoded
 from search.preparation.tables import read_rows
 from search.settings.sections import Data
@@ -26,8 +25,8 @@ RATE = 22_050
 
 
 @pytest.fixture(scope="module")
-def tokenizer(cache: Path) -> Tokenizer:
-    return Tokenizer(locate(load(None, {}), cache, lambda _: None)[1] / "vocab.json")
+def tokenizer(miniature: Path) -> Tokenizer:
+    return Tokenizer(miniature / "vocab.json")
 
 
 def write_corpus(folder: Path, rows: list[tuple[str, str, str]], table: str = "train.csv") -> None:

@@ -32,3 +32,13 @@ def test_losses_are_means_over_tokens(make_spec: Callable[..., TrialSpec]) -> No
         nats += F.cross_entropy(logits[0, :, : count + 4].T, targets, reduction="sum").item()
         tokens += count + 4
     assert found.mel_ce == pytest.approx(nats / tokens, rel=1e-5)
+
+
+def test_the_probe_is_fixed_and_of_the_training_clips(make_spec: Callable[..., TrialSpec]) -> None:
+    corpus = build(make_spec(2)).corpus
+    probe = corpus.probe(10, seed=1)
+    assert len(probe) == 10
+    assert all(clip in corpus.train for clip in probe)
+    assert probe == corpus.probe(10, seed=1)
+    assert probe != corpus.probe(10, seed=2)
+    assert len(corpus.probe(10_000, seed=1)) == len(corpus.train)

@@ -12,17 +12,15 @@ import torch
 from search.errors import UserError
 from search.preparation import vocabulary
 from search.preparation.extension import Layout, extended_rows, layout
-from search.preparation.places import locate
 from search.preparation.vocabulary import Vocabulary
-from search.settings.settings import load
 from search.training.tokenizer import extended_vocabulary
 
 Content = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def old(cache: Path) -> Vocabulary:
-    return vocabulary.read(locate(load(None, {}), cache, lambda _: None)[1] / "vocab.json", "base.path")
+def old(miniature: Path) -> Vocabulary:
+    return vocabulary.read(miniature / "vocab.json", "base.path")
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import torch
 
 from search.errors import UserError
 from search.preparation import base_check, vocabulary
-from search.preparation.places import locate
 from search.settings.settings import load
 from search.tools import checkpoint
 from search.training import base
@@ -42,9 +41,9 @@ INSIDE = ("weights_only", "mmap", "Unpickl", "PytorchStream", "Error(", "Errno",
 
 
 @pytest.fixture
-def folder(cache: Path, tmp_path: Path) -> Path:
+def folder(miniature: Path, tmp_path: Path) -> Path:
     """The miniature, as links."""
-    for path in locate(load(None, {}), cache, lambda _: None)[1].iterdir():
+    for path in miniature.iterdir():
         (tmp_path / path.name).symlink_to(path)
     return tmp_path
 

@@ -73,7 +73,7 @@ def test_any_table_is_read_as_meant_or_refused_in_one_line(seed: int, rows: list
 def outcome(content: bytes) -> list[tuple[str, str | None, str | None]] | str:
     """The rows, or why they are refused."""
     try:
-        return [(row.file, row.text, row.speaker) for row in read_table(content, "train.csv").rows]
+        return [(row.file, row.text, row.speaker) for row in read_table(content, "train.csv", [], [])]
     except UserError as error:
         return str(error)
 
@@ -99,8 +99,14 @@ def written(rows: list[list[str]], separator: str, is_csv: bool, chance: random.
     [
         ("", "data.train train.csv is empty; write a line audio_file"),
         (HEADER, "names no clip"),
-        ("audio_file|speaker_name\na.wav|x\n", "line 1: 'audio_file|speaker_name': no column of texts in this header"),
-        ("id|text|speaker\n1|hello|x\n", "no column of audio files in this header; call it audio_file"),
+        (
+            "audio_file|speaker_name\na.wav|x\n",
+            "line 1: 'audio_file|speaker_name': a header whose names are not known; write",
+        ),
+        (
+            "id|text|speaker\n1|hello|x\n",
+            "line 1: 'id|text|speaker': neither a header like audio_file|text|speaker_name",
+        ),
         ("what|ever|this\na.wav|hello|x\n", "line 1: 'what|ever|this': a header whose names are not known"),
         ("hello\nyou\n", "line 1: 'hello': neither a header like"),
         ("LJ1|one|one\nLJ2|two|two\n", "for lines like LJ001-0001|text|text set data.formatter to ljspeech"),
@@ -114,7 +120,7 @@ def written(rows: list[list[str]], separator: str, is_csv: bool, chance: random.
         ('\n[\n  {"file_name": "a.wav"}]\n', "train.csv is JSON, not a table of text"),
         ("\ufeff\n<!DOCTYPE html>", "train.csv is a web page, not a table of text"),
         ("version https://git-lfs.github.com/spec/v1\n", "train.csv is a Git LFS pointer, not a table of text; run"),
-        ("audio,text,speaker\na.wav|one|x\n", "line 2: 'a.wav|one|x': no ',', which separates the columns of the"),
+        ("audio,text,speaker\na.wav|one|x\n", "none of its 1 audio files exists"),
     ],
 )
 def test_what_has_two_meanings_is_refused(tmp_path: Path, content: str, message: str) -> None:

@@ -14,8 +14,6 @@ from TTS.tts.layers.xtts.tokenizer import VoiceBpeTokenizer
 
 from search.errors import UserError
 from search.full_run import speak
-from search.preparation.places import locate
-from search.settings.settings import load
 from search.training import tokenizer
 from search.training.tokenizer import LISTED, TextError, Tokenizer, extended_vocabulary, missing_tokens, normalise
 
@@ -25,9 +23,9 @@ LETTERS = "aàéçñßøčřğışИйم نहिंди12,.$€!?'\"፣።፲ \
 
 
 @pytest.fixture(scope="module")
-def vocabulary(cache: Path) -> Path:
+def vocabulary(miniature: Path) -> Path:
     """The miniature's vocab.json."""
-    return locate(load(None, {}), cache, lambda _: None)[1] / "vocab.json"
+    return miniature / "vocab.json"
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ class Recording:
     path: str
     digest: str  # SHA-256 of its bytes in hex; "" where it cannot be read
     error: str | None  # why it cannot be decoded
-    bytes: int = 0
     sample_rate: int = 0  # Hz, as stored
     channels: int = 0  # as stored
     seconds: float = 0.0

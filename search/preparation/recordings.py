@@ -71,7 +71,7 @@ def decode(path: str, rate: int) -> tuple[Recording, torch.Tensor]:
 def _describe(path: str, stored: torch.Tensor, stored_rate: int, wav: torch.Tensor, rate: int) -> Recording:
     samples, frame = wav.shape[-1], int(_FRAME_SECONDS * rate)
     recording = Recording(
-        path, "", None, bytes=Path(path).stat().st_size, sample_rate=stored_rate, channels=stored.size(0),
+        path, "", None, sample_rate=stored_rate, channels=stored.size(0),
         seconds=samples / rate, samples=samples, finite=bool(torch.isfinite(stored).all()),
         remark=header.remark(Path(path), stored.shape[-1]),
     )  # fmt: skip

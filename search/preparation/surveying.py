@@ -179,24 +179,21 @@ def sample_rate(directory: Path) -> int:
 
 def base_facts(settings: Settings, directory: Path) -> BaseFacts:
     """The base as it is: what does not fit is in `error`."""
-    error = None
+    error, shapes = None, {}
     try:
         base_check.check(directory)
         base_check.check_limits(settings, directory)
+        shapes = {k: v.shape for k, v in base.read_weights(directory).items()}
     except UserError as refused:
         error = str(refused)
     config = base.training_config(directory, settings.conditioning_seconds, 11.6, 200)
     seconds, tokens = base.limits(config)
-    try:
-        shapes = {k: v.shape for k, v in base.read_weights(directory).items()}
-    except UserError:
-        shapes = {}
     gpt = {k: v.numel() for k, v in shapes.items() if k.startswith("gpt.") and not k.startswith("gpt.gpt_inference.")}
     args = config.model_args
     return BaseFacts(
         directory=str(directory),
         error=error,
-        rows=shapes["gpt.text_embedding.weight"][0] if "gpt.text_embedding.weight" in shapes else 0,
+        rows=shapes.get("gpt.text_embedding.weight", [0])[0],
         languages=tuple(map(str, base.config_values(directory).get("languages", []))),
         max_audio_seconds=seconds,
         max_text_tokens=tokens,

@@ -38,9 +38,8 @@ def decoded(content: bytes, where: str) -> str:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        found = f"byte 0x{content[error.start]:02x}" if error.start < len(content) else "its end"
-        name = encoding.removesuffix("-sig").upper()
-        raise UserError(f"{where}, line {line}: {found} is not {name}; save the table as UTF-8") from error
+        found = f"byte 0x{content[error.start]:02x} is not {encoding.removesuffix('-sig').upper()}"
+        raise UserError(f"{where}, line {line}: {found}; save the table as UTF-8") from error
 
 
 def split_rows(lines: Sequence[str], separator: str) -> tuple[list[Cells], list[int]]:

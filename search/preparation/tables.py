@@ -123,17 +123,15 @@ def _read_table(data: Data, root: Path, table: str, key: str, found: Rows) -> li
 
 
 def _ours(data: Data, root: Path, table: str, key: str, found: Rows) -> list[Row]:
-    made = read_table(content_of(root / table, key), f"{key} {table}")
-    found.assumed += made.assumed
-    found.remarks += made.left_out
-    files, moved = _placed(root, Path(table).parent, [row.file for row in made.rows])
+    made = read_table(content_of(root / table, key), f"{key} {table}", found.assumed, found.remarks)
+    files, moved = _placed(root, Path(table).parent, [row.file for row in made])
     if moved:
         found.assumed.append(f"{key} {table}: {moved}")
     default = OURS[data.formatter]
     return [
         {"audio_file": file, "text": row.text, "speaker_name": default if row.speaker is None else row.speaker,
          "language": data.language, "root_path": str(root)}
-        for row, file in zip(made.rows, files, strict=True)
+        for row, file in zip(made, files, strict=True)
     ]  # fmt: skip
 
 
