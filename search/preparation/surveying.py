@@ -108,7 +108,8 @@ def in_the_bases_words(data: Data, directory: Path) -> Data:
 def _tokenizer(settings: Settings, language: str, directory: Path, rows: Rows) -> tuple[list[str], Tokenizer]:
     """What the base's vocabulary lacks, and the tokenizer that training would use."""
     own = Tokenizer(directory / "vocab.json")
-    texts = [str(row["text"]) for part in rows.parts for row in part if row["text"] is not None]
+    there = [row for part in rows.parts for row in part if not row["fault"]]
+    texts = [str(row["text"]) for row in there if row["text"] is not None]
     missing = missing_tokens(own, texts, language)
     if not (missing and settings.base.extend_vocabulary):
         return missing, own

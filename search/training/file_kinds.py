@@ -9,9 +9,9 @@ from typing import Any
 AGAIN = "download it again, for XTTS-v2 by study.py fetch-base"
 _POINTER, _PACKED = "a Git LFS pointer", "a compressed archive"
 _KINDS = {  # by the first bytes, without a byte order mark and white space
-    b"<": "a web page", b"{": "JSON", b"[": "JSON", b"version https://git-lfs.": _POINTER, b"PAR1": "a Parquet file",
-    b"\x1f\x8b": _PACKED, b"BZh": _PACKED, b"\xfd7zXZ": _PACKED, b"7z\xbc\xaf\x27\x1c": _PACKED, b"Rar!": _PACKED,
-    b"\x28\xb5\x2f\xfd": _PACKED, b"PK\x03\x04": "a spreadsheet or an archive", b"\xd0\xcf\x11\xe0": "a spreadsheet",
+    "a web page": (b"<",), "JSON": (b"{", b"[{", b"[\n", b"[\r"), _POINTER: (b"version https://git-lfs.",),
+    "a Parquet file": (b"PAR1",), "a spreadsheet or an archive": (b"PK\x03\x04", b"\xd0\xcf\x11\xe0"),
+    _PACKED: (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf\x27\x1c", b"Rar!", b"\x28\xb5\x2f\xfd"),
 }  # fmt: skip
 _STEPS = {_POINTER: f"run git lfs pull in its repository, or {AGAIN}", _PACKED: "unpack it, and name its content"}
 
@@ -23,7 +23,7 @@ class WrongKind(Exception):
 def kind_of(start: bytes) -> str | None:
     """What a file is that begins so; None where that is not known."""
     text = start.removeprefix(codecs.BOM_UTF8).lstrip()
-    return next((kind for mark, kind in _KINDS.items() if text.startswith(mark)), None)
+    return next((kind for kind, marks in _KINDS.items() if text.startswith(marks)), None)
 
 
 def read_json(path: Path) -> Any:
