@@ -243,7 +243,7 @@ def test_files_that_are_not_measured_have_their_reasons(tmp_path: Path, monkeypa
     files = [tmp_path / "torn.pth"]
     files += [put(tmp_path, f"{i}.pth", content) for i, content in enumerate(([1], {"model": {}}, {"c": Harm()}))]
     torn, *others = [found["reason"] for found in opened(files)]
-    assert torn == "is cut short, at 16 bytes"
+    assert torn == "is cut short, 16 bytes"
     assert others[:2] == ["contains a list and is not a checkpoint", "contains no weights"]
     assert "system, which may run code, so it is not loaded" in others[2]
     assert not Path("harm-was-done").exists()

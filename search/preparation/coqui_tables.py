@@ -26,7 +26,8 @@ from search.settings.sections import Data
 Row = dict[str, Any]
 
 _THIRD = ("ljspeech", "ljspeech_test", "kokoro", "kss")  # read the third column, and fail where there are two
-_BY_THE_TABLES_FOLDER = ("mls", "mailabs")  # look for the audio next to the table, so a copy elsewhere does not work
+# Look for the audio next to the table, so that a copy elsewhere does not work; Latin-1; XML.
+_IN_PLACE = ("mls", "mailabs", "mozilla_de", "sam_accenture")
 
 
 @dataclass
@@ -58,9 +59,8 @@ def dataset_config(data: Data, root: Path, train: str, held_out: str = "") -> Ba
 def read_by_coqui(data: Data, root: Path, table: str, key: str, found: Rows) -> list[Row]:
     """As coqui's formatter reads it, without white space around texts and speakers."""
     with warnings_into(found.remarks), _plain_table(data, root / table, key, found) as path:
-        name = str(path) if path != root / table else table
         try:
-            config = BaseTTSConfig(datasets=[dataset_config(data, root, name)])
+            config = BaseTTSConfig(datasets=[dataset_config(data, root, table if path == root / table else str(path))])
             rows: list[Row] = load_tts_samples(config, eval_split=False)[0]
         except Exception as error:  # formatters are 30 small parsers; each fails in its own way on a malformed table
             lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else ["-"]
@@ -104,12 +104,11 @@ def content_of(path: Path, key: str) -> bytes:
 
 @contextmanager
 def _plain_table(data: Data, path: Path, key: str, found: Rows) -> Iterator[Path]:
-    """`path`, or a copy that coqui's formatter understands: UTF-8 without a byte order mark and blank lines."""
-    if not path.is_file() or data.formatter in ("mozilla_de", "sam_accenture"):  # Latin-1; XML
+    """A copy that coqui's formatter understands: UTF-8 without a byte order mark and blank lines; or `path` itself."""
+    if not path.is_file() or data.formatter in _IN_PLACE:
         yield path
         return
-    content = content_of(path, key)
-    text = decoded(content, f"{key} {path.name}").replace("\r\n", "\n").replace("\r", "\n")
+    text = decoded(content_of(path, key), f"{key} {path.name}").replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         raise UserError(f"{key} {path.name} is empty")
     if odd := _odd_line(text.split("\n"), operator.gt):  # formatters take the columns that they want: the text is cut
@@ -117,13 +116,9 @@ def _plain_table(data: Data, path: Path, key: str, found: Rows) -> Iterator[Path
     lines = [line for line in text.split("\n") if line.strip()]
     if data.formatter in _THIRD:
         lines = _third_filled(lines, f"{key} {path.name}", found)
-    plain = "".join(f"{line}\n" for line in lines)
-    if plain.encode() in (content, content + b"\n") or data.formatter in _BY_THE_TABLES_FOLDER:
-        yield path
-        return
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
-        copy.write_text(plain, encoding="utf-8")
+        copy.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         yield copy
 
 
