@@ -126,7 +126,7 @@ def limits(config: GPTTrainerConfig) -> tuple[float, int]:
 
 
 def load_model(config: GPTTrainerConfig) -> StudyModel:
-    """The model with its base's weights, on the CPU. Only for a base that passed `check`: nothing else sets weights."""
+    """The model with its base's weights, on the CPU. Only for a base that passed `base_check.check`."""
     with NoInit():
         model = StudyModel(config)
     model.xtts.tokenizer = Tokenizer(config.model_args.tokenizer_file)

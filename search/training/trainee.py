@@ -41,7 +41,7 @@ class Trainee(base.StudyModel):
     """`StudyModel` with prepared codes alone: without DVAE and vocoder, and each part made once (stock: twice)."""
 
     def __init__(self, config: GPTTrainerConfig) -> None:
-        """With its base's weights, on the CPU. Only for a base that passed `base.check`."""
+        """With its base's weights, on the CPU. Only for a base that passed `base_check.check`."""
         super(GPTTrainer, self).__init__(config)
         self.xtts = Silent(config)
         self.xtts.tokenizer = Tokenizer(self.args.tokenizer_file)
