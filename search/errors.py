@@ -1,6 +1,6 @@
 """Errors that a user can act on. Exit codes say whether the same command may succeed later (docs/operations.md)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 
 class UserError(ValueError):
@@ -28,3 +28,15 @@ class TryAgain(UserError):
     """Something outside this machine is away, as a database that restarts: the same command may succeed later."""
 
     exit_code = 75  # EX_TEMPFAIL of sysexits.h
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """`error`, and what led to it, the nearest first."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error, or its kind when it has no text."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -13,11 +13,15 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Ends(Part, Generic[Number]):
-    """Values from `low` to `high`, both included. `value = x` fixes a knob: it stands for low = high = x."""
+class Range(Part, Generic[Number]):
+    """Values from `low` to `high`, both included; uniform in the logarithm when `log`.
+
+    `value = x` fixes a knob: it stands for low = high = x.
+    """
 
     low: Number
     high: Number
+    log: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -33,22 +37,12 @@ class Ends(Part, Generic[Number]):
     def _ordered(self) -> Self:
         if self.low > self.high:
             raise ValueError(f"low is {self.low}, above high {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low is {self.low}; a logarithmic range starts above 0")
         return self
 
     def clip(self, value: Number) -> Number:
         return min(max(value, self.low), self.high)
-
-
-class Range(Ends[Number], Generic[Number]):
-    """Uniform in the logarithm when `log`."""
-
-    log: bool = False
-
-    @model_validator(mode="after")
-    def _above_zero(self) -> Self:
-        if self.log and self.low <= 0:
-            raise ValueError(f"low is {self.low}; a logarithmic range starts above 0")
-        return self
 
 
 class ClipRange(Range[Number], Generic[Number]):

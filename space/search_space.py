@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from space.hyperparameters import Count, Fraction, Hyperparameters, Positive
-from space.ranges import ClipRange, Ends, Part, Range
+from space.ranges import ClipRange, Part, Range
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -62,7 +62,7 @@ class SearchSpace(Part):
     gamma: Range[Fraction] | None = None
     clip_norm: ClipRange[Positive] | None = None
     new_rows_lr_factor: Range[Positive] | None = None
-    frozen_layers: Ends[Count] | None = None
+    frozen_layers: Range[Count] | None = None
     baselines: tuple[Baseline, ...] = ()
 
     @model_validator(mode="after")
@@ -97,7 +97,7 @@ class SearchSpace(Part):
         if self.new_rows_lr_factor:
             ask("new_rows_lr_factor", self.new_rows_lr_factor)
         if layers := self.frozen_layers:
-            params["frozen_layers"] = trial.suggest_int("frozen_layers", layers.low, layers.high)
+            params["frozen_layers"] = trial.suggest_int("frozen_layers", layers.low, layers.high, log=layers.log)
         return self.from_params(params)
 
     def from_params(self, params: Mapping[str, Any]) -> Hyperparameters:
@@ -116,7 +116,7 @@ class SearchSpace(Part):
         params: dict[str, Any] = {}
         clipped: list[str] = []
 
-        def fit(name: str, value: float, allowed: Ends[Any]) -> None:
+        def fit(name: str, value: float, allowed: Range[Any]) -> None:
             params[name] = allowed.clip(value)
             if abs(params[name] - value) > 1e-12 * abs(value):
                 clipped.append(f"{name} {value:.3g} -> {params[name]:.3g}")
@@ -135,16 +135,15 @@ class SearchSpace(Part):
                 fit("gamma", point.gamma, self.gamma)
         if len(point.milestones) > self.milestones.max:
             clipped.append(f"milestones {len(point.milestones)} -> {self.milestones.max}")
-        if self.clip_norm is None:
-            if point.clip_norm is not None:
-                clipped.append(f"clip_norm {point.clip_norm:.3g} -> off")
-        else:
-            if self.clip_norm.off:
-                params["clip"] = point.clip_norm is not None
-            elif point.clip_norm is None:
-                clipped.append(f"clip_norm off -> {self.clip_norm.high:.3g}")
-            if params.get("clip", True):
-                fit("clip_norm", point.clip_norm or self.clip_norm.high, self.clip_norm)
+        clip, norm = self.clip_norm, point.clip_norm
+        if clip and clip.off:
+            params["clip"] = norm is not None
+        if clip and params.get("clip", True):
+            fit("clip_norm", norm or clip.high, clip)
+        if norm is None and "clip_norm" in params:
+            clipped.append(f"clip_norm off -> {params['clip_norm']:.3g}")
+        elif norm is not None and not clip:
+            clipped.append(f"clip_norm {norm:.3g} -> off")
         for name, off in (("new_rows_lr_factor", 1), ("frozen_layers", 0)):
             value = getattr(point, name)
             if allowed := getattr(self, name):
@@ -160,13 +159,10 @@ class SearchSpace(Part):
             allowed, value = getattr(self, name), params.get(name)
             if allowed is None or value is None or allowed.low == allowed.high:
                 continue
-            if isinstance(allowed, Range):
-                scale = math.log if allowed.log else float
-                place = (scale(value) - scale(allowed.low)) / (scale(allowed.high) - scale(allowed.low))
-                is_edge = not 0.02 <= place <= 0.98
-            else:
-                is_edge = value == allowed.high or 0 < value == allowed.low  # fewer than no layer cannot be tried
-            if is_edge:
+            scale = math.log if allowed.log else float
+            place = (scale(value) - scale(allowed.low)) / (scale(allowed.high) - scale(allowed.low))
+            # Fewer layers than none cannot be tried.
+            if not 0.02 <= place <= 0.98 and not (name == "frozen_layers" and value == 0):
                 found.append(f"{name} {value:.3g} lies at the edge of {allowed.low:.3g} to {allowed.high:.3g}")
         return found
 

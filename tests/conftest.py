@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from search.preparation.places import locate
 from search.settings.settings import load
 from search.study.storage import open_storage
 from search.trial import Prepared, TrialSpec, evaluation_steps
@@ -105,6 +106,12 @@ def either(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def cache() -> Path:
     """Where the prepared miniature lies; children of the tests use the same."""
     return Path(os.environ["XTTS_STUDY_CACHE"])
+
+
+@pytest.fixture(scope="session")
+def miniature(cache: Path) -> Path:
+    """The miniature base as generated, English only."""
+    return locate(load(None, {}), cache, lambda _: None)[1]
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ def settings(**given: Any) -> Settings:
 
 def row(part: str, name: str, **given: Any) -> Row:
     values = {
-        "text": f"the text of {name}", "speaker": "a", "language": "en", "tokens": 20, "unknown": [], "dropped": None,
+        "text": f"the text of {name}", "speaker": "a", "language": "en", "tokens": 20, "unknown": [], "reason": None,
         "stock": None, **given,
     }  # fmt: skip
     return Row(part=part, audio_file=name, **values)
@@ -39,7 +39,7 @@ def row(part: str, name: str, **given: Any) -> Row:
 
 def recording(name: str, **given: Any) -> Recording:
     values = {
-        "digest": f"digest of {name}", "error": None, "bytes": 200_000, "sample_rate": 24_000, "channels": 1,
+        "digest": f"digest of {name}", "error": None, "sample_rate": 24_000, "channels": 1,
         "seconds": 3.0, "samples": 66_150, "peak": 0.6, "rms": 0.1, "silent": 0.1, **given,
     }  # fmt: skip
     return Recording(path=name, **values)
@@ -49,7 +49,7 @@ def survey(rows: list[Row], recordings: list[Recording] | None = None, **given: 
     """Recordings that are not given are sound ones."""
     known = {name.path: name for name in recordings or []}
     found = {r.audio_file: known.get(r.audio_file) or recording(r.audio_file) for r in rows}
-    values = {"absent": [], "table_remarks": [], "assumed": [], "missing": [], "base": BASE, **given}
+    values = {"table_remarks": [], "assumed": [], "missing": [], "base": BASE, **given}
     return Survey(sample_rate=22_050, rows=rows, recordings=found, **values)
 
 

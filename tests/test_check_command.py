@@ -60,14 +60,6 @@ def test_the_miniature_is_without_warning_and_json_has_the_output_to_itself(
     assert os.listdir() == ["clips.csv"]
 
 
-@pytest.mark.usefixtures("cache")
-def test_a_table_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "train.csv").write_text("audio_file|text\nmissing.wav|a\n")
-    with pytest.raises(UserError, match="none of its 1 audio files exists") as caught:
-        command.check(load(None, {"data.path": str(tmp_path)}), io.StringIO())
-    assert "missing.wav" in caught.value.details[0]
-
-
 class Child:
     """Stands for the launcher of a child, which fails before the judgement or after it, on a device of that name."""
 

@@ -17,7 +17,6 @@ from search.check.judging import judge, refuse
 from search.check.machine import look
 from search.check.survey import PARTS, Row, Survey
 from search.errors import UserError
-from search.preparation.places import locate
 from search.preparation.prepare import prepare
 from search.preparation.probe import refuse_base
 from search.preparation.surveying import make_survey
@@ -62,7 +61,7 @@ def test_sound_clips_are_not_called_bad(bad: tuple[Settings, Survey, Report]) ->
     files = [file for finding in report.findings for file, _ in finding.files]
     assert [file for file in files if "good_" in Path(file).name] == []
     for name in (bad_data.ETHIOPIC, bad_data.HOSTILE):
-        assert [row.dropped for row in survey.rows if row.audio_file.endswith(name)] == [None]
+        assert [row.reason for row in survey.rows if row.audio_file.endswith(name)] == [None]
         assert [file for file in files if file.endswith(name)] == []
     assert sum(row.part == "eval" for row in survey.rows) == 9  # of a table with a byte order mark and CRLF
 
@@ -76,7 +75,7 @@ def stock_keeps(settings: Settings, survey: Survey, part: str) -> Counter[tuple[
     samples = [
         {
             "audio_file": row.audio_file,
-            "text": None if row.dropped == "no text in the table" else row.text,
+            "text": None if row.reason == "no text in the table" else row.text,
             "language": row.language,
             "speaker_name": row.speaker,
         }
@@ -140,14 +139,14 @@ def spoil(folder: Path, file: str, key: str, value: float) -> None:
             math.inf,
             "dvae.pth: codebook.embed is not finite .NaN or infinite. in 1 of its 131,072 values",
         ),
-        ("mel_stats.pth", "", 0.0, "mel_stats.pth holds values that are not positive"),
-        ("model.pth", "gpt.mel_head.weight", 3e38, r"its loss before any training is .*gpt.mel_head.weight \(3e\+38\)"),
+        ("mel_stats.pth", "", 0.0, "mel_stats.pth is not 80 positive numbers"),
+        ("model.pth", "gpt.mel_head.weight", 3e38, "its loss before any training is"),
     ],
 )
 def test_a_base_that_is_not_finite_is_refused_before_any_trial(
-    cache: Path, tmp_path: Path, file: str, key: str, value: float, said: str
+    cache: Path, miniature: Path, tmp_path: Path, file: str, key: str, value: float, said: str
 ) -> None:
-    shutil.copytree(locate(load(None, {}), cache, lambda _: None)[1], tmp_path / "base")
+    shutil.copytree(miniature, tmp_path / "base")
     spoil(tmp_path / "base", file, key, value)
     given = {"base.path": str(tmp_path / "base"), "training.accumulation": 1, "data.min_conditioning_seconds": 0.5}
     settings, survey, report = surveyed(cache, {**given, "data.max_conditioning_seconds": 1.0})

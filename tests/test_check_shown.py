@@ -27,11 +27,11 @@ LONG = "a long name " * 30 + ".wav"
 def made() -> Report:
     rows = [
         *healthy(),
-        *(row("train", f"/d/short{i}.wav", dropped="0.10 s, shorter than 0.5 s", text="a") for i in range(30)),
-        row("train", HOSTILE, dropped="empty text", speaker="</td><script>x</script>\x07", text="=1+1\n\x1b]0;x\x07"),
+        *(row("train", f"/d/short{i}.wav", reason="shorter than 0.5 s: 0.10 s", text="a") for i in range(30)),
+        row("train", HOSTILE, reason="empty text", speaker="</td><script>x</script>\x07", text="=1+1\n\x1b]0;x\x07"),
         row("train", "/d/letters.wav", text="<ሰ>", unknown=["ሰ", "\x07"], speaker="[/]"),
         row("eval", "/d/shared.wav"),
-        row("train", f"/d/{LONG}", dropped="no text in the table"),
+        row("train", f"/d/{LONG}", reason="no text in the table"),
         row("train", "/d/voice.wav", speaker="\x07[red]<b>who</b>"),
     ]
     found = [recording("/d/shared.wav", digest="digest of /d/clip-b1x.wav")]

@@ -157,7 +157,7 @@ def test_the_real_losses_are_the_evaluators(stock: SimpleNamespace, report: dict
         (held_out if row["audio_file"] in stock.held_out else train).append(row)
     assert len(held_out) == 6
     model = base.load_model(base.training_config(stock.base, (0.5, 1.0), 11.6, 200))
-    encoding.prepare(settings, (train[:2], held_out), model, model.xtts.tokenizer, tmp_path, lambda _done, _total: None)
+    encoding.prepare(settings, (train[:2], held_out), model, tmp_path, lambda _done, _total: None)
     evaluator = Evaluator(model, evaluation_sets(model, corpus.load(tmp_path), 2, 1, 3))
     assert report["base"]["mel_ce"] == pytest.approx(evaluator(0, 0.0).mel_ce, rel=1e-5)
     (run,) = report["runs"]
@@ -243,7 +243,7 @@ def test_files_that_are_not_measured_have_their_reasons(tmp_path: Path, monkeypa
     files = [tmp_path / "torn.pth"]
     files += [put(tmp_path, f"{i}.pth", content) for i, content in enumerate(([1], {"model": {}}, {"c": Harm()}))]
     torn, *others = [found["reason"] for found in opened(files)]
-    assert torn == "is cut short, at 16 bytes"
+    assert torn == "is cut short, 16 bytes"
     assert others[:2] == ["contains a list and is not a checkpoint", "contains no weights"]
     assert "system, which may run code, so it is not loaded" in others[2]
     assert not Path("harm-was-done").exists()

@@ -12,7 +12,6 @@ import soundfile
 
 from search.errors import UserError
 from search.preparation import encoding, recordings
-from search.preparation.places import locate
 from search.preparation.surveying import encoded
 from search.preparation.tables import read_rows
 from search.settings.sections import Data
@@ -26,8 +25,8 @@ RATE = 22_050
 
 
 @pytest.fixture(scope="module")
-def tokenizer(cache: Path) -> Tokenizer:
-    return Tokenizer(locate(load(None, {}), cache, lambda _: None)[1] / "vocab.json")
+def tokenizer(miniature: Path) -> Tokenizer:
+    return Tokenizer(miniature / "vocab.json")
 
 
 def write_corpus(folder: Path, rows: list[tuple[str, str, str]], table: str = "train.csv") -> None:
@@ -57,9 +56,9 @@ def fault(row: dict[str, Any], data: Data, tokenizer: Tokenizer) -> str | None:
         (1.0, None, "no text in the table"),  # stock trains on the word "None"
         (1.0, "  ", "empty text"),
         (1.0, "ሰላም", "a letter that the vocabulary lacks"),
-        (1.0, "hello " * 30, "text tokens, more than data.max_text_tokens 40"),
-        (0.4999, "hello", "0.50 s, shorter than 0.5 s"),
-        (2.001, "hello", "2.00 s, longer than data.max_audio_seconds 2.0"),
+        (1.0, "hello " * 30, "more than data.max_text_tokens 40: "),
+        (0.4999, "hello", "shorter than 0.5 s: 0.50 s"),
+        (2.001, "hello", "longer than data.max_audio_seconds 2.0: 2.00 s"),
         (0.5, "hello", None),
         (2.0, "hello", None),
     ],

@@ -1,5 +1,6 @@
 """`study.py extend-vocab` from outside: the command, what it refuses, and that nothing is left where it fails."""
 
+import json
 import os
 import resource
 import signal
@@ -14,7 +15,6 @@ import pytest
 
 from search.commands.group import main
 from search.errors import UserError
-from search.preparation import parentage
 from search.tools import extend
 from search.trial import Caller
 from tests.conftest import wait_until
@@ -66,9 +66,8 @@ def test_the_command(here: Path, command: Callable[..., int], capsys: pytest.Cap
         "texts without a new letter are cut into the same tokens as before",
         "Written: new; name it by base.path",
     ]
-    note = parentage.read(here / "new")
-    assert note and (note.init, note.seed) == ("stock", 7)
-    assert note.learned == parentage.Learning(asked=1000, any_letters=False)
+    note = json.loads((here / "new" / "extension.json").read_text(encoding="utf-8"))
+    assert (note["init"], note["seed"], note["learned"]) == ("stock", 7, {"asked": 1000, "any_letters": False})
     assert [p.name for p in here.iterdir()] == ["new"]
     assert (here / "new").stat().st_mode & 0o777 == 0o755
 

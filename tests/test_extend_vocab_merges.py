@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 
 from search.preparation import vocabulary
 from search.preparation.miniature_texts import AMHARIC, ENGLISH
-from search.preparation.places import locate
 from search.preparation.vocabulary import Vocabulary
-from search.settings.settings import load
 from search.tools.merges import Merges, learn, tokens_per_word
 from search.training.tokenizer import UNKNOWN_ID, Tokenizer, extended_vocabulary, missing_tokens
 
@@ -20,9 +18,9 @@ MIXED = "ibaa ipωωε íyεε ofúndá nωωtáá kúbhá pωmωsωε osέi mó
 
 
 @pytest.fixture(scope="module")
-def old(cache: Path) -> Vocabulary:
+def old(miniature: Path) -> Vocabulary:
     """The miniature's: lower-case Latin letters and 61 merges of English."""
-    return vocabulary.read(locate(load(None, {}), cache, lambda _: None)[1] / "vocab.json", "base.path")
+    return vocabulary.read(miniature / "vocab.json", "base.path")
 
 
 @pytest.fixture(scope="module")

@@ -89,7 +89,11 @@ def test_what_differs_is_named_and_nothing_else(overrides: dict[str, Any], chang
         (SPACE.replace("1e-3", "1e-2"), ["space.lr.high: 0.001 there, 0.01 here"]),
         (
             SPACE + "[frozen_layers]\nlow = 0\nhigh = 2\n",
-            ["space.frozen_layers.low: nothing there, 0 here", "space.frozen_layers.high: nothing there, 2 here"],
+            [
+                "space.frozen_layers.low: nothing there, 0 here",
+                "space.frozen_layers.high: nothing there, 2 here",
+                "space.frozen_layers.log: nothing there, False here",
+            ],
         ),
     ],
 )

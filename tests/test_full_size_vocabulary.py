@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from search.preparation import extension, parentage
+from search.preparation import parentage
 from search.preparation.places import locate
 from search.preparation.prepare import prepare
 from search.settings.settings import load
 from search.training import base, corpus
+from search.training.new_rows import TENSORS
 from search.training.tokenizer import Tokenizer
 from tests.extension_figures import figures, load_base, resized_by_stock
 from tests.full_size import TOKENS, write_full_size_base
@@ -40,13 +41,11 @@ def test_the_command_fits_into_memory(folder: Path) -> None:
     _, memory, _ = run(folder, "extend-vocab", "--output", "new")
     assert memory < 13e9
     assert (folder / "new" / "model.pth").stat().st_size > 0
-    note = parentage.read(folder / "new")
-    assert note is not None
-    assert note.new_rows == list(range(TOKENS, note.tokens))
     old, new = (Tokenizer(folder / name / "vocab.json").tokenizer.get_vocab() for name in ("base", "new"))
     assert {token: new[token] for token in old} == old
+    assert parentage.new_rows(folder / "new") == list(range(TOKENS, len(new)))
     before, after = base.read_weights(folder / "base"), base.read_weights(folder / "new")
-    for name in extension.ROWS:
+    for name in TENSORS:
         assert torch.equal(after[f"gpt.{name}"][:TOKENS], before[f"gpt.{name}"])
 
 

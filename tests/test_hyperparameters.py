@@ -44,11 +44,6 @@ def test_a_knob_that_cannot_act_is_refused(changed: dict[str, Any]) -> None:
         Hyperparameters(**{**VALID, **changed})
 
 
-def test_a_point_from_before_the_later_knobs_has_them_off() -> None:
-    point = Hyperparameters(**VALID)
-    assert (point.new_rows_lr_factor, point.frozen_layers) == (1.0, 0)
-
-
 @pytest.mark.parametrize(
     ("point", "line"),
     [

@@ -5,11 +5,8 @@ from pathlib import Path
 
 import torch
 
-from search.preparation import miniature_speech as speech
-from search.preparation import miniature_texts as texts
 from search.preparation.places import locate
 from search.settings.settings import load
-from search.trial import Prepared
 
 # Of the generated files, as made where docs/experiments.md was measured.
 SPEECH_DIGEST = "1eead0dc5cb5a217"
@@ -28,27 +25,13 @@ def test_speech_has_the_same_bits_as_everywhere(cache: Path) -> None:
     assert digest_of([file for file in root.rglob("*") if file.is_file()]) == SPEECH_DIGEST
 
 
-def test_weights_have_the_same_bits_as_everywhere(cache: Path) -> None:
+def test_weights_have_the_same_bits_as_everywhere(miniature: Path) -> None:
     """Every parameter of model.pth and dvae.pth; the files themselves also hold buffers of torch's making."""
-    _, folder = locate(load(None, {}), cache, lambda _: None)
     digest = hashlib.sha256()
     for name in ("model.pth", "dvae.pth"):
-        state = torch.load(folder / name, weights_only=True)
+        state = torch.load(miniature / name, weights_only=True)
         for key, value in sorted(state.get("model", state).items()):
             if key.endswith((".weight", ".bias", "embed")):
                 digest.update(key.encode() + value.contiguous().numpy().tobytes())
     assert digest.hexdigest()[:16] == WEIGHTS_DIGEST
-    assert sum(file.stat().st_size for file in folder.iterdir()) < 21_000_000  # 1/100 of XTTS-v2
-
-
-def test_the_base_lacks_amharic_and_is_extended_by_it(prepared: Prepared) -> None:
-    letters = set("".join(texts.AMHARIC))
-    assert set(prepared.added_tokens) <= letters | {"[am]"}
-    assert len(prepared.added_tokens) > 60
-    assert prepared.dropped == []
-
-
-def test_corpora_hold_out_other_sentences() -> None:
-    corpus = speech.CORPORA["amharic"]
-    every = texts.sentences(corpus.words, corpus.train_clips + corpus.eval_clips, corpus.seed)
-    assert not set(every[: corpus.train_clips]) & set(every[corpus.train_clips :])
+    assert sum(file.stat().st_size for file in miniature.iterdir()) < 21_000_000  # 1/100 of XTTS-v2

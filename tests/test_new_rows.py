@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 
 from search.training.new_rows import TENSORS, NewRows
-from search.training.run import Setup, build
+from search.training.run import build
 from search.trial import Prepared, StopReason, TrialSpec
 from tests.test_state import NEVER, Watched, assert_equal
+from tests.test_training import train
 
 Make = Callable[..., TrialSpec]
 ROWS = [3, 7, 8]  # of the small model's vocabulary
@@ -106,18 +107,12 @@ def test_it_is_adamw_with_the_rows_in_a_group_of_their_own(factor: float, option
         torch.testing.assert_close(named[name], expected, rtol=0, atol=2e-5 * moved, msg=name)
 
 
-def trained(spec: TrialSpec) -> Setup:
-    run = build(spec)
-    deque(run.trainer.steps(run.batches, spec.horizon), maxlen=0)
-    return run
-
-
 def test_one_update_differs_in_the_new_rows_alone_and_by_the_factor(make_spec: Make, rows: torch.Tensor) -> None:
     """Later updates differ everywhere: they start from other weights."""
     knobs = {"weight_decay": 0.5}
     before = dict(build(make_spec(1, 1, **knobs)).trainer.model.xtts.gpt.named_parameters())
-    plain = dict(trained(make_spec(1, 1, **knobs)).model.xtts.gpt.named_parameters())
-    run = trained(make_spec(1, 1, **knobs, new_rows_lr_factor=0.25))
+    plain = dict(train(make_spec(1, 1, **knobs)).model.xtts.gpt.named_parameters())
+    run = train(make_spec(1, 1, **knobs, new_rows_lr_factor=0.25))
     for name, weight in run.trainer.model.xtts.gpt.named_parameters():
         others = torch.ones(len(weight), dtype=torch.bool)
         if name in TENSORS:

@@ -1,6 +1,5 @@
 """Precision and speed settings: refused where they cannot act, exact where they claim to be, and out of evaluation."""
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +12,7 @@ from search.training.numerics import refuse_unavailable
 from search.training.run import Setup, build
 from search.trial import Prepared, TrialSpec
 from tests.conftest import make_spec_in
+from tests.test_training import train
 
 Make = Callable[..., TrialSpec]
 PRECISIONS = ("fp32", "tf32", "bf16")
@@ -28,8 +28,7 @@ def _flags() -> Iterator[None]:
 
 def trained(spec: TrialSpec) -> tuple[Setup, list[float]]:
     """(run, training loss of each step); built only now, since it draws from the process's generators."""
-    run = build(spec)
-    deque(run.trainer.steps(run.batches, spec.horizon), maxlen=0)
+    run = train(spec)
     return run, [step.loss for step in run.trainer.recorder.history]
 
 
@@ -107,25 +106,14 @@ def test_batches_are_pinned_before_stock_s_transfer(
     run = build(make_spec(2, pin_memory=pin_memory))
     batch = next(run.batches)
     given = {name: value.clone() for name, value in batch.items() if isinstance(value, torch.Tensor)}
-    pinned: list[torch.Tensor] = []
-    moved: list[tuple[torch.Tensor, dict[str, Any]]] = []
-
-    def pin(tensor: torch.Tensor) -> torch.Tensor:
-        pinned.append(tensor.clone())
-        return pinned[-1]
-
-    def cuda(tensor: torch.Tensor, **options: Any) -> torch.Tensor:
-        moved.append((tensor, options))
-        return tensor
-
+    pinned: list[int] = []
+    moved: list[dict[str, Any]] = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
-    monkeypatch.setattr(torch.Tensor, "cuda", cuda)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(1) or tensor.clone())
+    monkeypatch.setattr(torch.Tensor, "cuda", lambda tensor, **options: moved.append(options) or tensor)
     formatted = run.trainer.format_batch(batch)
-    assert len(moved) == len(given) > 5
-    assert all(options == {"non_blocking": True} for _, options in moved)
+    assert moved == [{"non_blocking": True}] * len(given) and len(given) > 5
     assert len(pinned) == (len(given) if pin_memory else 0)
-    assert all(any(tensor is one for one in pinned) == pin_memory for tensor, _ in moved)
     for name in ("wav_lengths", "audio_codes", "cond_idxs"):
         assert torch.equal(formatted[name], given[name]), name
 

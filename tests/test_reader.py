@@ -28,7 +28,6 @@ BASELINE = MINIMAL + '[[baselines]]\nname = "V9"\nlr = 1e-4\n'
         (MINIMAL + "[milestones]\nlow = 0.9\nhigh = 0.1", "milestones: low is 0.9, not below high 0.1"),
         ("clip_norm = 3\n" + MINIMAL, "clip_norm is 3: it must be a table"),
         (MINIMAL + "[frozen_layers]\nlow = 0\nhigh = 1.5", "frozen_layers.high is 1.5"),
-        (MINIMAL + "[frozen_layers]\nvalue = 4\nlog = true", "unknown key frozen_layers.log; allowed are low, high"),
         ("baselines = 3\n" + MINIMAL, "baselines is 3"),
         (BASELINE, "baselines.0.weight_decay is missing"),
         (

@@ -122,12 +122,6 @@ def test_a_trial_is_asked_only_for_what_matters(space: SearchSpace) -> None:
         study.tell(trial, 1.0)
 
 
-def test_a_later_milestone_is_a_share_of_what_is_left() -> None:
-    params = {"lr": 1e-4, "weight_decay": 0.0, "n_milestones": 2, "milestone_1": 0.4, "milestone_2_of_rest": 0.25}
-    point = parse(FULL, "full").from_params({**params, "gamma": 0.5, "clip_norm": 1.0})
-    assert point.milestones == pytest.approx((0.4, 0.5))
-
-
 @pytest.mark.parametrize(("preset", "stock_lr"), [("xtts-v2", 5e-6), ("miniature", 1e-3)])
 def test_the_baselines_are_as_their_author_meant_them_and_fit(preset: str, stock_lr: float) -> None:
     space = SPACES[preset]
@@ -199,5 +193,5 @@ def test_to_dict_tells_spaces_apart() -> None:
         assert parse(FULL.replace(old, new), "space").to_dict() != plain
     named = 'name = "other"\n' + FULL + '[[baselines]]\nname = "V0"\nlr = 1e-3\nweight_decay = 0.01\n'
     assert parse(named, "space").to_dict() == plain
-    layers = {"frozen_layers": {"low": 0, "high": 12}}
+    layers = {"frozen_layers": {"low": 0, "high": 12, "log": False}}
     assert parse(FULL + FROZEN, "space").to_dict() == {**plain, **layers}

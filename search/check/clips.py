@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from search.check.judgement import Dropped, Finding, Part, Speaker, about, plural
+from search.check.judgement import Finding, Part, Speaker, about, plural
 from search.check.survey import PARTS, Row, Survey
 from search.settings.sections import MINIATURE
 from search.settings.settings import Settings
@@ -14,6 +14,7 @@ from search.settings.settings import Settings
 AREA = "data"
 _SPECIAL = re.compile(r"\[(STOP|START|UNK|SPACE|[a-z]{2,3}(-[a-z]{2})?)\]", re.IGNORECASE)
 NEXT_STEPS = {  # by the start of the reason
+    "the file does not exist": "correct the path, or delete the row",
     "no text in the table": "write the text, or delete the row: coqui trains on the word None",
     "empty text": "write what is said, or delete the row",
     "more than data.max_text_tokens": "cut the clip in two, or raise data.max_text_tokens as far as the base allows",
@@ -29,7 +30,7 @@ NEXT_STEPS = {  # by the start of the reason
 def judge(settings: Settings, survey: Survey) -> list[Finding]:
     """Errors for a part without clips; warnings for every clip that is left out; infos on how tables were read."""
     assumed = [Finding("info", AREA, sentence) for sentence in survey.assumed]
-    return [*_empty_parts(survey), *_left_out(survey), *_absent(survey), *_rows(settings, survey), *assumed]
+    return [*_empty_parts(survey), *_left_out(survey), *_remarks(survey), *_rows(settings, survey), *assumed]
 
 
 def parts(survey: Survey) -> list[Part]:
@@ -44,7 +45,7 @@ def speakers(survey: Survey) -> list[Speaker]:
     """Sorted by name."""
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: {part: [] for part in PARTS})
     for row in survey.rows:
-        if not row.dropped:
+        if not row.reason:
             found["" if has_no_speaker(row) else row.speaker][row.part].append(survey.seconds(row))
     return [
         Speaker(name, len(s["train"]), sum(s["train"]), len(s["eval"]), sum(s["eval"]))
@@ -52,23 +53,12 @@ def speakers(survey: Survey) -> list[Speaker]:
     ]
 
 
-def dropped(survey: Survey) -> list[Dropped]:
-    """Rows that this project leaves out, that stock leaves out, or whose audio file does not exist."""
-    rows = [
-        Dropped(row.part, row.audio_file, row.dropped, row.stock, row.speaker, row.text)
-        for row in survey.rows
-        if row.dropped or row.stock
-    ]
-    gone = "the file does not exist"
-    return rows + [Dropped(table, file, gone, gone, "", "") for file, table in survey.absent]
-
-
 def _empty_parts(survey: Survey) -> list[Finding]:
     findings = []
     for name in PARTS:
         every = survey.part(name, used=False)
         if not survey.part(name):
-            first = next((f"; the first: {row.audio_file}: {row.dropped}" for row in every), "")
+            first = next((f"; the first: {row.audio_file}: {row.reason}" for row in every), "")
             message = f"no clip of {len(every):,} is left for {name}{first}"
             findings.append(Finding("error", AREA, message, "correct the clips that are left out"))
     return findings
@@ -76,13 +66,13 @@ def _empty_parts(survey: Survey) -> list[Finding]:
 
 def _left_out(survey: Survey) -> list[Finding]:
     """One warning per reason, and one info per reason for clips that only coqui's dataset drops."""
-    used = [row for row in survey.rows if not row.dropped]
+    used = [row for row in survey.rows if not row.reason]
     out = len(survey.rows) - len(used)
     findings = []
     if out > len(used):
         message = f"more clips are left out ({out:,}) than used ({len(used):,})"
         findings.append(Finding("warning", AREA, message, "start with the most frequent reason"))
-    for kind, files in _by_kind((row.audio_file, row.dropped) for row in survey.rows):
+    for kind, files in _by_kind((row.audio_file, row.reason) for row in survey.rows):
         findings += about(AREA, files, f"left out: {kind}", _next_step(kind))
     if survey.base.language_listed:  # otherwise one finding says it of all clips
         for kind, files in _by_kind((row.audio_file, row.stock) for row in used):
@@ -95,33 +85,20 @@ def _by_kind(reasons: Iterable[tuple[str, str | None]]) -> list[tuple[str, list[
     found: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for file, reason in reasons:
         if reason:
-            kind, detail = split_reason(reason)
+            kind, _, detail = reason.partition(": ")
             found[kind].append((file, detail))
     return sorted(found.items(), key=lambda item: -len(item[1]))
-
-
-def split_reason(reason: str) -> tuple[str, str]:
-    """(what it has in common with other clips, the detail of this clip) of why a clip is left out."""
-    head, _, detail = reason.partition(": ")
-    number = re.match(r"([\d.]+ (?:s|text tokens)), ", head)
-    return (head[number.end() :], number[1]) if number else (head, detail)
 
 
 def _next_step(kind: str) -> str:
     return next((step for start, step in NEXT_STEPS.items() if kind.startswith(start)), "correct or delete the row")
 
 
-def _absent(survey: Survey) -> list[Finding]:
-    findings = []
-    if survey.absent:
-        message = f"{plural(len(survey.absent), 'row')} whose audio file does not exist"
-        files = [(file, table) for file, table in survey.absent]
-        findings.append(Finding("warning", AREA, message, "correct the paths, or delete the rows", files))
-    if survey.table_remarks:
-        message = f"{plural(len(survey.table_remarks), 'line')} of the tables left out, or read by coqui with a warning"
-        files = [("", remark) for remark in survey.table_remarks]
-        findings.append(Finding("warning", AREA, message, "give each row the columns of the first line", files))
-    return findings
+def _remarks(survey: Survey) -> list[Finding]:
+    files = [("", remark) for remark in survey.table_remarks]
+    message = f"{plural(len(files), 'line')} of the tables left out, or read by coqui with a warning"
+    step = "give each row the columns of the first line"
+    return [Finding("warning", AREA, message, step, files)] if files else []
 
 
 def _rows(settings: Settings, survey: Survey) -> list[Finding]:

@@ -13,7 +13,7 @@ def judge(settings: Settings, survey: Survey) -> tuple[Course, list[Finding]]:
     """The steps, and an error when a trial has fewer than it needs for its evaluations or milestones."""
     training, clips = settings.training, len(survey.part("train"))
     if not clips:
-        return Course(training.batch_size, training.accumulation, 0, 0, 0, 0, 0.0, 0.0), []
+        return Course(training.batch_size, training.accumulation), []
     epoch, full = steps_an_epoch(settings, clips), settings.full_horizon(clips)
     findings = []
     try:

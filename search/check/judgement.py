@@ -6,6 +6,7 @@ from typing import Literal
 
 from search.check.machine import Machine
 from search.check.memory import Memory, Probe
+from search.check.survey import Row
 
 Level = Literal["error", "warning", "info"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "info")  # the worst first
@@ -78,29 +79,17 @@ class Distribution:
 
 
 @dataclass(frozen=True)
-class Dropped:
-    """A row that training leaves out, or that coqui's dataset would."""
-
-    part: str
-    audio_file: str
-    reason: str | None  # of this project; None: it trains on the clip
-    stock: str | None  # of coqui's dataset, with the base as it is
-    speaker: str
-    text: str
-
-
-@dataclass(frozen=True)
 class Course:
     """How long the training is, in optimizer steps. Zeros where it cannot be told."""
 
     batch_size: int
     accumulation: int
-    steps_an_epoch: int
-    trial_steps: int
-    full_steps: int
-    evaluations: int  # of a trial
-    trial_epochs: float
-    full_epochs: float
+    steps_an_epoch: int = 0
+    trial_steps: int = 0
+    full_steps: int = 0
+    evaluations: int = 0  # of a trial
+    trial_epochs: float = 0.0
+    full_epochs: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -123,7 +112,7 @@ class Report:
     letters: list[Letter]  # the rarest last
     tags: list[str]  # tokens in brackets that the vocabulary lacks, like [am]
     lengths: list[Distribution]
-    dropped: list[Dropped]
+    dropped: list[Row]  # that this project leaves out, or coqui's dataset
     sound: Sound
     course: Course
     memory: Memory | None  # None where the base cannot be read

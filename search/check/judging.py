@@ -39,7 +39,7 @@ def judge(settings: Settings, survey: Survey, machine: Machine, probe: Probe | N
         letters=lacking,
         tags=[token for token in survey.missing if len(token) > 1 and token.startswith("[")],
         lengths=distributions,
-        dropped=clips.dropped(survey),
+        dropped=[row for row in survey.rows if row.reason or row.stock],
         sound=sound.summary(survey),
         course=steps,
         memory=memory,

@@ -29,10 +29,10 @@ def judge(distributions: list[Distribution], survey: Survey) -> list[Finding]:
             findings.append(Finding("info", AREA, message, "see whether longer ones were cut off in the middle"))
     files, letterless = [], []
     for row in survey.rows:
-        seconds, letters = _seconds(survey, row.audio_file), sum(map(str.isalnum, row.text))
-        if not letters and not row.dropped:
+        seconds, letters = survey.seconds(row), sum(map(str.isalnum, row.text))
+        if not letters and not row.reason:
             letterless.append((row.audio_file, row.text))
-        elif seconds and not row.dropped and not SLOW <= letters / seconds <= FAST:
+        elif seconds and not row.reason and not SLOW <= letters / seconds <= FAST:
             files.append((row.audio_file, f"{letters} letters in {seconds:.1f} s"))
     what = f"with a text that can hardly be said in that time: outside {SLOW:g} to {FAST:g} letters per second"
     findings += about(
@@ -47,17 +47,13 @@ def distributions(settings: Settings, survey: Survey) -> list[Distribution]:
     made = []
     for part in PARTS:
         rows = survey.part(part, used=False)
-        seconds = [s for row in rows if (s := _seconds(survey, row.audio_file))]
+        seconds = [s for row in rows if (s := survey.seconds(row))]
         tokens = [row.tokens for row in rows if row.tokens]
         made += [
             _distribution(part, "audio", "s", seconds, data.max_audio_seconds, base.max_audio_seconds),
             _distribution(part, "text", "tokens", tokens, data.max_text_tokens, base.max_text_tokens),
         ]
     return made
-
-
-def _seconds(survey: Survey, file: str) -> float:
-    return survey.recordings[file].seconds if file in survey.recordings else 0.0
 
 
 def _distribution(

@@ -6,7 +6,6 @@ name. Measured on a CPU. Derived for a GPU, whose kernels for attention and drop
 """
 
 from dataclasses import dataclass
-from math import ceil
 from typing import Literal
 
 Kind = Literal["cpu", "cuda"]
@@ -49,7 +48,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Batch:
-    """The longest batch that can be drawn."""
+    """The longest text beside the longest clip: the worst batch that can be drawn."""
 
     clips: int
     text_tokens: int
@@ -100,11 +99,6 @@ class Probe:
     @property
     def fits(self) -> bool:
         return self.peak is not None
-
-
-def batch_of(clips: int, text_tokens: int, seconds: float, conditioning_seconds: float, rate: int, code: int) -> Batch:
-    """The worst batch: the longest text beside the longest clip. `code` audio samples a code, 256 a mel frame."""
-    return Batch(clips, text_tokens, ceil(seconds * rate / code), int(conditioning_seconds * rate) // 256 + 1)
 
 
 def activations(model: Model, batch: Batch, precision: str, kind: Kind) -> int:

@@ -4,7 +4,7 @@ from math import ceil
 
 from search.check.judgement import Course, Finding, plural
 from search.check.machine import Machine
-from search.check.memory import Batch, Kind, Memory, Model, Probe, batch_of, needed
+from search.check.memory import Batch, Kind, Memory, Model, Probe, needed
 from search.check.survey import Survey
 from search.settings.settings import Settings
 
@@ -25,14 +25,9 @@ def batch(settings: Settings, survey: Survey) -> Batch | None:
     rows = survey.part("train")
     if not rows:
         return None
-    return batch_of(
-        settings.training.batch_size,
-        max(row.tokens for row in rows),
-        max(map(survey.seconds, rows)),
-        settings.conditioning_seconds[1],
-        survey.sample_rate,
-        survey.base.code_samples,
-    )
+    codes = ceil(max(map(survey.seconds, rows)) * survey.sample_rate / survey.base.code_samples)
+    frames = int(settings.conditioning_seconds[1] * survey.sample_rate) // 256 + 1
+    return Batch(settings.training.batch_size, max(row.tokens for row in rows), codes, frames)
 
 
 def model(survey: Survey) -> Model:
@@ -117,7 +112,7 @@ def cache_bytes(survey: Survey, probe_clips: int) -> int:
     """
     evaluated = len(survey.part("eval")) + min(probe_clips, len(survey.part("train")))
     base = 4 * survey.base.total_parameters if survey.missing else 0
-    return int(2_000 * sum(not row.dropped for row in survey.rows) + EVALUATED_BYTES * evaluated + base)
+    return int(2_000 * sum(not row.reason for row in survey.rows) + EVALUATED_BYTES * evaluated + base)
 
 
 def study_bytes(settings: Settings, course: Course) -> int:

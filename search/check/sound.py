@@ -56,9 +56,7 @@ _WARNINGS = (
 
 def judge(survey: Survey) -> list[Finding]:
     """Warnings for recordings of clips that are used; infos for what is only converted."""
-    used = dict.fromkeys(
-        row.audio_file for row in survey.rows if not row.dropped and row.audio_file in survey.recordings
-    )
+    used = dict.fromkeys(row.audio_file for row in survey.rows if not row.reason)
     recordings = [survey.recordings[name] for name in used]
     findings = []
     for holds, what, step, detail in _WARNINGS:

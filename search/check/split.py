@@ -25,7 +25,7 @@ def judge(settings: Settings, survey: Survey) -> list[Finding]:
         return []  # which is an error of its own
 
     def digest(row: Row) -> str:
-        return survey.recordings[row.audio_file].digest if row.audio_file in survey.recordings else ""
+        return survey.recordings[row.audio_file].digest
 
     same_text = _shared(train, held_out, lambda row: plain(row.text))
     step = "hold such sentences out of one of the two"
@@ -110,23 +110,18 @@ def _repeats(train: list[Row], digest: Callable[[Row], str]) -> list[Finding]:
     for row in train:
         by_audio[digest(row)].append(row)
     by_audio.pop("", None)
-    differing: list[tuple[str, str]] = []
-    same: list[tuple[str, str]] = []
-    for rows in by_audio.values():
-        if len(rows) > 1:
-            group = (rows[0].audio_file, "also " + ", ".join(row.audio_file for row in rows[1:]))
-            (differing if len({plain(row.text) for row in rows}) > 1 else same).append(group)
-    judged = (
-        (
-            differing,
-            "in training with different texts, of which at most one is right",
-            "listen, and keep the right text",
-        ),
-        (same, "more than once in training with the same text", "delete the repeats"),
-    )
+    found: dict[bool, list[tuple[str, str]]] = {True: [], False: []}  # by whether the texts differ
+    for first, *others in by_audio.values():
+        if others:
+            is_other = any(plain(row.text) != plain(first.text) for row in others)
+            found[is_other].append((first.audio_file, "also " + ", ".join(row.audio_file for row in others)))
+    said = {
+        True: ("in training with different texts, of which at most one is right", "listen, and keep the right text"),
+        False: ("more than once in training with the same text", "delete the repeats"),
+    }
     return [
-        Finding("warning", AREA, f"{plural(len(files), 'recording')} {what}", step, files)
-        for files, what, step in judged
+        Finding("warning", AREA, f"{plural(len(files), 'recording')} {said[is_other][0]}", said[is_other][1], files)
+        for is_other, files in found.items()
         if files
     ]
 

@@ -12,11 +12,11 @@ class Recording:
     path: str
     digest: str  # SHA-256 of its bytes in hex; "" where it cannot be read
     error: str | None  # why it cannot be decoded
-    bytes: int = 0
     sample_rate: int = 0  # Hz, as stored
     channels: int = 0  # as stored
     seconds: float = 0.0
     samples: int = 0  # of one channel at the model's rate
+    first_sample: int = 0  # where its waveform begins in the file of all waveforms, if it is kept
     finite: bool = True  # no NaN and no infinite sample
     peak: float = 0.0  # largest absolute sample; 1 is full scale
     rms: float = 0.0
@@ -37,7 +37,7 @@ class Row:
     language: str
     tokens: int  # of the text, by the vocabulary that training would use; 0 where it was not tokenised
     unknown: list[str]  # letters and tags that the base's own vocabulary lacks
-    dropped: str | None  # why this project leaves the clip out
+    reason: str | None  # why this project leaves the clip out
     stock: str | None  # why coqui's dataset drops it, with the base as it is
 
 
@@ -70,7 +70,6 @@ class Survey:
     sample_rate: int  # Hz, of the model
     rows: list[Row]
     recordings: dict[str, Recording]  # by path
-    absent: list[list[str]]  # [audio file, table] of each row whose file is not there
     table_remarks: list[str]  # lines that are left out, and what coqui's formatter warned of
     assumed: list[str]  # to read the tables
     missing: list[str]  # what the vocabulary lacks: the language's tag, then letters
@@ -78,7 +77,7 @@ class Survey:
 
     def part(self, name: str, *, used: bool = True) -> list[Row]:
         """The rows of a part; with `used` only those that training takes."""
-        return [row for row in self.rows if row.part == name and not (used and row.dropped)]
+        return [row for row in self.rows if row.part == name and not (used and row.reason)]
 
     def seconds(self, row: Row) -> float:
         return self.recordings[row.audio_file].seconds

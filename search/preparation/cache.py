@@ -17,7 +17,7 @@ from typing import IO
 
 import platformdirs
 
-from search.errors import UserError
+from search.errors import UserError, causes
 from search.files import is_locked, lock, wait_for_lock, wait_for_shared_lock, whole_folder
 
 KINDS = {
@@ -117,29 +117,29 @@ def make_room(cache: Path, limit_bytes: float, needed_bytes: float, what: str) -
 
     Raises UserError if they do not fit under the limit or on the disk.
     """
+    limit, needs = f"service.cache_gb is {limit_bytes / 1e9:g}", f"{what} needs about {needed_bytes / 1e9:.2g} GB"
     if needed_bytes > limit_bytes:
-        raise UserError(
-            f"service.cache_gb is {limit_bytes / 1e9:g}, and {what} needs about {needed_bytes / 1e9:.2g} GB: raise it"
-        )
+        raise UserError(f"{limit}, and {needs}: raise it")
     for entry in reversed(entries(cache)):
-        total = sum(e.bytes for e in entries(cache))  # again: shared files are freed with the last folder
-        if total + needed_bytes <= limit_bytes:
+        if _held(cache) + needed_bytes <= limit_bytes:
             break
         if not entry.kind.startswith("miniature"):
             remove(entry)
-    held = sum(entry.bytes for entry in entries(cache))
+    held, free = _held(cache), shutil.disk_usage(cache).free
     if held + needed_bytes > limit_bytes:
         raise UserError(
-            f"service.cache_gb is {limit_bytes / 1e9:g}: {held / 1e9:.2g} GB are in use, and {what} needs about"
-            f" {needed_bytes / 1e9:.2g} GB more; raise it, or wait for the other searches"
+            f"{limit}: {held / 1e9:.2g} GB are in use, and {needs} more; raise it, or wait for the other searches"
         )
-    free = shutil.disk_usage(cache).free
     if needed_bytes > free:
         raise UserError(
-            f"the cache's disk has {free / 1e9:.2g} GB free in {cache}, and {what} needs about"
-            f" {needed_bytes / 1e9:.2g} GB; free some (study.py cache lists the folders), or set XTTS_STUDY_CACHE to"
-            " another folder"
+            f"the cache's disk has {free / 1e9:.2g} GB free in {cache}, and {needs}; free some (study.py cache lists"
+            " the folders), or set XTTS_STUDY_CACHE to another folder"
         )
+
+
+def _held(cache: Path) -> int:
+    """Bytes; files that two folders share are counted once, and are freed with the last of these."""
+    return sum(entry.bytes for entry in entries(cache))
 
 
 def remove(entry: Entry) -> bool:
@@ -187,11 +187,8 @@ def _remove_left_over(target: Path) -> None:
 
 def _full_disk(error: BaseException | None) -> str | None:
     """The system's message if a full disk or quota caused `error`; None otherwise."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            return error.strerror
-        error = error.__cause__ or error.__context__
-    return None
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return next((e.strerror for e in causes(error) if isinstance(e, OSError) and e.errno in full), None)
 
 
 def _lock_of(folder: Path) -> Path:

@@ -1,11 +1,12 @@
 """Tables in the layouts of public corpora, read by coqui's formatters; around them, what these cannot deal with."""
 
 import logging
+import operator
 import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +21,13 @@ from search.errors import UserError
 from search.preparation.table_cells import AUDIO, decoded
 from search.settings.sections import Data
 
-Row = dict[str, Any]  # as coqui's formatters give it: audio_file, text, speaker_name and language
+# As coqui's formatters give it: audio_file, text, speaker_name and language; with fault, why training cannot use the
+# clip, which at first is only known of files that are not there. A survey adds tokens.
+Row = dict[str, Any]
 
 _THIRD = ("ljspeech", "ljspeech_test", "kokoro", "kss")  # read the third column, and fail where there are two
-_BY_THE_TABLES_FOLDER = ("mls", "mailabs")  # look for the audio next to the table, so a copy elsewhere does not work
+# Look for the audio next to the table, so that a copy elsewhere does not work; Latin-1; XML.
+_IN_PLACE = ("mls", "mailabs", "mozilla_de", "sam_accenture")
 
 
 @dataclass
@@ -32,7 +36,6 @@ class Rows:
 
     train: list[Row]
     eval: list[Row]
-    absent: list[list[str]] = field(default_factory=list)  # [audio file, table] of each row without its file
     remarks: list[str] = field(default_factory=list)  # lines that are left out, and warnings of the formatters
     assumed: list[str] = field(default_factory=list)  # what was assumed to read the tables
 
@@ -56,11 +59,13 @@ def dataset_config(data: Data, root: Path, train: str, held_out: str = "") -> Ba
 def read_by_coqui(data: Data, root: Path, table: str, key: str, found: Rows) -> list[Row]:
     """As coqui's formatter reads it, without white space around texts and speakers."""
     with warnings_into(found.remarks), _plain_table(data, root / table, key, found) as path:
-        name = str(path) if path != root / table else table
         try:
-            rows = formatted(data, root, name)
+            config = BaseTTSConfig(datasets=[dataset_config(data, root, table if path == root / table else str(path))])
+            rows: list[Row] = load_tts_samples(config, eval_split=False)[0]
         except Exception as error:  # formatters are 30 small parsers; each fails in its own way on a malformed table
-            raise UserError(f"{key} is {table!r}: {_why(data, root, path)}; {_wanted(data)}") from error
+            lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else ["-"]
+            why = _odd_line(lines, operator.ne) or f"the {data.formatter} formatter finds no clip in {root}"
+            raise UserError(f"{key} is {table!r}: {why}; {_wanted(data)}") from error
     if any("text" not in row for row in rows):
         raise UserError(
             f"data.formatter is {data.formatter!r}, whose data has no texts; use one for speech with transcripts"
@@ -83,32 +88,6 @@ def located(file: str, found: Rows) -> str:
     return file
 
 
-def formatted(data: Data, root: Path, table: str) -> list[Row]:
-    config = BaseTTSConfig(datasets=[dataset_config(data, root, table)])
-    rows: list[Row] = load_tts_samples(config, eval_split=False)[0]
-    return rows
-
-
-def _why(data: Data, root: Path, path: Path) -> str:
-    """Why a formatter fails: the first line that it fails on by itself, or after the first line."""
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []
-    with tempfile.TemporaryDirectory() as folder:
-        alone = Path(folder) / path.name
-        for number, line in enumerate(lines, 1):
-            for content in (line, f"{lines[0]}\n{line}"):
-                alone.write_text(f"{content}\n", encoding="utf-8")
-                try:
-                    formatted(data, root, str(alone))
-                    break
-                except AssertionError:  # read, and no clip: a header, or a file that is absent
-                    break
-                except Exception:  # as above
-                    continue
-            else:
-                return f"line {number} is {line[:60]!r}"
-    return f"the {data.formatter} formatter finds no clip in {root}"
-
-
 def _wanted(data: Data) -> str:
     """An example of the layout, from the formatter's documentation."""
     found = re.search(r"::\n\n\s*(.*)\n", _FORMATTER_REGISTRY[data.formatter.lower()].__doc__ or "")
@@ -125,44 +104,33 @@ def content_of(path: Path, key: str) -> bytes:
 
 @contextmanager
 def _plain_table(data: Data, path: Path, key: str, found: Rows) -> Iterator[Path]:
-    """`path`, or a copy that coqui's formatter understands: UTF-8 without a byte order mark and blank lines."""
-    if not path.is_file() or data.formatter in ("mozilla_de", "sam_accenture"):  # Latin-1; XML
+    """A copy that coqui's formatter understands: UTF-8 without a byte order mark and blank lines; or `path` itself."""
+    if not path.is_file() or data.formatter in _IN_PLACE:
         yield path
         return
-    content = content_of(path, key)
-    text = decoded(content, f"{key} {path.name}").replace("\r\n", "\n").replace("\r", "\n")
+    text = decoded(content_of(path, key), f"{key} {path.name}").replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         raise UserError(f"{key} {path.name} is empty")
-    _refuse_extra_columns(text.split("\n"), f"{key} {path.name}")
+    if odd := _odd_line(text.split("\n"), operator.gt):  # formatters take the columns that they want: the text is cut
+        raise UserError(f"{key} {path.name}, {odd}; take the separator out of the text")
     lines = [line for line in text.split("\n") if line.strip()]
     if data.formatter in _THIRD:
         lines = _third_filled(lines, f"{key} {path.name}", found)
-    plain = "".join(f"{line}\n" for line in lines)
-    if data.formatter in _BY_THE_TABLES_FOLDER and not content.startswith(plain[:1].encode()):
-        raise UserError(
-            f"{path} begins with a byte order mark or a blank line, which the {data.formatter!r} formatter cannot read:"
-            " save it as UTF-8 without a byte order mark"
-        )
-    if plain.encode() in (content, content + b"\n") or data.formatter in _BY_THE_TABLES_FOLDER:
-        yield path
-        return
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
-        copy.write_text(plain, encoding="utf-8")
+        copy.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         yield copy
 
 
-def _refuse_extra_columns(lines: Sequence[str], where: str) -> None:
-    """Formatters take the columns that they want: a separator within a text would cut it short."""
+def _odd_line(lines: Sequence[str], is_odd: Callable[[int, int], bool]) -> str | None:
+    """The first line whose number of columns is odd beside that of most lines, in words."""
     for separator in "|\t":
-        counts = Counter(line.count(separator) for line in lines if line.strip())
-        usual, times = counts.most_common(1)[0]
-        if not usual or 2 * times <= counts.total():
-            continue
-        for number, line in enumerate(lines, 1):
-            if (count := line.count(separator)) > usual:
-                found = f"line {number}: {line[:60]!r} has {count + 1} columns instead of {usual + 1}"
-                raise UserError(f"{where}, {found}; take {separator!r} out of the text")
+        counts = {i: line.count(separator) + 1 for i, line in enumerate(lines, 1) if line.strip()}
+        usual, times = Counter(counts.values()).most_common(1)[0]
+        odd = next((i for i, count in counts.items() if is_odd(count, usual)), None)
+        if odd and usual > 1 and 2 * times > len(counts):
+            return f"line {odd}: {lines[odd - 1][:60]!r} has {counts[odd]} columns instead of {usual}"
+    return None
 
 
 def _third_filled(lines: Sequence[str], where: str, found: Rows) -> list[str]:
@@ -188,8 +156,3 @@ def warnings_into(into: list[str]) -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
-
-
-def reason(error: Exception) -> str:
-    """The first line of an error, or its kind when it has no text."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -7,7 +7,7 @@ batch: the padding affects the last few codes of the shorter clips, and the eval
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,55 +22,46 @@ from search.files import link
 from search.preparation import recordings
 from search.preparation.parallel import on_all_cores
 from search.preparation.recordings import Recordings
-from search.preparation.surveying import encoded
+from search.preparation.surveying import Parts, encode
+from search.preparation.tables import Row
 from search.settings.sections import Data
 from search.training.corpus import Clip
 from search.training.numerics import without_tf32
-from search.training.tokenizer import Tokenizer
 
 
 def prepare(
     data: Data,
-    parts: tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]],
+    parts: Parts,
     model: GPTTrainer,
-    tokenizer: Tokenizer,
     target: Path,
     progress: Callable[[int, int], None],
     decoded: Recordings | None = None,
 ) -> list[list[str]]:
     """Writes the corpus of (training, evaluation) rows into the folder `target`. Returns [file, reason] of each clip
-    that is left out. Without `decoded` the audio is first decoded into the same folder.
+    that is left out. Without `decoded` the audio is first decoded into the same folder, and the texts are encoded.
 
     Raises UserError if no clip is left for training or evaluation.
     """
-    rate = model.config.audio.sample_rate
     if decoded is None:
         known = recordings.digests([row["audio_file"] for part in parts for row in part])
+        rate = model.config.audio.sample_rate
         recordings.write(known, rate, data.max_audio_seconds, target, lambda _done, _total: None)
         decoded = recordings.read(known, target)
+        encode(parts, data, model.xtts.tokenizer, decoded)
     else:
         link(decoded.waveforms, target / decoded.waveforms.name)
-    kept: dict[str, list[tuple[Mapping[str, Any], list[int]]]] = {part: [] for part in PARTS}
-    dropped: list[list[str]] = []
-    for part, rows in zip(PARTS, parts, strict=True):
-        made = on_all_cores(lambda row: encoded(row, data, tokenizer), rows)
-        for row, (tokens, reason) in zip(rows, made, strict=True):
-            file = row["audio_file"]
-            reason = reason or recordings.usable(decoded.found[file], data.max_audio_seconds)
-            if reason is not None:
-                dropped.append([file, reason])
-            else:
-                kept[part].append((row, tokens))
-    for (part, clips), rows in zip(kept.items(), parts, strict=True):
+    dropped = [[row["audio_file"], row["fault"]] for part in parts for row in part if row["fault"]]
+    kept = {name: [row for row in part if not row["fault"]] for name, part in zip(PARTS, parts, strict=True)}
+    for (name, clips), rows in zip(kept.items(), parts, strict=True):
         if not clips:
-            reason = f"; the first: {dropped[0][0]}: {dropped[0][1]}" if dropped else ""
-            raise UserError(f"data: no clip of {len(rows)} is left for the {part} set{reason}")
+            first = f"; the first: {dropped[0][0]}: {dropped[0][1]}" if dropped else ""
+            raise UserError(f"data: no clip of {len(rows)} is left for the {name} set{first}")
     _write(kept, decoded, model, target, progress)
     return dropped
 
 
 def _write(
-    kept: Mapping[str, Sequence[tuple[Mapping[str, Any], list[int]]]],
+    kept: Mapping[str, list[Row]],
     decoded: Recordings,
     model: GPTTrainer,
     target: Path,
@@ -80,11 +71,11 @@ def _write(
     waveforms = np.memmap(decoded.waveforms, np.float32, mode="r")
 
     def make(file: str) -> np.ndarray:
-        first = decoded.first_sample[file]
-        wav = np.array(waveforms[first : first + decoded.found[file].samples])
+        found = decoded.found[file]
+        wav = np.array(waveforms[found.first_sample : found.first_sample + found.samples])
         return clip_codes(model, torch.from_numpy(wav)[None]).to(torch.int32).numpy()
 
-    files = list(dict.fromkeys(row["audio_file"] for rows in kept.values() for row, _ in rows))
+    files = list(dict.fromkeys(row["audio_file"] for rows in kept.values() for row in rows))
     on_cpu = next(model.dvae.parameters()).device.type == "cpu"
     place: dict[str, tuple[int, int]] = {}
     first_code = first_token = 0
@@ -95,18 +86,16 @@ def _write(
             place[file] = first_code, len(values)
             first_code += len(values)
             progress(done, len(files))
-        clips: dict[str, list[dict[str, Any]]] = {}
-        for part, rows in kept.items():
-            clips[part] = []
-            for row, ids in rows:
-                tokens.write(np.array(ids, np.int32).data)
-                file = row["audio_file"]
-                clip = Clip(
-                    file, str(row["text"]), str(row["speaker_name"]), row["language"], first_token, len(ids),
-                    decoded.first_sample[file], decoded.found[file].samples, *place[file],
-                )  # fmt: skip
-                first_token += len(ids)
-                clips[part].append(asdict(clip))
+        clips: dict[str, list[dict[str, Any]]] = {part: [] for part in kept}
+        for part, row in ((part, row) for part, rows in kept.items() for row in rows):
+            tokens.write(np.array(row["tokens"], np.int32).data)
+            found = decoded.found[row["audio_file"]]
+            clip = Clip(
+                found.path, str(row["text"]), str(row["speaker_name"]), row["language"], first_token,
+                len(row["tokens"]), found.first_sample, found.samples, *place[found.path],
+            )  # fmt: skip
+            first_token += clip.tokens
+            clips[part].append(asdict(clip))
     (target / "clips.json").write_text(json.dumps(clips, ensure_ascii=False), encoding="utf-8")
 
 
@@ -124,9 +113,7 @@ def clip_codes(model: GPTTrainer, wav: torch.Tensor) -> torch.Tensor:
     return codes.cpu()
 
 
-def fingerprint(
-    parts: tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]], data: Data, digests: Mapping[str, str]
-) -> str:
+def fingerprint(parts: Parts, data: Data, digests: Mapping[str, str]) -> str:
     """SHA-256 over texts, speakers, audio bytes and limits, in order; independent of the files' folder."""
     digest = hashlib.sha256()
     digest.update(f"{data.language} {data.max_audio_seconds} {data.max_text_tokens} {data.probe_clips}".encode())

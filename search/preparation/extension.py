@@ -11,9 +11,8 @@ from search.preparation import parentage, vocabulary
 from search.preparation.parentage import Init
 from search.preparation.vocabulary import Vocabulary
 from search.training import base
+from search.training.new_rows import TENSORS
 from search.training.tokenizer import extended_vocabulary
-
-ROWS = ("text_embedding.weight", "text_head.weight", "text_head.bias")  # of the GPT, one row per token
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def write_model(directory: Path, target: Path, rows: Layout, language: str, init
     """model.pth and config.json of the base in `directory` into `target`, which has the new vocab.json."""
     weights = base.read_weights(directory)
     generator = torch.Generator().manual_seed(seed)
-    for name in ROWS:
+    for name in TENSORS:
         weights[f"gpt.{name}"] = extended_rows(weights[f"gpt.{name}"], rows, init, generator)
     with open(target / "model.pth", "wb") as file:  # a file of Python's: a full disk is an OSError behind torch's own
         torch.save({"model": weights}, file)

@@ -74,16 +74,10 @@ class Corpus:
     seed: int
 
 
+ENGLISH_SPEAKERS = (("anna", 80), ("ben", 30), ("carl", 45), ("dora", 65))
 CORPORA = {
     "amharic": Corpus(AMHARIC, "am", (("abebe", 38), ("almaz", 74)), train_clips=60, eval_clips=20, seed=7),
-    "english": Corpus(
-        ENGLISH,
-        "en-us",
-        (("anna", 80), ("ben", 30), ("carl", 45), ("dora", 65)),
-        train_clips=2000,
-        eval_clips=40,
-        seed=11,
-    ),
+    "english": Corpus(ENGLISH, "en-us", ENGLISH_SPEAKERS, train_clips=2000, eval_clips=40, seed=11),
 }
 
 

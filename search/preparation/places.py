@@ -13,6 +13,8 @@ from search.settings.settings import Settings
 
 Progress = Callable[[str], None]
 
+WEIGHTS = Path(__file__).with_name("miniature_weights.npz")
+
 
 def locate(settings: Settings, cache: Path, progress: Progress) -> tuple[Path, Path]:
     """(corpus root, base directory)."""
@@ -30,17 +32,16 @@ def locate(settings: Settings, cache: Path, progress: Progress) -> tuple[Path, P
         progress("writing the miniature base model")
         write_base(folder)
 
+    def wait() -> None:
+        progress("waiting for another search, which makes the miniature")
+
     root, directory = settings.data.path, settings.base.path
     if root == MINIATURE:
         root = cache / f"miniature-speech-{sources.digest('search.preparation.miniature_speech')}"
-        make_once(root, speak, lambda: progress("waiting for another search, which makes the miniature"))
+        make_once(root, speak, wait)
     if directory == MINIATURE:
-        directory = cache / f"miniature-base-{_base_digest()}"
-        make_once(directory, write, lambda: progress("waiting for another search, which makes the miniature"))
+        # Of the weights, and of the code that writes them.
+        code = sources.digest("search.preparation.miniature_base").encode()
+        directory = cache / f"miniature-base-{hashlib.sha256(WEIGHTS.read_bytes() + code).hexdigest()[:16]}"
+        make_once(directory, write, wait)
     return Path(root), Path(directory)
-
-
-def _base_digest() -> str:
-    """Digest of the weights and of the code that writes them."""
-    weights = Path(__file__).with_name("miniature_weights.npz").read_bytes()
-    return hashlib.sha256(weights + sources.digest("search.preparation.miniature_base").encode()).hexdigest()[:16]

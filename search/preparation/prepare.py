@@ -17,8 +17,8 @@ from search.check.machine import look
 from search.check.resources import cache_bytes
 from search.check.survey import PARTS
 from search.files import write_text
+from search.preparation import base_check, encoding, extension, parentage, tables
 from search.preparation import cache as machine_cache
-from search.preparation import encoding, extension, parentage, tables
 from search.preparation.recordings import file_digest
 from search.preparation.surveying import Sources, counting, read_sources, survey_of
 from search.settings.sections import Data
@@ -73,7 +73,6 @@ def prepare(settings: Settings, cache: Path, progress: Progress) -> Prepared:
         limit = settings.service.cache_gb * 1e9
         machine_cache.make_room(cache, limit, needed, f"what a study of {settings.data.path} prepares")
         made = _prepare_into(settings, sources, fingerprints, survey.missing, folder, target, progress)
-        made.dropped.extend([file, f"the file does not exist; {table} names it"] for file, table in sources.rows.absent)
         write_text(folder / "about.txt", f"{settings.data.path} on {settings.base.path}")
         write_text(folder / "prepared.json", made.to_json())
 
@@ -126,15 +125,13 @@ def _prepare_into(
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     (folder / "corpus").mkdir()
     count = counting(progress, "computing audio codes")
-    dropped = encoding.prepare(
-        data, sources.rows.parts, model, model.xtts.tokenizer, folder / "corpus", count, sources.recordings
-    )
+    dropped = encoding.prepare(data, sources.rows.parts, model, folder / "corpus", count, sources.recordings)
     clips = corpus.load(folder / "corpus")
     progress("evaluating the untouched base model")
     sets = evaluation_sets(model, clips, data.probe_clips, seed, settings.training.eval_batch_size)
     write_sets(sets, folder, settings.training.eval_batch_size)
     untouched = Evaluator(model, sets)(0, time.monotonic())
-    base.refuse_loss(directory, untouched.mel_ce, untouched.text_ce)
+    base_check.refuse_loss(directory, untouched.mel_ce, untouched.text_ce)
     rate = config.audio.sample_rate
     final_config = base.training_config(building_base, *lengths).to_dict()
     for name in ("tokenizer_file", "mel_norm_file", "dvae_checkpoint", "xtts_checkpoint"):

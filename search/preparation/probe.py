@@ -4,7 +4,6 @@ import gc
 import tempfile
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainerConfig
 from search.check import memory, resources
 from search.check.memory import Probe
 from search.check.survey import Survey
+from search.preparation import base_check
 from search.settings.settings import Settings
 from search.training import base
 from search.training.evaluation import Evaluator, Sets
@@ -50,8 +50,6 @@ def probe(settings: Settings, survey: Survey, meter: Meter, progress: Callable[[
     """Measures with the base of `survey` and the training code of a trial. The weights are thrown away."""
     worst = resources.batch(settings, survey)
     assert worst is not None, "a probe needs clips"
-    more = _appended(settings, survey, worst)
-
     with tempfile.TemporaryDirectory(prefix="probe-") as folder:
         trainer = _trainer(settings, survey, Path(folder))
 
@@ -65,7 +63,7 @@ def probe(settings: Settings, survey: Survey, meter: Meter, progress: Callable[[
             except torch.OutOfMemoryError:
                 return None
             else:
-                return meter.peak() + more
+                return meter.peak()
             finally:
                 trainer.optimizer[0].zero_grad(set_to_none=True)
                 gc.collect()  # what the exception's traceback held
@@ -74,21 +72,15 @@ def probe(settings: Settings, survey: Survey, meter: Meter, progress: Callable[[
 
 
 def find_largest(measure: Callable[[int], int | None], wanted: int, meter: Meter) -> Probe:
-    """Measures `wanted`, doubles it until a batch fails, and then halves the interval: at most about ten batches."""
-    peak = measure(wanted)
-    fits, fails = (wanted, 0) if peak is not None else (0, wanted)
-    while True:
-        low = max(fits, SMALLEST - 1)
-        if not fails and fits < LARGEST:
-            tried = min(2 * fits, LARGEST)
-        elif fails - low > 1:
-            tried = (low + fails) // 2
-        else:
-            return Probe(meter.name, meter.total, wanted, peak, fits, not fails)
-        if measure(tried) is not None:
-            fits = tried
-        else:
-            fails = tried
+    """Measures `wanted`, and then doubles it until a batch fails, or halves it until one fits."""
+    peak, size = measure(wanted), wanted
+    if peak is None:
+        while (size := size // 2) >= SMALLEST and measure(size) is None:
+            pass
+        return Probe(meter.name, meter.total, wanted, None, size if size >= SMALLEST else 0, False)
+    while 2 * size <= LARGEST and measure(2 * size) is not None:
+        size *= 2
+    return Probe(meter.name, meter.total, wanted, peak, size, 2 * size > LARGEST)
 
 
 def refuse_base(settings: Settings, survey: Survey) -> None:
@@ -96,7 +88,7 @@ def refuse_base(settings: Settings, survey: Survey) -> None:
     config, directory = _config(settings, survey), Path(survey.base.directory)
     batch = random_batch(config, memory.Batch(2, 20, 40, 0), 2)
     model = base.load_model(config)
-    base.refuse_loss(directory, *Evaluator(model, Sets([], [])).losses([model.format_batch_on_device(batch)]))
+    base_check.refuse_loss(directory, *Evaluator(model, Sets([], [])).losses([model.format_batch_on_device(batch)]))
 
 
 def random_batch(config: GPTTrainerConfig, worst: memory.Batch, clips: int) -> dict[str, Any]:
@@ -130,13 +122,3 @@ def _trainer(settings: Settings, survey: Survey, folder: Path) -> StudyTrainer:
 def _config(settings: Settings, survey: Survey) -> GPTTrainerConfig:
     data, directory = settings.data, Path(survey.base.directory)
     return base.training_config(directory, settings.conditioning_seconds, data.max_audio_seconds, data.max_text_tokens)
-
-
-def _appended(settings: Settings, survey: Survey, worst: memory.Batch) -> int:
-    """Computed bytes of the rows that will be added to the vocabulary: the base is measured without them."""
-    training = settings.training
-    with_rows, base_alone = (
-        memory.needed(resources.model(each), worst, training.precision, "cuda", training.fused_adamw)
-        for each in (survey, replace(survey, missing=[]))
-    )
-    return with_rows.peak - base_alone.peak

@@ -14,6 +14,7 @@ import torchaudio
 from search import sources
 from search.check import header
 from search.check.survey import Recording
+from search.errors import first_line
 from search.preparation.parallel import on_all_cores
 
 NOT_FINITE = "audio holds NaN or infinite samples"
@@ -30,7 +31,6 @@ class Recordings:
     """Decoded files. The waveforms that training can use are stored one after the other in one file."""
 
     found: dict[str, Recording]  # by path
-    first_sample: dict[str, int]  # by path, of those whose waveform is kept
     waveforms: Path
 
 
@@ -60,8 +60,7 @@ def decode(path: str, rate: int) -> tuple[Recording, torch.Tensor]:
     except MemoryError:
         raise
     except Exception as error:  # decoders raise their own kinds
-        lines = (str(error).strip() or type(error).__name__).splitlines()
-        return Recording(path, "", lines[0].replace(path, Path(path).name)), torch.zeros(1, 0)
+        return Recording(path, "", first_line(error).replace(path, Path(path).name)), torch.zeros(1, 0)
     # As in `load_audio`, which does not tell the rate and the channels.
     mono = stored if stored.size(0) == 1 else torch.mean(stored, dim=0, keepdim=True)
     wav = mono if stored_rate == rate else torchaudio.functional.resample(mono, stored_rate, rate)
@@ -72,7 +71,7 @@ def decode(path: str, rate: int) -> tuple[Recording, torch.Tensor]:
 def _describe(path: str, stored: torch.Tensor, stored_rate: int, wav: torch.Tensor, rate: int) -> Recording:
     samples, frame = wav.shape[-1], int(_FRAME_SECONDS * rate)
     recording = Recording(
-        path, "", None, bytes=Path(path).stat().st_size, sample_rate=stored_rate, channels=stored.size(0),
+        path, "", None, sample_rate=stored_rate, channels=stored.size(0),
         seconds=samples / rate, samples=samples, finite=bool(torch.isfinite(stored).all()),
         remark=header.remark(Path(path), stored.shape[-1]),
     )  # fmt: skip
@@ -109,9 +108,9 @@ def usable(recording: Recording, longest_seconds: float) -> str | None:
     if not recording.finite:
         return NOT_FINITE
     if recording.seconds < SHORTEST_SECONDS:
-        return f"{recording.seconds:.2f} s, shorter than {SHORTEST_SECONDS} s"
+        return f"shorter than {SHORTEST_SECONDS} s: {recording.seconds:.2f} s"
     if recording.seconds > longest_seconds:
-        return f"{recording.seconds:.2f} s, longer than data.max_audio_seconds {longest_seconds}"
+        return f"longer than data.max_audio_seconds {longest_seconds}: {recording.seconds:.2f} s"
     return None
 
 
@@ -128,12 +127,10 @@ def write(known: Mapping[str, str], rate: int, longest_seconds: float, target: P
     with open(target / "waveforms.f32", "wb") as file:
         made = on_all_cores(make, list(by_content.values()))
         for done, (key, (recording, wav)) in enumerate(zip(by_content, made, strict=True), 1):
-            entry = asdict(recording)
+            found[key] = asdict(recording) | {"first_sample": first}
             if wav is not None:
                 file.write(np.ascontiguousarray(wav, np.float32).data)
-                entry["first_sample"] = first
                 first += len(wav)
-            found[key] = entry
             progress(done, len(by_content))
     (target / "recordings.json").write_text(json.dumps(found), encoding="utf-8")
 
@@ -141,13 +138,11 @@ def write(known: Mapping[str, str], rate: int, longest_seconds: float, target: P
 def read(known: Mapping[str, str], directory: Path) -> Recordings:
     """What `write` wrote for the same contents, under their current paths in `known`."""
     stored = json.loads((directory / "recordings.json").read_text(encoding="utf-8"))
-    found, first_sample = {}, {}
-    for path, digest in known.items():
-        entry = dict(stored[_content(path, digest)])
-        if (first := entry.pop("first_sample", None)) is not None:
-            first_sample[path] = first
-        found[path] = Recording(**{**entry, "path": path, "digest": digest})
-    return Recordings(found, first_sample, directory / "waveforms.f32")
+    found = {
+        path: Recording(**{**stored[_content(path, digest)], "path": path, "digest": digest})
+        for path, digest in known.items()
+    }
+    return Recordings(found, directory / "waveforms.f32")
 
 
 def _content(path: str, digest: str) -> str:

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,10 @@ from typing import Any
 from TTS.tts.layers.xtts.tokenizer import VoiceBpeTokenizer
 
 from search.check.survey import PARTS, BaseFacts, Row, Survey
-from search.errors import UserError
+from search.errors import UserError, first_line
+from search.preparation import base_check, recordings, tables
 from search.preparation import cache as machine_cache
-from search.preparation import recordings, tables
-from search.preparation.coqui_tables import Rows, reason
+from search.preparation.coqui_tables import Rows
 from search.preparation.parallel import on_all_cores
 from search.preparation.places import locate
 from search.preparation.recordings import Recordings
@@ -35,6 +35,7 @@ from search.training.tokenizer import (
 _BYTES_PER_SAMPLE = 4
 
 Progress = Callable[[str], None]
+Parts = tuple[Sequence[tables.Row], Sequence[tables.Row]]  # of training and evaluation
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,23 @@ def encoded(row: Mapping[str, Any], data: Data, tokenizer: VoiceBpeTokenizer) ->
     except UserError:
         raise
     except Exception as error:  # a language without rules, or rules that fail on a text; stock drops either
-        return [], f"the text cannot be tokenised: {reason(error)}"
+        return [], f"the text cannot be tokenised: {first_line(error)}"
     if UNKNOWN_ID in tokens:
         return tokens, "a letter that the vocabulary lacks"
     if STOP_ID in tokens:
         return tokens, "the text holds [STOP]"
     if len(tokens) > data.max_text_tokens:
-        return tokens, f"{len(tokens)} text tokens, more than data.max_text_tokens {data.max_text_tokens}"
+        return tokens, f"more than data.max_text_tokens {data.max_text_tokens}: {len(tokens)} text tokens"
     return tokens, None
+
+
+def encode(parts: Parts, data: Data, tokenizer: VoiceBpeTokenizer, decoded: Recordings) -> None:
+    """Adds to each row its tokens, and why training cannot use the clip."""
+    rows = [row for part in parts for row in part]
+    made = on_all_cores(lambda row: encoded(row, data, tokenizer), rows)
+    for row, (tokens, fault) in zip(rows, made, strict=True):
+        audio = recordings.usable(decoded.found[row["audio_file"]], data.max_audio_seconds)
+        row |= {"tokens": tokens, "fault": row.get("fault") or fault or audio}
 
 
 def read_sources(settings: Settings, cache: Path, progress: Progress) -> Sources:
@@ -84,12 +94,8 @@ def read_sources(settings: Settings, cache: Path, progress: Progress) -> Sources
         progress(sentence)
     found = _decoded(settings, rows, sample_rate(directory), cache, progress)
     missing, tokenizer = _tokenizer(settings, data.language, directory, rows)
-
-    def is_usable(row: Mapping[str, Any]) -> bool:
-        audio = recordings.usable(found.found[row["audio_file"]], data.max_audio_seconds)
-        return audio is None and encoded(row, data, tokenizer)[1] is None
-
-    rows = tables.hold_out(rows, data, settings.study.seed, is_usable)
+    encode(rows.parts, data, tokenizer, found)
+    rows = tables.hold_out(rows, data, settings.study.seed)
     return Sources(root, directory, rows, found, data, missing, tokenizer)
 
 
@@ -102,7 +108,8 @@ def in_the_bases_words(data: Data, directory: Path) -> Data:
 def _tokenizer(settings: Settings, language: str, directory: Path, rows: Rows) -> tuple[list[str], Tokenizer]:
     """What the base's vocabulary lacks, and the tokenizer that training would use."""
     own = Tokenizer(directory / "vocab.json")
-    texts = [str(row["text"]) for part in rows.parts for row in part if row["text"] is not None]
+    there = [row for part in rows.parts for row in part if not row["fault"]]
+    texts = [str(row["text"]) for row in there if row["text"] is not None]
     missing = missing_tokens(own, texts, language)
     if not (missing and settings.base.extend_vocabulary):
         return missing, own
@@ -152,48 +159,42 @@ def survey_of(settings: Settings, sources: Sources) -> Survey:
         part, row = item
         file, text, language = row["audio_file"], row["text"], row["language"]
         audio = recordings.usable(found[file], data.max_audio_seconds)
-        tokens, ours = encoded(row, data, sources.tokenizer)
         _, theirs = encoded(row if text is not None else {**row, "text": "None"}, data, stock)
-        unknown = sorted(letters & set(preprocessed(own, str(text), language) or ""))
         theirs = theirs or (None if audio == recordings.NOT_FINITE else audio)
-        speaker = str(row["speaker_name"])
-        return Row(part, file, str(text or ""), speaker, language, len(tokens), unknown, ours or audio, theirs)
+        unknown = sorted(letters & set(preprocessed(own, str(text), language) or ""))
+        speaker, tokens = str(row["speaker_name"]), len(row["tokens"])
+        return Row(part, file, str(text or ""), speaker, language, tokens, unknown, row["fault"], theirs)
 
     listed = data.language.split("-")[0] in LISTED
     has_tag = len(letters) == len(sources.missing)
     facts = replace(facts, language=data.language, language_tag=has_tag, language_listed=listed)
     described = list(on_all_cores(describe, flat))
-    return Survey(
-        sample_rate(directory), described, found, rows.absent, rows.remarks, rows.assumed, sources.missing, facts
-    )
+    return Survey(sample_rate(directory), described, found, rows.remarks, rows.assumed, sources.missing, facts)
 
 
 def sample_rate(directory: Path) -> int:
     """Hz, of the base in `directory`. Raises UserError for a base with files that are none."""
-    base.refuse_broken(directory)
+    base_check.refuse_broken(directory)
     return base.training_config(directory, (3.0, 6.0), 11.6, 200).audio.sample_rate  # type: ignore[no-any-return]
 
 
 def base_facts(settings: Settings, directory: Path) -> BaseFacts:
     """The base as it is: what does not fit is in `error`."""
-    error = None
+    error, shapes = None, {}
     try:
-        base.check(directory)
-        base.check_limits(settings, directory)
+        base_check.check(directory)
+        base_check.check_limits(settings, directory)
+        shapes = {k: v.shape for k, v in base.read_weights(directory).items()}
     except UserError as refused:
         error = str(refused)
     config = base.training_config(directory, settings.conditioning_seconds, 11.6, 200)
     seconds, tokens = base.limits(config)
-    try:
-        shapes = {k: v.shape for k, v in base.read_weights(directory).items()}
-    except UserError:
-        shapes = {}
     gpt = {k: v.numel() for k, v in shapes.items() if k.startswith("gpt.") and not k.startswith("gpt.gpt_inference.")}
     args = config.model_args
     return BaseFacts(
         directory=str(directory),
         error=error,
-        rows=shapes["gpt.text_embedding.weight"][0] if "gpt.text_embedding.weight" in shapes else 0,
+        rows=shapes.get("gpt.text_embedding.weight", [0])[0],
         languages=tuple(map(str, base.config_values(directory).get("languages", []))),
         max_audio_seconds=seconds,
         max_text_tokens=tokens,

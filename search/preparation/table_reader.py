@@ -7,10 +7,10 @@ Plain data; no torch.
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from search.errors import UserError
-from search.preparation.table_cells import AUDIO, MARKS, Cells, cells_of, decoded, is_audio, split_rows
+from search.preparation.table_cells import MARKS, Cells, cells_of, decoded, is_audio, split_rows
 
 WANTED = "audio_file|text|speaker_name"
 NAMES = {  # of columns, as the tools that write tables call them, the clearest first
@@ -31,19 +31,9 @@ SEPARATORS = {"|": "pipes", "\t": "tabs", ";": "semicolons", ",": "commas"}
 class TableRow:
     """A clip: its file as the table names it, what is said, and who says it."""
 
-    line: int  # from 1
     file: str
     text: str | None  # None where the row ends before the text
     speaker: str | None  # None where the table has no such column
-
-
-@dataclass
-class Table:
-    """The rows of a table, and what was assumed to read them."""
-
-    rows: list[TableRow] = field(default_factory=list)
-    assumed: list[str] = field(default_factory=list)  # sentences
-    left_out: list[str] = field(default_factory=list)  # lines that name no clip, with the reason
 
 
 @dataclass(frozen=True)
@@ -54,32 +44,34 @@ class _Layout:
     header: list[str]  # normalised names; empty without a header
 
 
-def read_table(content: bytes, where: str) -> Table:
-    """The rows of the table `where`. Raises UserError that names the line, what was found and what is wanted."""
+def read_table(content: bytes, where: str, assumed: list[str], left_out: list[str]) -> list[TableRow]:
+    """The rows of the table `where`. Raises UserError that names the line, what was found and what is wanted.
+
+    Adds sentences on what it assumed, and lines that name no clip, with the reason.
+    """
     text = decoded(content, where).replace("\r\n", "\n").replace("\r", "\n")
     lines = text.split("\n")
     if not text.strip():
         raise UserError(f"{where} is empty; write a line {WANTED}, and one for each clip")
     if re.fullmatch(r'"?sep=."?', lines[0].strip(" ")):  # Excel's name for the separator
         lines[0] = ""
-    found = Table()
     if b"\0" in content and not content.startswith(tuple(mark for mark, _ in MARKS)):
-        found.assumed.append(f"{where}: it is read as UTF-16")
-    layout = _layout(lines, where, found.assumed)
+        assumed.append(f"{where}: it is read as UTF-16")
+    layout = _layout(lines, where, assumed)
     rows, open_quotes = split_rows(lines, layout.separator)
     if layout.header:
         rows = [row for row in rows if _names(row.cells) != layout.header]
     if not rows:
         raise UserError(f"{where} names no clip: below its header it has no line")
-    joined = _fit(_as_wide(rows, layout, where), layout, where, found)
+    read, joined = _fit(_as_wide(rows, layout, where), layout, where, left_out)
     for numbers, said in (
         (open_quotes, "a quotation mark that does not enclose the whole text is read as a part of it"),
         (joined, f"a text that contains {layout.separator!r} is read whole"),
     ):
         if numbers:
             shown = ", ".join(map(str, numbers[:10])) + (" …" if len(numbers) > 10 else "")
-            found.assumed.append(f"{where}: {said} (line {shown})")
-    return found
+            assumed.append(f"{where}: {said} (line {shown})")
+    return read
 
 
 def _layout(lines: Sequence[str], where: str, assumed: list[str]) -> _Layout:
@@ -95,12 +87,6 @@ def _layout(lines: Sequence[str], where: str, assumed: list[str]) -> _Layout:
                                               for role, at in columns.items()
                                               if names[at] != _names(NAMES[role])[0]], columns)  # fmt: skip
             return _Layout(separator, columns, len(names), names)
-    for separator in SEPARATORS:
-        names = _names(cells_of(line, separator))
-        if len(names) > 1 and (known := _columns(names)) and not AUDIO.search(cells_of(line, separator)[0].strip()):
-            lacking = "audio files" if "audio" not in known else "texts"
-            wanted = NAMES["audio" if "audio" not in known else "text"][0]
-            raise UserError(f"{shown}: no column of {lacking} in this header; call it {wanted}")
     for separator in SEPARATORS:
         rows = [row.cells for row in split_rows(lines, separator)[0]]
         if 2 * sum(len(cells) > 1 and is_audio(cells[0].strip(" ")) for cells in rows) >= len(rows):
@@ -157,13 +143,10 @@ def _columns(names: Sequence[str]) -> dict[str, int]:
 
 
 def _as_wide(rows: list[Cells], layout: _Layout, where: str) -> list[Cells]:
-    """`rows`, without a separator that ends every line. Refuses a header with another separator, and one that is
-    shorter than every line: what it does not name would become a part of the texts.
+    """`rows`, without a separator that ends every line. Refuses a header that is shorter than every line: what it does
+    not name would become a part of the texts.
     """
     width, last = layout.width, layout.width - 1
-    if max(len(row.cells) for row in rows) == 1:
-        found = f"no {layout.separator!r}, which separates the columns of the header; use one separator"
-        raise UserError(f"{where}, line {rows[0].line}: {_short(rows[0].raw)}: {found}")
     if not layout.header or min(len(row.cells) for row in rows) <= width:
         return rows
     if layout.columns.get("speaker") == last:
@@ -177,11 +160,12 @@ def _as_wide(rows: list[Cells], layout: _Layout, where: str) -> list[Cells]:
     return rows
 
 
-def _fit(rows: Sequence[Cells], layout: _Layout, where: str, found: Table) -> list[int]:
-    """Adds each row to `found`. Returns the lines whose text was split by the separator, and is joined again."""
+def _fit(rows: Sequence[Cells], layout: _Layout, where: str, left_out: list[str]) -> tuple[list[TableRow], list[int]]:
+    """The rows, and the lines whose text was split by the separator, and is joined again."""
     audio, text, speaker = layout.columns["audio"], layout.columns["text"], layout.columns.get("speaker")
     speakers = _speakers(rows, layout)
     named = sum(is_audio(_at(row.cells, audio)) for row in rows)
+    read: list[TableRow] = []
     joined: list[int] = []
     for row in rows:
         line, cells = row.line, row.cells
@@ -195,14 +179,14 @@ def _fit(rows: Sequence[Cells], layout: _Layout, where: str, found: Table) -> li
             joined += [line] if layout.separator in cells[text] else []
         file, words, name = (_at(cells, at) for at in (audio, text, speaker))
         if not file:
-            found.left_out.append(f"{where}, line {line}: it names no audio file")
+            left_out.append(f"{where}, line {line}: it names no audio file")
         elif not is_audio(file) and 2 * named > len(rows):
             wanted = "a row begins with its file, and a text has one line or stands in quotation marks"
             raise UserError(f"{shown}: {_short(file)} is no audio file; {wanted}")
         else:
             spoken = None if words is None else " ".join(words.split("\n"))
-            found.rows.append(TableRow(line, file, spoken, name if speaker is None else name or ""))
-    return joined
+            read.append(TableRow(file, spoken, name if speaker is None else name or ""))
+    return read, joined
 
 
 def _speakers(rows: Sequence[Cells], layout: _Layout) -> set[str]:

@@ -34,8 +34,10 @@ OURS = {"coqui": "coqui", "cml_tts": "default", "common_voice": "common_voice"}
 
 
 def read_rows(data: Data, root: Path, seed: int) -> Rows:
-    """`read` and `hold_out`, as if every clip could be used."""
-    return hold_out(read(data, root), data, seed, lambda _: True)
+    """`read` and `hold_out`, as if every clip whose file is there could be used."""
+    rows = read(data, root)
+    rows.train, rows.eval = ([row for row in part if not row["fault"]] for part in rows.parts)
+    return hold_out(rows, data, seed)
 
 
 def read(data: Data, root: Path) -> Rows:
@@ -50,16 +52,17 @@ def read(data: Data, root: Path) -> Rows:
     return rows
 
 
-def hold_out(rows: Rows, data: Data, seed: int, is_usable: Callable[[Row], bool]) -> Rows:
-    """With `data.eval_share` of each speaker's usable clips held out, unless a table names those.
+def hold_out(rows: Rows, data: Data, seed: int) -> Rows:
+    """With `data.eval_share` of each speaker's clips without a fault held out, unless a table names those.
 
     The seed decides which. Raises UserError if it is none.
     """
     if data.eval:
         return rows
     by_speaker: dict[str, list[Row]] = {}
-    for row in filter(is_usable, rows.train):
-        by_speaker.setdefault(str(row["speaker_name"]), []).append(row)
+    for row in rows.train:
+        if not row["fault"]:
+            by_speaker.setdefault(str(row["speaker_name"]), []).append(row)
     held_out: list[Row] = []
     for speaker in sorted(by_speaker):
         clips = sorted(by_speaker[speaker], key=lambda row: row["audio_file"])
@@ -94,7 +97,7 @@ def for_coqui(rows: Rows, data: Data, root: Path, folder: Path, final: Path) -> 
             writer = csv.writer(file, delimiter="|", lineterminator="\n")
             writer.writerow(("audio_file", "text", "speaker_name"))
             writer.writerows((os.path.relpath(row["audio_file"], root), row["text"], row["speaker_name"])
-                             for row in part)  # fmt: skip
+                             for row in part if os.path.exists(row["audio_file"]))  # fmt: skip
     ours = data.model_copy(update={"formatter": "coqui"})
     return dataset_config(ours, root, *(str(final / f"{name}.csv") for name in PARTS))
 
@@ -109,34 +112,26 @@ def _read_table(data: Data, root: Path, table: str, key: str, found: Rows) -> li
         raise UserError(f"{key} is {table!r}, and {path} does not exist; tables in this folder: {tables or 'none'}")
     reader = _ours if data.formatter in OURS else read_by_coqui
     rows = reader(data, root, table, key, found)
-    there = []
     for row in rows:
         row["audio_file"] = located(row["audio_file"], found)
-        if os.path.exists(row["audio_file"]):
-            there.append(row)
-        else:
-            found.absent.append([row["audio_file"], table])
-    if not there:
-        absent = [f"{file}: not there" for file, _ in found.absent[:20]]
-        what = (
-            f"none of its {len(rows)} audio files exists" if rows else f"it names no clip that {data.formatter} finds"
-        )
+        row["fault"] = None if os.path.exists(row["audio_file"]) else "the file does not exist"
+    if all(row["fault"] for row in rows):
+        what = f"none of its {len(rows)} audio files exists" if rows else f"{data.formatter} finds no clip in it"
+        absent = [f"{row['audio_file']}: not there" for row in rows[:20]]
         raise UserError(f"{key} is {table!r}: {what}; correct the paths, data.path or data.formatter", absent)
-    return there
+    return rows
 
 
 def _ours(data: Data, root: Path, table: str, key: str, found: Rows) -> list[Row]:
-    made = read_table(content_of(root / table, key), f"{key} {table}")
-    found.assumed += made.assumed
-    found.remarks += made.left_out
-    files, moved = _placed(root, Path(table).parent, [row.file for row in made.rows])
+    made = read_table(content_of(root / table, key), f"{key} {table}", found.assumed, found.remarks)
+    files, moved = _placed(root, Path(table).parent, [row.file for row in made])
     if moved:
         found.assumed.append(f"{key} {table}: {moved}")
     default = OURS[data.formatter]
     return [
         {"audio_file": file, "text": row.text, "speaker_name": default if row.speaker is None else row.speaker,
          "language": data.language, "root_path": str(root)}
-        for row, file in zip(made.rows, files, strict=True)
+        for row, file in zip(made, files, strict=True)
     ]  # fmt: skip
 
 

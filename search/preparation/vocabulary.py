@@ -1,6 +1,5 @@
 """Vocabularies: read and checked, and two of them compared."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,33 +42,19 @@ class Vocabulary:
 
 def read(path: Path, field: str) -> Vocabulary:
     """The vocabulary at `path`. Raises UserError, naming `field`, unless it is a BPE vocabulary with XTTS's tokens."""
-    twins: list[str] = []
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in pairs]
-        twins.extend({key for key in keys if keys.count(key) > 1} if len(set(keys)) < len(keys) else ())
-        return dict(pairs)
-
     try:
-        read_json(path)
-        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=unique)
+        content = read_json(path)
         model = content["model"]
         kind = model.get("type", "BPE")
         affixes = [key for key in ("continuing_subword_prefix", "end_of_word_suffix", "dropout") if model.get(key)]
-    except WrongKind as error:
-        raise UserError(f"{field} {path} {error}") from error
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{field} {path} is not a vocabulary of tokenizers; give a vocab.json") from error
-    if kind != "BPE" or affixes:
-        extras = f" with {' and '.join(affixes)}" if affixes else ""
-        raise UserError(f"{field} {path} is a {kind} model{extras}; XTTS has a plain BPE vocabulary")
-    if twins:
-        raise UserError(f"{field} {path} lists {few(twins)} twice; each token has one id")
-    try:
         tokenizer = Tokenizer(path)
         ids = dict(tokenizer.tokenizer.get_vocab())
+    except WrongKind as error:
+        raise UserError(f"{field} {path} {error}") from error
     except Exception as error:  # tokenizers raises plain Exception for a file that it cannot use
         raise UserError(f"{field} {path} is not a vocabulary of tokenizers; give a vocab.json") from error
+    if kind != "BPE" or affixes:
+        raise UserError(f"{field} {path} is no plain BPE vocabulary, which XTTS has: {' '.join([kind, *affixes])}")
     missing = [token for token in ("[STOP]", "[UNK]", "[SPACE]", "[START]") if token not in ids]
     if missing:
         raise UserError(f"{field} {path} has no {' '.join(missing)}; it is not an XTTS vocabulary")
@@ -81,12 +66,9 @@ def refuse_odd_ids(base: Vocabulary, other: Vocabulary, field: str) -> None:
     ids, path = other.ids, other.path
     by_id: dict[int, str] = {}
     for token, index in sorted(ids.items()):
-        if index in by_id:
-            raise UserError(
-                f"{field} {path} gives id {index} to both {by_id[index]!r} and {token!r}; give one of them an id of its"
-                " own"
-            )
-        by_id[index] = token
+        if (first := by_id.setdefault(index, token)) != token:
+            both = f"both {first!r} and {token!r}"
+            raise UserError(f"{field} {path} gives id {index} to {both}; give one of them an id of its own")
     holes = sorted(set(range(other.rows)) - by_id.keys() - base.holes)
     if holes:
         missing = few(map(str, holes))

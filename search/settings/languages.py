@@ -41,9 +41,15 @@ def resolved(code: str, known: Collection[str]) -> str:
 
 
 def meant(code: str, known: Collection[str]) -> list[str]:
-    """The languages that may be meant by what is no language's code: a country's, or the beginning of a name."""
+    """The languages that may be meant by what is no language's code: a country's, or the beginning of a name.
+
+    Of a country's, the one that it is named after comes first: kz is Kazakhstan, where most speak Russian.
+    """
+    languages, _, countries = _registry()
+    country = countries.get(code.split("-")[0].upper(), "")
+    own = [each for each, names in languages.items() if len(each) == 2 and country.startswith(tuple(names))]
     spoken = _spoken_in(code)
-    of_country = [resolved(spoken, known)] if spoken else []
+    of_country = [resolved(each, known) for each in (*own, *([spoken] if spoken else []))]
     named = [each for each in sorted(known) if any(name.lower().startswith(code) for name in _names(each))]
     return list(dict.fromkeys([*of_country, *named]))
 
@@ -101,16 +107,16 @@ def _is_at_home(code: str) -> bool:
 
 
 @cache
-def _registry() -> tuple[dict[str, list[str]], set[str], set[str]]:
-    """(English names of each language by its code, codes that are out of use, countries)."""
+def _registry() -> tuple[dict[str, list[str]], set[str], dict[str, str]]:
+    """(English names of each language by its code, codes that are out of use, name of each country by its code)."""
     from langcodes.registry_parser import parse_registry
 
-    languages, old, countries = {}, set(), set()
+    languages, old, countries = {}, set(), {}
     for entry in parse_registry():
         code, names = entry.get("Subtag", ""), [re.sub(r" \(.*\)", "", name) for name in entry["Description"]]
         if entry["Type"] == "language" and entry.get("Scope") not in ("special", "collection", "private-use"):
             languages[code] = names
             old |= {code} if "Deprecated" in entry else set()
         elif entry["Type"] == "region" and len(code) == 2 and names != ["Private use"]:
-            countries.add(code)
+            countries[code] = names[0]
     return languages, old, countries

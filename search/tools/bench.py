@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from search.errors import UserError
-from search.preparation import encoding, tables
+from search.preparation import base_check, encoding, tables
 from search.preparation.places import locate
 from search.preparation.prepare import prepare
 from search.settings.sections import Data
@@ -165,16 +165,14 @@ def _bench(
     train, held_out, how, unsure = _chosen(data, root, seed, split)
     probe = random.Random(seed).sample(train, min(data.probe_clips, len(train)))
     directory, reason = _whole_base(directory, files, folder)
-    base.check_limits(settings, directory)
+    base_check.check_limits(settings, directory)
     config = base.training_config(
         directory, settings.conditioning_seconds, data.max_audio_seconds, data.max_text_tokens
     )
     model = _on_device(base.load_model(config))
     (folder / "corpus").mkdir()
     progress(f"encoding {len(held_out)} clips of the eval set and {len(probe)} training clips")
-    dropped = encoding.prepare(
-        data, (probe, held_out), model, model.xtts.tokenizer, folder / "corpus", lambda _done, _total: None
-    )
+    dropped = encoding.prepare(data, (probe, held_out), model, folder / "corpus", lambda _done, _total: None)
     if dropped:
         progress(f"left out {len(dropped)} clips; the first: {dropped[0][0]}: {dropped[0][1]}")
     clips = corpus.load(folder / "corpus")
@@ -212,7 +210,7 @@ def _whole_base(directory: Path, files: Sequence[Path], folder: Path) -> tuple[P
     checkpoints are whole models, so the first that fits takes their place; only the GPT's weights are then replaced.
     """
     try:
-        base.check(directory)
+        base_check.check(directory)
         return directory, None
     except UserError as error:
         first = error
@@ -222,7 +220,7 @@ def _whole_base(directory: Path, files: Sequence[Path], folder: Path) -> tuple[P
         for name in base.FILES:
             (candidate / name).symlink_to((file if name == "model.pth" else directory / name).absolute())
         try:
-            base.check(candidate)
+            base_check.check(candidate)
             there = (directory / "model.pth").exists()
             return candidate, str(first) if there else "its model.pth is not on this machine"
         except UserError:

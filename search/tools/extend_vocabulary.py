@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -12,10 +13,10 @@ from typing import Any
 
 from search.check.base import wrong_language
 from search.confirmation.export import commit
-from search.errors import UserError
-from search.preparation import extension, tables, vocabulary
+from search.errors import UserError, causes
+from search.preparation import base_check, extension, tables, vocabulary
 from search.preparation.cache import make_cache_directory
-from search.preparation.parentage import NAME, Learning, Parent, Parentage
+from search.preparation.parentage import NAME
 from search.preparation.places import locate
 from search.preparation.recordings import file_digest
 from search.preparation.surveying import in_the_bases_words
@@ -24,7 +25,6 @@ from search.settings.settings import Settings
 from search.tools import merges
 from search.tools.extend import Made, Request
 from search.training import base
-from search.training.tensor_file import causes
 from search.training.tokenizer import (
     Tokenizer,
     extended_vocabulary,
@@ -58,7 +58,7 @@ def work(request: Request, progress: Progress) -> Made:
     """Writes the extended base into the empty folder `request.folder`. Raises UserError."""
     settings = Settings.model_validate_json(request.settings)
     root, directory = locate(settings, make_cache_directory(), progress)
-    base.check(directory)
+    base_check.check(directory)
     progress("reading the texts")
     data = in_the_bases_words(settings.data, directory)
     if wrong := wrong_language(data.language, tagged_languages(directory / "vocab.json")):
@@ -109,15 +109,15 @@ class _Extension:
             if (self._directory / name).exists():
                 shutil.copyfile(self._directory / name, self._folder / name)
         note = self._note(new, rows, training)
-        (self._folder / NAME).write_text(note.to_json(), encoding="utf-8")
-        base.check(self._folder)
+        (self._folder / NAME).write_text(json.dumps(note, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        base_check.check(self._folder)
         tag = language_tag(self._language)
         return Made(
             tokens_before=old.rows,
             tokens_after=new.rows,
-            tag=tag if tag in note.added else None,
-            letters="".join(token for token in note.added if len(token) == 1),
-            others=sum(len(token) > 1 and token != tag for token in note.added),
+            tag=tag if tag in note["added"] else None,
+            letters="".join(token for token in note["added"] if len(token) == 1),
+            others=sum(len(token) > 1 and token != tag for token in note["added"]),
             words=words.total(),
             tokens_per_word_before=merges.tokens_per_word(letters.tokenizer, words),
             tokens_per_word_after=merges.tokens_per_word(new.tokenizer.tokenizer, words),
@@ -155,25 +155,28 @@ class _Extension:
         path.unlink()
         return tokenizer
 
-    def _note(self, new: Vocabulary, rows: extension.Layout, training: list[str]) -> Parentage:
+    def _note(self, new: Vocabulary, rows: extension.Layout, training: list[str]) -> dict[str, Any]:
         request, old = self._request, self._old
-        given = request.vocabulary
-        return Parentage(
-            version=1,
-            date=datetime.now(UTC).isoformat(timespec="seconds"),
-            made_by=commit() or "unknown",
-            parent=Parent(files={name: _digest(self._directory / name) for name in base.FILES}, tokens=old.rows),
-            language=self._language,
-            tokens=new.rows,
-            added={token: new.ids[token] for token in sorted(new.ids.keys() - old.ids.keys(), key=new.ids.__getitem__)},
-            new_rows=extension.untrained(self._directory, rows),
-            init=request.init,
-            seed=self._seed,
-            learned=None if given else Learning(asked=request.tokens, any_letters=request.any_letters),
-            vocabulary=_digest(Path(given)) if given else None,
-            texts=len(training),
-            corpus=hashlib.sha256("".join(f"{text}\n" for text in training).encode()).hexdigest(),
-        )
+        added = sorted(new.ids.keys() - old.ids.keys(), key=new.ids.__getitem__)
+        if request.vocabulary:
+            source: dict[str, Any] = {"vocabulary": _digest(Path(request.vocabulary))}
+        else:
+            source = {"learned": {"asked": request.tokens, "any_letters": request.any_letters}}
+        return {
+            "version": 1,
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "made_by": commit() or "unknown",
+            "parent": {"files": {name: _digest(self._directory / name) for name in base.FILES}, "tokens": old.rows},
+            "language": self._language,
+            "tokens": new.rows,
+            "added": {token: new.ids[token] for token in added},
+            "new_rows": extension.untrained(self._directory, rows),
+            "init": request.init,
+            "seed": self._seed,
+            **source,
+            "texts": len(training),
+            "corpus": hashlib.sha256("".join(f"{text}\n" for text in training).encode()).hexdigest(),
+        }
 
 
 def _parts(old: Vocabulary, new: Vocabulary, letters: Tokenizer) -> dict[str, list[str]]:

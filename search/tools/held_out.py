@@ -9,8 +9,7 @@ from TTS.config.shared_configs import BaseDatasetConfig
 from TTS.tts.configs.shared_configs import BaseTTSConfig
 from TTS.tts.datasets import load_tts_samples
 
-from search.errors import UserError
-from search.preparation.coqui_tables import reason
+from search.errors import UserError, first_line
 from search.tools.run_folder import NAME_A_TABLE
 
 Row = dict[str, Any]
@@ -68,7 +67,7 @@ def read_split(values: Mapping[str, Any], moved_to: Path | None) -> RunSplit:
     try:
         train, held_out = load_tts_samples(BaseTTSConfig(datasets=datasets), eval_split=True, **sizes)
     except Exception as error:  # as in search.preparation.tables: formatters fail in many ways
-        raise UserError(f"the tables of its config.json cannot be read ({reason(error)})") from error
+        raise UserError(f"the tables of its config.json cannot be read ({first_line(error)})") from error
     _compare(len(train), values.get("batch_size"), values.get("batches"))
     return RunSplit(_clips(train), _clips(held_out))
 

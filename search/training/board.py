@@ -16,10 +16,7 @@ from search.trial import Evaluation, StopReason, TrialSpec
 
 # The tag and the description of each measured value. The part before the slash is the group on the page.
 STEP = {
-    "loss": (
-        "train/loss (nats)",
-        "What is minimised: audio and text loss by the model's weights, mean of the micro-batches.",
-    ),
+    "loss": ("train/loss (nats)", "What is minimised: audio and text loss, weighted; mean of the micro-batches."),
     "mel_ce": ("train/audio loss (nats)", "Cross-entropy in nats per audio token, with dropout."),
     "text_ce": ("train/text loss (nats)", "Cross-entropy in nats per text token, with dropout, without its weight."),
     "lr": ("train/learning rate", "As this update applied it."),
@@ -36,10 +33,7 @@ EVALUATION = {
     "train_loss": ("evaluation/training loss (nats)", "Mean of the training loss since the evaluation before."),
 }
 BEST = {
-    "mel_ce": (
-        "evaluation, best so far/eval (nats)",
-        "The lowest evaluation, in nats per audio token: the trial's value.",
-    ),
+    "mel_ce": ("evaluation, best so far/eval (nats)", "The lowest evaluation, per audio token: the trial's value."),
     "gap": ("evaluation, best so far/gap", "eval / train probe at the lowest evaluation."),
     "text_ce": ("evaluation, best so far/text (nats)", "Nats per text token at the lowest evaluation."),
     "step": ("evaluation, best so far/at step", "Optimizer step of the lowest evaluation."),
@@ -59,12 +53,8 @@ HYPERPARAMETERS = {
     "seed": ("seed", "Of the run.", NUMBER, False),
     "horizon": ("length", "Optimizer steps of the run.", NUMBER, False),
 }
-STATUS = {
-    StopReason.FINISHED: api_pb2.STATUS_SUCCESS,
-    StopReason.TWO_INCREASES: api_pb2.STATUS_SUCCESS,
-    StopReason.GAP: api_pb2.STATUS_SUCCESS,
-    StopReason.DIVERGED: api_pb2.STATUS_FAILURE,
-}
+STATUS = dict.fromkeys((StopReason.FINISHED, StopReason.TWO_INCREASES, StopReason.GAP), api_pb2.STATUS_SUCCESS)
+STATUS |= {StopReason.DIVERGED: api_pb2.STATUS_FAILURE}
 
 
 class Board:
@@ -119,21 +109,14 @@ class Board:
         self._writer._get_file_writer().add_summary(values, step)
 
 
-def hyperparameters(spec: TrialSpec) -> dict[str, Any]:
-    """Those of HYPERPARAMETERS that the run has."""
-    values = {**spec.hyperparameters.to_dict(), "label": spec.label, "seed": spec.seed, "horizon": spec.horizon}
-    values["milestones"] = " ".join(f"{m:.0%}" for m in spec.hyperparameters.milestones) or "none"
-    return {name: values[name] for name in HYPERPARAMETERS if values[name] is not None}
-
-
 def started(spec: TrialSpec) -> Summary:
-    """The run's line in TensorBoard's table."""
-    info = SessionStartInfo(start_time_secs=time.time())
-    for name, value in hyperparameters(spec).items():
-        if isinstance(value, str):
-            info.hparams[name].string_value = value
-        else:
-            info.hparams[name].number_value = value
+    """The run's line in TensorBoard's table, with those of HYPERPARAMETERS that it has."""
+    info, point = SessionStartInfo(start_time_secs=time.time()), spec.hyperparameters
+    milestones = " ".join(f"{m:.0%}" for m in point.milestones) or "none"
+    for name in HYPERPARAMETERS:
+        value = milestones if name == "milestones" else getattr(point if hasattr(point, name) else spec, name)
+        if value is not None:
+            setattr(info.hparams[name], "string_value" if isinstance(value, str) else "number_value", value)
     return _hparams(metadata.SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=info))
 
 

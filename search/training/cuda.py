@@ -2,6 +2,7 @@
 
 import torch
 
+from search.errors import first_line
 from search.trial import Caller
 
 
@@ -13,6 +14,5 @@ def tried(_caller: Caller | None = None) -> str | None:
     try:
         torch.ones(1, device="cuda:0").sum().item()
     except (AssertionError, RuntimeError) as error:  # a build without CUDA is an AssertionError
-        first = (str(error).strip() or type(error).__name__).splitlines()[0].partition(". ")[0]
-        return f"torch {torch.__version__}: {first}"
+        return f"torch {torch.__version__}: {first_line(error).partition('. ')[0]}"
     return None

@@ -18,8 +18,8 @@ NEGLIGIBLE_DECAY = 1e-3
 COUNTED = ("micro_steps", "train_seconds", "evaluation_seconds")
 
 
-class NotFinite(ArithmeticError):
-    """A gradient norm that is NaN or infinite, before the optimizer used it."""
+class Diverged(Exception):
+    """A loss or a gradient is not finite; nothing of it has reached the weights."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Step:
 class Recorder:
     """Hooks into `optimizer`; the trainer tells it the micro-batches' losses.
 
-    Raises NotFinite from within `optimizer.step()`, before any weight changes, for a gradient that is not finite.
+    Raises Diverged from within `optimizer.step()`, before any weight changes, for a gradient that is not finite.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, text_weight: float, mel_weight: float) -> None:
@@ -79,7 +79,7 @@ class Recorder:
         gradients = [p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients).item()
         if not math.isfinite(norm):
-            raise NotFinite(f"the gradient norm is {norm} after {self.steps} optimizer steps")
+            raise Diverged(f"the gradient norm is {norm} after {self.steps} optimizer steps")
         lr = optimizer.param_groups[0]["lr"]
         self._applied = (lr, norm, lr * max(g["weight_decay"] for g in optimizer.param_groups))
 

@@ -140,9 +140,10 @@ class Course:
 
     def __post_init__(self) -> None:
         """Restores the state, if there is one."""
-        if self.state is not None and (progress := self.state.restore()) is not None:
-            self.evaluations += progress.evaluations
-            self.started -= progress.seconds
+        if self.state is not None:
+            made, seconds = self.state.restore()
+            self.evaluations += made
+            self.started -= seconds
 
     @property
     def history(self) -> list[Step]:

@@ -1,10 +1,10 @@
 """What a run writes for people: tables and TensorBoard."""
 
 import csv
-from collections.abc import Sequence
-from dataclasses import asdict, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, fields
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from search.training.board import Board
 from search.training.record import Step
@@ -15,44 +15,40 @@ class RunFiles:
     """evaluations.csv, steps.csv and tensorboard/ of a run, complete up to the last evaluation."""
 
     def __init__(self, spec: TrialSpec, history: Sequence[Step], evaluations: Sequence[Evaluation]) -> None:
-        """A resumed run writes its tables again; TensorBoard forgets what came after its last evaluation."""
-        directory = Path(spec.directory)
-        self._written = evaluations[-1].step if evaluations else 0
-        self._evaluations = (directory / "evaluations.csv").open("w", newline="", encoding="utf-8")
-        self._steps = (directory / "steps.csv").open("w", newline="", encoding="utf-8")
-        # A resumed run repeats the steps since its last evaluation, which the process before may have written, too.
-        self._board = Board(directory / "tensorboard", spec, evaluations)
-        csv.writer(self._evaluations).writerow([*(f.name for f in fields(Evaluation)), "gap"])
-        csv.writer(self._steps).writerow(["step", *(f.name for f in fields(Step))])
-        for number, step in enumerate(history[: self._written], 1):
-            _write_row(self._steps, [number, *asdict(step).values()])
-        for evaluation in evaluations:
-            _write_row(self._evaluations, [*asdict(evaluation).values(), evaluation.gap])
+        """Of a resumed run TensorBoard forgets what came after its last evaluation: those steps are made again."""
+        self._directory = Path(spec.directory)
+        self._evaluations, self._shown = list(evaluations), evaluations[-1].step if evaluations else 0
+        self._board = Board(self._directory / "tensorboard", spec, evaluations)
+        self.write_steps(history[: self._shown])
+        self._write_evaluations()
 
     def __enter__(self) -> "RunFiles":
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self._evaluations.close()
-        self._steps.close()
         self._board.close()
 
     def write_steps(self, history: Sequence[Step]) -> None:
-        """Writes the part of the run's `history` that is not written yet."""
-        for number, step in enumerate(history[self._written :], self._written + 1):
-            _write_row(self._steps, [number, *asdict(step).values()])
+        for number, step in enumerate(history[self._shown :], self._shown + 1):
             self._board.step(number, step)
-        self._written = len(history)
-        self._steps.flush()
+        self._shown = len(history)
+        header = ["step", *(f.name for f in fields(Step))]
+        self._write("steps.csv", header, ((number, *astuple(step)) for number, step in enumerate(history, 1)))
 
     def write_evaluation(self, evaluation: Evaluation) -> None:
-        _write_row(self._evaluations, [*asdict(evaluation).values(), evaluation.gap])
-        self._evaluations.flush()
+        self._evaluations.append(evaluation)
+        self._write_evaluations()
         self._board.evaluation(evaluation)  # on the disk before the state says that this evaluation was made
 
     def write_end(self, reason: StopReason) -> None:
-        self._board.end(reason, self._written)
+        self._board.end(reason, self._shown)
 
+    def _write_evaluations(self) -> None:
+        header = [*(f.name for f in fields(Evaluation)), "gap"]
+        self._write("evaluations.csv", header, ((*astuple(e), e.gap) for e in self._evaluations))
 
-def _write_row(file: TextIO, values: list[Any]) -> None:
-    csv.writer(file).writerow([f"{v:.8g}" if isinstance(v, float) else v for v in values])
+    def _write(self, name: str, header: list[str], rows: Iterable[tuple[Any, ...]]) -> None:
+        with open(self._directory / name, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(header)
+            writer.writerows([f"{v:.8g}" if isinstance(v, float) else v for v in row] for row in rows)

@@ -9,13 +9,13 @@ import math
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
 import torch
+from TTS.tts.configs.xtts_config import XttsConfig
 
 from search.files import write_text
 from search.study.spoken import FOLDER, Sentence, Speech
@@ -30,9 +30,7 @@ OUTPUT_RATE = 24_000  # Hz, of XTTS's vocoder
 LONGEST_VOICE = 12.0  # seconds; longer references do not help
 SHORTEST = 0.1  # seconds; the speaker encoder needs some frames
 PATIENCE = 3  # times the codes of the recording; a model that has not stopped by then does not stop
-# Where a base's config.json does not say it: XttsConfig.
-SAMPLING = {"temperature": 0.85, "length_penalty": 1.0, "repetition_penalty": 2.0, "top_k": 50, "top_p": 0.85}
-VOICE = {"gpt_cond_len": 12, "gpt_cond_chunk_len": 4, "max_ref_len": 10}
+SAMPLING = ("temperature", "length_penalty", "repetition_penalty", "top_k", "top_p")  # of a base's config.json
 
 
 class Speaker:
@@ -71,7 +69,7 @@ class Speaker:
         model.gpt.init_gpt_for_inference(kv_cache=True, use_deepspeed=False)
         folder = Path(self._spec.directory) / FOLDER
         folder.mkdir(exist_ok=True)
-        stored = base.config_values(Path(args["xtts_checkpoint"]).parent)
+        stored = XttsConfig().to_dict() | base.config_values(Path(args["xtts_checkpoint"]).parent)
         recogniser = self._recogniser(model.device)
         booth = Booth(model, clips, folder, stored, model.config.audio.sample_rate, recogniser)
         sentences = []
@@ -100,13 +98,7 @@ class Speaker:
             return None
 
 
-@dataclass(frozen=True)
-class Voice:
-    """What a model takes from a training clip to speak like it."""
-
-    file: str  # of the clip, in the run's folder `speech`
-    latents: torch.Tensor
-    embedding: torch.Tensor
+Voice = tuple[str, torch.Tensor, torch.Tensor]  # a clip's file in the folder `speech`, latents, speaker embedding
 
 
 class Booth:
@@ -117,9 +109,7 @@ class Booth:
     ) -> None:
         """`model` is an Xtts ready for inference, `stored` its config.json, `rate` that of the clips in Hz."""
         self._model, self._clips, self._folder, self._rate = model, clips, folder, rate
-        self._sampling = {name: stored.get(name, value) for name, value in SAMPLING.items()}
-        self._conditioning = {name: stored.get(name, value) for name, value in VOICE.items()}
-        self._recogniser = recogniser
+        self._stored, self._recogniser = stored, recogniser
         self._voices: dict[Clip, Voice] = {}
         self._longest = model.gpt.max_gen_mel_tokens
 
@@ -128,31 +118,32 @@ class Booth:
         example = voice(clip, self._clips.train, self._rate)
         if example not in self._voices:
             self._voices[example] = self._voice_of(example, f"{number}-reference.wav")
-        like = self._voices[example]
+        reference, latents, embedding = self._voices[example]
         self._model.gpt.max_gen_mel_tokens = limit = min(self._longest, PATIENCE * clip.codes + 20)
-        made = self._model.inference(clip.text, clip.language, like.latents, like.embedding, **self._sampling)
+        sampling = {name: self._stored[name] for name in SAMPLING}
+        made = self._model.inference(clip.text, clip.language, latents, embedding, **sampling)
         wav, recorded = np.atleast_1d(made["wav"]), self._clips.wav(clip)
         return Sentence(
             text=clip.text,
             speaker=clip.speaker,
             spoken=self._write(f"{number}-spoken.wav", wav, OUTPUT_RATE),
             recorded=self._write(f"{number}-recorded.wav", recorded[0].numpy(), self._rate),
-            reference=like.file,
+            reference=reference,
             seconds=len(wav) / OUTPUT_RATE,
             cut=made["gpt_latents"].shape[1] >= limit - 1,
-            similarity=self._similarity(torch.from_numpy(wav)[None], OUTPUT_RATE, like.embedding),
-            recorded_similarity=self._similarity(recorded, self._rate, like.embedding),
+            similarity=self._similarity(torch.from_numpy(wav)[None], OUTPUT_RATE, embedding),
+            recorded_similarity=self._similarity(recorded, self._rate, embedding),
             cer=self._error_rate(wav, OUTPUT_RATE, clip),
             recorded_cer=self._error_rate(recorded[0].numpy(), self._rate, clip),
         )
 
     def _voice_of(self, example: Clip, name: str) -> Voice:
-        seconds, chunk = self._conditioning["gpt_cond_len"], self._conditioning["gpt_cond_chunk_len"]
-        longest = min(self._conditioning["max_ref_len"], LONGEST_VOICE)
+        seconds, chunk = self._stored["gpt_cond_len"], self._stored["gpt_cond_chunk_len"]
+        longest = min(self._stored["max_ref_len"], LONGEST_VOICE)
         heard = self._clips.wav(example)[:, : int(longest * self._rate)].to(self._model.device)
         latents = self._model.get_gpt_cond_latents(heard, self._rate, seconds, min(seconds, chunk))
         embedding = self._model.get_speaker_embedding(heard, self._rate)
-        return Voice(self._write(name, heard[0].cpu().numpy(), self._rate), latents, embedding)
+        return self._write(name, heard[0].cpu().numpy(), self._rate), latents, embedding
 
     def _write(self, name: str, sound: np.ndarray, rate: int) -> str:
         soundfile.write(self._folder / name, np.clip(sound, -1, 1), rate, subtype="PCM_16")

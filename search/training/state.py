@@ -9,7 +9,7 @@ the one whose state was just saved, so an outdated `best.pth` can be made again 
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,6 @@ from search.training import base
 from search.training.tensor_file import read_tensors, write_tensors
 from search.training.trainer import StudyTrainer
 from search.trial import Evaluation
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a saved run had come."""
-
-    evaluations: list[Evaluation]
-    seconds: float  # of the run, without the time in which it was not running
 
 
 class RunState:
@@ -75,10 +67,13 @@ class RunState:
         self._saved = time.monotonic()
         print(f"saved the state of step {recorder.steps} in {self._saved - started:.1f} s", flush=True)
 
-    def restore(self) -> Progress | None:
-        """Puts model, optimizer and random state where `last.pth` left them; None if there is no such file."""
+    def restore(self) -> tuple[list[Evaluation], float]:
+        """Puts model, optimizer and random state where `last.pth` left them, if there is such a file.
+
+        Returns the evaluations made, and the seconds of the run, without the time in which it was not running.
+        """
         if not self.last.exists():
-            return None
+            return [], 0.0
         content = read_tensors(self.last)
         self._gpt.load_state_dict(content["model"])
         optimizer = self._trainer.optimizer[0]
@@ -93,7 +88,7 @@ class RunState:
         self._best_step = read_tensors(self.best)["step"] if self.best.exists() else None
         self._save_best(evaluations)
         restore_random_state(content["random"])
-        return Progress(evaluations, content["seconds"])
+        return evaluations, content["seconds"]
 
     @property
     def _gpt(self) -> torch.nn.Module:

@@ -70,7 +70,7 @@ def language_tag(language: str) -> str:
 
 
 def tagged_languages(vocabulary: Path) -> set[str]:
-    """The languages that have a token, like [en]; none where the file is no vocabulary, of which `base.check` tells."""
+    """The languages that have a token, like [en]; none where the file is no vocabulary, of which `base_check` tells."""
     try:
         added = json.loads(vocabulary.read_text(encoding="utf-8"))["added_tokens"]
         return {found[1] for token in added if (found := re.fullmatch(r"\[([a-z-]+)\]", token["content"]))}

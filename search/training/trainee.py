@@ -1,5 +1,6 @@
 """The parts of the stock model that a run needs: the GPT and the conditioning mels; the vocoder only for speech."""
 
+import inspect
 from pathlib import Path
 
 import torch
@@ -26,21 +27,13 @@ class Silent(Xtts):
         args.gpt_number_text_tokens = self.tokenizer.get_number_tokens()
         args.gpt_start_text_token = self.tokenizer.tokenizer.token_to_id("[START]")
         args.gpt_stop_text_token = self.tokenizer.tokenizer.token_to_id("[STOP]")
+        # The arguments that are named as the config names them, and three that are not.
+        same = inspect.signature(GPT).parameters.keys() & {name.removeprefix("gpt_") for name in vars(args)}
         self.gpt = GPT(
-            layers=args.gpt_layers,
+            **{name: getattr(args, f"gpt_{name}") for name in same},
             model_dim=args.gpt_n_model_channels,
-            start_text_token=args.gpt_start_text_token,
-            stop_text_token=args.gpt_stop_text_token,
             heads=args.gpt_n_heads,
-            max_text_tokens=args.gpt_max_text_tokens,
             max_mel_tokens=args.gpt_max_audio_tokens,
-            max_prompt_tokens=args.gpt_max_prompt_tokens,
-            number_text_tokens=args.gpt_number_text_tokens,
-            num_audio_tokens=args.gpt_num_audio_tokens,
-            start_audio_token=args.gpt_start_audio_token,
-            stop_audio_token=args.gpt_stop_audio_token,
-            use_perceiver_resampler=args.gpt_use_perceiver_resampler,
-            code_stride_len=args.gpt_code_stride_len,
         )
 
 
@@ -48,7 +41,7 @@ class Trainee(base.StudyModel):
     """`StudyModel` with prepared codes alone: without DVAE and vocoder, and each part made once (stock: twice)."""
 
     def __init__(self, config: GPTTrainerConfig) -> None:
-        """With its base's weights, on the CPU. Only for a base that passed `base.check`."""
+        """With its base's weights, on the CPU. Only for a base that passed `base_check.check`."""
         super(GPTTrainer, self).__init__(config)
         self.xtts = Silent(config)
         self.xtts.tokenizer = Tokenizer(self.args.tokenizer_file)
@@ -75,15 +68,9 @@ class Trainee(base.StudyModel):
         """Makes `xtts` able to speak, with the base's vocoder and speaker encoder, where the GPT lies."""
         args = self.args
         with base.NoInit():
-            vocoder = HifiDecoder(
-                input_sample_rate=args.input_sample_rate,
-                output_sample_rate=args.output_sample_rate,
-                output_hop_length=args.output_hop_length,
-                ar_mel_length_compression=args.gpt_code_stride_len,
-                decoder_input_dim=args.decoder_input_dim,
-                d_vector_dim=args.d_vector_dim,
-                cond_d_vector_in_each_upsampling_layer=args.cond_d_vector_in_each_upsampling_layer,
-            )
+            same = inspect.signature(HifiDecoder).parameters.keys() & vars(args).keys()
+            given = {name: getattr(args, name) for name in same}
+            vocoder = HifiDecoder(**given, ar_mel_length_compression=args.gpt_code_stride_len)
         weights = self._base()
         vocoder.load_state_dict({k.removeprefix(VOCODER): v for k, v in weights.items() if k.startswith(VOCODER)})
         self.xtts.hifigan_decoder = vocoder.to(self.xtts.device)

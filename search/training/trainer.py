@@ -11,13 +11,9 @@ from trainer import Trainer, TrainerArgs
 from trainer.logging import DummyLogger
 from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainer, GPTTrainerConfig
 
-from search.training.record import NotFinite, Recorder
+from search.training.record import Diverged, Recorder
 
 Batch = dict[str, Any]
-
-
-class Diverged(Exception):
-    """A loss or a gradient is not finite; nothing of it has reached the weights."""
 
 
 class StudyTrainer(Trainer):
@@ -91,10 +87,7 @@ class StudyTrainer(Trainer):
                 if should_stop():
                     return
                 started = time.monotonic()
-                try:
-                    _, logged = self.train_step(batch, self.grad_accum_steps, micro, time.time())
-                except NotFinite as error:
-                    raise Diverged(str(error)) from error
+                _, logged = self.train_step(batch, self.grad_accum_steps, micro, time.time())
                 assert logged is not None
                 losses.append(logged)
                 self.recorder.add_micro_step(time.monotonic() - started)
