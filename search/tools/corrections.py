@@ -66,7 +66,7 @@ def _inferred(ratios: Sequence[float]) -> tuple[int | None, str]:
 
 def text_weight(config: Config) -> float:
     """What the trainer multiplied the text loss by before it logged it."""
-    value = _arguments(config).get("gpt_loss_text_ce_weight", TEXT_WEIGHT)
+    value = config.get("model_args", {}).get("gpt_loss_text_ce_weight", TEXT_WEIGHT)
     return float(value) if isinstance(value, int | float) and value > 0 else TEXT_WEIGHT
 
 
@@ -132,7 +132,7 @@ def _gap(losses: Sequence[EpochLosses], steps: int | None) -> Iterator[str]:
 
 
 def _text(losses: Sequence[EpochLosses], config: Config) -> Iterator[str]:
-    weight, tokens = text_weight(config), _arguments(config).get("gpt_number_text_tokens")
+    weight, tokens = text_weight(config), config.get("model_args", {}).get("gpt_number_text_tokens")
     values = [e.train_text_ce if e.eval_text_ce is None else e.eval_text_ce for e in losses]
     last = next((value for value in reversed(values) if value is not None), None)
     if last is None or weight == 1:
@@ -144,10 +144,9 @@ def _text(losses: Sequence[EpochLosses], config: Config) -> Iterator[str]:
 
 def _schedule(log: TrainerLog, config: Config) -> Iterator[str]:
     """Whether the milestones acted: by the logged rates, and where there are none by the epochs."""
-    params = config.get("lr_scheduler_params")
-    milestones = params.get("milestones") if isinstance(params, dict) else None
+    milestones = config.get("lr_scheduler_params", {}).get("milestones")
     known = isinstance(milestones, list) and milestones and all(isinstance(m, int) for m in milestones)
-    if config.get("lr_scheduler") != "MultiStepLR" or not known or not isinstance(milestones, list):
+    if config.get("lr_scheduler") != "MultiStepLR" or not known:
         return
     beyond = config.get("scheduler_after_epoch") is True and min(milestones) >= log.trained_epochs
     why = (
@@ -179,11 +178,6 @@ def _course(rows: Sequence[EpochLosses]) -> Iterator[str]:
 def lowest_eval(rows: Sequence[EpochLosses]) -> EpochLosses:
     """The epoch with the lowest logged eval, the first of ties. `rows` is not empty, and has finite evals."""
     return ranked(rows, lambda e: math.nan if e.eval is None else e.eval)[0]
-
-
-def _arguments(config: Config) -> Mapping[str, Any]:
-    found = config.get("model_args")
-    return found if isinstance(found, dict) else {}
 
 
 def nats(value: float | None) -> str:
