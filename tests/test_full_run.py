@@ -21,10 +21,10 @@ from rich.console import Console
 from search.errors import NoResult, UserError
 from search.full_run import order as orders
 from search.full_run import train as full_run
+from search.full_run.child import stop_reason
 from search.full_run.display import FullRunView, LiveFullRunView
 from search.full_run.follow import Follower
 from search.full_run.result import FullResult, is_ready
-from search.full_run.stopping import stop_reason
 from search.settings.best_config import Stopping
 from search.training.run import run_trial
 from search.trial import Evaluation, Prepared, StopReason, TrialSpec

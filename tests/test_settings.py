@@ -94,12 +94,12 @@ def test_files_of_windows_are_read(project: Path, content: bytes) -> None:
     [
         ("data", r'path = "C:\Users\me"', "line 2 has a backslash in double quotes; use single quotes or"),
         ("data", r'path = "C:\data"', "line 2 has a backslash in double quotes; use single quotes or"),
-        ("data", r'path = "D:\new"', "which is not a folder; use"),
-        ("data", r"path = 'C:\data'", "which is not a folder; use"),
-        ("base", "path = 'C:/base'", "which is not a folder; use"),
+        ("data", r'path = "D:\new"', "does not exist; use"),
+        ("data", r"path = 'C:\data'", "does not exist; use"),
+        ("base", "path = 'C:/base'", "does not exist; use"),
         ("data", "path = 'speech'\n" r"train = 'a\b.csv'", "does not exist; use"),
-        ("space", r"file = '..\space.toml'", "which does not exist; use"),
-        ("study", r"directory = 'D:\runs'", "study.directory is"),
+        ("space", r"file = '..\space.toml'", "does not exist; use"),
+        ("study", r"directory = 'D:\runs'", "does not exist; use"),
     ],
 )
 def test_a_path_of_windows_is_refused_with_how_to_write_it(project: Path, section: str, entry: str, said: str) -> None:

@@ -17,7 +17,7 @@ from search.preparation.prepare import prepare
 from search.settings.sections import Base, Data
 from search.settings.settings import Settings
 from search.tools.checkpoint import claims, digest, gpt_weights
-from search.tools.held_out import Row, read_split
+from search.tools.held_out import Row, parts, read_split
 from search.tools.run_data import Material
 from search.tools.run_folder import NAME_A_TABLE
 from search.training import base, corpus
@@ -48,16 +48,10 @@ class Bench:
     def measure(self, weights: Weights, step: int) -> Evaluation:
         """Raises WrongKind for weights that do not fit."""
         gpt = self.model.xtts.gpt
-        rows, tokens = len(weights["text_embedding.weight"]), gpt.text_embedding.num_embeddings
-        if rows != tokens:
-            raise WrongKind(
-                f"has a vocabulary of {rows} tokens, and the tokenizer {tokens}: give the base and the vocab.json that"
-                " the run was trained with (base.path)"
-            )
         try:
             gpt.load_state_dict({name: weights[name] for name in gpt.state_dict() if name in weights})
         except RuntimeError as error:
-            raise WrongKind(f"does not fit the base: {str(error).splitlines()[1].strip()}") from error
+            raise WrongKind(f"does not fit base.path: {str(error).splitlines()[1].strip()}") from error
         return self.evaluator(step, time.monotonic())
 
     def told(self, material: Material) -> dict[str, Any]:
@@ -194,7 +188,7 @@ def _chosen(data: Data, root: Path, seed: int, material: Material) -> tuple[list
         if data.eval:
             return train, held_out, "", f"which clips the run trained on cannot be known: {error}"
         raise UserError(f"which clips the run held out cannot be known: {error}; {NAME_A_TABLE}") from error
-    learnt, kept, dropped = found.parts(train, held_out, bool(data.eval))
+    learnt, kept, dropped = parts(found, train, held_out, bool(data.eval))
     how = "" if data.eval else ", those that coqui's split held out"
     return learnt, kept, f"{how}; left out {dropped} eval clips that it trained on" if dropped else how, None
 

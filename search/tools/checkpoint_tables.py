@@ -1,12 +1,10 @@
 """What was found about checkpoints, for people and for scripts."""
 
 import json
-import math
 import time
-from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
 
+from pydantic import TypeAdapter
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -17,7 +15,6 @@ from search.ties import lowest
 from search.tools.advice import advice, gigabytes, warnings
 from search.tools.corrections import nats
 from search.tools.run_folder import Checkpoint, Inspection, LoggedRun
-from search.trial import Evaluation
 
 SHOWN = 30  # epochs of a log; the first and the last ones
 
@@ -138,19 +135,6 @@ def _times(value: float | None) -> str:
 
 
 def to_json(found: Inspection) -> str:
-    """One document in ASCII; a value that is not finite is null."""
-    return json.dumps(
-        {**_plain(found), "warnings": warnings(found), "advice": advice(found)}, indent=2, allow_nan=False
-    )
-
-
-def _plain(value: Any) -> Any:
-    """`value` in types of JSON; config.json, which is a file of the run already, is left out."""
-    if is_dataclass(value) and not isinstance(value, type):
-        found = {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name != "config"}
-        return {**found, "gap": _plain(value.gap)} if isinstance(value, Evaluation) else found
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return str(value) if isinstance(value, Path) else value
+    """One document in ASCII; a value that is not finite is null. config.json, a file of the run, is left out."""
+    plain = json.loads(TypeAdapter(Inspection).dump_json(found, exclude={"runs": {"__all__": {"config"}}}))
+    return json.dumps({**plain, "warnings": warnings(found), "advice": advice(found)}, indent=2, allow_nan=False)

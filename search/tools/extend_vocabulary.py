@@ -5,13 +5,12 @@ import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from search.check.base import wrong_language
-from search.confirmation.export import commit
+from search.check.judgement import few
 from search.errors import UserError
 from search.preparation import extension, tables, vocabulary
 from search.preparation.cache import make_cache_directory
@@ -21,8 +20,9 @@ from search.preparation.recordings import file_digest
 from search.preparation.surveying import in_the_bases_words
 from search.preparation.vocabulary import Vocabulary
 from search.settings.settings import Settings
+from search.sources import commit
 from search.tools import merges
-from search.tools.extend import Made, Request
+from search.tools.extend import Request
 from search.training import base
 from search.training.tensor_file import causes
 from search.training.tokenizer import (
@@ -49,13 +49,16 @@ NO_PAIR = "data: the texts contain no letter that the base lacks and no pair of 
 Progress = Callable[[str], None]
 
 
-def run(caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
+def run(caller: Caller, request: Request) -> list[str]:
     """`work` in a process of its own, which says "progress"."""
-    return asdict(work(Request(**request), lambda text: caller.say("progress", text=text)))
+    return work(request, lambda text: caller.say("progress", text=text))
 
 
-def work(request: Request, progress: Progress) -> Made:
-    """Writes the extended base into the empty folder `request.folder`. Raises UserError."""
+def work(request: Request, progress: Progress) -> list[str]:
+    """Writes the extended base into the empty folder `request.folder`; returns what to tell the user.
+
+    Raises UserError.
+    """
     settings = Settings.model_validate_json(request.settings)
     root, directory = locate(settings, make_cache_directory(), progress)
     base.check(directory)
@@ -88,10 +91,10 @@ class _Extension:
     def __init__(self, request: Request, settings: Settings, directory: Path, progress: Progress) -> None:
         self._request, self._directory, self._progress = request, directory, progress
         self._language, self._seed = settings.data.language, settings.study.seed
-        self._folder = Path(request.folder)
+        self._folder = request.folder
         self._old = vocabulary.read(directory / "vocab.json", "base.path")
 
-    def write(self, training: list[str], held_out: list[str]) -> Made:
+    def write(self, training: list[str], held_out: list[str]) -> list[str]:
         old, texts = self._old, [*training, *held_out]
         lacking = missing_tokens(old.tokenizer, texts, self._language)
         clean = (preprocessed(old.tokenizer, text, self._language) for text in training)
@@ -100,7 +103,7 @@ class _Extension:
             letters = self._with_letters(lacking)
             new = self._learned(lacking, letters, words)
         else:
-            new = self._given(Path(self._request.vocabulary))
+            new = self._given(self._request.vocabulary)
             letters = self._with_letters(sorted(new.letters - old.letters))
         self._progress("writing model.pth")
         rows = extension.layout(old, new, _parts(old, new, letters))
@@ -111,19 +114,33 @@ class _Extension:
         note = self._note(new, rows, training)
         (self._folder / NAME).write_text(note.to_json(), encoding="utf-8")
         base.check(self._folder)
-        tag = language_tag(self._language)
-        return Made(
-            tokens_before=old.rows,
-            tokens_after=new.rows,
-            tag=tag if tag in note.added else None,
-            letters="".join(token for token in note.added if len(token) == 1),
-            others=sum(len(token) > 1 and token != tag for token in note.added),
-            words=words.total(),
-            tokens_per_word_before=merges.tokens_per_word(letters.tokenizer, words),
-            tokens_per_word_after=merges.tokens_per_word(new.tokenizer.tokenizer, words),
-            still_lacking=missing_tokens(new.tokenizer, texts, self._language),
-            changes=vocabulary.changes(old, new),
-        )
+        cut = [merges.tokens_per_word(each, words) for each in (letters.tokenizer, new.tokenizer.tokenizer)]
+        lines = self._added(note, vocabulary.changes(old, new))
+        if words:
+            shorter = f"{cut[0]:.2f} tokens per word with the letters alone, {cut[1]:.2f} now"
+            lines.insert(-1, f"training texts: {words.total()} words, {shorter}")
+        if left := missing_tokens(new.tokenizer, texts, self._language):
+            some = f"{len(left)} tokens that the corpus needs ({few(left)})"
+            lines.insert(-1, f"warning: neither vocabulary has {some}; a search adds them")
+        return lines
+
+    def _added(self, note: Parentage, changes: list[str]) -> list[str]:
+        """How many tokens of which kind are new, and `changes`: why texts of other languages may be cut otherwise."""
+        tag, asked = language_tag(self._language), self._request.tokens
+        letters = sum(len(token) == 1 for token in note.added)
+        others = sum(len(token) > 1 and token != tag for token in note.added)
+        parts = [f"the tag {tag}"] if tag in note.added else []
+        parts += [f"{letters} letters"] if letters else []
+        parts += [f"{others} {'tokens by merges' if note.learned else 'further tokens'}"]
+        added = f"{note.tokens - note.parent.tokens} new ones: {', '.join(parts)}"
+        lines = [f"vocabulary: {note.parent.tokens} rows and {added}; every old token keeps its rows"]
+        if note.learned and others < asked:
+            kind = "" if changes else " with a new letter"  # no merge joins two tokens that the base has
+            few_pairs = f"no further pair of tokens{kind} occurs twice in the texts"
+            lines.append(f"merges: {others} of the {asked} asked for; {few_pairs}")
+        kept = "texts without a new letter are cut into the same tokens as before"
+        warning = "warning: texts in the base's other languages may be cut differently than before: "
+        return [*lines, warning + "; ".join(changes) if changes else kept]
 
     def _learned(self, lacking: list[str], letters: Tokenizer, words: Counter[str]) -> Vocabulary:
         """The base's vocabulary with what it lacks and the merges of `words`, as `letters` cuts them."""
@@ -170,7 +187,7 @@ class _Extension:
             init=request.init,
             seed=self._seed,
             learned=None if given else Learning(asked=request.tokens, any_letters=request.any_letters),
-            vocabulary=_digest(Path(given)) if given else None,
+            vocabulary=_digest(given) if given else None,
             texts=len(training),
             corpus=hashlib.sha256("".join(f"{text}\n" for text in training).encode()).hexdigest(),
         )
@@ -178,7 +195,7 @@ class _Extension:
 
 def _parts(old: Vocabulary, new: Vocabulary, letters: Tokenizer) -> dict[str, list[str]]:
     """What each new token is made of, in tokens that `letters` has; letters and tags are made of nothing."""
-    special = merges.special_tokens(new.tokenizer.tokenizer)
+    special = {token.content for token in new.tokenizer.tokenizer.get_added_tokens_decoder().values()}
     made = {}
     for token in new.ids.keys() - old.ids.keys() - special:
         known = [part for part in merges.leaves(letters.tokenizer, token) if part != "[UNK]" and part in new.ids]

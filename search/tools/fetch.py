@@ -112,17 +112,13 @@ def _download(file: BaseFile, path: Path, base: PinnedBase) -> None:
 
 def _reason(error: Exception, file: BaseFile, base: PinnedBase) -> str:
     """What to tell the user. The library's own messages contain URLs and headers, so none of them is shown."""
-    hub = safe_url(constants.ENDPOINT)
-    match error:
-        case OfflineModeIsEnabled():
-            return "HF_HUB_OFFLINE is set; unset it, or copy a complete folder from another machine"
-        case HfHubHTTPError() if (status := error.response.status_code) in (401, 403):
-            return f"{hub} refuses {file.name} ({status}); {base.repository} needs no account: renew or unset HF_TOKEN"
-        case HfHubHTTPError():
-            return f"{hub} answered {error.response.status_code} for {file.name}; check HF_ENDPOINT, or {AGAIN}"
-        case httpx2.TimeoutException() | httpx2.NetworkError() | httpx2.ProxyError() | httpx2.RemoteProtocolError():
-            return f"{hub} cannot be reached; check the network, any proxy and HF_ENDPOINT, then {AGAIN}"
-    return f"no request can be made to {hub} ({type(error).__name__}); check HF_ENDPOINT, HF_TOKEN and any proxy"
+    if isinstance(error, OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set; unset it, or copy a complete folder from another machine"
+    what = f"status {error.response.status_code}" if isinstance(error, HfHubHTTPError) else type(error).__name__
+    return (
+        f"{safe_url(constants.ENDPOINT)} does not give {file.name} ({what}); check the network, any proxy, HF_ENDPOINT"
+        f" and HF_TOKEN ({base.repository} needs no account), then {AGAIN}"
+    )
 
 
 def _publish(staging: Path, target: Path, base: PinnedBase, accepted: str) -> None:

@@ -10,9 +10,11 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import PlainSerializer
 
 from search.errors import UserError
 from search.text import printable
@@ -28,6 +30,10 @@ _STOCK = re.compile(r"(best_model|checkpoint)(?:_(\d{1,12}))?\.pth$")
 _NOT_OF_A_RUN = {"dvae.pth", "mel_stats.pth", "mel_norms.pth", "speakers_xtts.pth"}  # files of a base
 
 
+# With its gap, in a document.
+Measured = Annotated[Evaluation, PlainSerializer(lambda e: {**asdict(e), "gap": e.gap})]
+
+
 @dataclass
 class Checkpoint:
     """One file. `step` counts micro-steps where coqui's trainer wrote it, optimizer steps in our runs."""
@@ -41,7 +47,7 @@ class Checkpoint:
     epoch: int | None = None  # from 0
     claimed_train: float | None = None  # `model_loss` in the file, divided by the accumulation as in the log
     claimed_eval: float | None = None
-    evaluation: Evaluation | None = None
+    evaluation: Measured | None = None
     same_as: str | None = None  # an earlier file with the same GPT weights
     reason: str | None = None  # why it is not measured
 
@@ -60,7 +66,7 @@ class LoggedRun:
     accumulation: int | None = None  # of its log
     batches: int | None = None  # of an epoch, by its log
     epochs: list[EpochLosses] = field(default_factory=list)
-    evaluations: list[Evaluation] = field(default_factory=list)  # of a run of ours: correct as they are
+    evaluations: list[Measured] = field(default_factory=list)  # of a run of ours: correct as they are
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -75,7 +81,7 @@ class Inspection:
     path: Path
     runs: list[LoggedRun]
     measured_on: str | None = None  # the data, in words
-    base: Evaluation | None = None  # the untouched base model, measured in the same way
+    base: Measured | None = None  # the untouched base model, measured in the same way
     base_reason: str | None = None  # why it is not
     unmeasured: str | None = None
     unsure: str | None = None  # why it is not known whether the runs trained on the eval clips
