@@ -185,10 +185,10 @@ def test_what_the_files_claim_and_the_advice(report: dict[str, Any]) -> None:
     best = min(run["checkpoints"], key=lambda entry: entry["evaluation"]["mel_ce"])
     assert best["evaluation"]["mel_ce"] < report["base"]["mel_ce"]
     assert report["advice"][0].startswith(f"Take {Path(run['path']).name}/{best['name']}: eval ")
-    rest = sum(os.path.getsize(entry["path"]) for entry in run["checkpoints"]) - best["size"]
+    size = sum(os.path.getsize(entry["path"]) for entry in run["checkpoints"])
     assert "6 eval and 2 training clips" in report["measured_on"] and "coqui's split held out" in report["measured_on"]
     assert report["warnings"] == []
-    assert report["advice"][1] == f"The other 2 files use {rest / 1e9:.2f} GB; nothing is deleted."
+    assert report["advice"][1] == f"All checkpoints: 3, {size / 1e9:.2f} GB; nothing is deleted."
 
 
 def test_a_log_alone_is_enough_and_needs_no_torch(stock: SimpleNamespace) -> None:

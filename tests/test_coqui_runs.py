@@ -3,7 +3,6 @@
 import io
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -213,20 +212,15 @@ def test_names_cannot_break_the_terminal(tmp_path: Path) -> None:
     assert "[link=x]" in text
 
 
-@pytest.mark.parametrize(
-    ("make", "part"),
-    [
-        (lambda folder: folder / "nowhere\x1b", "nowhere\\x1b does not exist"),
-        (lambda folder: folder, "contains no checkpoints and no logs"),
-        (lambda folder: put(folder, "best_model.pth", {}), "is not text"),
-    ],
-)
-def test_bad_input_is_refused(tmp_path: Path, make: Callable[[Path], Path], part: str) -> None:
-    with pytest.raises(UserError) as found:
-        inspect_runs(make(tmp_path), None)
-    assert part in str(found.value)
-
-
-def test_bad_input_on_the_command_line_is_one_line(tmp_path: Path) -> None:
-    result = study_py(tmp_path)
+def test_bad_input_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for path, part in (
+        (tmp_path / "nowhere\x1b", "nowhere\\x1b does not exist"),
+        (tmp_path / "empty", "contains no checkpoints and no logs"),
+        (put(tmp_path, "best_model.pth", {}), "is not text"),
+    ):
+        with pytest.raises(UserError) as found:
+            inspect_runs(path, None)
+        assert part in str(found.value)
+    result = study_py(tmp_path / "empty")
     assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)

@@ -78,14 +78,11 @@ def evaluation(step: int, mel_ce: float, probe: float = 1.0) -> Evaluation:
     ("values", "n_increases", "expected"),
     [
         ([], 2, None),
-        ([3.0, 2.0], 2, None),
         ([2.0, 2.1], 2, None),
         ([2.0, 2.1, 2.2], 2, StopReason.TWO_INCREASES),
-        ([2.0, 2.1, 2.0, 2.1], 2, None),
         ([2.0, 2.1, 2.14], 2, None),  # a rise of less than min_delta is none
         ([2.0, 3.1], 2, StopReason.GAP),
         ([2.0, 3.0], 2, None),  # above max_gap, not at it
-        ([2.0, 3.1, 3.2], 2, StopReason.TWO_INCREASES),
         ([2.0, float("nan")], 2, StopReason.DIVERGED),
         ([2.0, 2.1, 2.2, 2.3], 2, None),  # the fourth is at the horizon
         ([2.0, 2.1, 2.2], None, None),  # the rule can be off
@@ -96,10 +93,10 @@ def test_stopping_rules(values: list[float], n_increases: int | None, expected: 
     assert stop_reason(rules, 40, [evaluation(10 * i, value) for i, value in enumerate(values, 1)]) == expected
 
 
-@pytest.mark.parametrize(("last", "expected"), [(2.49, None), (2.51, StopReason.TWO_INCREASES)])
-def test_auto_counts_the_gains_since_the_base(last: float, expected: StopReason | None) -> None:
+def test_auto_counts_the_gains_since_the_base() -> None:
     rules = Stopping(n_increases=2, min_delta="auto", base=3.0, max_gap=3.0, healthy_gap=1.3)
-    assert stop_reason(rules, 40, [evaluation(10 * i, v) for i, v in enumerate([2.0, 2.1, last], 1)]) == expected
+    for last, expected in ((2.49, None), (2.51, StopReason.TWO_INCREASES)):
+        assert stop_reason(rules, 40, [evaluation(10 * i, v) for i, v in enumerate([2.0, 2.1, last], 1)]) == expected
 
 
 def test_the_live_view_shows_evaluations_above_a_bar_with_the_time_left() -> None:
@@ -246,15 +243,12 @@ def edited(config: Path, **fingerprint: str) -> Path:
     return config
 
 
-@pytest.mark.parametrize("changed", ["data", "base"])
-def test_other_data_or_another_base_is_refused_with_both_values(
-    train: Train, prepared: Prepared, tmp_path: Path, changed: str
-) -> None:
-    config = edited(write_config(tmp_path / "best_config.json", prepared), **{changed: "0123"})
+def test_other_data_is_refused_with_both_values(train: Train, prepared: Prepared, tmp_path: Path) -> None:
+    config = edited(write_config(tmp_path / "best_config.json", prepared), data="0123")
     with pytest.raises(UserError, match=r"--set data\.path=.* and --set base\.path=") as info:
         train(config, tmp_path / "out")
-    here = getattr(prepared, f"{changed}_fingerprint")
-    assert [line.split(" (")[0] for line in info.value.details] == [f"{changed}: 0123 there, {here} here"]
+    (line,) = info.value.details
+    assert line.startswith(f"data: 0123 there, {prepared.data_fingerprint} here")
     assert not (tmp_path / "out").exists()
 
 
@@ -271,7 +265,6 @@ def test_other_code_is_a_warning(prepared: Prepared, tmp_path: Path, capsys: pyt
         ({"training.batch_size": 4}, "--set training.batch_size: a full run takes this from best_config.json"),
         ({"data.path": "/nowhere"}, r"data.path is /nowhere, .*; give --set data.path=… or --set base.path=…"),
         ({"train.max_gap": 0.5}, "train.max_gap is 0.5"),
-        ({"base.nonsense": 1}, "unknown key base.nonsense"),
     ],
 )
 def test_what_cannot_be_set_is_refused(

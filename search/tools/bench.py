@@ -4,7 +4,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +37,16 @@ Progress = Callable[[str], None]
 class Bench:
     """What every checkpoint is measured with: one model, one frozen eval set, one train probe."""
 
-    model: base.StudyModel
     evaluator: Evaluator
     clips: str  # how many, in words
-    base: Evaluation | None
+    base: Evaluation | None = None
     base_reason: str | None = None  # why the untouched base model is not measured
     held_out: str = ""  # how the eval clips were chosen, in words
     unsure: str | None = None  # why it is not known whether the run trained on them
 
     def measure(self, weights: Weights, step: int) -> Evaluation:
         """Raises WrongKind for weights that do not fit."""
-        gpt = self.model.xtts.gpt
+        gpt = self.evaluator.model.xtts.gpt
         try:
             gpt.load_state_dict({name: weights[name] for name in gpt.state_dict() if name in weights})
         except RuntimeError as error:
@@ -150,13 +149,11 @@ def _bench(material: Material, files: Sequence[Path], cache: Path, folder: Path,
     )
     if dropped:
         progress(f"left out {len(dropped)} clips; the first: {dropped[0][0]}: {dropped[0][1]}")
-    clips = corpus.load(folder / "corpus")
-    evaluator = Evaluator(model, evaluation_sets(model, clips, len(clips.train), seed, EVAL_BATCH))
-    untouched = None
+    bench = _on(model, folder / "corpus", len(probe), seed)
     if reason is None:
         progress("evaluating the untouched base model")
-        untouched = evaluator(0, time.monotonic())
-    return Bench(model, evaluator, _counted(len(clips.eval), len(clips.train)), untouched, reason, how, unsure)
+        bench = replace(bench, base=bench.evaluator(0, time.monotonic()))
+    return replace(bench, base_reason=reason, held_out=how, unsure=unsure)
 
 
 def _prepared_bench(material: Material, cache: Path, progress: Progress) -> Bench:
@@ -166,15 +163,17 @@ def _prepared_bench(material: Material, cache: Path, progress: Progress) -> Benc
     else:
         assert material.settings
         prepared = prepare(Settings.model_validate_json(material.settings), cache, progress)
-    model = _on_device(Trainee(base.config_from_dict(prepared.coqui_config)))
-    clips = corpus.load(Path(prepared.directory) / "corpus")
-    sets = evaluation_sets(model, clips, prepared.probe_clips, prepared.seed, EVAL_BATCH)
-    untouched = Evaluation(**prepared.base_evaluation)
-    return Bench(model, Evaluator(model, sets), _counted(prepared.eval_clips, prepared.probe_clips), untouched)
+    model, folder = Trainee(base.config_from_dict(prepared.coqui_config)), Path(prepared.directory) / "corpus"
+    bench = _on(_on_device(model), folder, prepared.probe_clips, prepared.seed)
+    return replace(bench, base=Evaluation(**prepared.base_evaluation))
 
 
-def _counted(held_out: int, probe: int) -> str:
-    return f"{held_out} eval and {probe} training clips"
+def _on(model: base.StudyModel, folder: Path, probe: int, seed: int) -> Bench:
+    """On the eval set, and at most `probe` training clips, of the corpus in `folder`."""
+    clips = corpus.load(folder)
+    sets = evaluation_sets(model, clips, min(probe, len(clips.train)), seed, EVAL_BATCH)
+    counted = f"{len(clips.eval)} eval and {min(probe, len(clips.train))} training clips"
+    return Bench(Evaluator(model, sets), counted)
 
 
 def _chosen(data: Data, root: Path, seed: int, material: Material) -> tuple[list[Row], list[Row], str, str | None]:

@@ -6,14 +6,13 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from search.show import styles
+from search.show.styles import WARNING, columns
 from search.text import printable
 from search.ties import lowest
 from search.tools.advice import advice, gigabytes, warnings
-from search.tools.corrections import nats
+from search.tools.corrections import nats, times
 from search.tools.run_folder import Checkpoint, Inspection, LoggedRun
 
 SHOWN = 30  # epochs of a log; the first and the last ones
@@ -47,7 +46,7 @@ def show(found: Inspection, console: Console) -> None:
     if found.unmeasured:
         _line(console, f"Not measured: {found.unmeasured}")
     for sentence in warnings(found):
-        _line(console, f"Warning: {sentence}", styles.WARNING)
+        _line(console, f"Warning: {sentence}", WARNING)
     for sentence in advice(found):
         _line(console, sentence, "bold")
 
@@ -56,16 +55,12 @@ def _line(console: Console, text: str, style: str = "") -> None:
     console.print(Text(printable(text), style), soft_wrap=not console.is_terminal)
 
 
-def _table(console: Console, title: str, columns: dict[str, list[str]], left: int) -> None:
+def _table(console: Console, title: str, cells: dict[str, list[str]], left: int) -> None:
     """`left` columns of words, then numbers; a column that is empty in every row is left out."""
-    table = Table(title=title, title_justify="left", title_style="", box=None, pad_edge=False, header_style="")
-    used = {heading: cells for heading, cells in columns.items() if any(cells)}
-    for i, (heading, cells) in enumerate(used.items()):
-        words = [word for text in (heading, *cells) for word in text.split()]
-        # A narrow terminal folds the names, at both ends, and leaves the numbers whole.
-        width = max(map(len, words)) if 0 < i < len(used) - 1 else None
-        is_left = i < left or not heading
-        table.add_column(heading, justify="left" if is_left else "right", overflow="fold", min_width=width)
+    used = {heading: column for heading, column in cells.items() if any(column)}
+    names = list(used)
+    # A narrow terminal folds what stands at both ends, and leaves the numbers whole.
+    table = columns(title, names, [name for name in names[left:] if name], (names[0], names[-1]))
     for row in zip(*used.values(), strict=True):
         table.add_row(*(Text(printable(cell)) for cell in row))
     console.print(table)
@@ -76,21 +71,21 @@ def _epochs(run: LoggedRun, console: Console) -> None:
     if len(epochs) > SHOWN:
         title += f" (the first and last {SHOWN // 2} of {len(epochs)} epochs)"
         epochs = [*epochs[: SHOWN // 2], *epochs[-SHOWN // 2 :]]
-    columns = {
+    cells = {
         "epoch": ["?" if e.epoch is None else str(e.epoch) for e in epochs],
         "step": [_count(e.micro_steps) for e in epochs],
         "train as logged": [nats(e.train_logged) for e in epochs],
         "eval": [nats(e.eval) for e in epochs],
-        "gap as logged": [_times(e.gap_logged) for e in epochs],
+        "gap as logged": [times(e.gap_logged) for e in epochs],
         "true train": [nats(e.train) for e in epochs],
-        "true gap": [_times(e.gap) for e in epochs],
+        "true gap": [times(e.gap) for e in epochs],
         "train mel": [nats(e.train_mel_ce) for e in epochs],
         "eval mel": [nats(e.eval_mel_ce) for e in epochs],
         "train text": [nats(e.train_text_ce) for e in epochs],
         "eval text": [nats(e.eval_text_ce) for e in epochs],
         "best model": [e.best_model or "" for e in epochs],
     }
-    _table(console, title, columns, 0)
+    _table(console, title, cells, 0)
 
 
 def _checkpoints(found: Inspection, run: LoggedRun, console: Console) -> None:
@@ -98,7 +93,7 @@ def _checkpoints(found: Inspection, run: LoggedRun, console: Console) -> None:
     if found.base:
         rows.append(Checkpoint(Path(), "untouched base model", "", evaluation=found.base))
     measured = [c.evaluation for c in rows]
-    columns = {
+    cells = {
         "file": [c.name for c in rows],
         "kind": [c.kind for c in rows],
         "size": [gigabytes(c.size) if c.kind else "" for c in rows],
@@ -116,7 +111,7 @@ def _checkpoints(found: Inspection, run: LoggedRun, console: Console) -> None:
             for c in rows
         ],
     }
-    _table(console, "checkpoints", columns, 2)
+    _table(console, "checkpoints", cells, 2)
 
 
 def _claimed(checkpoint: Checkpoint, accumulation: int | None) -> str:
@@ -128,10 +123,6 @@ def _claimed(checkpoint: Checkpoint, accumulation: int | None) -> str:
 
 def _count(value: int | None) -> str:
     return "" if value is None else str(value)
-
-
-def _times(value: float | None) -> str:
-    return "" if value is None else f"{value:.{2 if value < 10 else 1}f}x"
 
 
 def to_json(found: Inspection) -> str:

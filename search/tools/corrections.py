@@ -119,8 +119,7 @@ def _gap(losses: Sequence[EpochLosses], steps: int | None) -> Iterator[str]:
     last = next((e for e in reversed(losses) if e.gap is not None and math.isfinite(e.gap)), None)
     if last is None or last.gap_logged is None:
         return
-    times = f"{last.gap_logged:.{2 if last.gap_logged < 10 else 1}f}x"
-    logged = f"eval {nats(last.eval)} / train {nats(last.train_logged)} = {times}"
+    logged = f"eval {nats(last.eval)} / train {nats(last.train_logged)} = {times(last.gap_logged)}"
     if steps == 1:
         yield f"The training loss is logged undivided: the gap of epoch {last.epoch} is as logged, {logged}."
     else:
@@ -183,3 +182,8 @@ def lowest_eval(rows: Sequence[EpochLosses]) -> EpochLosses:
 def nats(value: float | None) -> str:
     """Three or four digits; nothing for None."""
     return "" if value is None else f"{value:.4g}" if abs(value) >= 1 else f"{value:.3g}"
+
+
+def times(value: float | None) -> str:
+    """A gap; nothing for None."""
+    return "" if value is None else f"{value:.{2 if value < 10 else 1}f}x"

@@ -69,17 +69,16 @@ def _of_coquis_run(run: LoggedRun, settings: Settings) -> Material:
     """Data and base of the user's settings, else of the run's config.json; and the clips that the run held out."""
     data, config = settings.data, run.config
     unsure = None if config.get("datasets") else f"{_name(run)} has no config.json that names its data"
-    if "path" not in data.model_fields_set:
-        if unsure:
-            raise UserError(f"{unsure}: {GIVE}")
-        data, words = _of_config(run, data)
-    elif not unsure:
-        data = _completed(data, run)
-        words = _words(data)
-    elif data.eval:
-        words = _words(data)
-    else:
+    is_named = "path" in data.model_fields_set
+    if unsure and not is_named:
+        raise UserError(f"{unsure}: {GIVE}")
+    if unsure and not data.eval:
         raise UserError(f"{unsure}, and a share of {data.train} may be among its training clips: {NAME_A_TABLE}")
+    if not unsure:
+        data = _data(run, data)
+    words = _words(data) if is_named else f"{_words(data)}, as its config.json names it"
+    if len(config.get("datasets", [])) > 1 and not is_named:
+        words += f", the first of {len(config['datasets'])} datasets"
     chosen = settings.model_copy(update={"data": data}).model_dump_json()
     material = Material(words, chosen, unsure=unsure)
     if not unsure:
@@ -94,37 +93,24 @@ def _words(data: Data) -> str:
     return f"{data.path} ({data.eval or data.train})"
 
 
-def _completed(data: Data, run: LoggedRun) -> Data:
-    """`data` of the settings; what they do not name, lengths and a table of eval clips in it, as the run had it."""
-    changes = {name: value for name, value in _lengths(run).items() if name not in data.model_fields_set}
-    table = run.config["datasets"][0].get("meta_file_val")
-    if not data.eval and table and (Path(data.path) / str(table)).is_file():
-        changes["eval"] = str(table)
-    return data.model_copy(update=changes)
-
-
-def _of_config(run: LoggedRun, data: Data) -> tuple[Data, str]:
-    """Data and lengths as config.json has them, and that in words. Raises UserError."""
-    first, *others = run.config["datasets"]
-    root = Path(str(first.get("path"))).expanduser()
-    if not root.is_dir():
-        raise UserError(f"config.json of {_name(run)} names the data {root}, which is not on this machine: {GIVE}")
-    values = {
-        "path": root.absolute(),
-        "formatter": first.get("formatter"),
-        "train": first.get("meta_file_train"),
-        "eval": first.get("meta_file_val") or None,
-        "language": first.get("language"),
-        "probe_clips": data.probe_clips,
-        **_lengths(run),
-    }
+def _data(run: LoggedRun, given: Data) -> Data:
+    """`given` by the settings; what they do not name, or all if they name no data, as the run had it."""
+    first = run.config["datasets"][0]
+    own = {"train": first.get("meta_file_train"), "eval": first.get("meta_file_val"), "path": first.get("path")}
+    own |= {name: first.get(name) for name in ("formatter", "language")}
+    named = given.model_dump(include=given.model_fields_set)
+    if "path" not in named:
+        named = {"probe_clips": given.probe_clips, "path": Path(str(own["path"])).expanduser().absolute()}
+        if not named["path"].is_dir():
+            there = f"names the data {own['path']}, which is not on this machine"
+            raise UserError(f"config.json of {_name(run)} {there}: {GIVE}")
+    elif not (Path(given.path) / str(own["eval"])).is_file():
+        del own["eval"]
     try:
-        found = Data.model_validate(values)
+        return Data.model_validate({**{k: v for k, v in own.items() if v}, **_lengths(run), **named})
     except ValidationError as error:
         what = error.errors()[0]["loc"][0]
         raise UserError(f"config.json of {_name(run)} has a value that cannot be used ({what}): {GIVE}") from error
-    more = f", the first of {1 + len(others)} datasets" if others else ""
-    return found, f"{_words(found)}, as its config.json names it{more}"
 
 
 def _lengths(run: LoggedRun) -> dict[str, Any]:
