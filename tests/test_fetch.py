@@ -274,7 +274,7 @@ def test_only_yes_accepts(typed: str, capsys: pytest.CaptureFixture[str], monkey
     if typed == "yes":
         assert acceptance(XTTS_V2, False, lambda: typed) == "typed at a terminal"
     else:
-        with pytest.raises(UserError, match="not accepted; nothing was downloaded"):
+        with pytest.raises(UserError, match="not accepted, so nothing was downloaded"):
             acceptance(XTTS_V2, False, lambda: typed)
     shown = capsys.readouterr().out
     assert all(line in shown for line in XTTS_V2.terms)

@@ -4,7 +4,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,39 +28,11 @@ from search.training.trainee import Trainee
 from search.training.weights_file import read_weights_file
 from search.trial import Caller, Evaluation, Prepared
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 EVAL_BATCH = 8  # clips; the evaluation does not depend on it
 
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What every checkpoint is measured with: one model, one frozen eval set, one train probe."""
-
-    evaluator: Evaluator
-    clips: str  # how many, in words
-    base: Evaluation | None = None
-    base_reason: str | None = None  # why the untouched base model is not measured
-    held_out: str = ""  # how the eval clips were chosen, in words
-    unsure: str | None = None  # why it is not known whether the run trained on them
-
-    def measure(self, weights: Weights, step: int) -> Evaluation:
-        """Raises WrongKind for weights that do not fit."""
-        gpt = self.evaluator.model.xtts.gpt
-        try:
-            gpt.load_state_dict({name: weights[name] for name in gpt.state_dict() if name in weights})
-        except RuntimeError as error:
-            raise WrongKind(f"does not fit base.path: {str(error).splitlines()[1].strip()}") from error
-        return self.evaluator(step, time.monotonic())
-
-    def told(self, material: Material) -> dict[str, Any]:
-        """What an Inspection says of the measurement."""
-        return {
-            "measured_on": f"{self.clips} of {material.words}{self.held_out}",
-            "base": self.base and asdict(self.base),
-            "base_reason": self.base_reason,
-            "unsure": self.unsure or material.unsure,
-        }
+Bench = tuple[Evaluator, dict[str, Any]]  # what measures checkpoints, and what an Inspection says of it
 
 
 def run(caller: Caller, files: Sequence[Path], material: Material | None, cache: Path) -> dict[str, Any]:
@@ -78,9 +50,8 @@ def run(caller: Caller, files: Sequence[Path], material: Material | None, cache:
     if usable and material:
         with tempfile.TemporaryDirectory() as folder:
             try:
-                bench = _bench(material, list(usable), cache, Path(folder), progress)
-                _measure(bench, usable, list(files), progress)
-                found = bench.told(material)
+                evaluator, found = _bench(material, list(usable), cache, Path(folder), progress)
+                _measure(evaluator, usable, list(files), progress)
             except UserError as error:
                 found = {"unmeasured": str(error)}
         made = f"{folder}/base"
@@ -102,7 +73,7 @@ def _reason(error: WrongKind) -> str:
     return str(error).partition(";")[0]  # the next step is for files of a base
 
 
-def _measure(bench: Bench, usable: dict[Path, dict[str, Any]], files: list[Path], progress: Progress) -> None:
+def _measure(evaluator: Evaluator, usable: dict[Path, dict[str, Any]], files: list[Path], progress: Progress) -> None:
     """Adds the evaluation of each usable file; equal weights, like those of best_model.pth, are measured once."""
     first: dict[str, Path] = {}  # by the digest of the weights
     for count, (file, said) in enumerate(usable.items(), 1):
@@ -112,10 +83,20 @@ def _measure(bench: Bench, usable: dict[Path, dict[str, Any]], files: list[Path]
             if same := first.get(key := digest(weights)):
                 said |= {"evaluation": usable[same]["evaluation"], "same_as": files.index(same)}
             else:
-                said["evaluation"] = asdict(bench.measure(weights, said.get("step", 0)))
+                said["evaluation"] = asdict(_evaluated(evaluator, weights, said.get("step", 0)))
                 first[key] = file
         except WrongKind as error:
             said["reason"] = _reason(error)
+
+
+def _evaluated(evaluator: Evaluator, weights: Weights, step: int) -> Evaluation:
+    """Raises WrongKind for weights that do not fit."""
+    gpt = evaluator.model.xtts.gpt
+    try:
+        gpt.load_state_dict({name: weights[name] for name in gpt.state_dict() if name in weights})
+    except RuntimeError as error:
+        raise WrongKind(f"does not fit base.path: {str(error).splitlines()[1].strip()}") from error
+    return evaluator(step, time.monotonic())
 
 
 def _bench(material: Material, files: Sequence[Path], cache: Path, folder: Path, progress: Progress) -> Bench:
@@ -141,7 +122,8 @@ def _bench(material: Material, files: Sequence[Path], cache: Path, folder: Path,
     config = base.training_config(
         directory, settings.conditioning_seconds, data.max_audio_seconds, data.max_text_tokens
     )
-    model = _on_device(base.load_model(config))
+    model = base.load_model(config)
+    model.to(DEVICE)  # which also encodes
     (folder / "corpus").mkdir()
     progress(f"encoding {len(held_out)} clips of the eval set and {len(probe)} training clips")
     dropped = encoding.prepare(
@@ -149,31 +131,35 @@ def _bench(material: Material, files: Sequence[Path], cache: Path, folder: Path,
     )
     if dropped:
         progress(f"left out {len(dropped)} clips; the first: {dropped[0][0]}: {dropped[0][1]}")
-    bench = _on(model, folder / "corpus", len(probe), seed)
+    evaluator, counted = _on(model, folder / "corpus", len(probe), seed, settings.training.eval_batch_size)
+    found: dict[str, Any] = {"measured_on": f"{counted} of {material.words}{how}", "base_reason": reason}
     if reason is None:
         progress("evaluating the untouched base model")
-        bench = replace(bench, base=bench.evaluator(0, time.monotonic()))
-    return replace(bench, base_reason=reason, held_out=how, unsure=unsure)
+        found["base"] = asdict(evaluator(0, time.monotonic()))
+    return evaluator, {**found, "unsure": unsure}
 
 
 def _prepared_bench(material: Material, cache: Path, progress: Progress) -> Bench:
     """On what a study prepared, or is prepared as it does, its own evaluation of the base included."""
     if material.prepared:
         prepared = Prepared.from_json((material.prepared / "prepared.json").read_text(encoding="utf-8"))
+        batch = EVAL_BATCH
     else:
-        assert material.settings
-        prepared = prepare(Settings.model_validate_json(material.settings), cache, progress)
+        settings = Settings.model_validate_json(material.settings or "")
+        prepared, batch = prepare(settings, cache, progress), settings.training.eval_batch_size
     model, folder = Trainee(base.config_from_dict(prepared.coqui_config)), Path(prepared.directory) / "corpus"
-    bench = _on(_on_device(model), folder, prepared.probe_clips, prepared.seed)
-    return replace(bench, base=Evaluation(**prepared.base_evaluation))
+    model.to(DEVICE)
+    evaluator, counted = _on(model, folder, prepared.probe_clips, prepared.seed, batch)
+    on = f"{counted} of {material.words}"
+    return evaluator, {"measured_on": on, "base": prepared.base_evaluation, "unsure": material.unsure}
 
 
-def _on(model: base.StudyModel, folder: Path, probe: int, seed: int) -> Bench:
-    """On the eval set, and at most `probe` training clips, of the corpus in `folder`."""
+def _on(model: base.StudyModel, folder: Path, probe: int, seed: int, batch: int) -> tuple[Evaluator, str]:
+    """(on the eval set, and at most `probe` training clips, of the corpus in `folder`; how many, in words)."""
     clips = corpus.load(folder)
-    sets = evaluation_sets(model, clips, min(probe, len(clips.train)), seed, EVAL_BATCH)
+    sets = evaluation_sets(model, clips, min(probe, len(clips.train)), seed, batch)
     counted = f"{len(clips.eval)} eval and {min(probe, len(clips.train))} training clips"
-    return Bench(Evaluator(model, sets), counted)
+    return Evaluator(model, sets), counted
 
 
 def _chosen(data: Data, root: Path, seed: int, material: Material) -> tuple[list[Row], list[Row], str, str | None]:
@@ -215,8 +201,3 @@ def _whole_base(directory: Path, files: Sequence[Path], folder: Path) -> tuple[P
         except UserError:
             continue
     raise first
-
-
-def _on_device(model: base.StudyModel) -> base.StudyModel:
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    return model

@@ -5,10 +5,11 @@ import time
 from pathlib import Path
 
 from pydantic import TypeAdapter
-from rich.console import Console
+from rich.console import Console, JustifyMethod
+from rich.table import Table
 from rich.text import Text
 
-from search.show.styles import WARNING, columns
+from search.show.styles import WARNING
 from search.text import printable
 from search.ties import lowest
 from search.tools.advice import advice, gigabytes, warnings
@@ -57,10 +58,14 @@ def _line(console: Console, text: str, style: str = "") -> None:
 
 def _table(console: Console, title: str, cells: dict[str, list[str]], left: int) -> None:
     """`left` columns of words, then numbers; a column that is empty in every row is left out."""
+    table = Table(title=title, title_justify="left", title_style="", box=None, pad_edge=False, header_style="")
     used = {heading: column for heading, column in cells.items() if any(column)}
-    names = list(used)
-    # A narrow terminal folds what stands at both ends, and leaves the numbers whole.
-    table = columns(title, names, [name for name in names[left:] if name], (names[0], names[-1]))
+    for i, (heading, column) in enumerate(used.items()):
+        words = " ".join((heading, *column)).split()
+        # A narrow terminal folds headings, and the names at both ends, and leaves the numbers whole.
+        width = max(map(len, words)) if 0 < i < len(used) - 1 else None
+        side: JustifyMethod = "left" if i < left or not heading else "right"
+        table.add_column(heading, justify=side, overflow="fold", min_width=width)
     for row in zip(*used.values(), strict=True):
         table.add_row(*(Text(printable(cell)) for cell in row))
     console.print(table)

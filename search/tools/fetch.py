@@ -45,7 +45,12 @@ def fetch(target: Path, accept: Callable[[], str], base: PinnedBase = XTTS_V2) -
         wanted = [file for file in base.files if not file.is_at(target / file.name)]
         if not wanted:
             return []
-        _refuse_foreign(target)
+        is_ours = (target / NOTE).is_file() or not target.exists() or (target.is_dir() and not any(target.iterdir()))
+        if not is_ours:  # nothing in it is overwritten
+            raise UserError(
+                f"{target} exists and was not made by this command (it has no {NOTE}); move it away, or name another"
+                " folder with --output"
+            )
         accepted = accept()
         with _staging(target) as staging:
             for file in wanted:
@@ -58,16 +63,6 @@ def fetch(target: Path, accept: Callable[[], str], base: PinnedBase = XTTS_V2) -
             f" permissions, or name another folder with --output; {AGAIN}"
         ) from error
     return [file.name for file in wanted]
-
-
-def _refuse_foreign(target: Path) -> None:
-    """Raises UserError for a folder that this command did not make: nothing in it is overwritten."""
-    if (target / NOTE).is_file() or not target.exists() or (target.is_dir() and not any(target.iterdir())):
-        return
-    raise UserError(
-        f"{target} exists and was not made by this command (it has no {NOTE}); move it away, or name another folder"
-        " with --output"
-    )
 
 
 @contextmanager
