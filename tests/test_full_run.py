@@ -10,8 +10,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -48,18 +49,8 @@ def train(prepared: Prepared) -> Iterator[Train]:
         yield train
 
 
-@dataclass(frozen=True)
-class Done:
-    """A run that ended."""
-
-    config: Path
-    output: Path
-    result: FullResult
-    text: str  # that was printed
-
-
 @pytest.fixture(scope="module")
-def done(train: Train, prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Done:
+def done(train: Train, prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """Best at step 3 of 8, and ended at 5."""
     folder = tmp_path_factory.mktemp("done")
     config = write_config(folder / "best_config.json", prepared, 8, 8, lr=1.2e-3, n_increases=2)
@@ -67,7 +58,7 @@ def done(train: Train, prepared: Prepared, tmp_path_factory: pytest.TempPathFact
     with redirect_stdout(text):
         result = train(config, folder / "out")
     assert result is not None
-    return Done(config, folder / "out", result, text.getvalue())
+    return SimpleNamespace(config=config, output=folder / "out", result=result, text=text.getvalue())
 
 
 def evaluation(step: int, mel_ce: float, probe: float = 1.0) -> Evaluation:
@@ -116,7 +107,7 @@ def test_the_live_view_shows_evaluations_above_a_bar_with_the_time_left() -> Non
     assert "best 2.4000 at step 20" in last and re.search(r"about \d+ s left", last)
 
 
-def test_a_full_run_is_the_confirmations_run(done: Done, tmp_path: Path) -> None:
+def test_a_full_run_is_the_confirmations_run(done: SimpleNamespace, tmp_path: Path) -> None:
     """Of the same spec, without a state: rates, evaluations and the chosen step are the same bit for bit."""
     spec = TrialSpec.from_json((done.output / "spec.json").read_text())
     plain = run_trial(replace(spec, horizon=5, directory=str(tmp_path), save_seconds=None))
@@ -127,7 +118,7 @@ def test_a_full_run_is_the_confirmations_run(done: Done, tmp_path: Path) -> None
     assert done.result.best.step == 3
 
 
-def test_a_full_run_ends_in_a_model(done: Done) -> None:
+def test_a_full_run_ends_in_a_model(done: SimpleNamespace) -> None:
     assert {"state", "ready", "result.json", "tensorboard"} <= {file.name for file in done.output.iterdir()}
     assert {file.name for file in (done.output / "state").iterdir()} == {".lock", "best.pth", "last.pth"}
     assert is_ready(done.output / "ready", small=False)
@@ -141,7 +132,7 @@ def test_a_full_run_ends_in_a_model(done: Done) -> None:
     assert lines[1].startswith("Best: step 3, eval 2.") and "healthy, below 1.3" in lines[1]
 
 
-def test_the_same_command_makes_only_what_is_missing(done: Done, train: Train) -> None:
+def test_the_same_command_makes_only_what_is_missing(done: SimpleNamespace, train: Train) -> None:
     made = {file: file.stat().st_mtime_ns for file in done.output.rglob("*")}
     assert train(done.config, done.output) == done.result
     assert {file: file.stat().st_mtime_ns for file in done.output.rglob("*")} == made
@@ -165,7 +156,7 @@ def test_the_gap_ends_a_run_and_another_rule_takes_it_on(train: Train, prepared:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_child_that_is_killed_changes_nothing(
-    done: Done, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    done: SimpleNamespace, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     """After its second step, with a state saved at each; tests/test_state.py ends runs everywhere else."""
     heard = Follower._heard
@@ -216,7 +207,7 @@ def test_a_run_whose_command_is_killed_ends_and_goes_on(prepared: Prepared, cach
 
 
 def test_what_a_folder_holds_is_not_mixed_with_another_run(
-    done: Done, train: Train, prepared: Prepared, tmp_path: Path
+    done: SimpleNamespace, train: Train, prepared: Prepared, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match="holds another run") as info:
         train(done.config, done.output, seed=7)

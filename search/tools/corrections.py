@@ -44,24 +44,21 @@ def accumulation(log: TrainerLog, given: int | None) -> tuple[int | None, str]:
 
     It is `given`, or what the log's components tell: loss = (text + mel) / accumulation.
     """
-    found, how = _inferred(log.accumulations)
-    if given is None:
-        return found, how
-    against = f"; the log's own components say {found}" if found not in (None, given) else ""
-    return given, f"Accumulation {given}, as given by --accumulation{against}."
-
-
-def _inferred(ratios: Sequence[float]) -> tuple[int | None, str]:
-    if not ratios:
-        why = "no training step has loss_text_ce and loss_mel_ce beside its loss"
-        return None, f"The accumulation is unknown: {why}; {GIVE}"
-    steps = max(1, round(median(ratios)))
-    agreeing = sum(math.isclose(ratio, steps, rel_tol=DIGITS) for ratio in ratios)
-    if agreeing < AGREEMENT * len(ratios):
-        why = "(text + mel) / loss is not the same whole number throughout the log"
-        return None, f"The accumulation is unknown: {why} ({min(ratios):.3g} to {max(ratios):.3g}); {GIVE}"
-    of = f"{agreeing} of {len(ratios)} logged losses"
-    return steps, f"Accumulation {steps}: loss_text_ce + loss_mel_ce is {steps} times loss in {of}."
+    ratios = log.accumulations
+    steps = max(1, round(median(ratios))) if ratios else None
+    agreeing = sum(math.isclose(ratio, steps or 0, rel_tol=DIGITS) for ratio in ratios)
+    is_sure = steps is not None and agreeing >= AGREEMENT * len(ratios)
+    if given is not None:
+        against = f"; the log's own components say {steps}" if is_sure and steps != given else ""
+        return given, f"Accumulation {given}, as given by --accumulation{against}."
+    if is_sure:
+        of = f"{agreeing} of {len(ratios)} logged losses"
+        return steps, f"Accumulation {steps}: loss_text_ce + loss_mel_ce is {steps} times loss in {of}."
+    why = "no training step has loss_text_ce and loss_mel_ce beside its loss"
+    if ratios:
+        range_ = f"{min(ratios):.3g} to {max(ratios):.3g}"
+        why = f"(text + mel) / loss is not the same whole number throughout the log ({range_})"
+    return None, f"The accumulation is unknown: {why}; {GIVE}"
 
 
 def text_weight(config: Config) -> float:

@@ -39,12 +39,11 @@ FIELD = "--vocabulary"
 COPIED = ("dvae.pth", "mel_stats.pth", *base.COMPANIONS)
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
-NO_LETTER = (
-    "data: the base has a token for every letter of the texts, and each merge needs a letter that it lacks, so nothing"
-    " would be added; --any-letters joins letters that it has, but then texts in its other languages may be cut"
+NOTHING = (
+    "data: nothing would be added: the base has a token for every letter of the texts, and no pair of tokens that may"
+    " be merged occurs twice; --any-letters joins letters that it has, but then texts in its other languages may be cut"
     " differently"
 )
-NO_PAIR = "data: the texts contain no letter that the base lacks and no pair of tokens twice; nothing would be added"
 
 Progress = Callable[[str], None]
 
@@ -149,7 +148,7 @@ class _Extension:
         apart = () if request.any_letters else self._old.ids
         found = merges.learn(letters.tokenizer, words, request.tokens, apart)
         if not lacking and not found.tokens:
-            raise UserError(NO_PAIR if request.any_letters else NO_LETTER)
+            raise UserError(NOTHING)
         text = extended_vocabulary(self._old.path, lacking, found.pairs)
         (self._folder / "vocab.json").write_text(text, encoding="utf-8")
         return vocabulary.read(self._folder / "vocab.json", FIELD)

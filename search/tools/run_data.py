@@ -94,15 +94,16 @@ def _words(data: Data) -> str:
 
 
 def _data(run: LoggedRun, given: Data) -> Data:
-    """`given` by the settings; what they do not name, or all if they name no data, as the run had it."""
+    """`given`, with lengths and a table of eval clips that it does not name as the run had them; or the run's data."""
     first = run.config["datasets"][0]
-    own = {"train": first.get("meta_file_train"), "eval": first.get("meta_file_val"), "path": first.get("path")}
-    own |= {name: first.get(name) for name in ("formatter", "language")}
+    own: dict[str, Any] = {"eval": first.get("meta_file_val")}
     named = given.model_dump(include=given.model_fields_set)
     if "path" not in named:
-        named = {"probe_clips": given.probe_clips, "path": Path(str(own["path"])).expanduser().absolute()}
-        if not named["path"].is_dir():
-            there = f"names the data {own['path']}, which is not on this machine"
+        own |= {"train": first.get("meta_file_train"), "formatter": first.get("formatter")}
+        own |= {"language": first.get("language"), "path": Path(str(first.get("path"))).expanduser().absolute()}
+        named = {"probe_clips": given.probe_clips}
+        if not own["path"].is_dir():
+            there = f"names the data {first.get('path')}, which is not on this machine"
             raise UserError(f"config.json of {_name(run)} {there}: {GIVE}")
     elif not (Path(given.path) / str(own["eval"])).is_file():
         del own["eval"]
