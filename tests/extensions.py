@@ -9,7 +9,7 @@ import torch
 
 from search.preparation.places import locate
 from search.settings.settings import Settings, load
-from search.tools.extend import Made, Request
+from search.tools.extend import Request
 from search.tools.extend_vocabulary import work
 from search.training.tokenizer import extended_vocabulary
 
@@ -42,13 +42,13 @@ def settings_of(sources: Path, **values: Any) -> Settings:
     return load(None, {**chosen, **{key.replace("__", "."): value for key, value in values.items()}})
 
 
-def make(settings: Settings, folder: Path, **values: Any) -> Made:
+def make(settings: Settings, folder: Path, **values: Any) -> list[str]:
     """What the process of the command does, in this one."""
     folder.mkdir()
     fields: dict[str, Any] = {
         "settings": settings.model_dump_json(),
-        "folder": str(folder),
-        "output": "out",
+        "folder": folder,
+        "output": Path("out"),
         "tokens": 10,
         "vocabulary": None,
         "init": "matched",

@@ -24,7 +24,7 @@ from search.preparation.places import locate
 from search.preparation.tables import read_rows
 from search.settings.settings import load
 from search.tools import bench
-from search.tools.measure import NotFound, find_material
+from search.tools.run_data import Material, find_material
 from search.tools.run_folder import inspect_runs
 from search.training import base, corpus
 from search.training.evaluation import Evaluator, evaluation_sets
@@ -185,10 +185,10 @@ def test_what_the_files_claim_and_the_advice(report: dict[str, Any]) -> None:
     best = min(run["checkpoints"], key=lambda entry: entry["evaluation"]["mel_ce"])
     assert best["evaluation"]["mel_ce"] < report["base"]["mel_ce"]
     assert report["advice"][0].startswith(f"Take {Path(run['path']).name}/{best['name']}: eval ")
-    rest = sum(os.path.getsize(entry["path"]) for entry in run["checkpoints"]) - best["size"]
+    size = sum(os.path.getsize(entry["path"]) for entry in run["checkpoints"])
     assert "6 eval and 2 training clips" in report["measured_on"] and "coqui's split held out" in report["measured_on"]
     assert report["warnings"] == []
-    assert report["advice"][1] == f"The other 2 files use {rest / 1e9:.2f} GB; nothing is deleted."
+    assert report["advice"][1] == f"All checkpoints: 3, {size / 1e9:.2f} GB; nothing is deleted."
 
 
 def test_a_log_alone_is_enough_and_needs_no_torch(stock: SimpleNamespace) -> None:
@@ -224,7 +224,7 @@ def gpt(prepared: Prepared) -> dict[str, torch.Tensor]:
 def opened(files: list[Path], prepared: str | None = None) -> list[dict[str, Any]]:
     """What the child would answer about files, in this process."""
     caller: Any = SimpleNamespace(say=lambda *_, **__: None)
-    answer = bench.run(caller, [str(file) for file in files], "", None, prepared, False)
+    answer = bench.run(caller, files, Material("", prepared=Path(prepared)) if prepared else None, Path())
     found: list[dict[str, Any]] = answer["files"]
     return found
 
@@ -244,7 +244,7 @@ def test_files_that_are_not_measured_have_their_reasons(tmp_path: Path, monkeypa
     files += [put(tmp_path, f"{i}.pth", content) for i, content in enumerate(([1], {"model": {}}, {"c": Harm()}))]
     torn, *others = [found["reason"] for found in opened(files)]
     assert torn == "is cut short, 16 bytes"
-    assert others[:2] == ["contains a list and is not a checkpoint", "contains no weights"]
+    assert others[:2] == ["contains no weights of a model"] * 2
     assert "system, which may run code, so it is not loaded" in others[2]
     assert not Path("harm-was-done").exists()
 
@@ -266,12 +266,12 @@ def test_every_layout_of_the_weights_and_of_the_claims(
     ]
     before = [(file.stat().st_mtime_ns, file.read_bytes()) for file in files]
     found = opened(files, prepared.directory)
-    assert [(f["claimed_eval"], f["step"]) for f in found] == [(5.577, 7), (4.25, 3), *[(None, None)] * 3]
+    assert [(f["claimed_eval"], f.get("step")) for f in found] == [(5.577, 7), (4.25, 3), *[(None, None)] * 3]
     first, ours, exported, grown, torn = found
     assert ours["evaluation"]["mel_ce"] == pytest.approx(prepared.base_evaluation["mel_ce"], rel=1e-6)
     assert first["evaluation"]["mel_ce"] != ours["evaluation"]["mel_ce"]
     assert exported["same_as"] == 0
-    assert grown["reason"].startswith(f"has a vocabulary of 7528 tokens, and the tokenizer {prepared.vocabulary_size}")
+    assert all(f"Size([{size}, " in grown["reason"] for size in (7528, prepared.vocabulary_size))
     assert 'Missing key(s) in state_dict: "mel_head.weight"' in torn["reason"]
     assert [(file.stat().st_mtime_ns, file.read_bytes()) for file in files] == before
 
@@ -305,13 +305,13 @@ def test_a_run_of_ours(our_run: Path, prepared: Prepared) -> None:
     found = inspect_runs(our_run, None)
     kinds = [(c.name, c.kind) for c in found.checkpoints]
     assert kinds == [("state/best.pth", "our best"), ("state/last.pth", "our last")]
-    assert find_material(found, load(None, {})).prepared == prepared.directory
+    assert find_material(found, load(None, {})).prepared == Path(prepared.directory)
     given = load(None, {"data.path": "miniature"})
-    assert find_material(found, given).prepared == prepared.directory  # the run's own eval clips, whatever is named
+    assert find_material(found, given).prepared == Path(prepared.directory)  # its own eval clips
     for folder in (our_run, our_run.parent):
         (folder / "spec.json").unlink(missing_ok=True)
     material = find_material(found, given)
-    assert (material.settings, material.prepared, material.extended) == (given, None, True)
+    assert (material.settings, material.prepared, material.extended) == (given.model_dump_json(), None, True)
     assert material.unsure and "other clips than those that it held out" in material.unsure
 
 
@@ -327,9 +327,9 @@ def test_only_runs_of_the_same_data_are_measured_together(
     found = inspect_runs(folder, None)
     assert [run.path.name for run in found.runs] == ["a", "b"]  # no link is followed into other folders
     material = find_material(found, load(None, {}))
-    assert dict(material.base_files).keys() == {"model.pth", "dvae.pth", "mel_stats.pth", "vocab.json"}
+    assert material.base_files.keys() == {"model.pth", "dvae.pth", "mel_stats.pth", "vocab.json"}
     (folder / "b" / "config.json").write_text(
         text.replace('"eval_split_size": 0.3', '"eval_split_size": 0.2'), encoding="utf-8"
     )
-    with pytest.raises(NotFound, match="different data"):
+    with pytest.raises(UserError, match="different data"):
         find_material(inspect_runs(folder, None), load(None, {}))

@@ -16,17 +16,10 @@ from search.tools.run_log import TrainerLog, read_log
 # A run with accumulation 8: train .369 beside eval 5.577, as logged. Text .065 + mel 2.887 is 2.952, 8 times .369.
 NEW = """\
  > Training Environment:
- | > Backend: Torch
  | > Num. of CPUs: 12
 
- > Model has 518442047 parameters
-
 \x1b[4m\x1b[1m > EPOCH: 0/999\x1b[0m
- --> /runs/GPT_XTTS_FT-October-15-2025_03+12PM-abc1234
- > Total eval samples after filtering: 40
-
 \x1b[1m > EVALUATION \x1b[0m
-
   \x1b[1m--> EVAL PERFORMANCE\x1b[0m
      | > avg_loader_time: 0.18054273189642486 \x1b[0m(+0)
      | > avg_loss_text_ce: 0.0671 \x1b[0m(+0)
@@ -71,9 +64,9 @@ NEW = """\
 MILESTONES = {"lr_scheduler": "MultiStepLR", "lr_scheduler_params": {"milestones": [900_000, 2_700_000], "gamma": 0.5}}
 
 
-def log_of(tmp_path: Path, text: str | bytes) -> TrainerLog:
+def log_of(tmp_path: Path, text: str) -> TrainerLog:
     path = tmp_path / "trainer_0_log.txt"
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    path.write_text(text, encoding="utf-8")
     return read_log(path)
 
 
@@ -149,10 +142,8 @@ ODD = {"lr_scheduler": "MultiStepLR", "lr_scheduler_params": {"milestones": ["\x
         (NEW, MILESTONES, "No milestone was ever reached: the rate was 5e-06 in each of 2", "count epochs"),
         (HALVED, BY_EPOCH, "", "No milestone"),
         (NEW, ODD, "", "milestone"),
-        (NEW, {"lr_scheduler": None}, "", "milestone"),
-        (NEW, {"grad_clip": 0.0}, "The trainer clipped no gradient: grad_clip is 0.0", ""),
-        (NEW, {"grad_clip": 0.5}, "", "clipped no gradient"),
-        (NEW, {}, "leaves out the first batch of each evaluation, where there is more than one", "clipped no gradient"),
+        (NEW, {"grad_clip": 0.0}, "The trainer clipped no gradient: grad_clip is 0.0", "milestone"),
+        (NEW, {"grad_clip": 0.5}, "leaves out the first batch of each evaluation", "clipped no gradient"),
         (BECAME_NAN, {}, "", "as logged, eval"),
     ],
 )  # fmt: skip

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -82,8 +81,8 @@ def test_bad_input_is_one_line(here: Path, command: Callable[..., int], capsys: 
         (["--output", "new", "--vocabulary", "none.json"], "--vocabulary is none.json, which is not a file"),
         (["--output", "new", "--vocabulary", "x", "--tokens", "5"], "--vocabulary has its own merges"),
         (["--output", "new", "--set", "base.path=nowhere"], "base.path is nowhere, which is not a folder"),
-        (["--output", "full"], "is a folder with files in it; nothing is overwritten"),
-        (["--output", "link"], "exists and is not a folder"),
+        (["--output", "full"], "--output full exists and is not an empty folder; nothing"),
+        (["--output", "link"], "--output link exists and is not an empty folder"),
         (["--output", "file/new"], "--output file/new cannot be written ("),
     ):
         assert command(*arguments) == 2
@@ -107,13 +106,13 @@ def test_a_full_disk_is_one_line(sources: Path, tmp_path: Path) -> None:
 # In place of what the process does
 
 
-def slow_child(_caller: Caller, request: dict[str, Any]) -> None:
-    (Path(request["folder"]) / "model.pth").write_text("half")
+def slow_child(_caller: Caller, request: extend.Request) -> None:
+    (request.folder / "model.pth").write_text("half")
     time.sleep(60)
 
 
-def dying_child(_caller: Caller, request: dict[str, Any]) -> None:
-    (Path(request["folder"]) / "model.pth").write_text("half")
+def dying_child(_caller: Caller, request: extend.Request) -> None:
+    (request.folder / "model.pth").write_text("half")
     os._exit(9)
 
 

@@ -10,8 +10,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -21,10 +22,10 @@ from rich.console import Console
 from search.errors import NoResult, UserError
 from search.full_run import order as orders
 from search.full_run import train as full_run
+from search.full_run.child import stop_reason
 from search.full_run.display import FullRunView, LiveFullRunView
 from search.full_run.follow import Follower
 from search.full_run.result import FullResult, is_ready
-from search.full_run.stopping import stop_reason
 from search.settings.best_config import Stopping
 from search.training.run import run_trial
 from search.trial import Evaluation, Prepared, StopReason, TrialSpec
@@ -48,18 +49,8 @@ def train(prepared: Prepared) -> Iterator[Train]:
         yield train
 
 
-@dataclass(frozen=True)
-class Done:
-    """A run that ended."""
-
-    config: Path
-    output: Path
-    result: FullResult
-    text: str  # that was printed
-
-
 @pytest.fixture(scope="module")
-def done(train: Train, prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Done:
+def done(train: Train, prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """Best at step 3 of 8, and ended at 5."""
     folder = tmp_path_factory.mktemp("done")
     config = write_config(folder / "best_config.json", prepared, 8, 8, lr=1.2e-3, n_increases=2)
@@ -67,7 +58,7 @@ def done(train: Train, prepared: Prepared, tmp_path_factory: pytest.TempPathFact
     with redirect_stdout(text):
         result = train(config, folder / "out")
     assert result is not None
-    return Done(config, folder / "out", result, text.getvalue())
+    return SimpleNamespace(config=config, output=folder / "out", result=result, text=text.getvalue())
 
 
 def evaluation(step: int, mel_ce: float, probe: float = 1.0) -> Evaluation:
@@ -78,14 +69,11 @@ def evaluation(step: int, mel_ce: float, probe: float = 1.0) -> Evaluation:
     ("values", "n_increases", "expected"),
     [
         ([], 2, None),
-        ([3.0, 2.0], 2, None),
         ([2.0, 2.1], 2, None),
         ([2.0, 2.1, 2.2], 2, StopReason.TWO_INCREASES),
-        ([2.0, 2.1, 2.0, 2.1], 2, None),
         ([2.0, 2.1, 2.14], 2, None),  # a rise of less than min_delta is none
         ([2.0, 3.1], 2, StopReason.GAP),
         ([2.0, 3.0], 2, None),  # above max_gap, not at it
-        ([2.0, 3.1, 3.2], 2, StopReason.TWO_INCREASES),
         ([2.0, float("nan")], 2, StopReason.DIVERGED),
         ([2.0, 2.1, 2.2, 2.3], 2, None),  # the fourth is at the horizon
         ([2.0, 2.1, 2.2], None, None),  # the rule can be off
@@ -96,10 +84,10 @@ def test_stopping_rules(values: list[float], n_increases: int | None, expected: 
     assert stop_reason(rules, 40, [evaluation(10 * i, value) for i, value in enumerate(values, 1)]) == expected
 
 
-@pytest.mark.parametrize(("last", "expected"), [(2.49, None), (2.51, StopReason.TWO_INCREASES)])
-def test_auto_counts_the_gains_since_the_base(last: float, expected: StopReason | None) -> None:
+def test_auto_counts_the_gains_since_the_base() -> None:
     rules = Stopping(n_increases=2, min_delta="auto", base=3.0, max_gap=3.0, healthy_gap=1.3)
-    assert stop_reason(rules, 40, [evaluation(10 * i, v) for i, v in enumerate([2.0, 2.1, last], 1)]) == expected
+    for last, expected in ((2.49, None), (2.51, StopReason.TWO_INCREASES)):
+        assert stop_reason(rules, 40, [evaluation(10 * i, v) for i, v in enumerate([2.0, 2.1, last], 1)]) == expected
 
 
 def test_the_live_view_shows_evaluations_above_a_bar_with_the_time_left() -> None:
@@ -119,7 +107,7 @@ def test_the_live_view_shows_evaluations_above_a_bar_with_the_time_left() -> Non
     assert "best 2.4000 at step 20" in last and re.search(r"about \d+ s left", last)
 
 
-def test_a_full_run_is_the_confirmations_run(done: Done, tmp_path: Path) -> None:
+def test_a_full_run_is_the_confirmations_run(done: SimpleNamespace, tmp_path: Path) -> None:
     """Of the same spec, without a state: rates, evaluations and the chosen step are the same bit for bit."""
     spec = TrialSpec.from_json((done.output / "spec.json").read_text())
     plain = run_trial(replace(spec, horizon=5, directory=str(tmp_path), save_seconds=None))
@@ -130,7 +118,7 @@ def test_a_full_run_is_the_confirmations_run(done: Done, tmp_path: Path) -> None
     assert done.result.best.step == 3
 
 
-def test_a_full_run_ends_in_a_model(done: Done) -> None:
+def test_a_full_run_ends_in_a_model(done: SimpleNamespace) -> None:
     assert {"state", "ready", "result.json", "tensorboard"} <= {file.name for file in done.output.iterdir()}
     assert {file.name for file in (done.output / "state").iterdir()} == {".lock", "best.pth", "last.pth"}
     assert is_ready(done.output / "ready", small=False)
@@ -144,7 +132,7 @@ def test_a_full_run_ends_in_a_model(done: Done) -> None:
     assert lines[1].startswith("Best: step 3, eval 2.") and "healthy, below 1.3" in lines[1]
 
 
-def test_the_same_command_makes_only_what_is_missing(done: Done, train: Train) -> None:
+def test_the_same_command_makes_only_what_is_missing(done: SimpleNamespace, train: Train) -> None:
     made = {file: file.stat().st_mtime_ns for file in done.output.rglob("*")}
     assert train(done.config, done.output) == done.result
     assert {file: file.stat().st_mtime_ns for file in done.output.rglob("*")} == made
@@ -168,7 +156,7 @@ def test_the_gap_ends_a_run_and_another_rule_takes_it_on(train: Train, prepared:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_child_that_is_killed_changes_nothing(
-    done: Done, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    done: SimpleNamespace, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     """After its second step, with a state saved at each; tests/test_state.py ends runs everywhere else."""
     heard = Follower._heard
@@ -219,7 +207,7 @@ def test_a_run_whose_command_is_killed_ends_and_goes_on(prepared: Prepared, cach
 
 
 def test_what_a_folder_holds_is_not_mixed_with_another_run(
-    done: Done, train: Train, prepared: Prepared, tmp_path: Path
+    done: SimpleNamespace, train: Train, prepared: Prepared, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match="holds another run") as info:
         train(done.config, done.output, seed=7)
@@ -246,15 +234,12 @@ def edited(config: Path, **fingerprint: str) -> Path:
     return config
 
 
-@pytest.mark.parametrize("changed", ["data", "base"])
-def test_other_data_or_another_base_is_refused_with_both_values(
-    train: Train, prepared: Prepared, tmp_path: Path, changed: str
-) -> None:
-    config = edited(write_config(tmp_path / "best_config.json", prepared), **{changed: "0123"})
+def test_other_data_is_refused_with_both_values(train: Train, prepared: Prepared, tmp_path: Path) -> None:
+    config = edited(write_config(tmp_path / "best_config.json", prepared), data="0123")
     with pytest.raises(UserError, match=r"--set data\.path=.* and --set base\.path=") as info:
         train(config, tmp_path / "out")
-    here = getattr(prepared, f"{changed}_fingerprint")
-    assert [line.split(" (")[0] for line in info.value.details] == [f"{changed}: 0123 there, {here} here"]
+    (line,) = info.value.details
+    assert line.startswith(f"data: 0123 there, {prepared.data_fingerprint} here")
     assert not (tmp_path / "out").exists()
 
 
@@ -271,7 +256,6 @@ def test_other_code_is_a_warning(prepared: Prepared, tmp_path: Path, capsys: pyt
         ({"training.batch_size": 4}, "--set training.batch_size: a full run takes this from best_config.json"),
         ({"data.path": "/nowhere"}, r"data.path is /nowhere, .*; give --set data.path=… or --set base.path=…"),
         ({"train.max_gap": 0.5}, "train.max_gap is 0.5"),
-        ({"base.nonsense": 1}, "unknown key base.nonsense"),
     ],
 )
 def test_what_cannot_be_set_is_refused(

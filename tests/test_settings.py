@@ -44,24 +44,18 @@ BAD_FILES = [
     ("nonsense", ["study.toml", "cannot be read"]),
     ("trials = 3", ["unknown key 'trials'", "study, data, base, training, space, pruning, confirm, train, speech"]),
     ('[study]\nname = "a.confirm"', ["study.name is 'a.confirm'", "end with .confirm"]),
-    ("[study]\ntrails = 3", ["unknown key study.trails", "trials"]),
     ("[study]\ntrials = 0", ["study.trials is 0", "greater than or equal to 1"]),
     ("[study]\nname = 'a/b'", ["study.name is 'a/b'", "1 to 64 letters"]),
-    ("[study]\nstorage = 'nonsense'", ["study.storage is not the URL of a database", "sqlite:///study.db"]),
-    ("[study]\nstorage = 'sqlite:////nowhere/study.db'", ["sqlite:////nowhere/study.db", "/nowhere is not a folder"]),
+    ("[study]\nstorage = 'sqlite:////nowhere/study.db'", ["sqlite:////nowhere/study.db", "in a folder that exists"]),
     ("[data]\npath = 'nowhere'", ["data.path is", "my-project/nowhere", "not a folder"]),
     ("[data]\npath = 'speech'\ntrain = 'all.csv'", ["data.train is 'all.csv'", "all.csv does not exist; tables in"]),
-    ("[data]\npath = 'speech'\neval = 'dev.csv'", ["data.eval is 'dev.csv'", "speech/dev.csv does not exist"]),
     ("[data]\nlanguage = 'Amharic'", ["data.language is 'Amharic': it must be a language code"]),
     ("[data]\nmin_conditioning_seconds = 3", ["data.min_conditioning_seconds is 3.0", "max_conditioning_seconds 1.0"]),
     ("[base]\npath = 'speech'", ["base.path", "lacks config.json, model.pth, dvae.pth, mel_stats.pth, vocab.json"]),
-    ("[training]\nbatch_size = 1", ["training.batch_size is 1", "greater than or equal to 2"]),
     ("[training]\nprecision = 'fp16'", ["training.precision is 'fp16'", "'fp32', 'tf32' or 'bf16'"]),
     ("[data]\npath = 'speech'\n[training]\nepochs = 5\nsteps = 500", ["training: give epochs or steps, not both"]),
     ("[space]\npreset = 'huge'", ["space.preset is 'huge'", "xtts-v2, miniature"]),
-    ("[space]\nfile = 'nowhere.toml'", ["space.file is", "my-project/nowhere.toml", "does not exist"]),
     ("[space]\nfile = 'speech'", ["space.file is", "my-project/speech", "cannot be read"]),
-    ("[confirm]\nrates = [0.5, 1.0]", ["confirm.rates is 1.0", "less than 1"]),
     ("[service]\ngrace_seconds = 29", ["service: grace_seconds is 29", "at least 3 heartbeat_seconds, which is 10"]),
     ("[pruning]\nmin_delta = nan", ["pruning.min_delta is nan"]),
     ("[study]\nstorage = 'mysql://a:secret@h/d'", ["study.storage is 'mysql://a:***@h/d'", "sqlite or postgresql"]),
@@ -93,13 +87,10 @@ def test_files_of_windows_are_read(project: Path, content: bytes) -> None:
     ("section", "entry", "said"),
     [
         ("data", r'path = "C:\Users\me"', "line 2 has a backslash in double quotes; use single quotes or"),
-        ("data", r'path = "C:\data"', "line 2 has a backslash in double quotes; use single quotes or"),
-        ("data", r'path = "D:\new"', "which is not a folder; use"),
-        ("data", r"path = 'C:\data'", "which is not a folder; use"),
-        ("base", "path = 'C:/base'", "which is not a folder; use"),
+        ("data", r'path = "D:\new"', "does not exist; use"),
+        ("data", r"path = 'C:\data'", "does not exist; use"),
+        ("base", "path = 'C:/base'", "does not exist; use"),
         ("data", "path = 'speech'\n" r"train = 'a\b.csv'", "does not exist; use"),
-        ("space", r"file = '..\space.toml'", "which does not exist; use"),
-        ("study", r"directory = 'D:\runs'", "study.directory is"),
     ],
 )
 def test_a_path_of_windows_is_refused_with_how_to_write_it(project: Path, section: str, entry: str, said: str) -> None:
@@ -109,26 +100,24 @@ def test_a_path_of_windows_is_refused_with_how_to_write_it(project: Path, sectio
 
 
 @pytest.mark.parametrize(
-    ("overrides", "parts"),
+    ("key", "value", "part"),
     [
-        ({"trials": 3}, ["'trials'", "section.key=value"]),
-        ({"optimizer.lr": 3}, ["unknown key optimizer", "study, data, base, training, space, pruning"]),
-        ({"space.file": "nowhere.toml"}, ["space.file is nowhere.toml", "does not exist"]),
+        ("trials", 3, "'trials' is not of the form section.key=value"),
+        ("optimizer.lr", 3, "unknown key optimizer; allowed are study, data, base, training, space, pruning"),
+        ("space.file", "nowhere.toml", "space.file is nowhere.toml, which does not exist"),
     ],
 )
-def test_a_bad_override_is_refused_in_one_line(project: Path, overrides: dict[str, Any], parts: list[str]) -> None:
+def test_a_bad_override_is_refused_in_one_line(project: Path, key: str, value: Any, part: str) -> None:
     before = sorted(project.parent.rglob("*"))
-    message = refusal(project, None, overrides)
+    assert part in refusal(project, None, {key: value})
     assert sorted(project.parent.rglob("*")) == before  # nothing is created
-    assert all(part in message for part in parts), message
 
 
 def test_paths_are_relative_to_the_file(project: Path) -> None:
     text = "[study]\ndirectory = 'out'\n[data]\npath = 'speech'\n[base]\npath = 'base'\n[space]\nfile = 'space.toml'"
     settings = loaded(project, text)
-    assert settings.data.path == project / "speech"
-    assert settings.base.path == project / "base"
-    assert settings.space.file == project / "space.toml"
+    paths = (settings.data.path, settings.base.path, settings.space.file)
+    assert paths == (project / "speech", project / "base", project / "space.toml")
     assert settings.directory == project / "out/my-project"
     assert settings.storage_url == f"sqlite:///{project}/out/my-project/study.db"
 
@@ -143,6 +132,7 @@ def test_a_study_is_named_after_its_folder(project: Path, folder: str, name: str
 
 def test_without_data_it_is_the_miniature_with_changes(project: Path) -> None:
     Path("study.toml").write_text("[study]\ntrials = 7\nseed = 2\n[training]\nevaluations = 5")
+    assert load(None, {"training.steps": 300}).full_horizon(100) == 300  # in place of the miniature's epochs
     settings = load(None, {"study.trials": 9})  # a flag wins over the file of the working folder
     assert settings.is_miniature and settings.search_space().name == settings.study.name == "miniature"
     assert (settings.study.trials, settings.study.seed, settings.training.evaluations) == (9, 2, 5)
@@ -151,16 +141,6 @@ def test_without_data_it_is_the_miniature_with_changes(project: Path) -> None:
     assert not own.is_miniature and own.search_space().name == "xtts-v2"
     assert (own.data.language, own.data.eval, own.training.epochs) == ("en", None, None)
     assert own.conditioning_seconds == (2.0, 6.0)
-
-
-def test_blanks_around_urls_are_no_part_of_them(project: Path) -> None:
-    study = loaded(project, "[study]\nstorage = ' postgresql://db/x '\nartifacts = 's3://sound\t'").study
-    assert (study.storage, study.artifacts) == ("postgresql://db/x", "s3://sound")
-
-
-def test_steps_take_the_place_of_the_miniature_s_epochs(project: Path) -> None:
-    assert loaded(project, "[training]\nsteps = 300").full_horizon(100) == 300
-    assert load(None, {"training.steps": 300}).full_horizon(100) == 300
 
 
 @pytest.mark.parametrize(

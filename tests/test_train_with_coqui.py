@@ -7,6 +7,7 @@ import shutil
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -83,17 +84,9 @@ def few_clips(speech: Path, folder: Path) -> Settings:
     return settings
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What the script leaves: its names, and the updates that it made."""
-
-    names: dict[str, Any]
-    updates: list[Update]
-
-
 @pytest.fixture(scope="module")
-def trained(exported: Path) -> Trained:
-    """The script run on the config as a user runs it, but in this process, which has torch loaded."""
+def trained(exported: Path) -> SimpleNamespace:
+    """The script run on the config as a user runs it, but in this process: its names, and the updates it made."""
     before: list[float] = []
     updates: list[Update] = []
     clip = torch.nn.utils.clip_grad_norm_
@@ -114,7 +107,7 @@ def trained(exported: Path) -> Trained:
         patch.setattr(torch.nn.utils, "clip_grad_norm_", measured_clip)
         patch.setattr(sys, "argv", [str(SCRIPT), str(exported), "--grad-accum-steps", str(ACCUMULATION)])
         try:
-            return Trained(runpy.run_path(str(SCRIPT), run_name="__main__"), updates)
+            return SimpleNamespace(names=runpy.run_path(str(SCRIPT), run_name="__main__"), updates=updates)
         finally:
             hook.remove()
 
@@ -136,7 +129,7 @@ def test_the_stock_class_loads_the_config(exported: Path) -> None:
     assert set(config.to_dict()) - set(written) == {"max_audio_len", "max_text_len"}
 
 
-def test_every_update_has_the_promised_rate_decay_and_clip(trained: Trained) -> None:
+def test_every_update_has_the_promised_rate_decay_and_clip(trained: SimpleNamespace) -> None:
     """Twelve updates: the first three at the rate, three after the first milestone, six after the second."""
     rates = [LR] * 3 + [LR * GAMMA] * 3 + [LR * GAMMA**2] * 6
     assert [update.lrs for update in trained.updates] == [[pytest.approx(rate, rel=1e-9)] * 2 for rate in rates]
@@ -146,7 +139,7 @@ def test_every_update_has_the_promised_rate_decay_and_clip(trained: Trained) -> 
         assert update.after == pytest.approx(min(update.before, CLIP), rel=1e-5)
 
 
-def test_every_clip_is_used_and_a_checkpoint_is_left(trained: Trained, exported: Path) -> None:
+def test_every_clip_is_used_and_a_checkpoint_is_left(trained: SimpleNamespace, exported: Path) -> None:
     """Stock's own tokenizer would drop every Amharic clip."""
     trainer = trained.names["trainer"]
     assert trainer.train_loader.dataset.failed_samples == set()
@@ -157,7 +150,7 @@ def test_every_clip_is_used_and_a_checkpoint_is_left(trained: Trained, exported:
 @pytest.mark.parametrize(
     ("text", "language"), [("ሰላም\u1361 \n A\u200bbc  e\u0301", "am"), ("Dr. Who has 2 cats", "en")]
 )
-def test_texts_are_normalised_as_in_the_search(trained: Trained, text: str, language: str) -> None:
+def test_texts_are_normalised_as_in_the_search(trained: SimpleNamespace, text: str, language: str) -> None:
     ours = Tokenizer(trained.names["config"].model_args.tokenizer_file)
     assert trained.names["model"].xtts.tokenizer.encode(text, language) == ours.encode(text, language)
 

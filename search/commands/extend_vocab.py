@@ -37,14 +37,7 @@ def command(
         raise click.UsageError("--vocabulary has its own merges; --tokens and --any-letters are for learning them")
     settings = load_settings(given)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: nothing half-made is left behind
-    asked = None if vocabulary else extend.TOKENS if tokens is None else tokens
-    request = extend.Request(
-        settings=settings.model_dump_json(),
-        output=str(output),
-        tokens=asked or 0,
-        vocabulary=str(vocabulary) if vocabulary else None,
-        init=init,
-        any_letters=any_letters,
-    )
-    made = extend.extend(request, lambda text: print(text, file=sys.stderr, flush=True))
-    print(*made.lines(asked), f"Written: {shown(output)}; name it by base.path", sep="\n")
+    asked = extend.TOKENS if tokens is None else tokens
+    request = extend.Request(settings.model_dump_json(), output, asked, vocabulary, init, any_letters)
+    lines = extend.extend(request, lambda text: print(text, file=sys.stderr, flush=True))
+    print(*lines, f"Written: {shown(output)}; name it by base.path", sep="\n")

@@ -82,32 +82,26 @@ class LiveFullRunView(FullRunView):
         self._status = text
         self.refresh()
 
-    def begin(self, horizon: int, step: int, evaluations: Sequence[Evaluation]) -> None:
-        super().begin(horizon, step, evaluations)
-        self._status = ""
-
     def stepped(self, step: int) -> None:
-        self.step = step
+        self.step, self._status = step, ""
 
     def show(self, line: str, is_best: bool) -> None:
         self._screen.print(Text(line, style=styles.BEST if is_best else ""))
 
     def refresh(self) -> None:
-        self._screen.draw(self._draw())
+        if self._status or not self.horizon:
+            self._screen.draw(Text(with_bar(self._status)))
+            return
+        row = Table.grid(padding=(0, 2))
+        best = f"best {self.best.mel_ce:.4f} at step {self.best.step}" if self.best else ""
+        row.add_row(f"step {self.step}/{self.horizon}", bar(self.step, self.horizon, 20), best, self.left)
+        self._screen.draw(row)
 
     def close(self) -> None:
         self._screen.close()
 
     def leave(self) -> None:
         self._screen.leave()
-
-    def _draw(self) -> Table | Text:
-        if self._status or not self.horizon:
-            return Text(with_bar(self._status))
-        row = Table.grid(padding=(0, 2))
-        best = f"best {self.best.mel_ce:.4f} at step {self.best.step}" if self.best else ""
-        row.add_row(f"step {self.step}/{self.horizon}", bar(self.step, self.horizon, 20), best, self.left)
-        return row
 
 
 def make_full_run_view() -> FullRunView:

@@ -17,15 +17,9 @@ from search.study.fingerprint import code_digest, differences
 from search.trial import Prepared, TrialSpec
 
 OVERRIDABLE = (
-    "data",
-    "base",
-    "train",
-    "study.stall_minutes",
-    "training.precision",
-    "training.fused_adamw",
-    "training.pin_memory",
-    "training.eval_batch_size",
-)
+    "data", "base", "train", "study.stall_minutes", "training.precision", "training.fused_adamw",
+    "training.pin_memory", "training.eval_batch_size",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -93,17 +87,16 @@ def finished(order: Order) -> FullResult | None:
 def own_folder(order: Order) -> Iterator[None]:
     """The run's folder, for this process alone; the kernel frees it whatever ends the process. Raises UserError."""
     directory = order.directory
+    first = {".lock", "best_config.json"}  # that a run writes before its spec.json
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        first = {".lock", "best_config.json"}  # that a run writes before its spec.json
-        strange = not (directory / "spec.json").exists() and {p.name for p in directory.iterdir()} - first
-        held = None if strange else lock(directory / ".lock")
+        if not (directory / "spec.json").exists() and {p.name for p in directory.iterdir()} - first:
+            raise UserError(f"--output {directory} holds files that are not of a full run; name a new folder")
+        held = lock(directory / ".lock")
     except BlockingIOError as error:
         raise UserError(f"--output {directory} is being trained in by another process; wait for its end") from error
     except OSError as error:
         raise UserError(f"--output {directory} cannot be written to ({error.strerror}); name another folder") from error
-    if held is None:
-        raise UserError(f"--output {directory} holds files that are not of a full run; name a new folder")
     with held:
         refuse_other(order)
         yield
@@ -150,10 +143,7 @@ def verify(order: Order, prepared: Prepared, view: FullRunView) -> None:
             lines,
         )
     refuse_point(order.best.hyperparameters, prepared)
-    versions = {f"versions.{k}": v for k, v in prepared.versions.items() if k != "python"}
-    lines = differences(
-        {k: v for k, v in there.items() if k == "code" or k.startswith("versions.")},
-        {"code": code_digest(), **versions},
-    )
+    code = {"code": code_digest(), **{f"versions.{k}": v for k, v in prepared.versions.items() if k != "python"}}
+    lines = differences({k: v for k, v in there.items() if k == "code" or k.startswith("versions.")}, code)
     if lines:
         view.note(f"warning: not what the search ran with, so numbers may differ: {'; '.join(lines)}")

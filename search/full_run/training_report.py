@@ -9,6 +9,7 @@ from markupsafe import Markup
 from search.files import write_text
 from search.full_run.result import FullResult
 from search.pages.drawing import COLOURS, DASHED, WIDE, figure, legend, to_svg
+from search.pages.notes import percent
 from search.pages.page import render
 from search.settings.best_config import BestConfig
 from search.sources import commit
@@ -42,16 +43,17 @@ def knobs(result: FullResult, best: BestConfig) -> list[tuple[str, str, str]]:
     point, record = best.hyperparameters, result.record
     changes = ", ".join(f"{rate:.3g} after step {int(step)}" for step, rate in record["lr_changes"])
     steps = ", ".join(f"step {step}" for step in best.schedule.milestones)
-    norm = f"median norm {_number(record['grad_norm_before'])}"
-    clip = f"no clip; {norm}"
+    clip = f"no clip; median norm {_number(record['grad_norm_before'])}"
     if point.clip_norm is not None:
-        after = _number(record["grad_norm_after"])
-        clip = f"acted in {_share(record['clipped_share'])} of the steps; {norm} before, {after} after"
-    rates = f"applied from {_number(record['lr_first'])} to {_number(record['lr_last'])}"
-    decay = f"shrank a decayed weight by {_share(record['cumulative_decay'])} in all"
+        before, after = clip.removeprefix("no clip; "), _number(record["grad_norm_after"])
+        clip = f"acted in {percent(record['clipped_share'])} of the steps; {before} before, {after} after"
     rows = [
-        ("lr", f"{point.lr:.3g}", rates),
-        ("weight_decay", f"{point.weight_decay:.3g}", decay),
+        ("lr", f"{point.lr:.3g}", f"applied from {_number(record['lr_first'])} to {_number(record['lr_last'])}"),
+        (
+            "weight_decay",
+            f"{point.weight_decay:.3g}",
+            f"shrank a decayed weight by {percent(record['cumulative_decay'])} in all",
+        ),
         ("milestones", steps or "none", changes or "none set"),
         ("gamma", _number(point.gamma), "the factor at each milestone"),
         ("clip_norm", _number(point.clip_norm), clip),
@@ -130,7 +132,3 @@ def updates_svg(steps_csv: Path, clip_norm: float | None) -> Markup:
 
 def _number(value: float | None) -> str:
     return "off" if value is None else f"{value:.3g}"
-
-
-def _share(value: float | None) -> str:
-    return "an unknown share" if value is None else f"{100 * value:.3g} %"

@@ -11,22 +11,9 @@ import tomli_w
 from pydantic import ValidationError
 
 from search.errors import UserError
+from search.settings import sections
 from search.settings.bucket import parse_s3
-from search.settings.sections import (
-    MINIATURE,
-    STOCK,
-    Base,
-    Confirm,
-    Data,
-    Pruning,
-    Section,
-    Service,
-    Space,
-    Speech,
-    Study,
-    Train,
-    Training,
-)
+from search.settings.sections import MINIATURE, STOCK, Section
 from search.settings.storage_url import check_storage, safe_url
 from search.text import printable, without_urls
 from search.trial import evaluation_steps
@@ -39,16 +26,16 @@ DEFAULT_FILE = Path("study.toml")
 class Settings(Section):
     """All settings of a study, as in `study.toml`. Paths that come from a file are absolute."""
 
-    study: Study = Study()
-    data: Data = Data()
-    base: Base = Base()
-    training: Training = Training()
-    space: Space = Space()
-    pruning: Pruning = Pruning()
-    confirm: Confirm = Confirm()
-    train: Train = Train()
-    speech: Speech = Speech()
-    service: Service = Service()
+    study: sections.Study = sections.Study()
+    data: sections.Data = sections.Data()
+    base: sections.Base = sections.Base()
+    training: sections.Training = sections.Training()
+    space: sections.Space = sections.Space()
+    pruning: sections.Pruning = sections.Pruning()
+    confirm: sections.Confirm = sections.Confirm()
+    train: sections.Train = sections.Train()
+    speech: sections.Speech = sections.Speech()
+    service: sections.Service = sections.Service()
 
     @property
     def is_miniature(self) -> bool:
@@ -134,7 +121,7 @@ def _space(file: Path | None, preset: str) -> SearchSpace:
     try:
         return load_preset(preset) if file is None else load_file(file)
     except FileNotFoundError as error:
-        raise UserError(f"space.file is {printable(str(file))}, which does not exist{_of_windows(file)}") from error
+        raise UserError(f"space.file is {printable(str(file))}, which does not exist") from error
     except OSError as error:
         raise UserError(f"space.file is {file}, which cannot be read: {error}") from error
     except ValueError as error:
@@ -161,6 +148,8 @@ _PATHS = (
     ("data", "path"), ("base", "path"), ("space", "file"), ("study", "directory"), ("study", "artifacts"),
     ("speech", "recogniser"),
 )  # fmt: skip
+_FILES = (*_PATHS, ("data", "train"), ("data", "eval"))
+_OF_WINDOWS = re.compile(r"\\|(?<![A-Za-z])[A-Za-z]:/|[\x00-\x1f]")  # \n of "C:\new" is a line end
 
 
 def _change_paths(values: Mapping[str, dict[str, Any]], change: Callable[[Path], Path]) -> None:
@@ -202,8 +191,12 @@ def resolve(
         values.setdefault("study", {})["name"] = re.sub(r"[^A-Za-z0-9]+", "-", folder).strip("-")[:64] or "study"
     for section, entries in values.items():
         for key, value in entries.items():
-            if isinstance(value, str) and "://" in value and (section, key) not in _URLS:
-                raise UserError(f"{section}.{key} is a URL; only study.storage and study.artifacts may be one")
+            shown = printable(str(value))
+            if isinstance(value, str) and "://" in value:
+                if (section, key) not in _URLS:
+                    raise UserError(f"{section}.{key} is a URL; only study.storage and study.artifacts may be one")
+            elif (section, key) in _FILES and _OF_WINDOWS.search(str(value)) and not Path(value).exists():
+                raise UserError(f"{section}.{key} is {shown}, which does not exist; use forward slashes. {WINDOWS}")
     for section, one, other in _EXCLUSIVE:
         if {one, other} <= values.get(section, {}).keys():
             raise UserError(f"{path or 'the command line'}: {section}: give {one} or {other}, not both")
@@ -214,9 +207,6 @@ def resolve(
         raise UserError(f"{path}: {without_urls(told)}" if path else without_urls(told)) from error
     if not shows:
         _check_inputs(settings)
-    for key, made in (("directory", settings.study.directory), ("artifacts", settings.study.artifacts)):
-        if _of_windows(made or "") and not Path(made or "").exists():
-            raise UserError(f"study.{key} is {made}{_of_windows(made or '')}")
     for place in (settings.directory, *settings.directory.parents):
         if place.exists() and not place.is_dir():
             directory = settings.study.directory
@@ -233,8 +223,8 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
     try:
         values = read_toml(path)
     except FileNotFoundError as error:
-        step = _of_windows(path) or "; see study.example.toml for one to start from"
-        raise UserError(f"settings file {path} does not exist{step}") from error
+        step = "see study.example.toml for one to start from"
+        raise UserError(f"settings file {path} does not exist; {step}") from error
     except (ValueError, OSError) as error:
         raise UserError(f"settings file {path} cannot be read: {error}") from error
     for section, entries in values.items():
@@ -256,44 +246,38 @@ def _over(below: Mapping[str, Mapping[str, Any]], above: Mapping[str, Mapping[st
     return merged
 
 
-def _of_windows(path: Path | str | None) -> str:
-    """What is added to an error about a path that is not there; empty where it does not look like one of Windows."""
-    looks_so = re.search(r"\\|(?<![A-Za-z])[A-Za-z]:/|[\x00-\x1f]", str(path))  # \n of "C:\new" is a line end
-    return f"; use forward slashes. {WINDOWS}" if looks_so else ""
-
-
 def _check_inputs(settings: Settings) -> None:
-    data, base = settings.data, settings.base
-    if data.path != MINIATURE:
-        if not Path(data.path).is_dir():
-            raise UserError(f"data.path is {printable(str(data.path))}, which is not a folder{_of_windows(data.path)}")
-        for key, name in (("train", data.train), ("eval", data.eval)):
-            if name and data.formatter == "coqui" and not (Path(data.path) / name).is_file():
-                there = Path(data.path) / name
-                tables = sorted(p.name for p in Path(data.path).glob("*") if p.suffix in (".csv", ".tsv", ".txt"))
-                step = _of_windows(name) or f"; tables in this folder: {', '.join(tables[:10]) or 'none'}"
-                raise UserError(f"data.{key} is {name!r}, but {there} does not exist{step}")
+    data, base, recogniser = settings.data, settings.base, settings.speech.recogniser
+    for section, folder in (("data", data.path), ("base", base.path)):
+        if folder != MINIATURE and not Path(folder).is_dir():
+            step = 'name another, or "miniature"'
+            raise UserError(f"{section}.path is {printable(str(folder))}, which is not a folder; {step}")
+    for key, name in (("train", data.train), ("eval", data.eval)):
+        there = Path(data.path) / (name or "")
+        if data.path != MINIATURE and name and data.formatter == "coqui" and not there.is_file():
+            tables = sorted(p.name for p in Path(data.path).glob("*") if p.suffix in (".csv", ".tsv", ".txt"))
+            step = f"tables in this folder: {', '.join(tables[:10]) or 'none'}"
+            raise UserError(f"data.{key} is {name!r}, but {there} does not exist; {step}")
     if base.path != MINIATURE:
-        if not Path(base.path).is_dir():
-            step = _of_windows(base.path) or '; give one in XTTS layout, or "miniature"'
-            raise UserError(f"base.path is {printable(str(base.path))}, which is not a folder{step}")
-        wanted = ("config.json", "model.pth", "dvae.pth", "mel_stats.pth", "vocab.json")
-        missing = [name for name in wanted if not (Path(base.path) / name).is_file()]
-        if missing:
-            found = sorted(
-                p.name for kind in ("best_model", "checkpoint") for p in Path(base.path).glob(f"{kind}*.pth")
-            )
-            step = f"; {found[0]} is a fine-tuned checkpoint: to start from it, name it model.pth" if found else ""
-            if missing == ["model.pth"] and any(Path(base.path).glob("*.safetensors")):
-                step = "; weights in a .safetensors file are not read: take the model.pth of coqui's XTTS-v2"
-            all_of_them = ", ".join(wanted)
-            raise UserError(f"base.path {base.path} lacks {', '.join(missing)}; an XTTS base has {all_of_them}{step}")
-    recogniser = settings.speech.recogniser
+        _check_base(Path(base.path))
     if recogniser is not None and not (recogniser / "config.json").is_file():
         raise UserError(
-            f"speech.recogniser is {recogniser}, which is not a folder with a config.json{_of_windows(recogniser)};"
-            " name a folder with a speech recogniser for transformers (nothing is downloaded), or leave it out"
+            f"speech.recogniser is {recogniser}, which is not a folder with a config.json; name a folder with a speech"
+            " recogniser for transformers (nothing is downloaded), or leave it out"
         )
     low, high = settings.conditioning_seconds
     if low > high:
         raise UserError(f"data.min_conditioning_seconds is {low}, above data.max_conditioning_seconds {high}")
+
+
+def _check_base(folder: Path) -> None:
+    wanted = ("config.json", "model.pth", "dvae.pth", "mel_stats.pth", "vocab.json")
+    missing = [name for name in wanted if not (folder / name).is_file()]
+    if not missing:
+        return
+    found = sorted(p.name for kind in ("best_model", "checkpoint") for p in folder.glob(f"{kind}*.pth"))
+    step = f"; {found[0]} is a fine-tuned checkpoint: to start from it, name it model.pth" if found else ""
+    if missing == ["model.pth"] and any(folder.glob("*.safetensors")):
+        step = "; weights in a .safetensors file are not read: take the model.pth of coqui's XTTS-v2"
+    lacking = f"base.path {folder} lacks {', '.join(missing)}"
+    raise UserError(f"{lacking}; an XTTS base has {', '.join(wanted)}{step}")

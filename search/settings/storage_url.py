@@ -1,6 +1,7 @@
 """The URL of a study's database: what is allowed, and how it is shown. Nothing of a password ever is."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, unquote_plus
 
@@ -11,11 +12,13 @@ from search.errors import UserError
 from search.text import without_passwords
 
 _PREFIX = re.compile(r"(postgres|sqlite)(?:ql)?(?:\+[\w.-]*)?://", re.IGNORECASE)
+_FILE = re.compile(r"sqlite:///(?!:memory:)[^?]+(\?timeout=\d+)?")  # slots share it, so it is not in memory
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _SECRET = re.compile("password|passwd|pwd|secret", re.IGNORECASE)  # in the name of a parameter
 _NAMED = re.compile("([^/?&=]*?)(?:=|%3d)", re.IGNORECASE)  # a parameter, also one within the value of another
 # No @ follows a URL in an error: all that stands before it might be of a password.
 _ENCODED = "write its special characters percent-encoded (an at sign as %40), or leave it out and set PGPASSWORD"
+_SQLITE = "a file in a folder that exists, like sqlite:///study.db; ?timeout=SECONDS, a whole number, is its one option"
 _FORMS = "sqlite:///study.db or postgresql://host/database"
 
 
@@ -34,40 +37,37 @@ def plain_url(given: str) -> str:
 
 def check_storage(storage: str) -> None:
     """Raises UserError, which shows no password, for a `plain_url` that is of no database for studies."""
-    shown = safe_url(storage)
     if not _SCHEME.match(storage):
         raise UserError(f"study.storage is not the URL of a database; give one like {_FORMS}")
+    if fault := _fault(storage):
+        raise UserError(f"study.storage is {safe_url(storage)!r}, {fault}")
+
+
+def _fault(storage: str) -> str | None:
     if not storage.startswith(("sqlite://", "postgresql://")):
-        raise UserError(f"study.storage is {shown!r}; it must be of sqlite or postgresql, like {_FORMS}")
+        return f"which must be of sqlite or postgresql, like {_FORMS}"
     if not storage.isprintable() or "\0" in unquote(storage):
-        raise UserError(f"study.storage {shown!r} contains a character that is not printed; write the URL anew")
+        return "which contains a character that is not printed; write the URL anew"
     try:
         url = make_url(storage)
     except (ArgumentError, ValueError):
         url = None
-    if storage.startswith("postgresql"):
-        if storage.count("@") > 1:
-            raise UserError(f"study.storage {shown} has more than one at sign. If it has a password, {_ENCODED}")
-        if url is None or not 0 < (url.port or 5432) < 65536:
-            several = ". Several hosts are written ?host=one:5432&host=two:5432" if "," in _parts(storage)[2] else ""
-            raise UserError(
-                f"study.storage {shown} has no port from 1 to 65535. If it has a password, {_ENCODED}{several}"
-            )
-        return
-    if url is None or not storage.startswith("sqlite:///") or url.database in (None, "", ":memory:"):
-        raise UserError(f"study.storage {shown} names no file that slots could share; give one like sqlite:///study.db")
-    if any(name != "timeout" or not str(value).isdecimal() for name, value in url.query.items()):
-        raise UserError(f"study.storage {shown} has an option; SQLite takes only ?timeout=SECONDS, a whole number")
-    file = Path(url.database)
-    try:
-        if not file.parent.is_dir():
-            raise UserError(f"study.storage is {shown}, but {file.parent} is not a folder; create it first")
-        if file.exists() and not file.is_file():
-            raise UserError(f"study.storage {shown} is a folder or a device; name a file, like sqlite:///study.db")
-    except OSError as error:  # a name that is too long, or a folder that may not be looked into
-        raise UserError(
-            f"study.storage {shown} cannot be looked at: {error.strerror}; give one like sqlite:///study.db"
-        ) from error
+    if storage.startswith("sqlite"):
+        fits = url and _FILE.fullmatch(storage) and _is_file(Path(url.database or ""))
+        return None if fits else f"which must be {_SQLITE}"
+    if storage.count("@") > 1:
+        return f"which has more than one at sign. If it has a password, {_ENCODED}"
+    if url is None or not 0 < (url.port or 5432) < 65536:
+        several = ". Several hosts are written ?host=one:5432&host=two:5432" if "," in _parts(storage)[2] else ""
+        return f"which has no port from 1 to 65535. If it has a password, {_ENCODED}{several}"
+    return None
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is a file, or could become one."""
+    with suppress(OSError):  # a name that is too long, or a folder that may not be looked into
+        return path.parent.is_dir() and (path.is_file() or not path.exists())
+    return False
 
 
 def safe_url(url: str) -> str:

@@ -1,4 +1,4 @@
-"""Which checkpoint to take: by its measured eval, or else by the log, and how much space the others use."""
+"""Which checkpoint to take: by its measured eval, or else by the log."""
 
 import math
 from itertools import combinations
@@ -45,37 +45,35 @@ def _contradictions(found: Inspection) -> list[str]:
 
 
 def advice(found: Inspection) -> list[str]:
-    """Which file to take, compared with the base model, and how much space the others use.
+    """Which file to take, compared with the base model, and how much space the files use.
 
     By the measurement, unless there are signs that it was made on training clips.
     """
     measured = [c for c in found.checkpoints if c.evaluation and c.evaluation.is_finite]
     by_log = [line for run in found.runs for line in _by_log(found, run)]
+    size = sum(c.size for c in found.checkpoints)
+    space = [f"All checkpoints: {len(found.checkpoints)}, {gigabytes(size)}; nothing is deleted."] if size else []
     if not measured:
-        return by_log
+        return [*by_log, *space]
     if _contradictions(found) or (found.unsure and _low_gaps(found)):
-        return ["No checkpoint can be advised by these measurements: see the warnings.", *by_log]
-    take, *rest = _by_measurement(found, ranked(measured, _mel_ce)[0])
-    return [f"If the run did not train on the eval clips: {take}" if found.unsure else take, *rest]
+        return ["No checkpoint can be advised by these measurements: see the warnings.", *by_log, *space]
+    take = _by_measurement(found, ranked(measured, _mel_ce)[0])
+    return [f"If the run did not train on the eval clips: {take}" if found.unsure else take, *space]
 
 
 def _mel_ce(checkpoint: Checkpoint) -> float:
     return checkpoint.evaluation.mel_ce if checkpoint.evaluation else math.nan
 
 
-def _by_measurement(found: Inspection, best: Checkpoint) -> list[str]:
-    value, base = _mel_ce(best), found.base
-    if base and not is_lower(value, base.mel_ce):
-        return [
-            f"Take none: the untouched base model has eval {base.mel_ce:.4f}, the best of them {value:.4f}"
-            f" ({shown(found, best)}).",
-            *_space(found, None),
-        ]
-    if base:
+def _by_measurement(found: Inspection, best: Checkpoint) -> str:
+    value, base, name = _mel_ce(best), found.base, shown(found, best)
+    if not base:
+        against = f". The untouched base model is not measured: {found.base_reason}."
+    elif is_lower(value, base.mel_ce):
         against = f", {base.mel_ce - value:.4f} below the untouched base model ({base.mel_ce:.4f})."
     else:
-        against = f". The untouched base model is not measured: {found.base_reason}."
-    return [f"Take {shown(found, best)}: eval {value:.4f} nats per audio token{against}", *_space(found, best)]
+        return f"Take none: the untouched base model has eval {base.mel_ce:.4f}, the best of them {value:.4f} ({name})."
+    return f"Take {name}: eval {value:.4f} nats per audio token{against}"
 
 
 def _by_log(found: Inspection, run: LoggedRun) -> list[str]:
@@ -86,24 +84,14 @@ def _by_log(found: Inspection, run: LoggedRun) -> list[str]:
     best = lowest_eval(logged)
     which = f"epoch {best.epoch}, whose logged eval is the lowest ({best.eval:.4g})"
     if best.micro_steps is None:
-        return [f"By the log, take none: {which}, was evaluated before any training in it.", *_space(found, None)]
+        return [f"By the log, take none: {which}, was evaluated before any training in it."]
     files = [c for c in run.checkpoints if c.name == best.best_model]
     files += [c for c in run.checkpoints if c.kind == "best" and c.epoch is not None and c.epoch == best.epoch]
     if files:
-        return [f"By the log, take {shown(found, files[0])}, of {which}.", *_space(found, files[0])]
+        return [f"By the log, take {shown(found, files[0])}, of {which}."]
     gone = " It is no longer on the disk." if run.checkpoints else ""
     name = f" ({best.best_model})" if best.best_model else ""
     return [f"By the log, the checkpoint to take is that of {which}{name}.{gone}"]
-
-
-def _space(found: Inspection, taken: Checkpoint | None) -> list[str]:
-    """Bytes of the other files."""
-    sizes = [c.size for c in found.checkpoints if c is not taken]
-    if not sizes:
-        return []
-    other = "other " if taken else ""
-    subject = f"The {other}file uses" if len(sizes) == 1 else f"The {other}{len(sizes)} files use"
-    return [f"{subject} {gigabytes(sum(sizes))}; nothing is deleted."]
 
 
 def shown(found: Inspection, checkpoint: Checkpoint) -> str:

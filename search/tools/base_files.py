@@ -74,18 +74,13 @@ def acceptance(base: PinnedBase, flag: bool, ask: Callable[[], str] | None) -> s
         flag: --accept-licence was given.
         ask: Returns what the user types when asked; None where nobody can be asked.
     """
-    given = "--accept-licence" if flag else f"{AGREED}=1" if os.environ.get(AGREED) == "1" else None
-    if given is None and ask is None:
-        raise UserError(
-            f"{base.repository} is under the {base.licence}, for non-commercial use only; read"
-            f" {base.licence_url} and accept it with --accept-licence or {AGREED}=1"
-        )
     print(f"{base.repository} is under the {base.licence}. In short:", *base.terms, sep="\n  ")
-    print(f"Full text: {base.licence_url}, and LICENSE.txt of the download.")
-    if given:
-        print(f"Accepted by {given}.", flush=True)
-        return given
-    assert ask is not None
-    if ask().strip().lower() != "yes":
-        raise UserError("the licence was not accepted; nothing was downloaded")
+    print(f"Full text: {base.licence_url}, and LICENSE.txt of the download.", flush=True)
+    if flag or os.environ.get(AGREED) == "1":
+        return "--accept-licence" if flag else f"{AGREED}=1"
+    if ask is None or ask().strip().lower() != "yes":
+        raise UserError(
+            f"the {base.licence} of {base.repository}, for non-commercial use only, was not accepted, so nothing was"
+            f" downloaded; read {base.licence_url} and accept it with --accept-licence or {AGREED}=1"
+        )
     return "typed at a terminal"

@@ -1,23 +1,20 @@
 """What was found about checkpoints, for people and for scripts."""
 
 import json
-import math
 import time
-from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
 
-from rich.console import Console
+from pydantic import TypeAdapter
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from search.show import styles
+from search.show.styles import WARNING
 from search.text import printable
 from search.ties import lowest
 from search.tools.advice import advice, gigabytes, warnings
-from search.tools.corrections import nats
+from search.tools.corrections import nats, times
 from search.tools.run_folder import Checkpoint, Inspection, LoggedRun
-from search.trial import Evaluation
 
 SHOWN = 30  # epochs of a log; the first and the last ones
 
@@ -50,7 +47,7 @@ def show(found: Inspection, console: Console) -> None:
     if found.unmeasured:
         _line(console, f"Not measured: {found.unmeasured}")
     for sentence in warnings(found):
-        _line(console, f"Warning: {sentence}", styles.WARNING)
+        _line(console, f"Warning: {sentence}", WARNING)
     for sentence in advice(found):
         _line(console, sentence, "bold")
 
@@ -59,16 +56,16 @@ def _line(console: Console, text: str, style: str = "") -> None:
     console.print(Text(printable(text), style), soft_wrap=not console.is_terminal)
 
 
-def _table(console: Console, title: str, columns: dict[str, list[str]], left: int) -> None:
+def _table(console: Console, title: str, cells: dict[str, list[str]], left: int) -> None:
     """`left` columns of words, then numbers; a column that is empty in every row is left out."""
     table = Table(title=title, title_justify="left", title_style="", box=None, pad_edge=False, header_style="")
-    used = {heading: cells for heading, cells in columns.items() if any(cells)}
-    for i, (heading, cells) in enumerate(used.items()):
-        words = [word for text in (heading, *cells) for word in text.split()]
-        # A narrow terminal folds the names, at both ends, and leaves the numbers whole.
+    used = {heading: column for heading, column in cells.items() if any(column)}
+    for i, (heading, column) in enumerate(used.items()):
+        words = " ".join((heading, *column)).split()
+        # A narrow terminal folds headings, and the names at both ends, and leaves the numbers whole.
         width = max(map(len, words)) if 0 < i < len(used) - 1 else None
-        is_left = i < left or not heading
-        table.add_column(heading, justify="left" if is_left else "right", overflow="fold", min_width=width)
+        side: JustifyMethod = "left" if i < left or not heading else "right"
+        table.add_column(heading, justify=side, overflow="fold", min_width=width)
     for row in zip(*used.values(), strict=True):
         table.add_row(*(Text(printable(cell)) for cell in row))
     console.print(table)
@@ -79,21 +76,21 @@ def _epochs(run: LoggedRun, console: Console) -> None:
     if len(epochs) > SHOWN:
         title += f" (the first and last {SHOWN // 2} of {len(epochs)} epochs)"
         epochs = [*epochs[: SHOWN // 2], *epochs[-SHOWN // 2 :]]
-    columns = {
+    cells = {
         "epoch": ["?" if e.epoch is None else str(e.epoch) for e in epochs],
         "step": [_count(e.micro_steps) for e in epochs],
         "train as logged": [nats(e.train_logged) for e in epochs],
         "eval": [nats(e.eval) for e in epochs],
-        "gap as logged": [_times(e.gap_logged) for e in epochs],
+        "gap as logged": [times(e.gap_logged) for e in epochs],
         "true train": [nats(e.train) for e in epochs],
-        "true gap": [_times(e.gap) for e in epochs],
+        "true gap": [times(e.gap) for e in epochs],
         "train mel": [nats(e.train_mel_ce) for e in epochs],
         "eval mel": [nats(e.eval_mel_ce) for e in epochs],
         "train text": [nats(e.train_text_ce) for e in epochs],
         "eval text": [nats(e.eval_text_ce) for e in epochs],
         "best model": [e.best_model or "" for e in epochs],
     }
-    _table(console, title, columns, 0)
+    _table(console, title, cells, 0)
 
 
 def _checkpoints(found: Inspection, run: LoggedRun, console: Console) -> None:
@@ -101,7 +98,7 @@ def _checkpoints(found: Inspection, run: LoggedRun, console: Console) -> None:
     if found.base:
         rows.append(Checkpoint(Path(), "untouched base model", "", evaluation=found.base))
     measured = [c.evaluation for c in rows]
-    columns = {
+    cells = {
         "file": [c.name for c in rows],
         "kind": [c.kind for c in rows],
         "size": [gigabytes(c.size) if c.kind else "" for c in rows],
@@ -119,7 +116,7 @@ def _checkpoints(found: Inspection, run: LoggedRun, console: Console) -> None:
             for c in rows
         ],
     }
-    _table(console, "checkpoints", columns, 2)
+    _table(console, "checkpoints", cells, 2)
 
 
 def _claimed(checkpoint: Checkpoint, accumulation: int | None) -> str:
@@ -133,24 +130,7 @@ def _count(value: int | None) -> str:
     return "" if value is None else str(value)
 
 
-def _times(value: float | None) -> str:
-    return "" if value is None else f"{value:.{2 if value < 10 else 1}f}x"
-
-
 def to_json(found: Inspection) -> str:
-    """One document in ASCII; a value that is not finite is null."""
-    return json.dumps(
-        {**_plain(found), "warnings": warnings(found), "advice": advice(found)}, indent=2, allow_nan=False
-    )
-
-
-def _plain(value: Any) -> Any:
-    """`value` in types of JSON; config.json, which is a file of the run already, is left out."""
-    if is_dataclass(value) and not isinstance(value, type):
-        found = {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name != "config"}
-        return {**found, "gap": _plain(value.gap)} if isinstance(value, Evaluation) else found
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return str(value) if isinstance(value, Path) else value
+    """One document in ASCII; a value that is not finite is null. config.json, a file of the run, is left out."""
+    plain = json.loads(TypeAdapter(Inspection).dump_json(found, exclude={"runs": {"__all__": {"config"}}}))
+    return json.dumps({**plain, "warnings": warnings(found), "advice": advice(found)}, indent=2, allow_nan=False)

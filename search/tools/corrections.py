@@ -44,29 +44,26 @@ def accumulation(log: TrainerLog, given: int | None) -> tuple[int | None, str]:
 
     It is `given`, or what the log's components tell: loss = (text + mel) / accumulation.
     """
-    found, how = _inferred(log.accumulations)
-    if given is None:
-        return found, how
-    against = f"; the log's own components say {found}" if found not in (None, given) else ""
-    return given, f"Accumulation {given}, as given by --accumulation{against}."
-
-
-def _inferred(ratios: Sequence[float]) -> tuple[int | None, str]:
-    if not ratios:
-        why = "no training step has loss_text_ce and loss_mel_ce beside its loss"
-        return None, f"The accumulation is unknown: {why}; {GIVE}"
-    steps = max(1, round(median(ratios)))
-    agreeing = sum(math.isclose(ratio, steps, rel_tol=DIGITS) for ratio in ratios)
-    if agreeing < AGREEMENT * len(ratios):
-        why = "(text + mel) / loss is not the same whole number throughout the log"
-        return None, f"The accumulation is unknown: {why} ({min(ratios):.3g} to {max(ratios):.3g}); {GIVE}"
-    of = f"{agreeing} of {len(ratios)} logged losses"
-    return steps, f"Accumulation {steps}: loss_text_ce + loss_mel_ce is {steps} times loss in {of}."
+    ratios = log.accumulations
+    steps = max(1, round(median(ratios))) if ratios else None
+    agreeing = sum(math.isclose(ratio, steps or 0, rel_tol=DIGITS) for ratio in ratios)
+    is_sure = steps is not None and agreeing >= AGREEMENT * len(ratios)
+    if given is not None:
+        against = f"; the log's own components say {steps}" if is_sure and steps != given else ""
+        return given, f"Accumulation {given}, as given by --accumulation{against}."
+    if is_sure:
+        of = f"{agreeing} of {len(ratios)} logged losses"
+        return steps, f"Accumulation {steps}: loss_text_ce + loss_mel_ce is {steps} times loss in {of}."
+    why = "no training step has loss_text_ce and loss_mel_ce beside its loss"
+    if ratios:
+        range_ = f"{min(ratios):.3g} to {max(ratios):.3g}"
+        why = f"(text + mel) / loss is not the same whole number throughout the log ({range_})"
+    return None, f"The accumulation is unknown: {why}; {GIVE}"
 
 
 def text_weight(config: Config) -> float:
     """What the trainer multiplied the text loss by before it logged it."""
-    value = _arguments(config).get("gpt_loss_text_ce_weight", TEXT_WEIGHT)
+    value = config.get("model_args", {}).get("gpt_loss_text_ce_weight", TEXT_WEIGHT)
     return float(value) if isinstance(value, int | float) and value > 0 else TEXT_WEIGHT
 
 
@@ -119,8 +116,7 @@ def _gap(losses: Sequence[EpochLosses], steps: int | None) -> Iterator[str]:
     last = next((e for e in reversed(losses) if e.gap is not None and math.isfinite(e.gap)), None)
     if last is None or last.gap_logged is None:
         return
-    times = f"{last.gap_logged:.{2 if last.gap_logged < 10 else 1}f}x"
-    logged = f"eval {nats(last.eval)} / train {nats(last.train_logged)} = {times}"
+    logged = f"eval {nats(last.eval)} / train {nats(last.train_logged)} = {times(last.gap_logged)}"
     if steps == 1:
         yield f"The training loss is logged undivided: the gap of epoch {last.epoch} is as logged, {logged}."
     else:
@@ -132,7 +128,7 @@ def _gap(losses: Sequence[EpochLosses], steps: int | None) -> Iterator[str]:
 
 
 def _text(losses: Sequence[EpochLosses], config: Config) -> Iterator[str]:
-    weight, tokens = text_weight(config), _arguments(config).get("gpt_number_text_tokens")
+    weight, tokens = text_weight(config), config.get("model_args", {}).get("gpt_number_text_tokens")
     values = [e.train_text_ce if e.eval_text_ce is None else e.eval_text_ce for e in losses]
     last = next((value for value in reversed(values) if value is not None), None)
     if last is None or weight == 1:
@@ -144,10 +140,9 @@ def _text(losses: Sequence[EpochLosses], config: Config) -> Iterator[str]:
 
 def _schedule(log: TrainerLog, config: Config) -> Iterator[str]:
     """Whether the milestones acted: by the logged rates, and where there are none by the epochs."""
-    params = config.get("lr_scheduler_params")
-    milestones = params.get("milestones") if isinstance(params, dict) else None
+    milestones = config.get("lr_scheduler_params", {}).get("milestones")
     known = isinstance(milestones, list) and milestones and all(isinstance(m, int) for m in milestones)
-    if config.get("lr_scheduler") != "MultiStepLR" or not known or not isinstance(milestones, list):
+    if config.get("lr_scheduler") != "MultiStepLR" or not known:
         return
     beyond = config.get("scheduler_after_epoch") is True and min(milestones) >= log.trained_epochs
     why = (
@@ -181,11 +176,11 @@ def lowest_eval(rows: Sequence[EpochLosses]) -> EpochLosses:
     return ranked(rows, lambda e: math.nan if e.eval is None else e.eval)[0]
 
 
-def _arguments(config: Config) -> Mapping[str, Any]:
-    found = config.get("model_args")
-    return found if isinstance(found, dict) else {}
-
-
 def nats(value: float | None) -> str:
     """Three or four digits; nothing for None."""
     return "" if value is None else f"{value:.4g}" if abs(value) >= 1 else f"{value:.3g}"
+
+
+def times(value: float | None) -> str:
+    """A gap; nothing for None."""
+    return "" if value is None else f"{value:.{2 if value < 10 else 1}f}x"

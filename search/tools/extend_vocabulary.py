@@ -6,13 +6,12 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from search.check.base import wrong_language
-from search.confirmation.export import commit
+from search.check.judgement import few
 from search.errors import UserError, causes
 from search.preparation import base_check, extension, tables, vocabulary
 from search.preparation.cache import make_cache_directory
@@ -22,8 +21,9 @@ from search.preparation.recordings import file_digest
 from search.preparation.surveying import in_the_bases_words
 from search.preparation.vocabulary import Vocabulary
 from search.settings.settings import Settings
+from search.sources import commit
 from search.tools import merges
-from search.tools.extend import Made, Request
+from search.tools.extend import Request
 from search.training import base
 from search.training.tokenizer import (
     Tokenizer,
@@ -39,23 +39,25 @@ FIELD = "--vocabulary"
 COPIED = ("dvae.pth", "mel_stats.pth", *base.COMPANIONS)
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
-NO_LETTER = (
-    "data: the base has a token for every letter of the texts, and each merge needs a letter that it lacks, so nothing"
-    " would be added; --any-letters joins letters that it has, but then texts in its other languages may be cut"
+NOTHING = (
+    "data: nothing would be added: the base has a token for every letter of the texts, and no pair of tokens that may"
+    " be merged occurs twice; --any-letters joins letters that it has, but then texts in its other languages may be cut"
     " differently"
 )
-NO_PAIR = "data: the texts contain no letter that the base lacks and no pair of tokens twice; nothing would be added"
 
 Progress = Callable[[str], None]
 
 
-def run(caller: Caller, request: dict[str, Any]) -> dict[str, Any]:
+def run(caller: Caller, request: Request) -> list[str]:
     """`work` in a process of its own, which says "progress"."""
-    return asdict(work(Request(**request), lambda text: caller.say("progress", text=text)))
+    return work(request, lambda text: caller.say("progress", text=text))
 
 
-def work(request: Request, progress: Progress) -> Made:
-    """Writes the extended base into the empty folder `request.folder`. Raises UserError."""
+def work(request: Request, progress: Progress) -> list[str]:
+    """Writes the extended base into the empty folder `request.folder`; returns what to tell the user.
+
+    Raises UserError.
+    """
     settings = Settings.model_validate_json(request.settings)
     root, directory = locate(settings, make_cache_directory(), progress)
     base_check.check(directory)
@@ -88,10 +90,10 @@ class _Extension:
     def __init__(self, request: Request, settings: Settings, directory: Path, progress: Progress) -> None:
         self._request, self._directory, self._progress = request, directory, progress
         self._language, self._seed = settings.data.language, settings.study.seed
-        self._folder = Path(request.folder)
+        self._folder = request.folder
         self._old = vocabulary.read(directory / "vocab.json", "base.path")
 
-    def write(self, training: list[str], held_out: list[str]) -> Made:
+    def write(self, training: list[str], held_out: list[str]) -> list[str]:
         old, texts = self._old, [*training, *held_out]
         lacking = missing_tokens(old.tokenizer, texts, self._language)
         clean = (preprocessed(old.tokenizer, text, self._language) for text in training)
@@ -100,7 +102,7 @@ class _Extension:
             letters = self._with_letters(lacking)
             new = self._learned(lacking, letters, words)
         else:
-            new = self._given(Path(self._request.vocabulary))
+            new = self._given(self._request.vocabulary)
             letters = self._with_letters(sorted(new.letters - old.letters))
         self._progress("writing model.pth")
         rows = extension.layout(old, new, _parts(old, new, letters))
@@ -111,19 +113,34 @@ class _Extension:
         note = self._note(new, rows, training)
         (self._folder / NAME).write_text(json.dumps(note, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         base_check.check(self._folder)
-        tag = language_tag(self._language)
-        return Made(
-            tokens_before=old.rows,
-            tokens_after=new.rows,
-            tag=tag if tag in note["added"] else None,
-            letters="".join(token for token in note["added"] if len(token) == 1),
-            others=sum(len(token) > 1 and token != tag for token in note["added"]),
-            words=words.total(),
-            tokens_per_word_before=merges.tokens_per_word(letters.tokenizer, words),
-            tokens_per_word_after=merges.tokens_per_word(new.tokenizer.tokenizer, words),
-            still_lacking=missing_tokens(new.tokenizer, texts, self._language),
-            changes=vocabulary.changes(old, new),
-        )
+        cut = [merges.tokens_per_word(each, words) for each in (letters.tokenizer, new.tokenizer.tokenizer)]
+        lines = self._added(note, vocabulary.changes(old, new))
+        if words:
+            shorter = f"{cut[0]:.2f} tokens per word with the letters alone, {cut[1]:.2f} now"
+            lines.insert(-1, f"training texts: {words.total()} words, {shorter}")
+        if left := missing_tokens(new.tokenizer, texts, self._language):
+            some = f"{len(left)} tokens that the corpus needs ({few(left)})"
+            lines.insert(-1, f"warning: neither vocabulary has {some}; a search adds them")
+        return lines
+
+    def _added(self, note: dict[str, Any], changes: list[str]) -> list[str]:
+        """How many tokens of which kind are new, and `changes`: why texts of other languages may be cut otherwise."""
+        added, tag, asked = note["added"], language_tag(self._language), self._request.tokens
+        letters = sum(len(token) == 1 for token in added)
+        others = sum(len(token) > 1 and token != tag for token in added)
+        parts = [f"the tag {tag}"] if tag in added else []
+        parts += [f"{letters} letters"] if letters else []
+        parts += [f"{others} {'tokens by merges' if 'learned' in note else 'further tokens'}"]
+        before = note["parent"]["tokens"]
+        new = f"{note['tokens'] - before} new ones: {', '.join(parts)}"
+        lines = [f"vocabulary: {before} rows and {new}; every old token keeps its rows"]
+        if "learned" in note and others < asked:
+            kind = "" if changes else " with a new letter"  # no merge joins two tokens that the base has
+            few_pairs = f"no further pair of tokens{kind} occurs twice in the texts"
+            lines.append(f"merges: {others} of the {asked} asked for; {few_pairs}")
+        kept = "texts without a new letter are cut into the same tokens as before"
+        warning = "warning: texts in the base's other languages may be cut differently than before: "
+        return [*lines, warning + "; ".join(changes) if changes else kept]
 
     def _learned(self, lacking: list[str], letters: Tokenizer, words: Counter[str]) -> Vocabulary:
         """The base's vocabulary with what it lacks and the merges of `words`, as `letters` cuts them."""
@@ -132,7 +149,7 @@ class _Extension:
         apart = () if request.any_letters else self._old.ids
         found = merges.learn(letters.tokenizer, words, request.tokens, apart)
         if not lacking and not found.tokens:
-            raise UserError(NO_PAIR if request.any_letters else NO_LETTER)
+            raise UserError(NOTHING)
         text = extended_vocabulary(self._old.path, lacking, found.pairs)
         (self._folder / "vocab.json").write_text(text, encoding="utf-8")
         return vocabulary.read(self._folder / "vocab.json", FIELD)
@@ -181,7 +198,7 @@ class _Extension:
 
 def _parts(old: Vocabulary, new: Vocabulary, letters: Tokenizer) -> dict[str, list[str]]:
     """What each new token is made of, in tokens that `letters` has; letters and tags are made of nothing."""
-    special = merges.special_tokens(new.tokenizer.tokenizer)
+    special = {token.content for token in new.tokenizer.tokenizer.get_added_tokens_decoder().values()}
     made = {}
     for token in new.ids.keys() - old.ids.keys() - special:
         known = [part for part in merges.leaves(letters.tokenizer, token) if part != "[UNK]" and part in new.ids]

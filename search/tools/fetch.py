@@ -45,7 +45,12 @@ def fetch(target: Path, accept: Callable[[], str], base: PinnedBase = XTTS_V2) -
         wanted = [file for file in base.files if not file.is_at(target / file.name)]
         if not wanted:
             return []
-        _refuse_foreign(target)
+        is_ours = (target / NOTE).is_file() or not target.exists() or (target.is_dir() and not any(target.iterdir()))
+        if not is_ours:  # nothing in it is overwritten
+            raise UserError(
+                f"{target} exists and was not made by this command (it has no {NOTE}); move it away, or name another"
+                " folder with --output"
+            )
         accepted = accept()
         with _staging(target) as staging:
             for file in wanted:
@@ -58,16 +63,6 @@ def fetch(target: Path, accept: Callable[[], str], base: PinnedBase = XTTS_V2) -
             f" permissions, or name another folder with --output; {AGAIN}"
         ) from error
     return [file.name for file in wanted]
-
-
-def _refuse_foreign(target: Path) -> None:
-    """Raises UserError for a folder that this command did not make: nothing in it is overwritten."""
-    if (target / NOTE).is_file() or not target.exists() or (target.is_dir() and not any(target.iterdir())):
-        return
-    raise UserError(
-        f"{target} exists and was not made by this command (it has no {NOTE}); move it away, or name another folder"
-        " with --output"
-    )
 
 
 @contextmanager
@@ -112,17 +107,13 @@ def _download(file: BaseFile, path: Path, base: PinnedBase) -> None:
 
 def _reason(error: Exception, file: BaseFile, base: PinnedBase) -> str:
     """What to tell the user. The library's own messages contain URLs and headers, so none of them is shown."""
-    hub = safe_url(constants.ENDPOINT)
-    match error:
-        case OfflineModeIsEnabled():
-            return "HF_HUB_OFFLINE is set; unset it, or copy a complete folder from another machine"
-        case HfHubHTTPError() if (status := error.response.status_code) in (401, 403):
-            return f"{hub} refuses {file.name} ({status}); {base.repository} needs no account: renew or unset HF_TOKEN"
-        case HfHubHTTPError():
-            return f"{hub} answered {error.response.status_code} for {file.name}; check HF_ENDPOINT, or {AGAIN}"
-        case httpx2.TimeoutException() | httpx2.NetworkError() | httpx2.ProxyError() | httpx2.RemoteProtocolError():
-            return f"{hub} cannot be reached; check the network, any proxy and HF_ENDPOINT, then {AGAIN}"
-    return f"no request can be made to {hub} ({type(error).__name__}); check HF_ENDPOINT, HF_TOKEN and any proxy"
+    if isinstance(error, OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set; unset it, or copy a complete folder from another machine"
+    what = f"status {error.response.status_code}" if isinstance(error, HfHubHTTPError) else type(error).__name__
+    return (
+        f"{safe_url(constants.ENDPOINT)} does not give {file.name} ({what}); check the network, any proxy, HF_ENDPOINT"
+        f" and HF_TOKEN ({base.repository} needs no account), then {AGAIN}"
+    )
 
 
 def _publish(staging: Path, target: Path, base: PinnedBase, accepted: str) -> None:

@@ -1,7 +1,6 @@
 """Which clips a run of coqui's trainer trained on, and which it held out: by its lists, or by coqui's own split."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +15,29 @@ Row = dict[str, Any]
 Clip = tuple[str, int]  # name and bytes of an audio file: the same clip in a folder that was moved or copied
 
 
-@dataclass(frozen=True)
-class RunSplit:
-    """The clips of a run."""
+def parts(
+    split: tuple[set[Clip], set[Clip]], train: list[Row], held_out: list[Row], has_table: bool
+) -> tuple[list[Row], list[Row], int]:
+    """(clips for the probe, eval clips, eval clips left out since the run trained on them), of these rows.
 
-    trained: frozenset[Clip]
-    held_out: frozenset[Clip]
-
-    def parts(self, train: list[Row], held_out: list[Row], has_table: bool) -> tuple[list[Row], list[Row], int]:
-        """(clips for the probe, eval clips, eval clips left out since the run trained on them), of these rows.
-
-        With a table of eval clips those of `held_out` that the run did not train on are eval clips; without one, the
-        clips of both that the run held out. Raises UserError where none is left.
-        """
-        every = train if has_table else [*train, *held_out]
-        learnt = [row for row in every if clip_of(row) in self.trained]
-        candidates = held_out if has_table else [row for row in every if clip_of(row) in self.held_out]
-        kept = [row for row in candidates if clip_of(row) not in self.trained]
-        if not kept:
-            what = (
-                "the run trained on every clip of data.eval" if has_table else "data.train has no clip that it held out"
-            )
-            raise UserError(f"no eval clip is left: {what}; {NAME_A_TABLE}")
-        if not learnt:
-            raise UserError("the run trained on none of the clips of data.train; name its own table by data.train")
-        return learnt, kept, len(candidates) - len(kept)
+    With a table of eval clips those of `held_out` that the run did not train on are eval clips; without one, the
+    clips of both that the run held out. Raises UserError where none is left.
+    """
+    trained, kept_apart = split
+    every = train if has_table else [*train, *held_out]
+    learnt = [row for row in every if clip_of(row) in trained]
+    candidates = held_out if has_table else [row for row in every if clip_of(row) in kept_apart]
+    kept = [row for row in candidates if clip_of(row) not in trained]
+    if not kept:
+        what = "the run trained on every clip of data.eval" if has_table else "data.train has no clip that it held out"
+        raise UserError(f"no eval clip is left: {what}; {NAME_A_TABLE}")
+    if not learnt:
+        raise UserError("the run trained on none of the clips of data.train; name its own table by data.train")
+    return learnt, kept, len(candidates) - len(kept)
 
 
-def read_split(values: Mapping[str, Any], moved_to: Path | None) -> RunSplit:
-    """The split of a run, made again as coqui makes it: seed 0, on the table as it is now.
+def read_split(values: Mapping[str, Any], moved_to: Path) -> tuple[set[Clip], set[Clip]]:
+    """(clips that a run trained on, clips that it held out), split again as coqui does it: seed 0, today's table.
 
     Args:
         values: Of its config.json, and "batches" of an epoch by its log, which show whether it had that split.
@@ -52,24 +45,19 @@ def read_split(values: Mapping[str, Any], moved_to: Path | None) -> RunSplit:
 
     Raises UserError with the reason where the clips cannot be known.
     """
-    listed = values.get("datasets")
-    if not isinstance(listed, list) or not listed or not all(isinstance(dataset, dict) for dataset in listed):
-        raise UserError("config.json names no data (datasets)")
-    known = BaseDatasetConfig.__dataclass_fields__
     datasets = []
-    for dataset in listed:
-        path = Path(str(dataset.get("path"))).expanduser()
-        if not path.is_dir() and moved_to is not None and len(listed) == 1:
-            path = moved_to
-        given = {name: value for name, value in dataset.items() if name in known and value is not None}
-        datasets.append(BaseDatasetConfig(**{**given, "path": str(path)}))
+    for given in values["datasets"]:
+        path = Path(str(given.get("path"))).expanduser()
+        known = {k: v for k, v in given.items() if k in BaseDatasetConfig.__dataclass_fields__ and v is not None}
+        is_moved = len(values["datasets"]) == 1 and not path.is_dir()
+        datasets.append(BaseDatasetConfig(**{**known, "path": str(moved_to if is_moved else path)}))
     sizes = {name: values[name] for name in ("eval_split_max_size", "eval_split_size") if values.get(name) is not None}
     try:
         train, held_out = load_tts_samples(BaseTTSConfig(datasets=datasets), eval_split=True, **sizes)
     except Exception as error:  # as in search.preparation.tables: formatters fail in many ways
         raise UserError(f"the tables of its config.json cannot be read ({first_line(error)})") from error
     _compare(len(train), values.get("batch_size"), values.get("batches"))
-    return RunSplit(_clips(train), _clips(held_out))
+    return {*map(clip_of, train)}, {*map(clip_of, held_out)}
 
 
 def _compare(clips: int, size: Any, batches: int | None) -> None:
@@ -81,10 +69,6 @@ def _compare(clips: int, size: Any, batches: int | None) -> None:
             f"its log shows about {size * batches} training clips, and the split of its config.json leaves {clips}, so"
             " its script split them otherwise, or the table has changed"
         )
-
-
-def _clips(rows: Iterable[Row]) -> frozenset[Clip]:
-    return frozenset(map(clip_of, rows))
 
 
 def clip_of(row: Row) -> Clip:

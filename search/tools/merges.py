@@ -64,11 +64,6 @@ def leaves(tokenizer: tokenizers.Tokenizer, token: str) -> list[str]:
     return list(tokenizer.encode(token, add_special_tokens=False).tokens)
 
 
-def special_tokens(tokenizer: tokenizers.Tokenizer) -> frozenset[str]:
-    """Tokens that are found in a text before anything is merged."""
-    return frozenset(token.content for token in tokenizer.get_added_tokens_decoder().values())
-
-
 def _segments(tokenizer: tokenizers.Tokenizer, word: str, kept_apart: frozenset[str]) -> Iterator[tuple[str, ...]]:
     """Runs of two or more tokens of `word` that may be merged: within one piece of the pre-tokenizer, which a
     special token is by itself, and no two of `kept_apart` side by side.

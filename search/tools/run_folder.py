@@ -6,11 +6,15 @@ torch: files are opened and measured by `search.tools.bench`, in a process of it
 
 import csv
 import json
+import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import PlainSerializer
 
 from search.errors import UserError
 from search.text import printable
@@ -19,11 +23,15 @@ from search.tools.run_log import read_log
 from search.trial import Evaluation
 
 NAME_A_TABLE = "name a table of clips that the run did not train on, by data.eval"
+_TABLES = ("model_args", "audio", "lr_scheduler_params")  # of config.json
 DEPTH = 3  # folders below the given one in which runs are looked for
 
 _STOCK = re.compile(r"(best_model|checkpoint)(?:_(\d{1,12}))?\.pth$")
 _NOT_OF_A_RUN = {"dvae.pth", "mel_stats.pth", "mel_norms.pth", "speakers_xtts.pth"}  # files of a base
-_LOG = re.compile(r"trainer_(\d+)_log\.txt$")
+
+
+# With its gap, in a document.
+Measured = Annotated[Evaluation, PlainSerializer(lambda e: {**asdict(e), "gap": e.gap})]
 
 
 @dataclass
@@ -39,7 +47,7 @@ class Checkpoint:
     epoch: int | None = None  # from 0
     claimed_train: float | None = None  # `model_loss` in the file, divided by the accumulation as in the log
     claimed_eval: float | None = None
-    evaluation: Evaluation | None = None
+    evaluation: Measured | None = None
     same_as: str | None = None  # an earlier file with the same GPT weights
     reason: str | None = None  # why it is not measured
 
@@ -54,11 +62,11 @@ class LoggedRun:
 
     path: Path
     checkpoints: list[Checkpoint] = field(default_factory=list)
-    config: dict[str, Any] | None = None  # its config.json
+    config: dict[str, Any] = field(default_factory=dict)  # its config.json; empty where none can be read
     accumulation: int | None = None  # of its log
     batches: int | None = None  # of an epoch, by its log
     epochs: list[EpochLosses] = field(default_factory=list)
-    evaluations: list[Evaluation] = field(default_factory=list)  # of a run of ours: correct as they are
+    evaluations: list[Measured] = field(default_factory=list)  # of a run of ours: correct as they are
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -73,7 +81,7 @@ class Inspection:
     path: Path
     runs: list[LoggedRun]
     measured_on: str | None = None  # the data, in words
-    base: Evaluation | None = None  # the untouched base model, measured in the same way
+    base: Measured | None = None  # the untouched base model, measured in the same way
     base_reason: str | None = None  # why it is not
     unmeasured: str | None = None
     unsure: str | None = None  # why it is not known whether the runs trained on the eval clips
@@ -87,74 +95,62 @@ def inspect_runs(path: Path, accumulation: int | None) -> Inspection:
     """What `path` holds, a run folder, a folder of them, or a log, as files and logs claim it. Raises UserError."""
     if not path.exists():
         raise UserError(f"{printable(str(path))} does not exist; give a run folder, a folder of runs, or a log")
-    if path.suffix in (".pth", ".pt") and path.is_file():
-        raise UserError(f"{printable(str(path))} is one file; give the folder that contains it")
-    if path.is_file():
-        return Inspection(path, [_read(LoggedRun(path), path, accumulation)])
-    folders = list(_run_folders(path, 0))
-    if not folders:
+    places = [path] if path.is_file() else list(_run_folders(path))
+    if not places:
         raise UserError(
             f"{printable(str(path))} contains no checkpoints and no logs, nor do the folders below; give a run folder"
             " of coqui's trainer (trainer_0_log.txt, best_model.pth) or of study.py train"
         )
     runs = []
-    for folder in folders:
-        run = LoggedRun(folder, _checkpoints(folder))
+    for place in places:
+        run = LoggedRun(place, [] if place.is_file() else _checkpoints(place))
         try:
-            _read(run, _source(folder), accumulation)
+            _read(run, accumulation)
         except UserError as error:
-            if len(folders) == 1 and not run.checkpoints:
+            if len(places) == 1 and not run.checkpoints:
                 raise
             run.notes.append(str(error))  # its checkpoints, and the other runs, are shown all the same
         runs.append(run)
     return Inspection(path, runs)
 
 
-def _run_folders(folder: Path, depth: int) -> Iterator[Path]:
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        if depth == 0:
-            raise UserError(f"{printable(str(folder))} cannot be read: {error.strerror}") from error
-        return
-    if any(_STOCK.match(entry.name) for entry in entries) or _state_files(folder) or _source(folder):
-        yield folder
-    elif depth < DEPTH:
-        for entry in entries:
-            if entry.name != "trials" and entry.is_dir() and not entry.is_symlink():  # a search's have no checkpoints
-                yield from _run_folders(entry, depth + 1)
+def _run_folders(path: Path) -> Iterator[Path]:
+    for name, below, files in os.walk(path):  # which follows no links
+        folder = Path(name)
+        is_run = any(map(_STOCK.match, files)) or bool(_state_files(folder)) or _source(folder) is not None
+        if is_run:
+            yield folder
+        is_deepest = is_run or len(folder.relative_to(path).parts) == DEPTH
+        below[:] = [] if is_deepest else sorted({*below} - {"trials"})  # a search's have no checkpoints
 
 
 def _source(folder: Path) -> Path | None:
     """What tells the course of a run: our evaluations, or its log of the lowest rank."""
-    if (folder / "evaluations.csv").is_file():
-        return folder / "evaluations.csv"
-    logs = [entry for entry in folder.iterdir() if _LOG.match(entry.name)]
-    return min(logs, key=lambda entry: int(entry.name.split("_")[1]), default=None)
+    ours = folder / "evaluations.csv"
+    return ours if ours.is_file() else min(folder.glob("trainer_*_log.txt"), default=None)
 
 
 def _state_files(folder: Path) -> list[Path]:
     return [file for name in ("best.pth", "last.pth") if (file := folder / "state" / name).is_file()]
 
 
-def _read(run: LoggedRun, source: Path | None, given: int | None) -> LoggedRun:
-    """`run` with its config.json, and with what `source` tells. Raises UserError for a source that cannot be read."""
-    folder = run.path if run.path.is_dir() else run.path.parent
-    run.config = _config(folder / "config.json", run.notes)
+def _read(run: LoggedRun, given: int | None) -> None:
+    """Adds its config.json, and what its log or evaluations tell. Raises UserError where these cannot be read."""
+    is_log = run.path.is_file()
+    run.config = config = _config((run.path.parent if is_log else run.path) / "config.json", run.notes)
+    source = run.path if is_log else _source(run.path)
     if source is None:
-        return run
+        return
     if source.suffix == ".csv":
         run.evaluations = _evaluations(source)
-        return run
+        return
     log = read_log(source)
-    config = run.config or {}
     run.batches = log.batches
     run.accumulation, how = accumulation(log, given)
     run.epochs = [corrected(epoch, run.accumulation, text_weight(config)) for epoch in log.epochs]
     run.notes += [how, *sentences(log, run.epochs, run.accumulation, config)]
     for checkpoint in run.checkpoints:
         checkpoint.epoch = next((e.epoch for e in run.epochs if e.best_model == checkpoint.name), None)
-    return run
 
 
 def _checkpoints(folder: Path) -> list[Checkpoint]:
@@ -170,24 +166,25 @@ def _checkpoints(folder: Path) -> list[Checkpoint]:
     found.sort(key=lambda c: (c.kind, c.step is None, c.step or 0, c.name))
     found += [Checkpoint(file, f"state/{file.name}", f"our {file.stem}") for file in _state_files(folder)]
     for checkpoint in found:
-        try:
+        with suppress(OSError):  # a link to a file that is gone: why it is not measured is said when it is opened
             status = checkpoint.path.stat()
             checkpoint.size, checkpoint.modified = status.st_size, status.st_mtime
-        except OSError as error:
-            checkpoint.reason = f"cannot be read: {error.strerror}"
     return found
 
 
-def _config(path: Path, notes: list[str]) -> dict[str, Any] | None:
-    """The run's config.json; None where there is none, or with a note where it cannot be read."""
+def _config(path: Path, notes: list[str]) -> dict[str, Any]:
+    """The run's config.json, whose tables are tables whatever it holds; empty, with a note, if it cannot be read."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        return None
+        content = {} if not path.exists() else json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         notes.append(f"config.json cannot be read: {error}")
-        return None
-    return content if isinstance(content, dict) else None
+        return {}
+    if not isinstance(content, dict) or not content:
+        return {}
+    listed = content.get("datasets")
+    datasets = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    tables = {name: found if isinstance(found := content.get(name), dict) else {} for name in _TABLES}
+    return {**content, **tables, "datasets": datasets}
 
 
 def _evaluations(path: Path) -> list[Evaluation]:

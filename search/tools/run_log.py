@@ -7,21 +7,25 @@ without colours. An epoch's training averages are the running averages in bracke
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from math import isfinite
 from pathlib import Path, PureWindowsPath
 
 from search.errors import UserError
 from search.text import printable
 
+Values = dict[str, tuple[float | None, float | None]]  # value and running average by name
+
 COMPONENTS = ("loss_text_ce", "loss_mel_ce")  # GPTTrainer.train_step: `loss` is their sum
 
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_EPOCH = re.compile(r"> EPOCH: (\d{1,9})/")
-_STEP = re.compile(r"STEP: \d{1,12}/(-?\d{1,12}) -- GLOBAL_STEP: (\d{1,12})")
 _VALUE = re.compile(r"\| > (\w+):\s*(\S+)(?:\s+\(([^()\s]+)\))?")
-_BEST = re.compile(r"> BEST MODEL : (.+\S)")
-# Headings of blocks that are of no interest: "PERFORMACE", as coqui spells it; a step of an evaluation (print_eval).
-_OTHER = re.compile(r"--> TRAIN PERFORM|--> STEP: \d+\s*$|> EVALUATION|> Training Environment")
+_HEADING = re.compile(
+    r"> EPOCH: (?P<epoch>\d{1,9})/|STEP: \d{1,12}/(?P<last>-?\d{1,12}) -- GLOBAL_STEP: (?P<step>\d{1,12})"
+    r"|--> (?P<eval>EVAL) PERFORMANCE|> BEST MODEL : (?P<best>.+\S)"
+    # Blocks of no interest: "PERFORMACE", as coqui spells it; a step of an evaluation (print_eval).
+    r"|--> TRAIN PERFORM|--> STEP: \d+\s*$|> EVALUATION|> Training Environment"
+)
 
 
 @dataclass
@@ -52,16 +56,51 @@ class TrainerLog:
 
 def read_log(path: Path) -> TrainerLog:
     """The log in `path`. Raises UserError for a file that cannot be read, or that coqui's trainer did not write."""
-    reader = _Reader()
-    for line in _lines(path):
-        reader.read(_COLOUR.sub("", line))
-    reader.close_epoch()
-    if not reader.log.epochs:
+    log, epochs = TrainerLog(), [Epoch()]
+    for heading, values in _blocks(path):
+        epoch = epochs[-1]
+        if heading["epoch"]:
+            epochs.append(Epoch(int(heading["epoch"])))
+        elif heading["step"]:
+            epoch.micro_steps, log.batches = int(heading["step"]), int(heading["last"]) + 1
+            epoch.train.update({name: mean for name, (_, mean) in values.items() if mean is not None})
+            rate, _ = values.get("current_lr", (None, None))
+            log.rates += [] if rate is None else [rate]
+            log.accumulations += _ratios(values)
+        elif heading["eval"] and "avg_step_time" not in values:  # training averages, with run_eval off
+            epoch.eval = {name.removeprefix("avg_"): value for name, (value, _) in values.items() if value is not None}
+        elif heading["best"]:
+            epoch.best = PureWindowsPath(heading["best"]).name  # which parts paths at slashes, too
+    log.epochs = [epoch for epoch in epochs if epoch.train or epoch.eval]
+    if not log.epochs:
         raise UserError(
             f"{printable(str(path))} has no epoch that coqui's trainer logged ('> EPOCH:', 'GLOBAL_STEP:', 'EVAL"
             " PERFORMANCE'); give a run's trainer_0_log.txt, or the folder that holds it"
         )
-    return reader.log
+    return log
+
+
+def _blocks(path: Path) -> Iterator[tuple[re.Match[str], Values]]:
+    """Each heading, with the values below it."""
+    heading: re.Match[str] | None = None
+    values: Values = {}
+    for line in map(partial(_COLOUR.sub, ""), _lines(path)):
+        if found := _VALUE.search(line):
+            values[found[1]] = _number(found[2]), _number(found[3])
+        elif found := _HEADING.search(line):
+            if heading:
+                yield heading, values
+            heading, values = found, {}
+    if heading:
+        yield heading, values
+
+
+def _ratios(values: Values) -> Iterator[float]:
+    """(text + mel) / loss of a step and of its running averages, where they are logged."""
+    for column in (0, 1):
+        loss, *parts = (values.get(name, (None, None))[column] for name in ("loss", *COMPONENTS))
+        if loss and None not in parts and isfinite(ratio := sum(part or 0.0 for part in parts) / loss) and ratio > 0:
+            yield ratio
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -75,57 +114,6 @@ def _lines(path: Path) -> Iterator[str]:
             yield from lines
     except OSError as error:
         raise UserError(f"{printable(str(path))} cannot be read: {error.strerror}") from error
-
-
-class _Reader:
-    """Reads line by line. Values belong to the block whose heading came last."""
-
-    def __init__(self) -> None:
-        self.log = TrainerLog()
-        self._epoch = Epoch()
-        self._block = ""  # "step", "eval", or "" for lines of no interest
-        self._step: dict[str, tuple[float | None, float | None]] = {}  # value and running average of the current step
-
-    def read(self, line: str) -> None:
-        if found := _VALUE.search(line):
-            name, value, average = found.groups()
-            if self._block == "step":
-                self._step[name] = _number(value), _number(average)
-            elif self._block == "eval" and (number := _number(value)) is not None:
-                self._epoch.eval[name.removeprefix("avg_")] = number
-        elif found := _EPOCH.search(line):
-            self.close_epoch()
-            self._epoch = Epoch(int(found[1]))
-        elif found := _STEP.search(line):
-            self._close_step()
-            self._epoch.micro_steps, self._block = int(found[2]), "step"
-            self.log.batches = int(found[1]) + 1
-        elif "--> EVAL PERFORMANCE" in line:
-            self._block = "eval"
-        elif found := _BEST.search(line):
-            self._epoch.best = PureWindowsPath(found[1]).name  # which parts paths at slashes, too
-        elif _OTHER.search(line):
-            self._block = ""
-
-    def _close_step(self) -> None:
-        """Takes a step's block, now complete, into the epoch and the log."""
-        step, self._step = self._step, {}
-        self._epoch.train.update({name: mean for name, (_, mean) in step.items() if mean is not None})
-        rate, _ = step.get("current_lr", (None, None))
-        if rate is not None:
-            self.log.rates.append(rate)
-        for column in (0, 1):
-            loss, *parts = (step.get(name, (None, None))[column] for name in ("loss", *COMPONENTS))
-            if loss and None not in parts and isfinite(ratio := sum(p or 0.0 for p in parts) / loss) and ratio > 0:
-                self.log.accumulations.append(ratio)
-
-    def close_epoch(self) -> None:
-        self._close_step()
-        epoch, self._epoch = self._epoch, Epoch()
-        if "step_time" in epoch.eval:  # with run_eval off the trainer prints its training averages under this heading
-            epoch.eval = {}
-        if epoch.train or epoch.eval:
-            self.log.epochs.append(epoch)
 
 
 def _number(text: str | None) -> float | None:
