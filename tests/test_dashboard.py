@@ -42,7 +42,7 @@ def test_every_trial_that_ended_has_a_note_and_columns(whole: dict[str, Any]) ->
         assert {"at_step", "text_ce", "gap", "host", "stop_reason"} <= attributes_of(trial).keys()
     sortable = {each["key"] for each in whole["union_user_attrs"] if each["sortable"]}
     assert sortable >= {"at_step", "text_ce", "gap", "clipped_share", "similarity", "cer"}
-    assert whole["objective_names"] == ["lowest eval, nats per audio token"]
+    assert whole["objective_names"] == ["lowest evaluation, nats per audio token"]
 
 
 def test_sound_says_what_one_hears(whole: dict[str, Any]) -> None:

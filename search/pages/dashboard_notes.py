@@ -30,7 +30,7 @@ from space.hyperparameters import Hyperparameters
 
 ATTEMPTS = 20  # to write before another machine does
 PATIENCE = 10.0  # seconds that a refresh waits for a database that does not answer; the next trial's end tries again
-OF_CONFIRMATION = ("confirmation", "rate-line")  # figures that its study shows, too
+OF_CONFIRMATION = ("confirmation", "against-stock", "rate-line")  # figures that its study shows, too
 LEAVE_SECONDS = 20.0  # for the last refresh, at the end of a search
 
 Stocks = Mapping[tuple[str, ...], tuple[int, Evaluation]]  # trial and best evaluation of the stock recipe, by `_alike`
@@ -69,7 +69,7 @@ class Notes:
 
     def _write(self, material: Material, studies: list[tuple[int, dict[str, Any], Findings]]) -> bool:
         """False: another machine wrote while this one read."""
-        from search.pages.dashboard_figures import LOSS, figures  # seconds: these import optuna-dashboard and Plotly
+        from search.pages.dashboard_figures import METRIC, figures  # seconds: optuna-dashboard and Plotly
         from search.pages.note_draft import Draft
 
         drawn = figures(material)
@@ -81,7 +81,7 @@ class Notes:
                 if row.trial.state.is_finished() and not draft.has_trial_note(trial_id(row.trial)):
                     standing = standing_of(row, material, stocks, is_search)
                     draft.set_trial_note(trial_id(row.trial), trial_note(row, point_of(row, material), standing))
-            draft.set_metric_name(LOSS)
+            draft.set_metric_name(METRIC)
             draft.set_study_note(search_note(material) if is_search else confirmation_note(material))
             for name, figure in drawn.items():
                 if is_search or name in OF_CONFIRMATION:

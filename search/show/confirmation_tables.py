@@ -13,6 +13,7 @@ from search.confirmation.runs import FULL, Runs
 from search.settings.best_config import Audit, Candidate, Confirmation, Fidelity, LineStep, RateLine
 from search.settings.sections import CONFIRMATION
 from search.show.styles import columns
+from search.ties import ranks
 from search.trial import Evaluation
 
 COLUMNS = ("config", "mean", "short run", "seeds", "lowest evaluation of each fresh seed", "", "parameters")
@@ -73,6 +74,20 @@ def fidelity(found: Fidelity | None) -> list[str]:
         f" {found.low:.2f} to {found.high:.2f}, p {found.p_value:.2g}); {overlap}.{chance}"
     ]
     return [*told, *([found.advice[0].upper() + found.advice[1:] + "."] if found.advice else [])]
+
+
+def ranked(runs: Runs) -> list[list[str]]:
+    """(config, value and place in a short run, the same in a full run) of configs that ran both, the best in full first.
+
+    The full run is that of the rate line, or of the audit.
+    """
+    short, full = runs.short, runs.at(runs.plan.seed)
+    both = [n for n in short if math.isfinite(short[n]) and math.isfinite(full.get(n, math.inf))]
+    cells = [
+        [[f"{of[n]:.4f}" for n in both], [f"{1 + r}." for r in ranks([of[n] for n in both])]] for of in (short, full)
+    ]
+    rows = zip(both, *cells[0], *cells[1], strict=True)
+    return sorted(map(list, rows), key=lambda row: full[row[0]])
 
 
 def audit(found: Audit | None, seed_sd: float | None) -> list[str]:
