@@ -99,7 +99,7 @@ def test_a_confirmation_is_told_in_both_studies(small: tuple[optuna.Study, Dashb
     assert "Use trial <b>1</b>: it is better than the stock recipe." in read(search["note"]["body"])
     assert "is better than the stock recipe (V0), by 0.9000 nats" in read(proof["note"]["body"])
     assert all("confirmation" in figures_of(document) for document in (search, proof))
-    assert "trial <b>1</b> (exported): mean 3.0233, 3 fresh seeds" in read(proof["note"]["body"])
+    assert r"trial \<b\>1\</b\> | 3.0233 |" in proof["note"]["body"]
     assert "python study.py export" in read(search["note"]["body"])
     run_of = proof["trials"][5]
     assert attributes_of(run_of)["config"] == "trial <b>1</b>"

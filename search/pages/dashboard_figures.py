@@ -11,7 +11,7 @@ from typing import Any
 
 from plotly.graph_objects import Figure
 
-from search.pages import search_figures
+from search.pages import confirmation_figures, search_figures
 from search.pages.chart import BASE, LOSS, Axis, Chart, Series
 from search.pages.dimensions import dimensions
 from search.pages.drawing import COLOURS
@@ -32,8 +32,6 @@ def figures(material: Material) -> dict[str, Figure]:
     if rate := next((each for each in dimensions(material.judged) if each.name == "lr"), None):
         charts["learning-rate"] = search_figures.against(material, rate)
     if material.runs:
-        from search.pages import confirmation_figures  # scipy: half a second, which only a confirmation needs
-
         exported = material.confirmation.exported if material.confirmation else None
         race, against_stock = confirmation_figures.race(material.runs, exported)
         rates = confirmation_figures.rate_line(material.runs)

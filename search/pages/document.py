@@ -42,7 +42,6 @@ def to_html(material: Material, options: str) -> str:
         sound=heard,
         quality=_quality(heard),
         line=found.rate_line if found else rate_line(material.runs) if material.runs else None,
-        confirmed=confirmation_tables.rows(found) if found else [],
         ranked=confirmation_tables.ranked(material.runs) if material.runs else [],
         best=[tables.cells(row, material.space) for row in material.findings.completed[:BEST]],
         origin=_origin(material),
