@@ -100,7 +100,7 @@ def race(runs: Runs, exported: str | None) -> tuple[Chart | None, Chart | None]:
     intervals = [(e.value, e.value) if e.low is None or e.high is None else (e.low, e.high) for e in estimates]
     told = [f"{e.value:.4f} below: {e.interval}" for e in estimates]
     margins = [e.value for e in estimates]
-    series = [Series("", margins, others, "orange", "D", size=5.5, intervals=intervals, told=told)]
+    series = [Series("", margins, others, "orange", "D", size=5.5, width=2, intervals=intervals, told=told)]
     label = f"below the stock recipe ({STOCK}) by,\nnats per audio token, {100 * fit.level:.0f} % interval"
     caption = "Where an interval lies right of 0, the config is better than the stock recipe."
     ends = [0.0, *(end for interval in intervals for end in interval)]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
 from search.pages.chart import Axis
@@ -76,21 +76,16 @@ class Dimension:
 
 def dimensions(rows: Sequence[Row]) -> list[Dimension]:
     """Those that can differ between trials, in the order of the space; some have a value in some trials only."""
-    found: dict[str, BaseDistribution] = {}
-    for row in rows:
-        found |= {name: d for name, d in row.trial.distributions.items() if not d.single()}
+    found = {name: d for row in rows for name, d in row.trial.distributions.items() if not d.single()}
     order = list(NAMES)
-    made = [_dimension(name, found[name]) for name in sorted(found, key=lambda n: order.index(n) if n in order else 99)]
-    return [dimension for dimension in made if dimension is not None]
-
-
-def _dimension(name: str, distribution: BaseDistribution) -> Dimension | None:
-    if isinstance(distribution, CategoricalDistribution):
-        return Dimension(name, 0, len(distribution.choices) - 1, choices=tuple(distribution.choices))
-    if isinstance(distribution, FloatDistribution | IntDistribution):
-        whole = isinstance(distribution, IntDistribution)
-        return Dimension(name, distribution.low, distribution.high, distribution.log, whole)
-    return None
+    made = []
+    for name in sorted(found, key=lambda n: (order.index(n) if n in order else 99, n)):
+        d = found[name]
+        if isinstance(d, CategoricalDistribution):
+            made.append(Dimension(name, 0, len(d.choices) - 1, choices=tuple(d.choices)))
+        elif isinstance(d, FloatDistribution | IntDistribution):
+            made.append(Dimension(name, d.low, d.high, d.log, isinstance(d, IntDistribution)))
+    return made
 
 
 def holding(dimension: Dimension, rows: Sequence[Row]) -> list[Row]:

@@ -9,7 +9,6 @@ from statistics import median
 
 from search.pages.chart import BASE, LOSS, Axis, Chart, Series, limits
 from search.pages.dimensions import Dimension, Importance, holding
-from search.pages.drawing import COLOURS, WIDE, Picture, figure, legend, to_svg
 from search.pages.material import Material, completed
 from search.settings.sections import STOCK
 from search.study.findings import Row
@@ -183,29 +182,23 @@ def _falling(material: Material) -> str:
     return f"{falling:,} of {len(ended):,} trials that ran to their end were still falling there." if ended else ""
 
 
-def importances(found: Importance, known: Sequence[Dimension]) -> Picture:
+def importances(found: Importance, known: Sequence[Dimension]) -> Chart:
     """A bar for each dimension, and what chance alone gives."""
     titles = {dimension.name: dimension.title for dimension in known}
     names = list(found.shares)[::-1]
-    made, (axes,) = figure((WIDE[0], 0.9 + 0.27 * len(names)))
-    for is_told, label, face, edge in (
-        (True, "more than chance", COLOURS["blue"], COLOURS["blue"]),
-        (False, "may be chance", "none", COLOURS["grey"]),
-    ):
+    series = []
+    for is_told, label, colour in ((True, "more than chance", "blue"), (False, "may be chance", "grey")):
         places = [place for place, name in enumerate(names) if (name in found.told) == is_told]
-        shares = [found.shares[names[place]] for place in places]
-        axes.barh(places, shares, height=0.62, color=face, edgecolor=edge, linewidth=1, zorder=2, label=label)
-    axes.plot(
-        [found.chance[name] for name in names], range(len(names)), linestyle="none", marker="|", markersize=13,
-        markeredgewidth=2, color=COLOURS["orange"], zorder=3, label="reached by chance in 1 of 20 shuffled studies",
-    )  # fmt: skip
-    axes.set_yticks(range(len(names)), [titles.get(name, name) for name in names])
-    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-    axes.set_xlim(left=0)
-    axes.set_xlabel("share of all importance")
-    axes.grid(axis="y", visible=False)
-    legend(made, 3)
-    return Picture(to_svg(made))
+        shares = [100 * found.shares[names[place]] for place in places]
+        bars = [(0.0, share) for share in shares]
+        if bars:
+            series.append(Series(label, shares, places, colour, "s", size=9, width=9, intervals=bars))
+    chance = [100 * found.chance[name] for name in names]
+    label = "reached by chance in 1 of 20 shuffled studies"
+    series.append(Series(label, chance, range(len(names)), "orange", "|", size=13))
+    y = Axis("", (-0.6, len(names) - 0.4), ticks=[(place, titles.get(name, name)) for place, name in enumerate(names)])
+    x = Axis("% of all importance", (0, 1.05 * max(*chance, *(100 * share for share in found.shares.values()))))
+    return Chart("Importance of the dimensions", x, y, series, height=0.9 + 0.27 * len(names), columns=3)
 
 
 def thinned(rows: Sequence[Row], most: int, kept: int = 60) -> list[Row]:
