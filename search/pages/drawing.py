@@ -60,13 +60,13 @@ def _paint(axes: Any, chart: Chart) -> None:
         colour = COLOURS[each.colour]
         face = colour if not each.hollow else COLOURS["page"] if each.line else "none"
         for (low, high), y in zip(each.intervals, each.y, strict=False):
-            axes.plot([low, high], [y, y], color=colour, linewidth=each.width, solid_capstyle="butt")
+            axes.plot([low, high], [y, y], color=colour, linewidth=each.width)
         axes.plot(
             each.x, each.y, color=colour, linestyle="-" if each.line == "steps" else each.line or "none",
             drawstyle="steps-post" if each.line == "steps" else "default", linewidth=each.width, marker=each.marker,
             markevery=None if each.marked is None else [each.marked], markersize=each.size, markerfacecolor=face,
             markeredgewidth=2 if each.marker == "|" else None, alpha=each.alpha, label=each.label or None,
-            clip_on=bool(each.line), zorder=3 if each.hollow else 4,
+            clip_on=bool(each.line), zorder=3 if each.hollow else 4, solid_capstyle="butt",
         )  # fmt: skip
     for axis, line in ((chart.x, axes.axvline), (chart.y, axes.axhline)):
         for name, label, value in axis.lines():

@@ -186,13 +186,11 @@ def importances(found: Importance, known: Sequence[Dimension]) -> Chart:
     """A bar for each dimension, and what chance alone gives."""
     titles = {dimension.name: dimension.title for dimension in known}
     names = list(found.shares)[::-1]
-    series = []
-    for is_told, label, colour in ((True, "more than chance", "blue"), (False, "may be chance", "grey")):
-        places = [place for place, name in enumerate(names) if (name in found.told) == is_told]
-        shares = [100 * found.shares[names[place]] for place in places]
-        bars = [(0.0, share) for share in shares]
-        if bars:
-            series.append(Series(label, shares, places, colour, "s", size=9, width=9, intervals=bars))
+    series: list[Series] = []
+    for place, name in enumerate(names):
+        label, colour = ("more than chance", "blue") if name in found.told else ("may be chance", "grey")
+        label = "" if any(each.label == label for each in series) else label
+        series.append(Series(label, (0, 100 * found.shares[name]), (place, place), colour, line="-", width=9))
     chance = [100 * found.chance[name] for name in names]
     label = "reached by chance in 1 of 20 shuffled studies"
     series.append(Series(label, chance, range(len(names)), "orange", "|", size=13))
