@@ -86,7 +86,7 @@ def race(runs: Runs, exported: str | None) -> tuple[Chart | None, Chart | None]:
         [
             Series("a full run (one fresh seed)", [v for v, *_ in dots], [place for _, place, _ in dots], "blue", "o",
                    hollow=True, size=5.5, told=[f"seed {seed}: {v:.4f}" for v, _, seed in dots]),
-            Series("mean", [mean for mean, _ in means], [place for _, place in means], "text", "D", size=6.5,
+            Series("mean", [mean for mean, _ in means], [place for _, place in means], "text", "|", size=14,
                    told=[f"mean {mean:.4f}" for mean, _ in means]),
         ],
         f"There is no difference to the stock recipe ({STOCK}) to show: it diverged, or ran alone.",
