@@ -8,8 +8,10 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from search.pages.markdown import escape
-from search.pages.notes import Standing, trial_note
-from search.study.findings import Row
+from search.pages.material import Material
+from search.pages.notes import trial_note
+from search.settings.settings import load
+from search.study.findings import Findings, Row
 from search.study.recorded import by_kind
 from search.study.spoken import ATTRIBUTE, Sentence, Speech
 from search.trial import Evaluation, StopReason
@@ -87,11 +89,16 @@ def row(
     return Row(trial, found if state.is_finished() else [], measured)
 
 
-STOCK = Evaluation(step=60, mel_ce=3.5, text_ce=2.1, probe_mel_ce=2.8, probe_text_ce=2.0)
+def stock_of(number: int) -> Row:
+    made = Row(create_trial(value=3.5), [Evaluation(60, 3.5, 2.1, 2.8, 2.0)], None)
+    made.trial.number = number
+    return made
 
 
-def note(of: Row, point: Hyperparameters | None = POINT, rises: int = 2, min_delta: float = 0.0) -> str:
-    return trial_note(of, point, Standing(BASE, (0, STOCK), horizon=200, rises=rises, min_delta=min_delta))
+def note(of: Row, point: Hyperparameters | None = POINT, rises: int = 2, min_delta: float = 0.0, stock: int = 0) -> str:
+    settings = load(None, {"pruning.n_increases": rises, "pruning.min_delta": min_delta})
+    material = Material(settings, {"full_horizon": 1000}, Findings("s", [], 200, BASE, {}), None, None)
+    return trial_note(of, point, material, stock_of(stock))
 
 
 def cells(markdown: str) -> list[list[str]]:
@@ -114,7 +121,7 @@ def test_a_trial_is_shown_beside_the_stock_recipe_and_the_base() -> None:
     assert "Log: `trials/7/log.txt` in the study's folder on gpu-1" in shown
     risen = note(row([4, 4.1], "two_increases"), rises=3, min_delta=0.02)
     assert "rose 3 times in a row, by more than 0.02 nats each time." in risen
-    own = trial_note(row([4.0], baseline="V0"), POINT, Standing(BASE, (7, STOCK), 200, 2, 0.0))
+    own = note(row([4.0], baseline="V0"), stock=7)
     assert [line[0] for line in cells(own)] == ["", "this trial", "untouched base"]
 
 

@@ -70,7 +70,7 @@ def test_what_it_cannot_do_is_refused(
 def test_a_port_in_use_is_refused(serve: Callable[..., None], tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(UserError, match=f"--port {port} of 127.0.0.1 is in use"):
+        with pytest.raises(UserError, match=f"--port {port} cannot be listened on: Address already in use"):
             serve(load(None, {"study.directory": str(tmp_path)}), port=port)
 
 

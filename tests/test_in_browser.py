@@ -120,9 +120,9 @@ def test_the_studys_note_and_figures(page: str, speaker: Row, opened: Callable[[
         browser, lambda b: (p := b.execute_script(PLOTS)) and all(any(t in x for x in p) for t in titles) and p
     )
     confirmation = next(plot for plot in plots if titles[0] in plot)
-    for words in (f"{best} at 0.5 x lr (exported)", "V0", "mean, 96 % interval", "lowest eval, nats per audio token"):
+    for words in (f"{best} at 0.5 x lr (exported)", "V0", "mean", "lowest evaluation, nats per audio token"):
         assert words in confirmation, words
-    assert any("pruned by the median" in plot and "untouched base: 5.0000, above" in plot for plot in plots)
+    assert any("pruned by the median" in plot and "untouched base, 5.0000 (above)" in plot for plot in plots)
     assert unharmed(browser)
     assert not [line for line in complaints(browser) if "favicon" not in line]
 

@@ -16,7 +16,7 @@ import pytest
 
 from search.commands import report
 from search.errors import UserError
-from search.pages import marks, material, search_figures
+from search.pages import material, search_figures
 from search.settings.settings import Settings
 from tests import shown
 from tests.conftest import ROOT
@@ -87,7 +87,7 @@ def test_hostile_text_is_text_and_what_no_screen_shows_is_a_code(large: tuple[Se
     study = founded(settings)
     searched(study)
     formula = written(material_of(settings, study, full_runs({"V0": RACE["V0"], "$x^2$ <b>&amp;": RACE["trial 1"]})))
-    assert "$x^2$ &lt;b&gt;&amp;amp;</text>" in formula, "names of configs are no mathematics"
+    assert "$x^2$ &lt;b&gt;&amp;amp; (exported)</text>" in formula, "names of configs are no mathematics"
 
 
 def test_the_numbers_are_those_of_the_database(large: tuple[Settings, str]) -> None:
@@ -129,19 +129,10 @@ def test_many_trials_are_thinned_but_never_the_best(large: tuple[Settings, str])
     assert table.count("<tr>") == 51
     assert len(re.sub(r'src="data:[^"]*"', "", text)) < 1_300_000  # 2,000 trials add little but points of the history
     rows = material.read(settings).judged
-    few = marks.thinned(rows, 100)
+    few = search_figures.thinned(rows, 100)
     best = sorted((r for r in rows if material.completed(r)), key=lambda r: r.trial.value or 9)[:60]
     assert len(few) == 100 and {r.trial.number for r in best} <= {r.trial.number for r in few}
-    assert few == marks.thinned(rows, 100)
-
-
-def test_a_loss_axis_shows_the_bulk_and_lines_that_are_near() -> None:
-    bottom, top = marks.limits([2.5 + i / 100 for i in range(20)] + [40.0], [5.0])
-    assert bottom < 2.5 and 2.7 < top < 3.2, "a few high values do not flatten the rest"
-    assert marks.limits([2.5, 2.6], [2.7])[1] > 2.7
-    assert marks.limits([2.5])[0] < 2.5 < marks.limits([2.5])[1]
-    bottom, top = marks.limits([2.6056, 2.6056], [2.9105, 2.6])  # one trial stands beside base and stock recipe
-    assert bottom < 2.6 and top > 2.9105
+    assert few == search_figures.thinned(rows, 100)
 
 
 # The command

@@ -12,12 +12,13 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from search.confirmation.fidelity import FEWEST_TO_RANK
-from search.pages import confirmation_figures, search_figures
+from search.pages import search_figures
 from search.pages import sound as sound_of_page
 from search.pages.dimensions import dimensions, importance
 from search.pages.material import Material, read
 from search.pages.sound import sound
 from search.settings.settings import Settings
+from search.show import confirmation_tables
 from search.study import artifacts, spoken
 from search.study.findings import Row
 from search.study.spoken import Sentence, Speech
@@ -93,7 +94,7 @@ def test_dimensions_keep_scale_and_choices(settings: Settings, study: optuna.Stu
     known = {each.name: each for each in dimensions(made.judged)}
     assert list(known)[:4] == ["lr", "weight_decay", "n_milestones", "milestone_1"] and list(known)[-1] == "clip"
     assert known["lr"].log and not known["gamma"].log
-    assert known["clip"].ticks() == [(0.0, "off"), (1.0, "on")] and known["clip"].place(made.judged[0]) == 0
+    assert known["clip"].axis.ticks == [(0, "off"), (1, "on")] and known["clip"].place(made.judged[0]) == 0
 
 
 # Figures of the search
@@ -103,9 +104,9 @@ def test_the_history_says_how_long_ago_the_best_was_found(settings: Settings, st
     run(study, FLAT, [4.0], attributes={"repeat": 0})
     run(study, FLAT, [3.0], attributes={"repeat": 1})  # by luck: it does not compete
     run(study, STEPPED, [3.5])
-    picture = search_figures.history(material_of(settings, study))
-    assert ">best so far, 3.5000<" in picture.svg and "Repeats of the stock recipe, 1," in picture.caption
-    assert picture.caption.startswith("Trial 2, the last, is the best")
+    chart = search_figures.history(material_of(settings, study))
+    assert chart.series[-1].label == "best so far, 3.5000" and "Repeats of the stock recipe, 1," in chart.caption
+    assert chart.caption.startswith("Trial 2, the last, is the best")
     run(study, FLAT, [3.6], StopReason.MEDIAN)
     made = material_of(settings, study)
     assert search_figures.history(made).caption.startswith("Trial 2 is the best; 1 trial has finished since.")
@@ -117,9 +118,9 @@ def test_the_curves_say_how_many_runs_were_still_falling(settings: Settings, stu
     run(study, FLAT, [4.0, 3.5, 3.6])
     run(study, FLAT, [4.0, 3.5, 3.6, 3.7], StopReason.TWO_INCREASES)
     made = material_of(settings, study)
-    picture = search_figures.curves(made)
-    assert picture.caption.startswith("1 of 2 trials that ran to their end")
-    assert ">median<" not in picture.svg and not section(made, "slices"), "too few for these"
+    chart = search_figures.curves(made)
+    assert chart.caption.startswith("1 of 2 trials that ran to their end")
+    assert not any(each.label == "median" for each in chart.series) and not section(made, "slices"), "too few for these"
 
 
 # Sections
@@ -164,14 +165,12 @@ def test_short_and_full_runs_are_compared_where_both_are_known(settings: Setting
     searched(study)
     configs = {**LOWER, "audited": [2.9], "audited in full": [2.5]}
     few = material_of(settings, study, full_runs(configs))
-    assert few.runs and confirmation_figures.fidelity(few.runs) is None
     assert "3 configs are too few to rank" in section(few, "fidelity")
     made = material_of(settings, study, full_runs({**configs, "another": [2.70]}))
     assert made.runs and made.runs.short.keys() == {"V0", "trial 1", "another", "trial 2"}
     assert len(made.runs.short) == FEWEST_TO_RANK and "rank 4 configs" in section(made, "fidelity")
-    picture = confirmation_figures.fidelity(made.runs)
-    assert picture and "Configs that had no short run" in picture.caption
-    assert all(f">{name}</text>" in picture.svg for name in made.runs.short) and "x lr" not in picture.svg
+    rows = [row[0] for row in confirmation_tables.ranked(made.runs)]
+    assert rows == ["trial 2", "trial 1", "V0", "another"], "by their full runs; one at another rate had no short run"
 
 
 # Sound

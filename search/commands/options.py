@@ -89,4 +89,4 @@ def make_console() -> Any:
     from rich.console import Console
 
     live = sys.stdout.isatty()
-    return Console(highlight=False, markup=False, soft_wrap=not live, width=None if live else 160)
+    return Console(highlight=False, markup=False, soft_wrap=not live, width=None if live else 1000)

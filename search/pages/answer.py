@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass, field
 
 from search.confirmation import export
+from search.confirmation.race import Fit
 from search.confirmation.verdict import Estimate, Searched
 from search.pages.material import Material, completed
 from search.pages.next_steps import (
@@ -16,15 +17,13 @@ from search.pages.next_steps import (
     after_search,
     without_answer,
 )
-from search.settings.best_config import Confirmation, RateLine
+from search.settings.best_config import Candidate, Confirmation, RateLine, Verdict
 from search.settings.sections import STOCK
 from search.show import tables
 from search.study import divergence
 from search.text import shown
 from space.hyperparameters import Hyperparameters
 from space.schedule import to_steps
-
-CLOSE = 4  # configs that are named
 
 
 @dataclass(frozen=True)
@@ -86,64 +85,67 @@ def _searched(material: Material, found: Searched, options: str) -> Answer:
         ended = "" if completed(found.stock) else f"; that was stopped ({found.stock.reason})"
         other = f"the stock recipe ({STOCK}), {found.stock.best.mel_ce:.4f}"
         compared.append(Compared(other, _by(found.over_stock), f"one run each, no interval{ended}"))
-    level, words, values = "warning", *_described(material, tables.point_of(best, material.space))
+    level, point = "warning", tables.point_of(best, material.space)
     headline = f"The best config so far is {name}: {found.lowest:.4f} nats per audio token."
     if found.is_stock:
         headline += " It is the stock recipe itself."
     if found.verdict == "do not fine-tune":
-        level, words, values = "error", "", ""
+        level, point = "error", None
         headline = "Do not fine-tune with any config of this study: none beats the untouched base model."
-    steps = after_search(material, found, options)
-    of = f"{name}, {found.lowest:.4f}"
-    return Answer(level, headline, f"{sure} of a full run.", told, steps, words, values, of, compared)
+    steps, of = after_search(material, found, options), f"{name}, {found.lowest:.4f}"
+    return Answer(level, headline, f"{sure} of a full run.", told, steps, *_described(material, point), of, compared)
+
+
+HEADLINES: dict[Verdict, tuple[str, str, str]] = {  # level, how sure, headline
+    "do not fine-tune": (
+        "error", "By full runs", "Do not fine-tune: no config is proven better than the untouched base model.",
+    ),
+    "better than the stock recipe": (
+        "proven", "Proven by full runs", "Use {winner}: it is better than the stock recipe.",
+    ),
+    "no better than the stock recipe": (
+        "warning", "Not proven better by full runs",
+        "Use the stock recipe ({exported}): no config is proven better than it.",
+    ),
+}  # fmt: skip
 
 
 def _confirmed(material: Material, found: Confirmation, options: str) -> Answer:
-    compared = _compared(material, found)
-    told = _told(material, found) if compared else [found.text]
+    level, sure, headline = HEADLINES[found.verdict]
+    winner, fit = next(c for c in found.candidates if c.name == found.winner), material.fit
+    assert fit
+    has_ended = math.isfinite(fit.means[found.winner])  # not where every config diverged
     seeds = max(len(candidate.runs) for candidate in found.candidates)
-    raced = f"a race of {len(found.candidates)} configs with up to {seeds} fresh seeds each"
-    ran = f"{raced}, {material.full_horizon:,} optimizer steps a run"
-    winner = next(c for c in found.candidates if c.name == found.winner)
-    words, values = _described(material, export.recommended(found).hyperparameters)
-    if found.verdict == "do not fine-tune":
-        level, sure, words, values = "error", "By full runs", "", ""
-        headline = "Do not fine-tune: no config is proven better than the untouched base model."
-    elif found.verdict == "better than the stock recipe":
-        level, sure = "proven", "Proven by full runs"
-        headline = f"Use {found.winner}: it is better than the stock recipe."
-    else:
-        level, sure = "warning", "Not proven better by full runs"
-        headline = f"Use the stock recipe ({found.exported}): no config is proven better than it."
-    of = f"{winner.name}, mean {winner.mean or math.inf:.4f} of {len(winner.runs)} full runs"
-    steps = after_confirmation(material, found, options)
-    return Answer(level, headline, f"{sure}: {ran}.", told, steps, words, values, of, compared)
+    ran = f"a race of {len(found.candidates)} configs with up to {seeds} fresh seeds each"
+    point = None if level == "error" else export.recommended(found).hyperparameters
+    return Answer(
+        level,
+        headline.format(winner=found.winner, exported=found.exported),
+        f"{sure}: {ran}, {material.full_horizon:,} optimizer steps a run.",
+        _told(material, found, winner, fit) if has_ended else [found.text],
+        after_confirmation(material, found, options),
+        *_described(material, point),
+        f"{winner.name}, mean {winner.mean or math.inf:.4f} of {len(winner.runs)} full runs",
+        _compared(found, fit) if has_ended else [],
+    )
 
 
-def _compared(material: Material, found: Confirmation) -> list[Compared]:
-    """The winner with the stock recipe, unless it is that, and with the base. Nothing where every config diverged."""
-    fit = material.fit
-    assert fit is not None
-    if not math.isfinite(fit.means[found.winner]):
-        return []
-    compared = []
-    if found.winner != STOCK:
-        over_stock = fit.difference(STOCK, found.winner)
-        other, sure = f"the stock recipe ({STOCK}), {fit.means[STOCK]:.4f}", _sure(over_stock, fit.level)
-        if math.isinf(over_stock.value):
-            other, sure = f"the stock recipe ({STOCK})", "it diverged in a full run"
-        compared.append(Compared(other, _by(over_stock), sure))
-    over_base = fit.below(found.base, found.winner)
-    return [*compared, Compared(f"the untouched base, {found.base:.4f}", _by(over_base), _sure(over_base, fit.level))]
-
-
-def _told(material: Material, found: Confirmation) -> list[str]:
-    """Where the winner comes from, and which configs may be as good."""
-    assert material.fit is not None
-    fit, told = material.fit, []
-    winner = next(c for c in found.candidates if c.name == found.winner)
+def _compared(found: Confirmation, fit: Fit) -> list[Compared]:
+    """The winner with the stock recipe, unless it is that, and with the base."""
+    over_base, stock = fit.below(found.base, found.winner), f"the stock recipe ({STOCK})"
+    compared = [Compared(f"the untouched base, {found.base:.4f}", _by(over_base), _sure(over_base, fit.level))]
     if found.winner == STOCK:
-        told.append("The stock recipe itself has the lowest mean.")
+        return compared
+    over_stock = fit.difference(STOCK, found.winner)
+    if math.isinf(over_stock.value):
+        return [Compared(stock, "diverged", "it diverged in a full run"), *compared]
+    by, sure = _by(over_stock), _sure(over_stock, fit.level)
+    return [Compared(f"{stock}, {fit.means[STOCK]:.4f}", by, sure), *compared]
+
+
+def _told(material: Material, found: Confirmation, winner: Candidate, fit: Fit) -> list[str]:
+    """Where the winner comes from, and which configs may be as good."""
+    told = ["The stock recipe itself has the lowest mean."] if found.winner == STOCK else []
     if winner.scaled_from is not None:
         told.append(
             f"The winner is {winner.scaled_from} with the learning rate {winner.hyperparameters.lr:.3g}"
@@ -152,9 +154,8 @@ def _told(material: Material, found: Confirmation) -> list[str]:
     differences = [(name, fit.difference(name, found.winner)) for name in fit.means if name != found.winner]
     close = sorted((d.value, name) for name, d in differences if math.isfinite(d.value) and not d.is_above_zero)
     if close:
-        more = f" and {len(close) - CLOSE} more" if len(close) > CLOSE else ""
-        names = ", ".join(f"{name} ({value:.4f} above)" for value, name in close[:CLOSE])
-        told.append(f"These may be as good as {found.winner}: {names}{more}.")
+        names = ", ".join(f"{name} ({value:.4f} above)" for value, name in close)
+        told.append(f"These may be as good as {found.winner}: {names}.")
     if material.late is not None:
         told.append(f"Trial {material.late}, now the best of the search, has not run in full.")
     return told
@@ -172,8 +173,6 @@ def _found(line: RateLine | None) -> str:
 
 
 def _by(gain: Estimate) -> str:
-    if math.isinf(gain.value):
-        return "diverged"
     return f"{abs(gain.value):.4f} {'below' if gain.value > 0 else 'above'}"
 
 
@@ -185,7 +184,7 @@ def _sure(found: Estimate, level: float) -> str:
 
 
 def _described(material: Material, point: Hyperparameters | None) -> tuple[str, str]:
-    """(the config in words, its values for a full run as JSON); empty for a point that cannot be read."""
+    """(the config in words, its values for a full run as JSON); empty without a point."""
     if point is None:
         return "", ""
     training, horizon = material.settings.training, material.full_horizon

@@ -1,166 +1,108 @@
-"""Figures of the confirmation: its rate line, what its race came to, and whether short runs rank as full ones do."""
+"""Figures of a confirmation: its rate line, and what its race came to."""
 
 import math
-from typing import Any
+from itertools import cycle
 
-from search.confirmation.fidelity import FEWEST_TO_RANK
-from search.confirmation.race import Fit
-from search.confirmation.runs import Runs
-from search.pages import rate_curves
-from search.pages.drawing import COLOURS, DASHED, DOTTED, WIDE, Picture, figure, legend, to_svg
-from search.pages.marks import level, limits
-from search.pages.rate_curves import Curve
-from search.settings.best_config import Candidate, Confirmation
+from search.confirmation.candidates import Candidate
+from search.confirmation.rate_line import LineRun, sum_of_rates
+from search.confirmation.runs import FULL, Runs
+from search.pages.chart import BASE, LOSS, Axis, Chart, Series, limits
 from search.settings.sections import STOCK
-from search.show.confirmation_tables import ordered
-
-_HEIGHT = 190.0  # of the axes of short against full runs, points
-_LINE = 10.0  # of a label, points
 
 
-def rate_line(found: Runs) -> Picture | None:
+def rate_line(runs: Runs) -> Chart | None:
     """The full runs along the learning rate, and the sum of rates at which they turn. None before one has ended."""
-    known = rate_curves.curves(found)
+    line, finalist = runs.line, runs.finalist.name if runs.finalist else None
+    ended = [(config, line.ended[config.name]) for config in line.runs if config.name in line.ended]
+    known = [(config, run) for config, run in ended if any(map(math.isfinite, run.values))]
     if not known:
         return None
-    shown = rate_curves.drawn(known)
-    sums = [x for curve in shown for x in curve.sums]
-    made, (axes,) = figure((WIDE[0], WIDE[1] + 0.17 * (len(shown) // 2)))
-    axes.set(xscale="log", xlim=(min(sums) / 1.15, max(sums) * 1.15))
-    axes.set_ylim(limits([value for curve in shown for value in curve.values], [found.plan.base]))
-    styles = iter([(colour, dashes) for dashes in ("-", DASHED) for colour in ("orange", "green", "purple", "grey")])
-    for curve in shown:
-        colour, dashes = ("blue", "-") if curve.is_finalist else ("text", "-") if curve.is_stock else next(styles)
-        _course(axes, curve, COLOURS[colour], dashes)
-    if (tau := rate_curves.turning_sum(found, known)) is not None:
-        axes.axvline(tau, color=COLOURS["orange"], linewidth=7, alpha=0.25, label=f"where runs turn, {tau:.3g}")
-    level(axes, found.plan.base, "untouched base", "grey", DOTTED)
-    _tick_sums(axes)
-    axes.set(xlabel=rate_curves.ACROSS, ylabel="evaluation,\nnats per audio token")
-    legend(made, 2)
-    return Picture(to_svg(made), rate_curves.caption(found, known))
+    bounds = limits([v for _, run in known for v in run.values if math.isfinite(v)], [runs.plan.base])
+    others = cycle((colour, line) for line in ("-", "--") for colour in ("orange", "green", "purple", "grey"))
+    series = []
+    for config, run in known:
+        own = {finalist: ("blue", "-"), STOCK: ("text", "-")}.get(config.name) or next(others)
+        series.append(_curve(config, run, *own, is_finalist=config.name == finalist, top=bounds[1]))
+    sums = [x for each in series for x in each.x]
+    has_turned = any(run.turned and not run.diverged for _, run in known)  # one that diverged does not show the sum
+    if tau := line.sum_of_rates if has_turned else None:
+        name = f"where runs turn, {tau:.3g}"
+        series.append(Series(name, [tau, tau], bounds, "orange", line="-", width=7, alpha=0.25))
+    x = Axis("sum of the learning rates so far", (min(sums) / 1.15, max(sums) * 1.15), log=True)
+    y = Axis("evaluation,\nnats per audio token", bounds, levels={BASE: runs.plan.base})
+    title, height = "Rate line: evaluations over the sum of the learning rates", 3.3 + 0.17 * (len(known) // 2)
+    return Chart(title, x, y, series, _caption(runs, tau), height, columns=2)
 
 
-def _course(axes: Any, curve: Curve, colour: str, dashes: Any) -> None:
-    """A run, with a mark at its lowest evaluation; what is above the axis lies on its upper edge."""
-    top = axes.get_ylim()[1]
-    axes.plot(
-        curve.sums, curve.values, color=colour, linestyle=dashes, linewidth=2.4 if curve.is_finalist else 1.3,
-        label=curve.label, zorder=3,
+def _curve(config: Candidate, run: LineRun, colour: str, line: str, is_finalist: bool, top: float) -> Series:
+    """A run, with a mark at its lowest evaluation, filled if it turned, or at the last one where it diverged."""
+    known = [(step, value) for step, value in zip(run.steps, run.values, strict=True) if math.isfinite(value)]
+    values = [value for _, value in known]
+    at = len(values) - 1 if run.diverged else values.index(min(values))
+    told = [f"step {step}: {value:.4f}" for step, value in known]
+    values[at] = min(values[at], top)  # what is above the axis lies on its upper edge
+    role = ", races" if is_finalist else ", diverged" if run.diverged else ""
+    return Series(
+        f"lr {config.point.lr:.2e}: {config.name}{role}",  # it may start with no "_": matplotlib would leave it out
+        [sum_of_rates(config.point, step, run.horizon) for step, _ in known],
+        values, colour, "X" if run.diverged else "o", hollow=not run.turned, line=line, marked=at, size=8,
+        width=2.4 if is_finalist else 1.3, told=told,
     )  # fmt: skip
-    at = len(curve.values) - 1 if curve.diverged else curve.lowest
-    axes.plot(
-        [curve.sums[at]], [min(curve.values[at], top)], "X" if curve.diverged else "o", color=colour, markersize=8,
-        markerfacecolor=colour if curve.turned or curve.diverged else COLOURS["page"], markeredgewidth=1.6,
-        clip_on=False, zorder=5,
+
+
+def _caption(runs: Runs, tau: float | None) -> str:
+    """How to read the figure."""
+    told = [
+        "Each line is a full run. From left to right its learning rates add up, so a run with a lower rate ends further"
+        " left. A circle marks its lowest evaluation; it is filled if the run turned: it was lowest before three"
+        " quarters of its length, and rose. A cross marks the last evaluation of a run that diverged."
+    ]
+    if tau:
+        told.append(
+            "The vertical band marks the sum at which runs turned; other rates are expected to turn near it. A constant"
+            f" rate of {tau / runs.plan.horizon:.2e} reaches it at the last of {runs.plan.horizon:,} steps."
+        )
+    if waiting := [config.name for config in runs.line.missing]:
+        told.append(f"The line is not over; next: {', '.join(waiting)}.")
+    return " ".join(told)
+
+
+def race(runs: Runs, exported: str | None) -> tuple[Chart | None, Chart | None]:
+    """(each run and the mean of each config, their differences to the stock recipe); None where there are none."""
+    fit, fresh = runs.race.fit, runs.plan.fresh
+    values = {n: {seed: v for seed, v in runs.values(FULL)[n].items() if seed in fresh} for n in fit.means}
+    ran = sorted((n for n in values if any(map(math.isfinite, values[n].values()))), key=fit.means.__getitem__)[::-1]
+    if not ran:
+        return None, None
+    dots = [(v, place, seed) for place, n in enumerate(ran) for seed, v in values[n].items() if math.isfinite(v)]
+    means = [(fit.means[n], place) for place, n in enumerate(ran) if math.isfinite(fit.means[n])]
+    names = [(place, f"{n} (exported)" if n == exported else n) for place, n in enumerate(ran)]
+    base, ends = runs.plan.base, [v for v, *_ in (*dots, *means)]
+    y = Axis("", (-0.6, len(ran) - 0.4), ticks=names)
+    found = Chart(
+        "Race: full runs with fresh seeds",
+        Axis(LOSS, limits([min(ends), max(ends)], [base]), levels={BASE: base}),
+        y,
+        [
+            Series("a full run (one fresh seed)", [v for v, *_ in dots], [place for _, place, _ in dots], "blue", "o",
+                   hollow=True, size=5.5, told=[f"seed {seed}: {v:.4f}" for v, _, seed in dots]),
+            Series("mean", [mean for mean, _ in means], [place for _, place in means], "text", "|", size=14,
+                   told=[f"mean {mean:.4f}" for mean, _ in means]),
+        ],
+        f"There is no difference to the stock recipe ({STOCK}) to show: it diverged, or ran alone.",
+        1.3 + 0.34 * len(ran),
+        columns=3,
     )  # fmt: skip
-
-
-def _tick_sums(axes: Any) -> None:
-    """At 1, 2 and 5 of each power of ten, without mathematics, which is not drawn here."""
-    from matplotlib.ticker import LogLocator, NullLocator
-
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter("{x:g}")
-
-
-def runs(found: Confirmation, fit: Fit) -> Picture | None:
-    """The full runs of each config with their mean, and beside it the difference to the stock recipe.
-
-    None where every run diverged.
-    """
-    configs = [c for c in ordered(found) if any(run.value is not None for run in c.runs)][::-1]
-    if not configs:
-        return None
-    others = [c.name for c in configs if c.mean is not None and c.name != STOCK]
-    is_compared = bool(others) and math.isfinite(fit.means.get(STOCK, math.inf))
-    grid = {"width_ratios": (3, 2)} if is_compared else {}
-    made, (left, *right) = figure((WIDE[0], 1.3 + 0.34 * len(configs)), 1, 1 + is_compared, sharey=True, **grid)
-    _values(left, found, configs)
-    caption = f"There is no difference to the stock recipe ({STOCK}) to show: it diverged, or ran alone."
-    for axes in right:
-        _differences(axes, fit, {c.name: place for place, c in enumerate(configs) if c.name in others})
-        axes.set_xlabel(f"below the stock recipe ({STOCK}) by,\nnats per audio token, {100 * fit.level:.0f} % interval")
-        caption = "Where an interval lies right of 0, the config is better than the stock recipe."
-    for axes in made.axes:
-        axes.grid(axis="y", visible=False)
-        axes.locator_params(axis="x", nbins=5)
-    legend(made, 3)
-    return Picture(to_svg(made), caption)
-
-
-def _values(axes: Any, found: Confirmation, configs: list[Candidate]) -> None:
-    """Each run, the means and, where it is near, the base."""
-    runs = [(run.value, place) for place, c in enumerate(configs) for run in c.runs if run.value is not None]
-    means = [(c.mean, place) for place, c in enumerate(configs) if c.mean is not None]
-    values = [value for value, _ in runs]
-    axes.plot(
-        values, [place for _, place in runs], "o", markersize=5.5, markerfacecolor="none",
-        markeredgecolor=COLOURS["blue"], label="a full run (one fresh seed)",
-    )  # fmt: skip
-    axes.plot(
-        [mean for mean, _ in means], [place for _, place in means], "|", markersize=15, markeredgewidth=2.6,
-        color=COLOURS["text"], label="mean",
-    )  # fmt: skip
-    is_near = max(found.base - min(values), max(values) - found.base) <= 3 * (max(values) - min(values))
-    label = f"untouched base, {found.base:.4f}" + ("" if is_near else " (outside)")
-    if is_near:
-        axes.axvline(found.base, color=COLOURS["grey"], linestyle=DASHED)
-    axes.plot([], [], color=COLOURS["grey"], linestyle=DASHED, label=label)
-    axes.set_yticks(range(len(configs)), [config.name for config in configs])
-    axes.set_ylim(-0.6, len(configs) - 0.4)
-    axes.set_xlabel("lowest evaluation of a full run,\nnats per audio token")
-
-
-def _differences(axes: Any, fit: Fit, places: dict[str, int]) -> None:
-    """By how much each mean lies below the stock recipe's, with its simultaneous interval."""
-    for name, place in places.items():
-        margin = fit.difference(STOCK, name)
-        if margin.low is not None and margin.high is not None:
-            axes.plot([margin.low, margin.high], [place, place], color=COLOURS["orange"], linewidth=2)
-        axes.plot([margin.value], [place], "D", color=COLOURS["orange"], markersize=5.5)
-    axes.axvline(0, color=COLOURS["text"], linewidth=1)
-    axes.tick_params(axis="y", length=0, labelleft=False)
-
-
-def fidelity(found: Runs) -> Picture | None:
-    """Short against full runs; None with fewer configs in both than can be ranked."""
-    short, full = found.short, found.at(found.plan.seed)
-    both = {n: (x, full[n]) for n, x in short.items() if math.isfinite(x) and math.isfinite(full.get(n, math.inf))}
-    if len(both) < FEWEST_TO_RANK:
-        return None
-    audited = {candidate.name for candidate in found.plan.audited}
-    made, (axes,) = figure((5.2, 3.3))
-    for is_audited, marker, label in (
-        (False, "o", "in the rate line"),
-        (True, "v", "pruned, and finished for the audit"),
-    ):
-        chosen = [point for name, point in both.items() if (name in audited) == is_audited]
-        if chosen:
-            colour = COLOURS["orange" if is_audited else "blue"]
-            face = "none" if is_audited else colour
-            axes.plot(*zip(*chosen, strict=True), marker, label=label, color=colour, markersize=6, markerfacecolor=face)
-    axes.margins(0.14)
-    _name(axes, both)
-    axes.set(xlabel="in a short run, nats per audio token", ylabel="in a full run,\nnats per audio token")
-    legend(made, 2)
-    caption = "Short runs rank as full ones do where the points rise from the lower left to the upper right."
-    if len(found.line.runs) > len(both) - len(audited):
-        caption += " Configs that had no short run, such as a trial's at another rate, are not here."
-    return Picture(to_svg(made), caption)
-
-
-def _name(axes: Any, points: dict[str, tuple[float, float]]) -> None:
-    """Names beside the points, on the side of the middle, none above another."""
-    middle = (max(x for x, _ in points.values()) + min(x for x, _ in points.values())) / 2
-    bottom, top = axes.get_ylim()
-    last = {"left": -math.inf, "right": -math.inf}  # heights of the labels below, points
-    for name, (x, y) in sorted(points.items(), key=lambda item: item[1][1]):
-        side = "right" if x > middle else "left"
-        own = (y - bottom) / (top - bottom) * _HEIGHT
-        last[side] = max(own, last[side] + _LINE)
-        axes.annotate(
-            name, (x, y), xytext=(7 if side == "left" else -7, last[side] - own), textcoords="offset points",
-            fontsize=8, ha=side, va="center", color=COLOURS["text"],
-        )  # fmt: skip
+    others = [place for _, place in means if ran[place] != STOCK]
+    if not others or not math.isfinite(fit.means.get(STOCK, math.inf)):
+        return found, None
+    estimates = [fit.difference(STOCK, ran[place]) for place in others]
+    intervals = [(e.value, e.value) if e.low is None or e.high is None else (e.low, e.high) for e in estimates]
+    told = [f"{e.value:.4f} below: {e.interval}" for e in estimates]
+    margins = [e.value for e in estimates]
+    series = [Series("", margins, others, "orange", "D", size=5.5, width=2, intervals=intervals, told=told)]
+    label = f"below the stock recipe ({STOCK}) by,\nnats per audio token, {100 * fit.level:.0f} % interval"
+    caption = "Where an interval lies right of 0, the config is better than the stock recipe."
+    ends = [0.0, *(end for interval in intervals for end in interval)]
+    x = Axis(label, limits([min(ends), max(ends)]), levels={"no difference": 0.0})
+    return found, Chart("Race: differences to the stock recipe", x, y, series, caption)

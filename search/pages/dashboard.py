@@ -1,6 +1,5 @@
 """Optuna's dashboard as a process: its addresses, its password, the wait for a study, waitress."""
 
-import errno
 import ipaddress
 import logging
 import os
@@ -63,23 +62,14 @@ def listen(guard: gate.Gate, host: str, port: int, longest_request: int) -> Any:
     import waitress
 
     logging.getLogger("waitress").setLevel(logging.ERROR)  # it warns when a page asks for five things at once
+    largest, idle = longest_request * 2**20, 30  # seconds of an idle connection
     try:
         server: Any = waitress.create_server(
-            guard,
-            host=host,
-            port=port,
-            threads=6,
-            ident=None,
-            channel_timeout=30,  # seconds of an idle connection
-            max_request_body_size=longest_request * 2**20,
+            guard, host=host, port=port, threads=6, ident=None, channel_timeout=idle, max_request_body_size=largest
         )
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise UserError(f"--port {port} of {host} is in use by another program; give another one") from error
-        raise UserError(
-            f"--host {host} --port {port} cannot be listened on: {error.strerror}; give an address of this machine,"
-            " and a port above 1023"
-        ) from error
+        advice = "; give an address of this machine, and a port above 1023 that no other program uses"
+        raise UserError(f"--host {host} --port {port} cannot be listened on: {error.strerror}{advice}") from error
     server.task_dispatcher.shutdown = partial(server.task_dispatcher.shutdown, timeout=LEAVE_SECONDS)
     return server
 
@@ -106,14 +96,12 @@ def open_pages(settings: Settings, writable: bool, say: Say) -> tuple[int, Any]:
 
 def wait_for_study(settings: Settings, say: Say) -> None:
     """Returns once the study is there. An error at the first look is raised; later ones are waited out."""
-    if storage.exists(settings):
-        return
-    waiting = f"Waiting for study {settings.study.name!r}: the first search makes it"
-    is_there, text, said = False, waiting, ""
+    is_there, said = storage.exists(settings), ""
+    waiting = text = f"Waiting for study {settings.study.name!r}: the first search makes it"
     while not is_there:
         if text != said:
             say(text)
-            said = text
+        said = text
         time.sleep(LOOK_SECONDS)
         try:
             is_there, text = storage.exists(settings), waiting

@@ -6,7 +6,7 @@ were read. A trial that ended without a note, since its machine died, gets one f
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import optuna
@@ -15,7 +15,7 @@ from search.confirmation import confirm
 from search.confirmation.candidates import Candidate
 from search.errors import UserError
 from search.pages.material import Material, material
-from search.pages.notes import Standing, confirmation_note, search_note, trial_note
+from search.pages.notes import confirmation_note, search_note, trial_note
 from search.settings.sections import CONFIRMATION, STOCK
 from search.settings.settings import Settings
 from search.show import tables
@@ -24,16 +24,13 @@ from search.study.database import StudyStorage
 from search.study.findings import Findings, Row
 from search.study.ledger import Ledger
 from search.study.optuna_private import study_id, trial_id
-from search.trial import Evaluation
 from search.workers.events import End, Extent, View
 from space.hyperparameters import Hyperparameters
 
 ATTEMPTS = 20  # to write before another machine does
 PATIENCE = 10.0  # seconds that a refresh waits for a database that does not answer; the next trial's end tries again
-OF_CONFIRMATION = ("confirmation", "rate-line")  # figures that its study shows, too
+OF_CONFIRMATION = ("confirmation", "against-stock", "rate-line")  # figures that its study shows, too
 LEAVE_SECONDS = 20.0  # for the last refresh, at the end of a search
-
-Stocks = Mapping[tuple[str, ...], tuple[int, Evaluation]]  # trial and best evaluation of the stock recipe, by `_alike`
 
 
 class Notes:
@@ -69,19 +66,19 @@ class Notes:
 
     def _write(self, material: Material, studies: list[tuple[int, dict[str, Any], Findings]]) -> bool:
         """False: another machine wrote while this one read."""
-        from search.pages.dashboard_figures import LOSS, figures  # seconds: these import optuna-dashboard and Plotly
+        from search.pages.dashboard_figures import METRIC, figures  # seconds: optuna-dashboard and Plotly
         from search.pages.note_draft import Draft
 
         drawn = figures(material)
         for key, attributes, found in studies:
             is_search = found is material.findings
             draft = Draft(key, attributes)
-            stocks = stocks_of(found)
+            stocks = {_alike(row): row for row in reversed(found.judged) if _is_stock(row) and row.best}
             for row in found.rows:
                 if row.trial.state.is_finished() and not draft.has_trial_note(trial_id(row.trial)):
-                    standing = standing_of(row, material, stocks, is_search)
-                    draft.set_trial_note(trial_id(row.trial), trial_note(row, point_of(row, material), standing))
-            draft.set_metric_name(LOSS)
+                    stock, point = stocks.get(_alike(row)), point_of(row, material)
+                    draft.set_trial_note(trial_id(row.trial), trial_note(row, point, material, stock))
+            draft.set_metric_name(METRIC)
             draft.set_study_note(search_note(material) if is_search else confirmation_note(material))
             for name, figure in drawn.items():
                 if is_search or name in OF_CONFIRMATION:
@@ -91,35 +88,14 @@ class Notes:
         return True
 
 
-def stocks_of(found: Findings) -> Stocks:
-    """The stock recipe's trial: one in a search; in a confirmation one for each seed and length."""
-    stocks: dict[tuple[str, ...], tuple[int, Evaluation]] = {}
-    for row in found.judged:
-        candidate = recorded.part(row.trial.system_attrs.get("candidate"), "name")
-        if STOCK in (candidate, row.baseline) and row.best:
-            stocks.setdefault(_alike(row), (row.trial.number, row.best))
-    return stocks
+def _is_stock(row: Row) -> bool:
+    return STOCK in (row.baseline, recorded.part(row.trial.system_attrs.get("candidate"), "name"))
 
 
 def _alike(row: Row) -> tuple[str, ...]:
-    """What runs that may be compared have in common; in a search, all may be."""
-    attributes = row.trial.user_attrs
-    is_full = "candidate" in row.trial.system_attrs
+    """What runs that may be compared have in common: in a confirmation seed and length; in a search, all may be."""
+    attributes, is_full = row.trial.user_attrs, "candidate" in row.trial.system_attrs
     return (str(attributes.get("seed")), str(attributes.get("length"))) if is_full else ()
-
-
-def standing_of(row: Row, material: Material, stocks: Stocks, is_search: bool) -> Standing:
-    rule = material.settings.pruning
-    is_full = row.trial.user_attrs.get("length") == "full"
-    return Standing(
-        base=material.findings.base,
-        stock=stocks.get(_alike(row)),
-        horizon=material.full_horizon if is_full else material.findings.horizon,
-        rises=rule.n_increases,
-        min_delta=rule.min_delta if isinstance(rule.min_delta, float) else 0.0,
-        folder="trials" if is_search else "confirm",
-        line_seed=material.runs.plan.seed if material.runs else None,
-    )
 
 
 def point_of(row: Row, material: Material) -> Hyperparameters | None:
@@ -172,7 +148,10 @@ class NotesWriter(View):
             try:
                 self._refresh()
             except Exception as error:  # notes are not worth a trial, whatever is wrong with them
-                self._tell(error)
+                if not self._told:
+                    reason = error if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+                    self._say(f"notes and figures of the dashboard were not written: {reason}")
+                self._told = True
 
     def _refresh(self) -> None:
         """With connections of its own, which it does not keep: a server has few, and trials last minutes."""
@@ -182,9 +161,3 @@ class NotesWriter(View):
             Notes(self._settings, database).refresh()
         finally:
             database.engine.dispose()
-
-    def _tell(self, error: Exception) -> None:
-        if not self._told:
-            reason = error if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-            self._say(f"notes and figures of the dashboard were not written: {reason}")
-        self._told = True

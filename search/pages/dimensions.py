@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
+from search.pages.chart import Axis
 from search.pages.material import completed
 from search.study.findings import Row
 
@@ -55,42 +56,36 @@ class Dimension:
         return NAMES.get(self.name, (self.name, ""))[0]
 
     @property
-    def label(self) -> str:
-        """Of an axis: the name and the unit."""
-        return ", ".join(filter(None, NAMES.get(self.name, (self.name, ""))))
+    def axis(self) -> Axis:
+        """With the name and the unit, and a little more than the range."""
+        label, low, high = ", ".join(filter(None, NAMES.get(self.name, (self.name, "")))), self.low, self.high
+        if self.log:
+            edge = (high / low) ** 0.03
+            return Axis(label, (low / edge, high * edge), log=True)
+        names = [{True: "on", False: "off"}.get(c, str(c)) if isinstance(c, bool) else str(c) for c in self.choices]
+        if self.whole and high - low <= 8:
+            names = [str(i) for i in range(int(low), int(high) + 1)]
+        edge = 0.5 if names else 0.03 * (high - low)
+        return Axis(label, (low - edge, high + edge), ticks=list(enumerate(names, int(low)) if names else ()))
 
     def place(self, row: Row) -> float:
         """Of a trial's value on the axis."""
         value = row.trial.params[self.name]
         return float(self.choices.index(value)) if self.choices else float(value)
 
-    def ticks(self) -> list[tuple[float, str]] | None:
-        """(place, label) of each value; None for a continuous axis."""
-        if self.choices:
-            words = {True: "on", False: "off"}
-            return [(float(i), words[c] if isinstance(c, bool) else str(c)) for i, c in enumerate(self.choices)]
-        if self.whole and self.high - self.low <= 8:
-            return [(float(i), str(i)) for i in range(int(self.low), int(self.high) + 1)]
-        return None
-
 
 def dimensions(rows: Sequence[Row]) -> list[Dimension]:
     """Those that can differ between trials, in the order of the space; some have a value in some trials only."""
-    found: dict[str, BaseDistribution] = {}
-    for row in rows:
-        found |= {name: d for name, d in row.trial.distributions.items() if not d.single()}
+    found = {name: d for row in rows for name, d in row.trial.distributions.items() if not d.single()}
     order = list(NAMES)
-    made = [_dimension(name, found[name]) for name in sorted(found, key=lambda n: order.index(n) if n in order else 99)]
-    return [dimension for dimension in made if dimension is not None]
-
-
-def _dimension(name: str, distribution: BaseDistribution) -> Dimension | None:
-    if isinstance(distribution, CategoricalDistribution):
-        return Dimension(name, 0, len(distribution.choices) - 1, choices=tuple(distribution.choices))
-    if isinstance(distribution, FloatDistribution | IntDistribution):
-        whole = isinstance(distribution, IntDistribution)
-        return Dimension(name, distribution.low, distribution.high, distribution.log, whole)
-    return None
+    made = []
+    for name in sorted(found, key=lambda n: (order.index(n) if n in order else 99, n)):
+        d = found[name]
+        if isinstance(d, CategoricalDistribution):
+            made.append(Dimension(name, 0, len(d.choices) - 1, choices=tuple(d.choices)))
+        elif isinstance(d, FloatDistribution | IntDistribution):
+            made.append(Dimension(name, d.low, d.high, d.log, isinstance(d, IntDistribution)))
+    return made
 
 
 def holding(dimension: Dimension, rows: Sequence[Row]) -> list[Row]:

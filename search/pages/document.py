@@ -11,8 +11,8 @@ from typing import Any
 from search.confirmation.proof import rate_line
 from search.pages import confirmation_figures, search_figures
 from search.pages.answer import answer
-from search.pages.dimensions import FEWEST_COMPLETED, FEWEST_JUDGED, dimensions, importance
-from search.pages.marks import by_kind
+from search.pages.dimensions import FEWEST_COMPLETED, FEWEST_JUDGED, dimensions, holding, importance
+from search.pages.drawing import picture, small
 from search.pages.material import Material
 from search.pages.next_steps import safe_place
 from search.pages.page import render
@@ -42,18 +42,19 @@ def to_html(material: Material, options: str) -> str:
         sound=heard,
         quality=_quality(heard),
         line=found.rate_line if found else rate_line(material.runs) if material.runs else None,
-        confirmed=confirmation_tables.rows(found) if found else [],
+        ranked=confirmation_tables.ranked(material.runs) if material.runs else [],
         best=[tables.cells(row, material.space) for row in material.findings.completed[:BEST]],
         origin=_origin(material),
         edges=_edges(material),
         saved=_saved(material),
         search_figures=search_figures,
+        picture=picture,
         confirmation_figures=confirmation_figures,
         tables=tables,
         confirmation_tables=confirmation_tables,
         duration=duration,
         dropped=DROPPED,
-        slice=search_figures.SLICE,
+        most=search_figures.SLICE,
         **_dimensions(material),
     )
 
@@ -73,12 +74,15 @@ def _quality(heard: Sound) -> tuple[list[str], list[list[str]], range]:
 def _dimensions(material: Material) -> dict[str, Any]:
     """Which dimensions matter, each of them, and the two most important ones together."""
     known = dimensions(material.judged)
+    drawn = (
+        [each for each in known if holding(each, material.judged)] if len(material.judged) >= FEWEST_FOR_SLICES else []
+    )
     found = importance(material.judged, [dimension.name for dimension in known])
     return {
         "known": known,
         "importance": found,
         "fewest": (FEWEST_JUDGED, FEWEST_COMPLETED),
-        "slices": search_figures.slices(material, known) if len(material.judged) >= FEWEST_FOR_SLICES else [],
+        "slices": [(each.title, small(search_figures.against(material, each))) for each in drawn],
     }
 
 
@@ -123,6 +127,6 @@ def _saved(material: Material) -> list[tuple[str, ...]]:
     findings = material.findings
     rows = (
         (kind.label, len(of), sum(r.steps for r in of), sum(map(findings.saved, of)))
-        for kind, of in by_kind(findings.judged)
+        for kind, of in search_figures.by_kind(findings.judged)
     )
     return [(label, *(f"{number:,}" for number in numbers)) for label, *numbers in rows]

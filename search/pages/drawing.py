@@ -7,13 +7,14 @@ from typing import Any
 
 from markupsafe import Markup
 
+from search.pages.chart import BASE, Axis, Chart
+
 # Colours of Okabe and Ito (2008), which colour-blind readers can tell apart. In a page each is the CSS variable of its
 # name (page.css), which has another value on dark screens; matplotlib needs colours of its own to draw with.
 COLOURS = {
     "blue": "#0072b2", "orange": "#d55e00", "green": "#009e73", "purple": "#a8437f", "grey": "#7f7f7f",
     "text": "#123456", "page": "#fedcba",
 }  # fmt: skip
-LOSS = "lowest evaluation,\nnats per audio token"
 WIDE, SMALL = (7.2, 3.3), (3.0, 2.3)  # inches; text of 8 points stays readable on a telephone and on paper
 DASHED, DOTTED = (0, (5, 3)), (0, (1, 1.5))  # of lines that are no data: the base, the stock recipe
 
@@ -30,6 +31,71 @@ class Picture:
 
     svg: Markup
     caption: str = ""
+
+
+def picture(*charts: Chart | None) -> Picture | None:
+    """The charts beside each other, with the legend of the first above them; None where there is none."""
+    there = [chart for chart in charts if chart]
+    if not there:
+        return None
+    ratios = {"width_ratios": (3, 2), "sharey": True} if len(there) > 1 else {}
+    made, axes = figure((WIDE[0], there[0].height), 1, len(there), **ratios)
+    for each, chart in zip(axes, there, strict=True):
+        _paint(each, chart)
+    legend(made, there[0].columns)
+    return Picture(to_svg(made), there[-1].caption)
+
+
+def small(chart: Chart) -> Picture:
+    """Without a legend."""
+    made, (axes,) = figure(SMALL)
+    _paint(axes, chart)
+    return Picture(to_svg(made))
+
+
+def _paint(axes: Any, chart: Chart) -> None:
+    for letter, axis in (("x", chart.x), ("y", chart.y)):
+        _scale(axes, letter, axis)
+    for each in chart.series:
+        colour = COLOURS[each.colour]
+        face = colour if not each.hollow else COLOURS["page"] if each.line else "none"
+        for (low, high), y in zip(each.intervals, each.y, strict=False):
+            axes.plot([low, high], [y, y], color=colour, linewidth=each.width)
+        axes.plot(
+            each.x, each.y, color=colour, linestyle="-" if each.line == "steps" else each.line or "none",
+            drawstyle="steps-post" if each.line == "steps" else "default", linewidth=each.width, marker=each.marker,
+            markevery=None if each.marked is None else [each.marked], markersize=each.size, markerfacecolor=face,
+            markeredgewidth=2 if each.marker == "|" else None, alpha=each.alpha, label=each.label or None,
+            clip_on=bool(each.line), zorder=3 if each.hollow else 4, solid_capstyle="butt",
+        )  # fmt: skip
+    for axis, line in ((chart.x, axes.axvline), (chart.y, axes.axhline)):
+        for name, label, value in axis.lines():
+            colour, dashes = ("grey", DASHED) if name == BASE else ("text", DOTTED)
+            style = {"color": COLOURS[colour], "linestyle": dashes}
+            axes.plot([], [], label=label, **style)
+            if value is not None:
+                line(value, linewidth=1.2, **style)
+
+
+def _scale(axes: Any, letter: str, axis: Axis) -> None:
+    """The name, range and ticks of an axis."""
+    from matplotlib.ticker import LogLocator
+
+    along = getattr(axes, f"{letter}axis")
+    axes.set(**{f"{letter}label": axis.label})
+    if axis.log:
+        axes.set(**{f"{letter}scale": "log"})
+        is_wide = axis.bounds is None or axis.bounds[1] > 30 * axis.bounds[0]
+        along.set_major_locator(LogLocator(subs=(1,) if is_wide else (1, 2, 5)))
+        along.set_major_formatter("{x:g}")  # without mathematics, which is not drawn here
+        along.set_minor_formatter("")
+    if axis.whole:
+        along.get_major_locator().set_params(integer=True)
+    if axis.ticks:
+        along.set_ticks([place for place, _ in axis.ticks], labels=[name for _, name in axis.ticks])
+        along.grid(visible=False)
+    if axis.bounds:
+        axes.set(**{f"{letter}lim": axis.bounds})
 
 
 def figure(size: tuple[float, float], rows: int = 1, columns: int = 1, **grid: Any) -> tuple[Any, list[Any]]:

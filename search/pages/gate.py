@@ -45,23 +45,23 @@ def read_password(given: str | None, file: Path | None) -> str | None:
     """
     if given is None and file is None:
         return None
-    content = ""
+    where, content = VARIABLE, ""
     if file is not None:
+        where = f"--password-file {file}"
         try:
             content = file.read_text(encoding="utf-8").removesuffix("\n")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise UserError(f"--password-file {file} cannot be read ({reason}); name a file of one line") from None
-        if "\n" in content:
-            raise UserError(f"--password-file {file} has several lines; it must hold the password alone")
-    if given and content and given != content:
-        raise UserError(f"{VARIABLE} and --password-file {file} hold different passwords; give one of them")
+            raise UserError(f"{where} cannot be read ({reason}); name a file of one line") from None
     password = given or content
+    if given and content and given != content:
+        raise UserError(f"{VARIABLE} and {where} hold different passwords; give one of them")
     if not password:
-        empty = f"{VARIABLE} is empty" if file is None else f"--password-file {file} is empty, and {VARIABLE} not set"
-        raise UserError(f"the dashboard has no password: {empty}; put one there, or leave it out on this machine alone")
+        raise UserError(f"the dashboard has no password: {where} is empty; put one there, or leave it out on loopback")
     if not password.isprintable():
-        raise UserError(f"the dashboard's password, from {VARIABLE} or the file, contains unprintable characters")
+        raise UserError(
+            f"the dashboard's password, from {VARIABLE} or a file, has several lines or unprintable characters"
+        )
     return password
 
 
@@ -98,9 +98,7 @@ class Gate:
 
     def _refuse(self, request: Request) -> Response | None:
         if self._loopback and not is_loopback_name(request.host):
-            return refusal(
-                403, "This dashboard is for this machine; ask for it as localhost, or through an ssh tunnel."
-            )
+            return refusal(403, "This dashboard is for this machine; ask for localhost, or use an ssh tunnel.")
         if self._password is not None and (refused := self._ask_password(request)):
             return refused
         if request.method in SAFE:

@@ -46,12 +46,9 @@ def after_search(material: Material, found: Searched, options: str) -> list[Step
         ]
     if material.runs is not None:
         return [Step(_command("confirm", options), "continues the confirmation")]
-    steps = [
-        Step(_command("confirm", options), "finds the rate by a few full runs, and proves the config with fresh seeds")
-    ]
-    if finished < total:
-        steps.insert(0, Step(_command("", options), f"continues the search, to {total:,} finished trials"))
-    return steps
+    more = [Step(_command("", options), f"continues the search, to {total:,} finished trials")] * (finished < total)
+    why = "finds the rate by a few full runs, and proves the config with fresh seeds"
+    return [*more, Step(_command("confirm", options), why)]
 
 
 def after_confirmation(material: Material, found: Confirmation, options: str) -> list[Step]:
@@ -64,17 +61,13 @@ def after_confirmation(material: Material, found: Confirmation, options: str) ->
     is_there = export.confirmation_at(path, found.study.removesuffix(CONFIRMATION)) == found
     exports = [] if is_there else [Step(_command("export", options), f"writes {name}")]
     train = Step(f"python study.py train {shlex.quote(name)} --output full", "trains it in full")
-    return [*again, *exports, train, *_might_find_more(material, found, options)]
-
-
-def _might_find_more(material: Material, found: Confirmation, options: str) -> list[Step]:
-    """Seeds, where chance may have hidden a gain."""
-    assert material.runs is not None
-    count = min(MOST_SEEDS, material.runs.plan.seeds + MORE_SEEDS)
-    is_open = found.verdict == "no better than the stock recipe" and found.over_stock
-    if not is_open or count == material.runs.plan.seeds:
-        return []
-    return [Step(_command(f"confirm --seeds {count}", options), f"may tell {found.winner} from the stock recipe")]
+    steps, runs = [*again, *exports, train], material.runs
+    assert runs is not None
+    more = min(MOST_SEEDS, runs.plan.seeds + MORE_SEEDS)  # where chance may have hidden a gain
+    if found.verdict == "no better than the stock recipe" and found.over_stock and more > runs.plan.seeds:
+        why = f"may tell {found.winner} from the stock recipe"
+        steps.append(Step(_command(f"confirm --seeds {more}", options), why))
+    return steps
 
 
 def _command(name: str, options: str) -> str:

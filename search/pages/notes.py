@@ -2,20 +2,22 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
+from search.confirmation.proof import rate_line
+from search.confirmation.runs import FULL, part_of
 from search.pages.answer import answer
 from search.pages.markdown import escape, render
 from search.pages.material import Material
-from search.show import tables
+from search.settings.sections import Pruning
+from search.show import confirmation_tables, tables
 from search.study import recorded
 from search.study.findings import Row
-from search.study.spoken import LEFT_OUT, Speech
+from search.study.spoken import LEFT_OUT
 from search.text import duration
-from search.trial import INTERRUPTIONS, Evaluation, StopReason
+from search.trial import INTERRUPTIONS, StopReason
 from space.hyperparameters import Hyperparameters
 
 SHOWN = 10  # clips and warnings that the check found
@@ -34,73 +36,59 @@ REASONS = {
 _RUN_AGAIN = " This says nothing about its hyperparameters, which are run again."
 
 
-@dataclass(frozen=True)
-class Standing:
-    """What a trial is compared with, how long its run is, and where its files are."""
+def trial_note(row: Row, point: Hyperparameters | None, material: Material, stock: Row | None) -> str:
+    """Of a trial that has ended, or of a run of the confirmation, beside the stock recipe's trial.
 
-    base: Evaluation
-    stock: tuple[int, Evaluation] | None  # trial of the stock recipe and its best evaluation
-    horizon: int  # optimizer steps
-    rises: int  # in a row, that end a run
-    min_delta: float  # nats; smaller rises do not count
-    folder: str = "trials"  # of the runs, in the study's folder
-    line_seed: int | None = None  # of the rate line of a confirmation; its race has other seeds
-
-
-def trial_note(row: Row, point: Hyperparameters | None, standing: Standing) -> str:
-    """Of a trial that has ended. `point` None: its parameters are not all known, or of another space."""
+    `point` None: its parameters are not all known, or of another space.
+    """
     reason, attempt = row.trial.user_attrs.get("stop_reason"), row.trial.user_attrs.get("attempt")
     known = next((r for r in StopReason if r == reason), None)
-    where = f"{standing.folder}/{row.trial.number}"
+    is_full, means = row.trial.user_attrs.get("length") == FULL, row.speech.mean if row.speech else None
     return render(
         "trial_note.md.j2",
         row=row,
         point=point,
-        standing=standing,
+        material=material,
+        stock=stock,
+        horizon=material.full_horizon if is_full else material.findings.horizon,
         record=row.record,
-        label=_label(row, standing.line_seed),
+        label=_label(row, material),
         tried=point.describe() if point else "  ".join(f"{k} {_short(v)}" for k, v in row.trial.params.items()),
         known=known,
         reason=known or reason or row.trial.state.name.lower(),
-        why=_why(known, standing) if known else "",
+        why=_why(known, material.settings.pruning) if known else "",
         attempt=attempt + 1 if isinstance(attempt, int) and attempt else None,
         values=sorted((value, s) for s, value in row.trial.intermediate_values.items() if math.isfinite(value)),
         is_reported=bool(row.evaluations or row.trial.intermediate_values),
         rates=_rates(row.record) if row.record and row.record["steps"] else "",
-        means=_means(row.speech) if row.speech else [],
+        means={n: means(n) for n in ("similarity", "recorded_similarity", "cer", "recorded_cer")} if means else {},
         is_silent=LEFT_OUT in row.trial.user_attrs,
-        where=where,
+        where=f"{'confirm' if 'candidate' in row.trial.system_attrs else 'trials'}/{row.trial.number}",
         duration=duration,
         percent=percent,
         short=_short,
     )
 
 
-def _label(row: Row, line_seed: int | None) -> Markup | str:
+def _label(row: Row, material: Material) -> Markup | str:
     """What the trial is besides its parameters; empty for one that the sampler drew."""
     attributes = row.trial.user_attrs
     if isinstance(candidate := row.trial.system_attrs.get("candidate"), dict):
-        seed = attributes.get("seed")
-        if attributes.get("length") != "full":
-            what = "pruned in the search, run to the trials' end"
-        elif candidate.get("pruned_at") is not None:
-            what = "full run of the audit of pruning"
-        elif line_seed is None:
-            what = "full run"
-        elif seed == line_seed:
-            what = "full run of the rate line"
-        else:
-            what = "full run of the race, with a fresh seed"
+        seed, is_audited = attributes.get("seed"), candidate.get("pruned_at") is not None
+        part = f" of the {part_of(is_audited, seed, material.runs.plan.seed)}" if material.runs else ""
+        is_full = attributes.get("length") == FULL
+        what = f"full run{part}" if is_full else "pruned in the search, run to the trials' end"
         return Markup(f"{escape(candidate.get('name'))}, seed {escape(seed)}, {what}")
     if row.repeat:
         return f"Repeat {row.repeat} of the stock recipe, with seed {attributes.get('seed', 'of its own')}"
     return Markup(f"Baseline {escape(row.baseline)}") if row.baseline else ""
 
 
-def _why(reason: StopReason, standing: Standing) -> Markup:
+def _why(reason: StopReason, rule: Pruning) -> Markup:
     """Why it ended, a line for each sentence: Optuna's page does not wrap a note's lines beside long attributes."""
-    rises = "twice" if standing.rises == 2 else f"{standing.rises} times"
-    each = f", by more than {standing.min_delta:.2g} nats each time" if standing.min_delta else ""
+    rises = "twice" if rule.n_increases == 2 else f"{rule.n_increases} times"
+    has_delta = isinstance(rule.min_delta, float) and rule.min_delta > 0
+    each = f", by more than {rule.min_delta:.2g} nats each time" if has_delta else ""
     told = REASONS[reason].format(rises=rises, each=each) + (_RUN_AGAIN if reason in INTERRUPTIONS else "")
     return Markup(told.replace(". ", ".\\\n"))
 
@@ -114,19 +102,6 @@ def _rates(record: Mapping[str, Any]) -> str:
     ends = [f"{rate(record['lr_last'])} in the last"] if last != record["lr_last"] else []
     shown = ", ".join([f"{rate(record['lr_first'])} from the first step", *changes, *ends])
     return f"{shown}{'' if ends else ' to the last'}, step {record['steps']}"
-
-
-def _means(speech: Speech) -> list[tuple[str, str]]:
-    """(mean over the sentences, the same of the recordings; empty where that is not known)."""
-    means = {name: speech.mean(name) for name in ("similarity", "recorded_similarity", "cer", "recorded_cer")}
-    own, beside, cer, own_cer = means.values()
-    told = []
-    if own is not None:
-        told.append((f"speaker similarity to the voice reference {own:.2f}", "" if beside is None else f"{beside:.2f}"))
-    if cer is not None:
-        by = f" by {speech.recogniser}" if speech.recogniser else ""
-        told.append((f"character error rate{by} {percent(cer)}", "" if own_cer is None else percent(own_cer)))
-    return told
 
 
 def rate(value: float | None) -> str:
@@ -165,9 +140,6 @@ def search_note(material: Material) -> str:
 
 def confirmation_note(material: Material) -> str:
     """The rate line so far, and the result of the race, or how many runs have ended."""
-    from search.confirmation.proof import rate_line  # scipy, which only a confirmation needs
-    from search.show import confirmation_tables
-
     found, runs = material.confirmation, material.runs
     line = found.rate_line if found else rate_line(runs) if runs else None
     return render("confirmation_note.md.j2", material=material, found=found, line=line, words=confirmation_tables)

@@ -2,15 +2,16 @@
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 from statistics import median
-from typing import Any
 
+from search.pages.chart import BASE, LOSS, Axis, Chart, Series, limits
 from search.pages.dimensions import Dimension, Importance, holding
-from search.pages.drawing import COLOURS, DASHED, DOTTED, LOSS, SMALL, WIDE, Picture, figure, legend, to_svg
-from search.pages.marks import best_so_far, by_kind, kind, level, limits, loss, points, thinned
 from search.pages.material import Material, completed
 from search.settings.sections import STOCK
+from search.study.findings import Row
 from search.trial import StopReason
 
 SLICE = 300  # trials drawn against a dimension at most
@@ -18,29 +19,82 @@ CURVES = 240  # trials drawn at most; more are one dark patch
 FEWEST_FOR_A_MEDIAN = 5  # trials; with fewer the line would lie on one of theirs, or between two
 
 
-def history(material: Material) -> Picture:
-    """Value by trial number, the best so far, base and stock as lines. Needs a judged trial."""
-    rows, base, stock = material.judged, material.findings.base.mel_ce, material.stock
-    values = [loss(row) for row in rows]
-    bottom, top = limits(values, [base, *([loss(stock)] if stock else [])])
-    made, (axes,) = figure(WIDE)
-    axes.set_ylim(bottom, top)
-    axes.set_xlim(-0.5, max(rows[-1].trial.number, 3) + 0.5)
-    points(axes, rows, lambda row: row.trial.number, top)
-    numbers, so_far = best_so_far(rows)
-    if so_far:
-        axes.step(
-            [*numbers, rows[-1].trial.number], [*so_far, so_far[-1]], where="post",
-            color=COLOURS["blue"], linewidth=1.4, label=f"best so far, {so_far[-1]:.4f}",
-        )  # fmt: skip
-    level(axes, base, "untouched base", "grey", DASHED)
+@dataclass(frozen=True)
+class Kind:
+    """How trials of one stop reason look."""
+
+    label: str
+    colour: str
+    marker: str
+    hollow: bool = False
+
+
+KINDS = {
+    StopReason.FINISHED: Kind("finished", "blue", "o"),
+    StopReason.TWO_INCREASES: Kind("two increases", "green", "s"),
+    StopReason.MEDIAN: Kind("pruned by the median", "orange", "v", hollow=True),
+    StopReason.DIVERGED: Kind("diverged", "purple", "X"),
+}
+OTHER = Kind("ended otherwise", "grey", "P", hollow=True)
+
+
+def kind(row: Row) -> Kind:
+    return next((kind for reason, kind in KINDS.items() if reason == row.reason), OTHER)
+
+
+def by_kind(rows: Sequence[Row]) -> Iterator[tuple[Kind, list[Row]]]:
+    """(kind, its trials), of those that there are."""
+    for each in (*KINDS.values(), OTHER):
+        chosen = [row for row in rows if kind(row) is each]
+        if chosen:
+            yield each, chosen
+
+
+def loss(row: Row) -> float:
+    """The lowest evaluation of a trial, nats per audio token; infinite without one."""
+    return row.best.mel_ce if row.best else math.inf
+
+
+def best_so_far(rows: Sequence[Row]) -> tuple[list[int], list[float]]:
+    """(trials, the lowest value up to each): of completed ones, without repeats, which cannot be the best."""
+    done = {row.trial.number: row.trial.value for row in rows if completed(row) and not row.repeat}
+    finite = {number: value for number, value in done.items() if value is not None}
+    return list(finite), list(accumulate(finite.values(), min))
+
+
+def _losses(material: Material) -> Axis:
+    """Of the lowest evaluations of trials, with the base and the stock recipe."""
+    levels, stock = {BASE: material.findings.base.mel_ce}, material.stock
     if stock:
-        ended = "" if completed(stock) else f", {kind(stock).label}"
-        level(axes, loss(stock), f"stock recipe ({STOCK}){ended}", "text", DOTTED)
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set(xlabel="trial number", ylabel=LOSS)
-    legend(made, 4)
-    above = sum(value > top for value in values)
+        levels[f"stock recipe ({STOCK}){'' if completed(stock) else f', {kind(stock).label}'}"] = loss(stock)
+    return Axis(LOSS, limits([loss(row) for row in material.judged], list(levels.values())), levels=levels)
+
+
+def _marks(rows: Sequence[Row], places: Sequence[float], top: float) -> list[Series]:
+    """A mark for each trial, by its stop reason; what is above `top` lies on the upper edge."""
+    at, is_few = dict(zip([row.trial.number for row in rows], places, strict=True)), len(rows) <= 100
+    return [
+        Series(
+            f"{each.label} ({len(chosen):,})", [at[row.trial.number] for row in chosen],
+            [min(loss(row), top) for row in chosen], each.colour, each.marker, each.hollow,
+            size=5.0 if is_few else 3.6 if len(rows) <= 500 else 2.6, alpha=0.9 if is_few else 0.6,
+            told=[f"trial {row.trial.number}: {loss(row):.4f}" for row in chosen],
+        )
+        for each, chosen in by_kind(rows)
+    ]  # fmt: skip
+
+
+def history(material: Material, most: int | None = None) -> Chart:
+    """Value by trial number, and the best so far; of `most` trials. Needs a judged trial."""
+    rows, y = material.judged, _losses(material)
+    assert y.bounds
+    top, last, shown = y.bounds[1], rows[-1].trial.number, thinned(rows, most or len(rows))
+    series = _marks(shown, [row.trial.number for row in shown], top)
+    numbers, lowest = best_so_far(rows)
+    if lowest:
+        name = f"best so far, {lowest[-1]:.4f}"
+        series.append(Series(name, [*numbers, last], [*lowest, lowest[-1]], "blue", line="steps", width=1.4))
+    above = sum(loss(row) > top for row in rows)
     repeats = sum(row.repeat > 0 for row in rows)
     told = [
         _settled(material),
@@ -48,7 +102,24 @@ def history(material: Material) -> Picture:
         "A pruned trial is drawn at its lowest evaluation." if not all(map(completed, rows)) else "",
         f"Repeats of the stock recipe, {repeats:,}, are drawn, but cannot be the best." if repeats else "",
     ]
-    return Picture(to_svg(made), " ".join(filter(None, told)))
+    x = Axis("trial number", (-0.5, max(last, 3) + 0.5), whole=True)
+    return Chart("Lowest evaluation of each trial", x, y, series, " ".join(filter(None, told)), columns=3)
+
+
+def against(material: Material, dimension: Dimension) -> Chart:
+    """The value of trials against a dimension, with a circle around the best."""
+    rows, y, best = thinned(holding(dimension, material.judged), SLICE), _losses(material), material.best
+    assert y.bounds
+    draw = random.Random(1)
+    spread = 0.22 if dimension.axis.ticks else 0.0  # trials of one whole value would hide each other
+    places = [dimension.place(row) + draw.uniform(-spread, spread) for row in rows]
+    series = _marks(rows, places, y.bounds[1])
+    series += [
+        Series("", [place], [loss(row)], "text", "o", hollow=True, size=11)
+        for place, row in zip(places, rows, strict=True)
+        if best and row.trial.number == best.trial.number
+    ]
+    return Chart(dimension.title.capitalize(), dimension.axis, y, series)
 
 
 def _settled(material: Material) -> str:
@@ -62,7 +133,7 @@ def _settled(material: Material) -> str:
     return f"Trial {number} is the best; {since:,} {'trials have' if since > 1 else 'trial has'} finished since."
 
 
-def curves(material: Material) -> Picture:
+def curves(material: Material) -> Chart:
     """Evaluations by optimizer step, coloured by the stop reason, with the median of the trials that were there."""
     rows, base = material.judged, material.findings.base.mel_ce
     shown = thinned(rows, CURVES)
@@ -71,35 +142,37 @@ def curves(material: Material) -> Picture:
         by_step.setdefault(evaluation.step, []).append(evaluation.mel_ce)
     steps = sorted(by_step)
     values = [value for step in steps for value in by_step[step]]
-    made, (axes,) = figure((WIDE[0], 3.6))
-    axes.set_ylim(limits(values, [base]))
-    axes.set_xlim(0, 1.01 * material.findings.horizon)
-    is_few = len(shown) <= 60
-    for each, chosen in by_kind(shown):
-        for i, row in enumerate(chosen):
-            finite = [e for e in row.evaluations if math.isfinite(e.mel_ce)]
-            axes.plot(
-                [e.step for e in finite], [e.mel_ce for e in finite], markevery=[-1], markersize=4.4 if is_few else 2.6,
-                linewidth=1.1 if is_few else 0.6, alpha=0.75 if is_few else 0.4, label=None if i else each.label,
-                linestyle="--" if each.hollow else "-", zorder=2, **each.style,
-            )  # fmt: skip
+    bounds = limits(values, [base])
+    series = [
+        _curve(row, each, each.label if row is chosen[0] else "", len(shown) <= 60)
+        for each, chosen in by_kind(shown)
+        for row in chosen
+    ]
     told = [_falling(material), "Each line is a trial, and ends with the mark of why it stopped."]
     if len(rows) >= FEWEST_FOR_A_MEDIAN:
         middle = [median(by_step[step]) for step in steps]
-        axes.plot(steps, middle, color=COLOURS["page"], linewidth=5, zorder=5)
-        axes.plot(steps, middle, color=COLOURS["text"], linewidth=2.4, label="median", zorder=6)
+        series.append(Series("", steps, middle, "page", line="-", width=5))
+        series.append(Series("median", steps, middle, "text", line="-", width=2.4))
         told.append(
             f"The median of the trials that reached a step goes from {middle[0]:.4f} at step {steps[0]} to"
             f" {middle[-1]:.4f} at step {steps[-1]}."
         )
-    level(axes, base, "untouched base", "grey", DASHED)
-    axes.set(xlabel="optimizer steps", ylabel="evaluation,\nnats per audio token")
-    legend(made, 3)
     if len(shown) < len(rows):
         told.append(f"{len(shown)} of {len(rows):,} trials are drawn, the best among them; the median is of all.")
-    if max(values) > axes.get_ylim()[1]:
+    if max(values) > bounds[1]:
         told.append("Higher evaluations leave the figure at its upper edge.")
-    return Picture(to_svg(made), " ".join(filter(None, told)))
+    x = Axis("optimizer steps", (0, 1.01 * material.findings.horizon))
+    y = Axis("evaluation,\nnats per audio token", bounds, levels={BASE: base})
+    return Chart("Evaluations", x, y, series, " ".join(filter(None, told)), height=3.6, columns=3)
+
+
+def _curve(row: Row, kind: Kind, label: str, is_few: bool) -> Series:
+    finite = [e for e in row.evaluations if math.isfinite(e.mel_ce)]
+    return Series(
+        label, [e.step for e in finite], [e.mel_ce for e in finite], kind.colour, kind.marker, kind.hollow,
+        line="--" if kind.hollow else "-", marked=len(finite) - 1, size=4.4 if is_few else 2.6,
+        width=1.1 if is_few else 0.6, alpha=0.75 if is_few else 0.4,
+    )  # fmt: skip
 
 
 def _falling(material: Material) -> str:
@@ -109,68 +182,27 @@ def _falling(material: Material) -> str:
     return f"{falling:,} of {len(ended):,} trials that ran to their end were still falling there." if ended else ""
 
 
-def importances(found: Importance, known: Sequence[Dimension]) -> Picture:
+def importances(found: Importance, known: Sequence[Dimension]) -> Chart:
     """A bar for each dimension, and what chance alone gives."""
     titles = {dimension.name: dimension.title for dimension in known}
     names = list(found.shares)[::-1]
-    made, (axes,) = figure((WIDE[0], 0.9 + 0.27 * len(names)))
-    for is_told, label, face, edge in (
-        (True, "more than chance", COLOURS["blue"], COLOURS["blue"]),
-        (False, "may be chance", "none", COLOURS["grey"]),
-    ):
-        places = [place for place, name in enumerate(names) if (name in found.told) == is_told]
-        shares = [found.shares[names[place]] for place in places]
-        axes.barh(places, shares, height=0.62, color=face, edgecolor=edge, linewidth=1, zorder=2, label=label)
-    axes.plot(
-        [found.chance[name] for name in names], range(len(names)), linestyle="none", marker="|", markersize=13,
-        markeredgewidth=2, color=COLOURS["orange"], zorder=3, label="reached by chance in 1 of 20 shuffled studies",
-    )  # fmt: skip
-    axes.set_yticks(range(len(names)), [titles.get(name, name) for name in names])
-    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-    axes.set_xlim(left=0)
-    axes.set_xlabel("share of all importance")
-    axes.grid(axis="y", visible=False)
-    legend(made, 3)
-    return Picture(to_svg(made))
+    series: list[Series] = []
+    for place, name in enumerate(names):
+        label, colour = ("more than chance", "blue") if name in found.told else ("may be chance", "grey")
+        label = "" if any(each.label == label for each in series) else label
+        series.append(Series(label, (0, 100 * found.shares[name]), (place, place), colour, line="-", width=9))
+    chance = [100 * found.chance[name] for name in names]
+    label = "reached by chance in 1 of 20 shuffled studies"
+    series.append(Series(label, chance, range(len(names)), "orange", "|", size=13))
+    y = Axis("", (-0.6, len(names) - 0.4), ticks=[(place, titles.get(name, name)) for place, name in enumerate(names)])
+    x = Axis("% of all importance", (0, 1.05 * max(*chance, *(100 * share for share in found.shares.values()))))
+    return Chart("Importance of the dimensions", x, y, series, height=0.9 + 0.27 * len(names), columns=3)
 
 
-def slices(material: Material, known: Sequence[Dimension]) -> list[tuple[Dimension, Picture]]:
-    """The value of trials against each dimension, pruned ones hollow; a small figure each, on one scale of losses."""
-    scale = limits([loss(row) for row in material.judged])
-    held = [each for each in known if holding(each, material.judged)]
-    return [(each, _slice(material, each, scale)) for each in held]
-
-
-def _slice(material: Material, dimension: Dimension, scale: tuple[float, float]) -> Picture:
-    rows, best = holding(dimension, material.judged), material.best
-    draw = random.Random(1)
-    # Trials of one whole value would hide each other.
-    places = {
-        row.trial.number: dimension.place(row) + (draw.uniform(-0.22, 0.22) if dimension.ticks() else 0.0)
-        for row in rows
-    }
-    made, (axes,) = figure(SMALL)
-    _across(axes, dimension)
-    points(axes, thinned(rows, SLICE), lambda row: places[row.trial.number], scale[1])
-    if best is not None and best.trial.number in places and best.trial.value is not None:
-        axes.plot(
-            [places[best.trial.number]], [best.trial.value], marker="o", markersize=11, markerfacecolor="none",
-            markeredgecolor=COLOURS["text"], markeredgewidth=1.3, clip_on=False, zorder=6,
-        )  # fmt: skip
-    axes.set(ylim=scale, ylabel=LOSS)
-    return Picture(to_svg(made))
-
-
-def _across(axes: Any, dimension: Dimension) -> None:
-    """The range of the dimension, a little more, its scale and its label."""
-    low, high, ticks = dimension.low, dimension.high, dimension.ticks()
-    if dimension.log:
-        edge = (high / low) ** 0.03
-        axes.set(xlabel=dimension.label, xscale="log", xlim=(low / edge, high * edge))
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter("")
-    else:
-        edge = 0.5 if ticks else 0.03 * (high - low)
-        axes.set(xlabel=dimension.label, xlim=(low - edge, high + edge))
-    if ticks:
-        axes.set_xticks([place for place, _ in ticks], labels=[name for _, name in ticks])
+def thinned(rows: Sequence[Row], most: int, kept: int = 60) -> list[Row]:
+    """At most `most` trials: the best `kept` and a part of the rest, drawn at random but always the same."""
+    if len(rows) <= most:
+        return list(rows)
+    ordered = sorted(rows, key=lambda row: (not completed(row), loss(row)))
+    chosen = [*ordered[:kept], *random.Random(1).sample(ordered[kept:], most - kept)]
+    return sorted(chosen, key=lambda row: row.trial.number)

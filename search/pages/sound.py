@@ -73,20 +73,35 @@ def sound(material: Material) -> Sound:
     if not quality:
         return Sound([], [], None, silent)
     try:
-        files = _Files(artifacts.open_store(material.settings, make=False))
+        store = artifacts.open_store(material.settings, make=False)
     except UserError as error:
         return Sound([], quality, str(error), silent)
+    files: dict[str | None, bytes | str] = {None: "not stored"}  # content, or why there is none
+
+    def clip(label: str, said: Speech, name: str) -> Clip:
+        """Each file is read once, and a page holds no more than it can."""
+        known = said.artifacts.get(name)
+        if known and known not in files:
+            room = LARGEST - sum(len(content) for content in files.values() if isinstance(content, bytes))
+            content = artifacts.read(store, known)
+            full = f"left out: the page has {LARGEST // 10**6} MB of sound already"
+            files[known] = full if isinstance(content, bytes) and len(content) > room else content
+        content = files[known]
+        if isinstance(content, str):
+            return Clip(label, None, f"{name}: {content}")
+        return Clip(label, "data:audio/wav;base64," + base64.b64encode(content).decode())
+
     heard: dict[tuple[str, str, str], Heard] = {}
-    for each in quality:
+    for each in (each for each in quality if each.heard_as):
         said = each.said[0]
-        for sentence in said.sentences if each.heard_as else []:
+        for sentence in said.sentences:
             key = (sentence.text, sentence.speaker, said.artifacts.get(sentence.recorded, sentence.recorded))
             if key not in heard:
-                recorded = files.clip(f"recorded, {sentence.speaker}", said, sentence.recorded)
-                reference = files.clip("reference of the voice", said, sentence.reference)
+                recorded = clip(f"recorded, {sentence.speaker}", said, sentence.recorded)
+                reference = clip("reference of the voice", said, sentence.reference)
                 heard[key] = Heard(sentence.text, [recorded, reference])
             label = f"{each.heard_as}{' (did not stop by itself)' if sentence.cut else ''}"
-            heard[key].clips.append(files.clip(label, said, sentence.spoken))
+            heard[key].clips.append(clip(label, said, sentence.spoken))
     return Sound(list(heard.values()), quality, None, silent)
 
 
@@ -110,27 +125,3 @@ def _trials(material: Material) -> Iterator[Quality]:
     spoke = [(f"trial {row.trial.number}", said) for row in material.findings.completed if (said := row.speech)]
     for place, (who, said) in enumerate(spoke):
         yield Quality(who, [said], who if place < TRIALS else None)
-
-
-class _Files:
-    """Files of the store as data URIs, each read once, and no more than a page can hold."""
-
-    def __init__(self, store: object) -> None:
-        self._store, self._bytes = store, 0
-        self._read: dict[str | None, bytes | str] = {None: "not stored"}  # content, or why there is none
-
-    def clip(self, label: str, said: Speech, name: str) -> Clip:
-        known = said.artifacts.get(name)
-        if known is not None and known not in self._read:
-            self._read[known] = self._load(known)
-        content = self._read[known]
-        if isinstance(content, str):
-            return Clip(label, None, f"{name}: {content}")
-        return Clip(label, "data:audio/wav;base64," + base64.b64encode(content).decode())
-
-    def _load(self, known: str) -> bytes | str:
-        content = artifacts.read(self._store, known)
-        if isinstance(content, bytes) and self._bytes + len(content) > LARGEST:
-            return f"left out: the page has {LARGEST // 10**6} MB of sound already"
-        self._bytes += len(content) if isinstance(content, bytes) else 0
-        return content

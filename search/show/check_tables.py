@@ -18,18 +18,15 @@ _STYLES = {"error": f"bold {styles.FAILED}", "warning": styles.WARNING, "info": 
 def show(report: Report, console: Console) -> None:
     """Prints the facts, then the findings, the worst first, then the verdict."""
     console.print(Text(f"Check of study {report.study}", style="bold"))
-    _pairs(console, "Data", words.parts(report))
-    _table(console, "Speakers", words.SPEAKERS, words.speakers(report))
-    _table(console, "Lengths", words.LENGTHS, words.lengths(report))
-    letters = [
-        (each.character, each.code_points, each.name, f"{each.count:,}", f"{each.clips:,}", each.example.split("/")[-1])
-        for each in report.letters
-    ]
-    header = ("", "", "name", "count", "clips", "an example")
-    _table(console, f"Letters without a token ({len(letters)})", header, letters)
-    _pairs(console, "Training", words.training(report))
-    _pairs(console, "Memory of a training process", words.memory(report))
-    _pairs(console, "Machine", words.machine(report))
+    for title, header, rows in words.tables(report):
+        console.print()
+        if header:
+            name = title if len(rows) <= SHOWN_ROWS else f"{title}, {SHOWN_ROWS} of {len(rows)}"
+            numbers = [i for i, column in enumerate(header) if column not in words.WORDS]
+            styles.show_table(console, name, header, rows[:SHOWN_ROWS], numbers)
+        else:
+            console.print(Text(title, style="bold"))
+            _grid(console, [(f"  {name:<11}", Text(printable(value))) for name, value in rows])
     if report.findings:
         _title(console, "Findings")
     for finding in report.findings:
@@ -40,12 +37,6 @@ def show(report: Report, console: Console) -> None:
 def _title(console: Console, text: str) -> None:
     console.print()
     console.print(Text(text, style="bold"))
-
-
-def _pairs(console: Console, title: str, pairs: Sequence[tuple[str, str]]) -> None:
-    if pairs:
-        _title(console, title)
-        _grid(console, [(f"  {name:<11}", Text(printable(value))) for name, value in pairs])
 
 
 def _grid(console: Console, rows: Sequence[tuple[str, Text]], style: str = "") -> None:
@@ -60,22 +51,6 @@ def _grid(console: Console, rows: Sequence[tuple[str, Text]], style: str = "") -
     for first, second in rows:
         table.add_row(Text(first, style=style), second)
     console.print(table)
-
-
-def _table(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """The first rows, and how many more there are. Texts are set to the left, numbers to the right."""
-    if not rows:
-        return
-    _title(console, title)
-    table = Table(box=None, pad_edge=False, header_style="", padding=(0, 2, 0, 0))
-    table.add_column("")
-    for name in header:
-        table.add_column(name, justify="left" if name in ("", "name", "an example") else "right", overflow="fold")
-    for row in rows[:SHOWN_ROWS]:
-        table.add_row("", *(Text(printable(cell)) for cell in row))
-    console.print(table)
-    if len(rows) > SHOWN_ROWS:
-        console.print(f"  and {len(rows) - SHOWN_ROWS} more")
 
 
 def _finding(console: Console, finding: Finding, root: str) -> None:

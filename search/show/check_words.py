@@ -1,8 +1,38 @@
 """The facts of a report in words and numbers, as the terminal and the page show them."""
 
+from collections.abc import Sequence
+
 from search.check.judgement import Report, plural
 from search.check.resources import gb
 from search.text import duration
+
+LENGTHS = ("", "min", "5 %", "median", "95 %", "max", "limit", "close", "above")
+SPEAKERS = ("", "train", "time", "eval", "time")
+LETTERS = ("letter", "code point", "name", "count", "clips", "an example")
+WORDS = ("", *LETTERS[:3], LETTERS[-1])  # columns that hold no numbers
+Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]  # title, header (none for pairs), rows
+
+
+def tables(report: Report) -> list[Table]:
+    """Those that have rows, in their order."""
+    found: list[Table] = [
+        ("Data", (), parts(report)),
+        ("Speakers", SPEAKERS, speakers(report)),
+        ("Lengths", LENGTHS, lengths(report)),
+        ("Letters without a token", LETTERS, letters(report)),
+        ("Training", (), training(report)),
+        ("Memory of a training process", (), memory(report)),
+        ("Machine", (), machine(report)),
+    ]
+    return [table for table in found if table[2]]
+
+
+def letters(report: Report) -> list[tuple[str, ...]]:
+    """Rows of LETTERS."""
+    return [
+        (each.character, each.code_points, each.name, f"{each.count:,}", f"{each.clips:,}", each.example.split("/")[-1])
+        for each in report.letters
+    ]
 
 
 def parts(report: Report) -> list[tuple[str, str]]:
@@ -20,15 +50,12 @@ def training(report: Report) -> list[tuple[str, str]]:
     course = report.course
     if not course.steps_an_epoch:
         return []
+    trial = f"{course.trial_steps:,} steps, {course.trial_epochs:.1f} epochs, {course.evaluations} evaluations"
+    trial = trial if course.trial_steps else "too short"
     drawn = f"batches of {course.batch_size} clips, {course.accumulation} per step"
     return [
         ("epoch", f"{course.steps_an_epoch:,} optimizer steps ({drawn})"),
-        (
-            "trial",
-            f"{course.trial_steps:,} steps, {course.trial_epochs:.1f} epochs, {course.evaluations} evaluations"
-            if course.trial_steps
-            else "too short",
-        ),
+        ("trial", trial),
         ("full run", f"{course.full_steps:,} steps, {course.full_epochs:.1f} epochs"),
     ]
 
@@ -39,15 +66,12 @@ def memory(report: Report) -> list[tuple[str, str]]:
     if found is None:
         return []
     batch = found.batch
+    drawn = f"{batch.clips} clips, {batch.text_tokens} text tokens, {batch.codes} codes, {found.precision}"
     rows = [
         ("weights", gb(found.weights)),
         ("gradients", gb(found.gradients)),
         ("AdamW", gb(found.optimizer)),
-        (
-            "activations",
-            f"{gb(found.activations)} ({batch.clips} clips, {batch.text_tokens} text tokens, {batch.codes} codes,"
-            f" {found.precision})",
-        ),
+        ("activations", f"{gb(found.activations)} ({drawn})"),
         ("transient", gb(found.transient)),
     ]
     if found.context:
@@ -80,17 +104,11 @@ def lengths(report: Report) -> list[tuple[str, ...]]:
     return rows
 
 
-SPEAKERS = ("", "train", "time", "eval", "time")
-
-
 def speakers(report: Report) -> list[tuple[str, ...]]:
     """Rows of SPEAKERS: who has most training audio first."""
     ordered = sorted(report.speakers, key=lambda speaker: -speaker.train_seconds)
     parts = [(s.name, (s.train_clips, s.train_seconds), (s.eval_clips, s.eval_seconds)) for s in ordered]
     return [(name or "(none)", *(t for n, s in of for t in (f"{n:,}", duration(s)))) for name, *of in parts]
-
-
-LENGTHS = ("", "min", "5 %", "median", "95 %", "max", "limit", "close", "above")
 
 
 def _sound(report: Report) -> str:

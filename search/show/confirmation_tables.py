@@ -4,7 +4,6 @@ import math
 
 from optuna.trial import TrialState
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from search.confirmation.fidelity import FEWEST_TO_RANK
@@ -12,25 +11,24 @@ from search.confirmation.proof import rate_line
 from search.confirmation.runs import FULL, Runs
 from search.settings.best_config import Audit, Candidate, Confirmation, Fidelity, LineStep, RateLine
 from search.settings.sections import CONFIRMATION
-from search.show.styles import columns
+from search.show.styles import show_table
+from search.ties import ranks
 from search.trial import Evaluation
 
-COLUMNS = ("config", "mean", "short run", "seeds", "lowest evaluation of each fresh seed", "", "parameters")
-NUMBERS = ("mean", "short run", "seeds")
-WIDE = 120  # columns of a terminal from which there is room for all of these
-LEFT_OUT = ("short run", "seeds", "parameters")  # where there is not
+COLUMNS = ("config", "mean", "short run", "each fresh seed", "", "parameters")
+NUMBERS = (1, 2)
 LINE_COLUMNS = ("config", "learning rate", "lowest", "at step", "turned", "sum of rates until then", "")
-LINE_NUMBERS = ("learning rate", "lowest", "at step", "sum of rates until then")
-LINE_LEFT_OUT = ("sum of rates until then",)  # in a terminal that is not WIDE
+LINE_NUMBERS = (1, 2, 3, 5)
 
 
 def show(found: Confirmation, base: Evaluation, console: Console) -> None:
     """The rate line, the race, the verdict, the noise, and how far the search's short runs can be trusted."""
     if found.rate_line:
         _show_line(found.rate_line, console)
-    table = _table(found, base, console.width)
-    table.expand = console.is_terminal
-    console.print(table)
+    fresh = " with fresh seeds" if found.rate_line else ""
+    title = f"Confirmation of {found.study.removesuffix(CONFIRMATION)}, full runs{fresh}"
+    last = ["base", f"{base.mel_ce:.4f}", "", "", "untouched base model", ""]
+    show_table(console, title, COLUMNS, [*rows(found), last], NUMBERS, found.exported)
     console.print(Text(found.text, style="bold"))
     for line in lines(found):
         console.print(line)
@@ -75,6 +73,20 @@ def fidelity(found: Fidelity | None) -> list[str]:
     return [*told, *([found.advice[0].upper() + found.advice[1:] + "."] if found.advice else [])]
 
 
+def ranked(runs: Runs) -> list[list[str]]:
+    """(config, value and place in a short run, the same in a full run) of configs with both, the best in full first.
+
+    The full run is that of the rate line, or of the audit.
+    """
+    short, full = runs.short, runs.at(runs.plan.seed)
+    both = [n for n in short if math.isfinite(short[n]) and math.isfinite(full.get(n, math.inf))]
+    cells = [
+        [[f"{of[n]:.4f}" for n in both], [f"{1 + r}." for r in ranks([of[n] for n in both])]] for of in (short, full)
+    ]
+    rows = zip(both, *cells[0], *cells[1], strict=True)
+    return sorted(map(list, rows), key=lambda row: full[row[0]])
+
+
 def audit(found: Audit | None, seed_sd: float | None) -> list[str]:
     """What pruning lost."""
     if found is None:
@@ -106,13 +118,7 @@ def show_progress(runs: Runs, console: Console) -> None:
 
 
 def _show_line(found: RateLine, console: Console) -> None:
-    names = [name for name in LINE_COLUMNS if console.width >= WIDE or name not in LINE_LEFT_OUT]
-    table = columns(line_title(found), names, LINE_NUMBERS, wrapped=("",))
-    for row in line_rows(found):
-        shown = dict(zip(LINE_COLUMNS, row, strict=True))
-        table.add_row(*(Text(shown[name]) for name in names), style="bold" if shown["config"] == found.finalist else "")
-    table.expand = console.is_terminal
-    console.print(table)
+    show_table(console, line_title(found), LINE_COLUMNS, line_rows(found), LINE_NUMBERS, found.finalist)
     console.print(line_sentence(found))
 
 
@@ -126,14 +132,12 @@ def line_rows(found: RateLine) -> list[list[str]]:
 
 
 def _line_row(step: LineStep, finalist: str | None) -> list[str]:
-    rate, note = f"{step.hyperparameters.lr:.2e}", "the finalist: it races" if step.name == finalist else ""
-    if step.run is None or step.run.value is None:
-        ended = "cut short" if step.run is None else "diverged"
-        return [step.name, rate, ended, "-", "-", "-", note]
-    turned = "turned" if step.turned else "no"
-    return [
-        step.name, rate, f"{step.run.value:.4f}", str(step.run.best_step), turned, f"{step.sum_of_rates:.3g}", note
-    ]  # fmt: skip
+    told = ["cut short" if step.run is None else "diverged", "-", "-", "-"]
+    if step.run and step.run.value is not None:
+        turned = "turned" if step.turned else "no"
+        told = [f"{step.run.value:.4f}", str(step.run.best_step), turned, f"{step.sum_of_rates:.3g}"]
+    note = "the finalist: it races" if step.name == finalist else ""
+    return [step.name, f"{step.hyperparameters.lr:.2e}", *told, note]
 
 
 def line_sentence(found: RateLine) -> str:
@@ -166,39 +170,20 @@ def ordered(found: Confirmation) -> list[Candidate]:
 
 
 def rows(found: Confirmation) -> list[list[str]]:
-    """Of COLUMNS, in this order."""
-    return [list(cells(candidate, found).values()) for candidate in ordered(found)]
+    """Of COLUMNS, the lowest mean first."""
+    return [_row(candidate, found) for candidate in ordered(found)]
 
 
-def cells(candidate: Candidate, found: Confirmation) -> dict[str, str]:
-    """By column."""
+def _row(candidate: Candidate, found: Confirmation) -> list[str]:
+    seeds = candidate.dropped_after
     notes = ["lowest mean"] if candidate.name == found.winner else []
     notes += ["exported"] if candidate.name == found.exported else []
-    notes += (
-        [f"out after {candidate.dropped_after} seed{'s' if candidate.dropped_after > 1 else ''}"]
-        if candidate.dropped_after
-        else []
-    )
+    notes += [f"out after {seeds} seed{'s' if seeds > 1 else ''}"] if seeds else []
     mean = ("diverged" if candidate.runs else "-") if candidate.mean is None else f"{candidate.mean:.4f}"
     short = "-" if candidate.truncated is None else f"{candidate.truncated:.4f}"
     lowest = "  ".join(_run(run.value) for run in candidate.runs)
     point = candidate.hyperparameters.describe()
-    values = (candidate.name, mean, short, str(len(candidate.runs)), lowest, ", ".join(notes), point)
-    return dict(zip(COLUMNS, values, strict=True))
-
-
-def _table(found: Confirmation, base: Evaluation, width: int) -> Table:
-    fresh = " with fresh seeds" if found.rate_line else ""
-    title = f"Confirmation of {found.study.removesuffix(CONFIRMATION)}, full runs{fresh}"
-    names = [name for name in COLUMNS if width >= WIDE or name not in LEFT_OUT]
-    table = columns(title, names, NUMBERS, wrapped=("lowest evaluation of each fresh seed", ""))
-    for candidate in ordered(found):
-        row = cells(candidate, found)
-        table.add_row(*(Text(row[name]) for name in names), style="bold" if candidate.name == found.exported else "")
-    table.add_section()
-    last = {"config": "base", "mean": f"{base.mel_ce:.4f}", "": "untouched base model"}
-    table.add_row(*(last.get(name, "") for name in names))
-    return table
+    return [candidate.name, mean, short, lowest, ", ".join(notes), point]
 
 
 def _value(value: float | None) -> str:

@@ -22,40 +22,36 @@ class LiveScreen:
         self.console = console
         self.lock = threading.RLock()
         self._printed: deque[Text] = deque(maxlen=KEPT)
-        self._drawn: object = None
         self._start()
 
     def _start(self) -> None:
+        self._drawn: object = None
         self._width = self.console.width
         self._live = Live(console=self.console, auto_refresh=False, transient=True)
         self._live.start()
 
-    def print(self, line: Text) -> None:
+    def print(self, *lines: Text) -> None:
         """A `no_wrap` line is cut at the terminal's width, another is wrapped."""
         with self.lock:
-            self._printed.append(line)
-            self._show(line)
-
-    def _show(self, line: Text) -> None:
-        self.console.print(line, overflow="ellipsis" if line.no_wrap else None, no_wrap=line.no_wrap)
+            self._printed.extend(lines)
+            for line in lines:
+                self.console.print(line, overflow="ellipsis" if line.no_wrap else None, no_wrap=line.no_wrap)
 
     def draw(self, drawing: RenderableType) -> None:
         with self.lock:
-            if self.console.width != self._width:
-                self._print_again()
+            if (
+                self.console.width != self._width
+            ):  # terminals rewrap, each in its own way: where lines stand is not known
+                again = list(self._printed)[-self.console.height :]
+                self._live.stop()
+                self.console.clear()
+                self._printed.clear()
+                self.print(*again)
+                self._start()
             lines = self.console.render_lines(drawing)
             if lines != self._drawn:
                 self._drawn = lines
                 self._live.update(drawing, refresh=True)
-
-    def _print_again(self) -> None:
-        """Terminals rewrap lines that no longer fit, each in its own way: where they stand is not known any more."""
-        self._live.stop()
-        self.console.clear()
-        for line in list(self._printed)[-self.console.height :]:
-            self._show(line)
-        self._drawn = None
-        self._start()
 
     def close(self) -> None:
         with self.lock:

@@ -3,23 +3,35 @@
 Yellow, green and cyan vanish on white, blue on black, and dim text on either.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
-from rich.console import JustifyMethod
+from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from search.text import printable
 
 BEST = "bold"
 WARNING = "magenta"  # also an evaluation that rose
 FAILED = "red"
 
 
-def columns(title: str, names: Sequence[str], numbers: Sequence[str], wrapped: Sequence[str] = ()) -> Table:
-    """A table without lines, with numbers to the right. Where it is narrow, the column of the parameters gives way."""
+def show_table(
+    console: Console,
+    title: str,
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    numbers: Collection[int],
+    best: str | None = None,
+) -> None:
+    """Without lines; columns of `numbers` to the right. Where it is narrow, cells of words become several lines.
+
+    The row that begins with `best` stands out.
+    """
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for name in names:
-        is_last = name == "parameters"
-        side: JustifyMethod = "right" if name in numbers else "left"
-        table.add_column(
-            name, justify=side, no_wrap=name not in wrapped, ratio=1 if is_last else None, overflow="ellipsis"
-        )
-    return table
+    for i, name in enumerate(header):
+        is_number = i in numbers
+        table.add_column(name, justify="right" if is_number else "left", no_wrap=is_number or i == 0, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row), style=BEST if row[0] == best else "")
+    console.print(table)

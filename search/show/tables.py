@@ -6,22 +6,19 @@ from collections.abc import Mapping
 
 from optuna.trial import TrialState
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from search.confirmation.verdict import compared, sentences
-from search.show.styles import WARNING, columns
+from search.show.styles import show_table
 from search.study.findings import Findings, Row
 from search.study.noise import repeats_sd
 from search.study.settling import worth
 from search.text import duration, printable
-from search.trial import StopReason
 from space.hyperparameters import Hyperparameters
 from space.search_space import SearchSpace
 
 SHOWN = 5  # best trials
 COLUMNS = ("trial", "eval", "at step", "text", "gap", "stopped by", "parameters")
-NUMBERS = 5  # of the columns, the first
+NUMBERS = range(5)  # of the columns
 
 
 def show(findings: Findings, space: SearchSpace, console: Console, confirmed: bool = False) -> None:
@@ -29,16 +26,16 @@ def show(findings: Findings, space: SearchSpace, console: Console, confirmed: bo
 
     `confirmed`: what a confirmation has proven is told after it.
     """
-    table = _table(findings, space)
-    table.expand = console.is_terminal  # then the last column gives way; a pipe gets whole lines
-    console.print(table)
+    shown, base = findings.completed[:SHOWN], findings.base
+    rest = [row for row in findings.judged if row.baseline and row.best and row not in shown]
+    losses = [f"{base.mel_ce:.4f}", "0", f"{base.text_ce:.2f}", f"{base.gap:.2f}"]
+    rows = [*(cells(row, space) for row in [*shown, *rest]), ["base", *losses, "", "untouched base model"]]
+    best = str(shown[0].trial.number) if shown else None
+    show_table(console, f"Study {findings.study}", COLUMNS, rows, NUMBERS, best)
     for line in [*counts(findings), *pruning(findings)]:
         console.print(printable(line))
-    best = findings.completed[0] if findings.completed else None
-    if best is None:
-        console.print("No trial has completed yet.")
-        return
-    for line in verdict(findings, best, space, confirmed):
+    lines = verdict(findings, shown[0], space, confirmed) if shown else ["No trial has completed yet."]
+    for line in lines:
         console.print(line)
 
 
@@ -81,7 +78,7 @@ def show_running(findings: Findings, space: SearchSpace, console: Console) -> No
             f"step {max(values)}/{findings.horizon}  eval {values[max(values)]:.4f}" if values else "no evaluation yet"
         )
         host = printable(row.host or "an unknown host")
-        console.print(f"running for {age} on {host}: trial {row.trial.number}  {last}  {_described(row, space)}")
+        console.print(f"running for {age} on {host}: trial {row.trial.number}  {last}  {described(row, space)}")
 
 
 def point_of(row: Row, space: SearchSpace) -> Hyperparameters | None:
@@ -92,7 +89,7 @@ def point_of(row: Row, space: SearchSpace) -> Hyperparameters | None:
         return None
 
 
-def _described(row: Row, space: SearchSpace) -> str:
+def described(row: Row, space: SearchSpace) -> str:
     point = point_of(row, space)
     return point.describe() if point else ""
 
@@ -145,27 +142,4 @@ def cells(row: Row, space: SearchSpace) -> list[str]:
     best = row.best
     numbers = [f"{best.mel_ce:.4f}", str(best.step), f"{best.text_ce:.2f}", f"{best.gap:.2f}"] if best else ["-"] * 4
     name = f"  {row.baseline}" if row.baseline else ""
-    return [str(row.trial.number), *numbers, row.reason, _described(row, space) + name]
-
-
-def _table(findings: Findings, space: SearchSpace) -> Table:
-    table = columns(f"Study {findings.study}", COLUMNS, COLUMNS[:NUMBERS])
-    shown = findings.completed[:SHOWN]
-    for row in shown:
-        _add(table, row, space, style="bold" if row is shown[0] else "")
-    rest = [row for row in findings.judged if row.baseline and row.best and row not in shown]
-    if rest:
-        table.add_section()
-    for row in rest:
-        _add(table, row, space)
-    table.add_section()
-    base = findings.base
-    losses = [f"{base.mel_ce:.4f}", "0", f"{base.text_ce:.2f}", f"{base.gap:.2f}"]
-    table.add_row("base", *losses, "", "untouched base model")
-    return table
-
-
-def _add(table: Table, row: Row, space: SearchSpace, style: str = "") -> None:
-    *numbers, reason, parameters = cells(row, space)
-    styled = Text(reason, style=WARNING if reason == StopReason.TWO_INCREASES else "")
-    table.add_row(*numbers, styled, Text(parameters), style=style)
+    return [str(row.trial.number), *numbers, row.reason, described(row, space) + name]

@@ -12,7 +12,7 @@ from search.show import styles
 from search.show.plain import PlainView
 from search.show.progress import LiveScreen, bar, is_live, with_bar
 from search.text import duration, printable
-from search.workers.events import End, Extent, Start, View
+from search.workers.events import End, Start, View
 from search.workers.scoreboard import Board, Run
 
 # Columns of the terminal from which there is room for these parts of the table.
@@ -77,24 +77,11 @@ def interesting(runs: Sequence[Run], count: int) -> list[Run]:
     return sorted(ranked[:count], key=lambda run: run.start.slot)
 
 
-Column = tuple[str, int, Callable[[Run], RenderableType]]  # its name, the width from which it is shown, its cell
-
-
 def slots(board: Board, runs: Sequence[Run], width: int) -> Table:
     """The table of the running trials. Where it is wide, it also tells each one's time left and its course."""
+    extent = board.extent
     table = Table(box=None, pad_edge=False, header_style="", expand=True)
-    columns = [column for column in _columns(board.extent) if width >= column[1]]
-    for name, _, _ in columns[:-1]:
-        table.add_column(name, justify="left" if name in ("", "course") else "right", no_wrap=True)
-    table.add_column(columns[-1][0], ratio=1, no_wrap=True, overflow="ellipsis")  # the one that gives way
-    for run in runs:
-        table.add_row(*(cell(run) for _, _, cell in columns))
-    return table
-
-
-def _columns(extent: Extent) -> list[Column]:
-    rises: Column = ("rises", COURSE_FROM, lambda run: _rises(run, extent.n_increases or 0, extent.min_delta))
-    return [
+    columns: list[tuple[str, int, Callable[[Run], RenderableType]]] = [  # name, width from which it is shown, cell
         ("slot", 0, lambda run: str(run.start.slot)),
         (extent.noun, 0, lambda run: str(run.start.number)),
         ("step", 0, lambda run: f"{run.step}/{run.start.horizon}"),
@@ -102,10 +89,17 @@ def _columns(extent: Extent) -> list[Column]:
         ("time left", TIME_FROM, lambda run: duration(run.remaining_seconds) if run.step else ""),
         ("eval", 0, lambda run: _trend(run, extent.min_delta)),
         ("gap", 0, lambda run: f"{run.last.gap:.2f}" if run.last else ""),
-        *([rises] if extent.n_increases else []),
+        ("rises", COURSE_FROM, lambda run: _rises(run, extent.n_increases or 0, extent.min_delta)),
         ("course", COURSE_FROM, lambda run: sparkline([e.mel_ce for e in run.evaluations])),
         ("parameters", 0, lambda run: Text(parameters(run.start))),
     ]
+    shown = [column for column in columns if width >= column[1] and (extent.n_increases or column[0] != "rises")]
+    for name, _, _ in shown[:-1]:
+        table.add_column(name, justify="left" if name in ("", "course") else "right", no_wrap=True)
+    table.add_column(shown[-1][0], ratio=1, no_wrap=True, overflow="ellipsis")  # the one that gives way
+    for run in runs:
+        table.add_row(*(cell(run) for _, _, cell in shown))
+    return table
 
 
 def footer(board: Board, width: int) -> Iterator[Text]:
