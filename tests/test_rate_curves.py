@@ -10,8 +10,9 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.confirmation.candidates import Candidate, scaled
+from search.confirmation.plan import Plan
 from search.confirmation.proof import rate_line
-from search.confirmation.runs import Plan, Runs
+from search.confirmation.runs import Runs
 from search.pages import confirmation_figures, dashboard_figures, rate_curves
 from search.pages.material import Material
 from search.pages.rate_curves import curves
