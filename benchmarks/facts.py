@@ -54,7 +54,7 @@ def show_fidelity(tables: list[Table]) -> None:
     )
     print("|---" * 5 + "|")
     for table in tables:
-        true, deviation = truths(table), seed_deviation(table)
+        true, deviation = truths(table)[: table.design], seed_deviation(table)
         for share in (*SHARES, FULL):
             values = lowest(table, share)
             best = sorted(range(len(values)), key=values.__getitem__)[0]
@@ -67,9 +67,9 @@ def show_fidelity(tables: list[Table]) -> None:
 
 def best_rate(table: Table, values: list[float]) -> float:
     """The middle of the eighth of the range whose three best configs are lowest."""
-    binned = []
+    binned, designed = [], table.points[: table.design]
     for low, high in itertools.pairwise(BINS):
-        inside = sorted(v for v, point in zip(values, table.points, strict=True) if low <= point.lr < high)
+        inside = sorted(v for v, point in zip(values, designed, strict=True) if low <= point.lr < high)
         binned.append((statistics.fmean(inside[:3]), math.sqrt(low * high)))
     return min(binned)[1]
 

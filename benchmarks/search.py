@@ -13,6 +13,7 @@ shortest search after which nine of ten studies hold the mark.
 import argparse
 import math
 import os
+import statistics
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -67,6 +68,7 @@ def row(studies: list[Study], mark: Mark) -> dict[str, float]:
     search, confirmed = (fewest(studies, mark, c) for c in (False, True))
     found = quality(studies, mark)
     return {
+        "trials": statistics.median(study.checkpoints[-1].trials for study in studies),
         "40 trials, steps": all_trials.steps,
         "reached": all_trials.reached,
         "confirmed, steps": all_trials.confirmed,
@@ -117,7 +119,7 @@ def oracle(corpus: str, count: int) -> float:
 
 
 def show_corpus(pool: ProcessPoolExecutor, corpus: str, given: argparse.Namespace) -> dict[str, float]:
-    """Prints the table of a corpus; returns the default's figures."""
+    """Prints the table of a corpus; returns the default's figures, none where `--only` leaves it out."""
     count = given.studies or (21 if given.short else 63 if given.vary else STUDIES)
     replays = Replays(pool, corpus, count, given.slots)
     mark, recorded = mark_of(corpus, replays.of(strategies.reference())), read(corpus)
@@ -138,7 +140,8 @@ def show_corpus(pool: ProcessPoolExecutor, corpus: str, given: argparse.Namespac
         rows[strategy.name] = row(replays.of(strategy, share), mark)
         print(f"{corpus}, {strategy.name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     print(table(rows))
-    own = rows[strategies.DEFAULT]
+    if (own := rows.get(strategies.DEFAULT)) is None:
+        return {}
     hours = (f"{gpu_hours(own[name]):.1f}" for name in ("40 trials, steps", "confirmed, steps"))
     print(f"the default: {' and '.join(hours)} GPU hours for 40 trials and a rate line, and confirmed")
     if not given.vary:
@@ -164,13 +167,13 @@ def main() -> None:
     figures: dict[str, float] = {}
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         for corpus in given.corpora:
-            own = show_corpus(pool, corpus, given)
-            figures |= {
-                f"{corpus}: saving before the race (factor)": BUDGET / own["40 trials, steps"],
-                f"{corpus}: saving, confirmed (factor)": BUDGET / own["confirmed, steps"],
-                f"{corpus}: false wins (share)": own.get("false wins", 0.0),
-            }
-    if not given.vary:
+            if own := show_corpus(pool, corpus, given):
+                figures |= {
+                    f"{corpus}: saving before the race (factor)": BUDGET / own["40 trials, steps"],
+                    f"{corpus}: saving, confirmed (factor)": BUDGET / own["confirmed, steps"],
+                    f"{corpus}: false wins (share)": own.get("false wins", 0.0),
+                }
+    if figures and not given.vary:
         show("search --short" if given.short else "search", figures, given.record)
 
 

@@ -48,6 +48,7 @@ class Form:
         """Of equal work: no pruning, and an evaluation at the end of each of stock's epochs."""
         return {
             "training.epochs": self.epochs,
+            "training.truncation": 0.2,
             "training.evaluations": self.epochs // 5,
             "pruning.median": False,
             "pruning.two_increases": False,

@@ -10,8 +10,9 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.confirmation.candidates import Candidate, scaled
+from search.confirmation.plan import Plan
 from search.confirmation.rounds import knobs
-from search.confirmation.runs import Plan, Runs
+from search.confirmation.runs import Runs
 from search.pages import document
 from search.pages.material import Material, material
 from search.settings.settings import Settings

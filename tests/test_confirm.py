@@ -123,7 +123,7 @@ def test_the_line_follows_the_turns_and_train_repeats_its_winning_run(tmp_path: 
     line = found.rate_line
     assert line and (line.rates, line.trials, line.finalist) == ("turn", [0, 1], "trial 1 at 0.5 x lr")
     assert [(step.name, step.turned) for step in line.steps] == [
-        ("V0", True), ("V0 at 0.2 x lr", False), ("trial 1 at 0.5 x lr", False),
+        ("V0", True), ("V0 at 0.25 x lr", True), ("trial 1 at 0.5 x lr", False),
     ]  # fmt: skip
     assert line.sum_of_rates == line.steps[0].sum_of_rates == pytest.approx(0.15)
     assert line.steps[0].run and line.steps[0].run.stop_reason == "two_increases"
@@ -242,7 +242,7 @@ def test_machines_share_a_confirmation_and_deaths_cost_no_run(database: str, tmp
     last.wait()
     assert "Trial 1 at 0.5 x lr is better than the stock recipe" in last.output
     trials = runs.get_trials()
-    line = [(name, 1, "full") for name in ("V0", "V0 at 0.2 x lr", "trial 1 at 0.5 x lr")]
+    line = [(name, 1, "full") for name in ("V0", "V0 at 0.25 x lr", "trial 1 at 0.5 x lr")]
     race = [(name, seed, "full") for name in ("V0", "trial 1 at 0.5 x lr") for seed in (2, 3, 4)]
     assert keys(trials) == Counter([*line, *race])
     assert all(t.state.is_finished() for t in trials)

@@ -11,7 +11,8 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from search.confirmation.candidates import Candidate as Racing
-from search.confirmation.runs import Plan, Runs
+from search.confirmation.plan import Plan
+from search.confirmation.runs import Runs
 from search.confirmation.verdict import Estimate, Proof, sentence, verdict
 from search.settings.best_config import Audit, AuditedTrial, Candidate, Confirmation, Fidelity, FullRun
 from search.show import confirmation_tables

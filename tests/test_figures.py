@@ -11,8 +11,9 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.confirmation.candidates import Candidate, scaled
+from search.confirmation.plan import Plan
 from search.confirmation.proof import rate_line
-from search.confirmation.runs import Plan, Runs
+from search.confirmation.runs import Runs
 from search.pages import confirmation_figures
 from search.pages.chart import limits
 from search.pages.dashboard_figures import to_plotly

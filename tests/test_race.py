@@ -88,6 +88,15 @@ def test_the_best_is_found_at_the_seeds_that_both_ran() -> None:
     assert Fit(by_seed(V0=[2.0, 2.0], a=[2.0, 2.0])).best == "V0", "of ties the stock recipe"
 
 
+def test_a_proven_config_goes_before_an_unproven_one_that_is_lower() -> None:
+    proven, lucky = [1.9, 1.91, 1.89], [1.0, 2.2, 2.0]
+    fit = Fit(by_seed(V0=[2.0, 2.01, 1.99], default=proven, trial=lucky))
+    assert fit.means["trial"] < fit.means["default"] and not fit.difference("V0", "trial").is_above_zero
+    assert fit.best == "default" and fit.difference("V0", "default").is_above_zero
+    assert Fit(by_seed(V0=[2.0, 2.01, 1.99], default=[1.9, 2.2, 2.0], trial=lucky)).best == "trial", "none is proven"
+    assert Fit(by_seed(V0=[2.0, 2.01, 1.99], a=proven, b=[value - 0.5 for value in proven])).best == "b", "both are"
+
+
 # Who can still win
 
 

@@ -24,6 +24,7 @@ from search.confirmation.verdict import is_gain
 from search.settings.sections import STOCK
 from search.settings.settings import Settings
 from search.study.pruners import FirstToFire, TwoIncreasePruner
+from search.study.settling import is_settled
 from search.study.storage import first_trials
 from search.trial import Evaluation, Prepared, StopReason
 from search.workers.work import Job, SearchWork, decide, told
@@ -50,7 +51,7 @@ class Strategy:
     until: int = STEPS  # a trial is cut off at this optimizer step of its schedule
     then_full: int = 0  # so many of the best are run in full, and the best of these is taken
     follows: bool = False  # a rate line before the race, as the project does
-
+    until_settled: bool = False  # ends once more trials are not expected to change the winner
     stock_factor: float = 1.0  # the stock recipe's rate is wrong by so much
 
     @property
@@ -118,11 +119,12 @@ def search(strategy: Strategy, world: World, slots: int, trials: int, seed: int)
     recorded = steps_of(strategy.share)
     ended: list[Ended] = []
     started = trained = 0
+    is_over = False
     events: list[tuple[float, int, _Run]] = []  # (when, number, run): the run's next evaluation
 
     def start(now: float) -> None:
         nonlocal started
-        if started == trials:
+        if is_over or started == trials:
             return
         started += 1
         job = work.ask()
@@ -148,6 +150,7 @@ def search(strategy: Strategy, world: World, slots: int, trials: int, seed: int)
         # Of a pruned trial Optuna itself takes the last value reported, as `told` does.
         study.tell(run.job.trial, value_told if state == TrialState.COMPLETE else None, state)
         ended.append(Ended(run.job.point, state, value_told, trained, now))
+        is_over = strategy.until_settled and is_settled(study.get_trials(deepcopy=False), world.table.base)
         start(now)
     return ended
 

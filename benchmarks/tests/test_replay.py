@@ -17,6 +17,7 @@ from benchmarks.replay.measures import Mark
 from benchmarks.replay.simulation import Ended, Strategy, settings_for
 from benchmarks.replay.studies import CHECKPOINTS, Checkpoint, Study
 from benchmarks.replay.world import NullWorld, World, truths
+from search.study.settling import FEWEST
 from space.hyperparameters import Hyperparameters
 
 SHORT = 0.2
@@ -209,6 +210,21 @@ def test_a_seed_gives_one_search_and_another_seed_another(table: Table, slots: i
 @pytest.mark.parametrize(("slots", "trials"), [(1, 1), (4, 6), (9, 5)])
 def test_no_more_trials_than_asked_for(table: Table, slots: int, trials: int) -> None:
     assert len(simulation.search(default(), World(table, 0, 0), slots, trials, seed=1)) == trials
+
+
+def test_a_settled_search_starts_no_further_trial_and_its_running_ones_end(table: Table) -> None:
+    settled = replace(strategies.by_name("the default, until settled"), sampler=strategies.random)
+    ended = simulation.search(settled, World(table, 0, 0), 4, 40, seed=1)
+    assert FEWEST <= len(ended) < 40
+    whole = simulation.search(replace(settled, until_settled=False), World(table, 0, 0), 4, 40, seed=1)
+    assert [t.point for t in ended[: len(ended) - 3]] == [t.point for t in whole[: len(ended) - 3]]
+
+
+def test_the_former_way_is_one_of_what_is_compared_also_where_the_stock_rate_is_wrong(table: Table) -> None:
+    former = strategies.by_name("the former way, stock rate x 4")
+    assert former.share == 0.2 and former.stock.lr == pytest.approx(4 * STOCK.lr)
+    found = simulation.follow([former.stock, table.points[12]], World(table, 0, 0), former.settings, 4)
+    assert [point.lr for point, _ in found.runs] == pytest.approx([4e-3, *(RATES[12] * f for f in (1, 0.5, 0.25))])
 
 
 def test_the_baselines_are_tried_first(table: Table) -> None:

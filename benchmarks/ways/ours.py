@@ -10,14 +10,13 @@ from pathlib import Path
 
 from benchmarks.ways.meter import Meter
 from search.training.evaluation import Evaluator
-from search.training.run import run_trial
-from search.training.trainer import StudyTrainer
+from search.training.run import Course, run_trial
 from search.trial import TrialSpec
 
 
 def train(spec: TrialSpec, out: Path) -> None:
     with Meter() as meter:
-        meter.wrap(StudyTrainer, "train", "loop")
+        meter.wrap(Course, "_train", "loop")
         meter.wrap(Evaluator, "__call__", "evaluation")
         run_trial(spec)
         meter.write(out)

@@ -4,8 +4,8 @@ Its runs are trials of a second study in the same storage, so that slots and mac
 search. The runs that have ended decide which are next; nothing else is stored.
 
 This module is the session: it opens the study, plans, runs the supervisor, and reads the result. `candidates` chooses
-the configs, `rate_line` their rates, `runs` and `rounds` the runs, `race` compares them, `proof` and `verdict` say what
-they prove.
+the configs, `rate_line` their rates, `plan` is what the study remembers, `runs` and `rounds` are the runs, `race`
+compares them, `proof` and `verdict` say what they prove.
 """
 
 from contextlib import ExitStack
@@ -15,9 +15,10 @@ import optuna
 
 from search.confirmation import proof
 from search.confirmation.candidates import audited, best_trials, recipes, same
+from search.confirmation.plan import Plan, joined
 from search.confirmation.readable import confirms, is_readable, plan_of
 from search.confirmation.rounds import ConfirmWork
-from search.confirmation.runs import Plan, Runs, joined
+from search.confirmation.runs import Runs
 from search.devices import reserved, visible_gpus
 from search.errors import NoResult, TryAgain, UserError
 from search.preparation.cache import cache_directory

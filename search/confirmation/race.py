@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
 
-from search.confirmation.verdict import Estimate
+from search.confirmation.verdict import Estimate, is_gain
 from search.settings.sections import FEWEST_SEEDS
 from search.ties import RESOLUTION, ranked
 
@@ -62,14 +62,16 @@ class Fit:
 
     @property
     def best(self) -> str:
-        """The lowest config, each compared with the first at the seeds that both ran; of ties the first.
+        """The lowest of the configs that are proven better than the first, and of all where none is; of ties the first.
 
-        Means of different seeds do not compare: who left before a hard seed would look better for it.
+        Each is compared with the first at the seeds that both ran. Means of different seeds do not compare: who left
+        before a hard seed would look better for it.
         """
         first = next(iter(self.means))
+        proven = [config for config in self.means if config != first and is_gain(self.difference(first, config))]
         if math.isinf(self.means[first]):
-            return ranked(self.means, self.means.__getitem__)[0]
-        return ranked(self.means, lambda config: self.means[first] - self.difference(first, config).value)[0]
+            return ranked(proven or self.means, self.means.__getitem__)[0]
+        return ranked(proven or self.means, lambda c: self.means[first] - self.difference(first, c).value)[0]
 
     def seeds(self, config: str) -> int:
         """The number of its runs."""

@@ -14,14 +14,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from search.confirmation.candidates import Candidate, distinct, same, scaled
+from search.confirmation.candidates import Candidate, distinct, scaled
 from search.settings.sections import LINE_RUNS
 from search.ties import is_lower, ranked
 from space.hyperparameters import Hyperparameters
 from space.schedule import to_steps
 
 TURNS_BEFORE = 0.75  # of a run
-LARGEST_CORRECTION = 5.0
+# Bounds of what a correction multiplies a rate by. One noisy evaluation cannot throw it far down, and a smaller change
+# is not worth a run.
+SMALLEST, LARGEST = 0.25, 0.5
+NEAR = 1.3  # sums of rates whose quotient is at most this are about the same
 
 
 @dataclass(frozen=True)
@@ -64,11 +67,8 @@ class LineRun:
 
     @property
     def correction(self) -> float:
-        """What the rate is multiplied by for a run that is at its lowest at its end.
-
-        At least 1 / `LARGEST_CORRECTION`, so that one noisy evaluation cannot throw the rate far down.
-        """
-        return max(1 / LARGEST_CORRECTION, self.time / self.whole)
+        """What the rate is multiplied by for a run that is at its lowest at its end, within bounds."""
+        return min(LARGEST, max(SMALLEST, self.time / self.whole))
 
 
 def sum_of_rates(point: Hyperparameters, until: int, horizon: int) -> float:
@@ -111,58 +111,51 @@ def rate_line(starts: Sequence[Candidate], ended: Mapping[str, LineRun], horizon
     """The line of the stock recipe, which is the first of `starts`, and of the best trials.
 
     The stock recipe runs first. If it turned, it runs again at the rate that its turn tells, and the trials start at
-    most at the rate of the same sum. Then more runs are made one by one, as `_further` tells.
+    most at the sum of rates of that turn. Then more runs are made one by one, as `_further` tells.
     """
     stock, *trials = starts
-    chains: dict[str, list[Candidate]] = {start.name: [] for start in starts}  # the runs of each start
+    if stock.name not in ended:
+        return Line([stock], ended)
+    first, by_name = ended[stock.name], {start.name: start for start in starts}
+    corrected = [scaled(stock, first.correction)] if first.turned else []
+    capped = [scaled(trial, _cap(trial.point, first, horizon)) for trial in trials]
+    runs = list(distinct([stock, *corrected, *capped]))
+    while all(config.name in ended for config in runs) and len(runs) < LINE_RUNS + 2 * max(0, len(trials) - 1):
+        further = _further(runs, {config.name: ended[config.name] for config in runs}, stock)
+        made = (scaled(by_name[c.scaled_from or c.name], c.factor * factor) for c, factor in further)
+        if (new := next(distinct(made, runs), None)) is None:
+            break
+        runs.append(new)
+    return Line(runs, ended)
 
-    def runs() -> list[Candidate]:
-        return [config for chain in chains.values() for config in chain]
 
-    def add(start: Candidate, factor: float) -> bool:
-        """Whether nothing that trains alike is there yet."""
-        config = scaled(start, factor)
-        if any(same(config.point, other.point) for other in runs()):
-            return False
-        chains[start.name].append(config)
-        return True
-
-    add(stock, 1)
-    if stock.name in ended:
-        first = ended[stock.name]
-        tells = first.turned and first.time > 0
-        if first.turned:
-            add(stock, first.correction)
-        for trial in trials:
-            cap = first.time / sum_of_rates(trial.point, horizon, horizon) if tells else 1
-            add(trial, max(1 / LARGEST_CORRECTION**2, min(1, cap)))
-        while all(config.name in ended for config in runs()) and len(runs()) < LINE_RUNS + 2 * max(0, len(trials) - 1):
-            if not any(add(start, factor) for start, factor in _further(starts, chains, ended)):
-                break
-    return Line(runs(), ended)
+def _cap(trial: Hyperparameters, stock: LineRun, horizon: int) -> float:
+    """What the rate of `trial` is multiplied by so that it does not go beyond where the stock recipe turned."""
+    if not stock.turned:
+        return 1.0
+    return min(1.0, (stock.time or SMALLEST * stock.whole) / sum_of_rates(trial, horizon, horizon))
 
 
 def _further(
-    starts: Sequence[Candidate], chains: Mapping[str, Sequence[Candidate]], ended: Mapping[str, LineRun]
+    runs: Sequence[Candidate], ended: Mapping[str, LineRun], stock: Candidate
 ) -> Iterator[tuple[Candidate, float]]:
-    """(start, factor) of the runs that may be worth making, the best first."""
+    """(config, what its rate is multiplied by) of the runs that may be worth making, the best first."""
 
-    def lowest(start: Candidate) -> float:
-        return ended[chains[start.name][-1].name].lowest
+    def is_untried(config: Candidate, factor: float) -> bool:
+        """Whether no run lies between `config` and its rate times `factor`, or near that."""
+        whole = ended[config.name].whole
+        return not any(factor * whole / NEAR <= run.whole <= whole / NEAR for run in ended.values())
 
-    for start in ranked((s for s in starts if chains[s.name]), lowest):
-        *before, last = chains[start.name]
-        run = ended[last.name]
-        if run.turned:
-            yield start, last.factor * run.correction
-        elif before and ended[before[-1].name].turned and not is_lower(run.lowest, ended[before[-1].name].lowest):
-            # The correction made it worse, so it was too large: the turn was noise.
-            yield start, math.sqrt(before[-1].factor * last.factor)
-    # Of the runs so far alone: `ended` has those that this decided on, too, and others besides the line.
-    known = [(start, config) for start in starts for config in chains[start.name]]
-    if len(known) < LINE_RUNS - 1 and not any(ended[config.name].turned for _, config in known):
-        # Nothing overfits. Short runs favour rates that are too high in this case, too: go down while that helps.
-        start, best = ranked(known, lambda pair: ended[pair[1].name].lowest)[0]
-        whole = ended[best.name].whole
-        if not any(whole / 4 < ended[config.name].whole < whole / 1.5 for _, config in known):
-            yield start, best.factor / 2
+    in_order = ranked(runs, lambda config: ended[config.name].lowest)
+    for config in in_order:
+        run = ended[config.name]
+        if run.turned and is_untried(config, run.correction):
+            yield config, run.correction
+    best, run = in_order[0], ended[in_order[0].name]
+    if math.isinf(run.lowest) or any(o.turned and 0 < o.time <= NEAR * run.whole for o in ended.values() if o != run):
+        return  # no run says anything, or the best is where another one turned
+    faster = min((other.whole for other in ended.values() if other.whole > run.whole), default=0.0)
+    if stock.name in (best.name, best.scaled_from) and faster > run.whole / SMALLEST:
+        yield best, math.sqrt(faster / run.whole)  # short runs favour rates that are too high, not too low
+    elif is_untried(best, LARGEST):
+        yield best, LARGEST

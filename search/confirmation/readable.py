@@ -6,7 +6,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from search.confirmation.candidates import Candidate
-from search.confirmation.runs import Plan
+from search.confirmation.plan import Plan
 from search.settings import best_config
 from search.settings.best_config import AuditedTrial, FullRun
 from search.settings.sections import FEWEST_SEEDS, MOST_SEEDS

@@ -6,7 +6,8 @@ from typing import Any
 import optuna
 
 from search.confirmation.candidates import Candidate
-from search.confirmation.runs import FULL, TRUNCATED, Plan, Runs, part_of
+from search.confirmation.plan import Plan
+from search.confirmation.runs import FULL, TRUNCATED, Runs, part_of
 from search.settings.settings import Settings
 from search.study.leases import Leases
 from search.study.ledger import Claim, Ledger

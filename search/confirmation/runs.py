@@ -1,4 +1,4 @@
-"""What a confirmation has run, and what it runs next, as its study holds it.
+"""What the runs of a confirmation came to, and what follows from that: where it stands, and which are next.
 
 A confirmation has two parts. The rate line finds a config, by full runs with the study's own seed. The race proves it,
 by full runs of it and of the stock recipe with fresh seeds: the seed that chose a config flatters it.
@@ -6,14 +6,14 @@ by full runs of it and of the stock recipe with fresh seeds: the seed that chose
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
 
 from optuna.trial import FrozenTrial, TrialState
 
 from search.confirmation.candidates import Candidate
+from search.confirmation.plan import Plan
 from search.confirmation.race import Race, race
 from search.confirmation.rate_line import Line, LineRun, fixed_rates, rate_line
 from search.settings.sections import STOCK
@@ -22,36 +22,6 @@ from search.ties import ranked
 
 FULL, TRUNCATED = "full", "truncated"  # lengths of a run
 Key = tuple[str, int, str]  # candidate, seed, length
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a confirmation works on. Its study remembers it, so that every machine and page works on the same."""
-
-    seed: int  # of the search and of the rate line; the race has those that follow
-    seeds: int  # of the race
-    horizon: int  # optimizer steps of a full run
-    base: float  # evaluation of the untouched base
-    rates: Literal["turn"] | tuple[float, ...]
-    recipes: tuple[Candidate, ...]  # the stock recipe, and the space's default where that is another
-    trials: tuple[Candidate, ...]  # of the search, the best first
-    audited: tuple[Candidate, ...] = ()
-
-    @property
-    def fresh(self) -> list[int]:
-        """The seeds of the race, in its order."""
-        return [(self.seed + i) % 2**31 for i in range(1, self.seeds + 1)]
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Plan":
-        """Raises KeyError, TypeError or ValueError for what another release wrote."""
-        kinds = ("recipes", "trials", "audited")
-        configs = {kind: tuple(Candidate.from_dict(config) for config in values[kind]) for kind in kinds}
-        rates = values["rates"] if values["rates"] == "turn" else tuple(map(float, values["rates"]))
-        return cls(**{**values, **configs, "rates": rates})
 
 
 @dataclass(frozen=True)
@@ -192,17 +162,3 @@ def key(trial: FrozenTrial) -> Key:
 def value_of(trial: FrozenTrial) -> float:
     """In a confirmation only a run that diverged is PRUNED."""
     return math.inf if trial.state != TrialState.COMPLETE or trial.value is None else trial.value
-
-
-def joined(old: Plan | None, new: Plan) -> Plan:
-    """`new` with what was planned before: seeds, trials and audits may be added, and none is taken back."""
-    if old is None:
-        return new
-    trials = {c.name: c for c in (*old.trials, *new.trials)}
-    audited = {c.name: c for c in (*old.audited, *new.audited)}
-    return replace(
-        new,
-        seeds=max(old.seeds, new.seeds),
-        trials=tuple(ranked(trials.values(), lambda c: math.inf if c.truncated is None else c.truncated)),
-        audited=tuple(audited.values()),
-    )

@@ -138,7 +138,9 @@ class Confirmation(Part):
     study: str = Field(description="name of the confirmation's study")
     verdict: Verdict
     text: str = Field(description="the verdict with its numbers, for people")
-    winner: str = Field(description="the candidate with the lowest mean in the race")
+    winner: str = Field(
+        description="the lowest candidate proven better than the stock recipe; where none is, the lowest"
+    )
     exported: str = Field(description="the winner if it is proven better than the stock recipe, otherwise that recipe")
     base: float = Field(description="evaluation of the untouched base model, nats per audio token")
     over_stock: Difference | None

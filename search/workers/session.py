@@ -30,7 +30,6 @@ from search.workers.supervisor import Supervisor
 from search.workers.work import SearchWork
 
 WARNINGS = 5  # of the check, shown by a search
-TELLS_TIME = 6  # finished trials after which the time of all that is to come is told
 
 
 Costs = Callable[[Settings, Prepared, int], list[Cost]]  # of the parts to come, after so many finished trials
@@ -101,11 +100,11 @@ def _supervised(
 
 
 def _once(tell: Callable[[int], None], before: int, total: int) -> Callable[[int], None]:
-    """Calls `tell` once, when `TELLS_TIME` trials have finished, unless so many had `before`, or these are all."""
-    left = [] if before >= TELLS_TIME else [tell]
+    """Calls `tell` once, as soon as a trial has finished, unless one had `before`, or it was the only one."""
+    left = [] if before else [tell]
 
     def counted(finished: int) -> None:
-        if left and TELLS_TIME <= finished < total:
+        if left and 0 < finished < total:
             left.pop()(finished)
 
     return counted
