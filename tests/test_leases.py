@@ -180,7 +180,7 @@ def claimed(held: Leases) -> int:
 
 
 def heartbeat(ledger: Ledger, trial_id: int) -> datetime | None:
-    return next(lease.heartbeat for lease in ledger.leases() if lease.trial_id == trial_id)
+    return next(lease.heartbeat for lease in ledger.look()[1] if lease.trial_id == trial_id)
 
 
 def beats(ledger: Ledger, trial_id: int) -> None:
@@ -291,7 +291,7 @@ def test_a_trial_that_a_peer_took_is_lost(ledger: Ledger, held: Leases) -> None:
 
 def expired(ledger: Ledger, trial_id: int) -> bool:
     """As a peer does, which a heartbeat in between may frustrate."""
-    lease = next(lease for lease in ledger.leases() if lease.trial_id == trial_id)
+    lease = next(lease for lease in ledger.look()[1] if lease.trial_id == trial_id)
     return ledger.expire(lease, 2)
 
 
