@@ -18,7 +18,8 @@ def load_points(path: Path) -> list[Hyperparameters]:
     """
     content = read_toml(path)
     tables: Any = content.get("points", [content])
-    if not (isinstance(tables, list) and tables) or (len(content) > 1 and "points" in content):
+    is_list = isinstance(tables, list) and tables and all(isinstance(table, dict) for table in tables)
+    if not is_list or (len(content) > 1 and "points" in content):
         raise ValueError("give the keys of one point, or [[points]] and the keys of each, and nothing besides")
     return [_point(table, f"point {place}: " if "points" in content else "") for place, table in enumerate(tables, 1)]
 

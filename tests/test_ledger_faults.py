@@ -5,6 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -37,10 +38,11 @@ def make_ledger(storage: StudyStorage, name: str) -> Ledger:
 
 
 def contents(ledger: Ledger) -> list[tuple[Any, ...]]:
-    """All that the study holds, but for ids, times and who claimed."""
+    """All that the study holds, but for ids, times and who claimed and queued."""
     found = []
     for trial in ledger._storage.get_all_trials(ledger.study_id):
         owned = "claim" in trial.system_attrs.pop("owner", {})
+        trial.system_attrs.pop("queued", None)
         found.append((trial.number, trial.state, trial.values, trial.user_attrs, trial.system_attrs, owned))
     return found
 
@@ -81,6 +83,8 @@ CALLS: dict[str, Callable[[Ledger, Lease], Any]] = {
     "expire": lambda ledger, lease: ledger.expire(lease, 2) in (True, None),
     "renew": lambda ledger, lease: ledger.renew([lease.trial_id]) == {lease.trial_id},
     "leases": lambda ledger, lease: [running.number == lease.number for running in ledger.look()[1]],
+    "steer": lambda ledger, _: ledger.steer(lambda said: replace(said, state="paused")),
+    "enqueue": lambda ledger, _: ledger.enqueue([{"lr": 0.3}, {"lr": 0.3}]),
 }
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import URL, Connection, inspect, select, text
 from search.errors import Halted, UserError
 from search.settings.settings import Settings, safe_url
 from search.study import clips, control, rows
+from search.study.control import NOTHING_SAID, Control
 from search.study.database import StudyStorage
 from search.study.fingerprint import differences, fingerprint
 from search.study.ledger import Ledger
@@ -165,13 +166,18 @@ def _id_of(connection: Connection, name: str) -> int | None:
     return found
 
 
-def refuse_stopped(settings: Settings) -> None:
-    """Raises Halted when the study was stopped for all machines: whoever starts another one may not know it."""
+def control_of(settings: Settings) -> Control:
+    """What people told all machines of the study; nothing where it does not exist."""
     with reading(settings) as connection:
         study_id = _id_of(connection, settings.study.name) if connection else None
         if connection is None or study_id is None:
-            return
-        said = control.read(rows.control_of(connection, study_id))
+            return NOTHING_SAID
+        return control.read(rows.control_of(connection, study_id))
+
+
+def refuse_stopped(settings: Settings) -> None:
+    """Raises Halted when the study was stopped for all machines: whoever starts another one may not know it."""
+    said = control_of(settings)
     if said.state == "stopped":
         raise Halted(f"{said.words}; then run the same command again")
 
