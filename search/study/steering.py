@@ -35,13 +35,18 @@ def stop_trial(ledger: Ledger, trials: Sequence[FrozenTrial], number: int) -> No
     if trial.state != TrialState.RUNNING:
         state = "waits in the queue" if trial.state == TrialState.WAITING else f"has ended ({_end_of(trial)})"
         raise UserError(f"trial {number} does not run: it {state}; study.py status shows those that run")
-    if trial.user_attrs.get("baseline") == STOCK or "repeat" in trial.user_attrs:
+    if is_stock(trial):
         raise UserError(
             f"trial {number} runs the stock recipe, with which every other trial is compared, so it is not ended early;"
             " name another trial, or stop all with --now, which runs it again later"
         )
     running = {trial_id(each) for each in trials if each.state == TrialState.RUNNING}
     ledger.steer(lambda said: said.with_ending(tuple(sorted({*said.ending, trial_id(trial)} & running))))
+
+
+def is_stock(trial: FrozenTrial) -> bool:
+    """Whether it runs the stock recipe."""
+    return trial.user_attrs.get("baseline") == STOCK or "repeat" in trial.user_attrs
 
 
 def _end_of(trial: FrozenTrial) -> str:
