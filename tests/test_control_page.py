@@ -58,7 +58,7 @@ def test_the_buttons_pause_stop_and_resume(settings: Settings, ask: Callable[...
         assert storage.control_of(settings).cuts == (order == "stop now")
         assert storage.control_of(settings).place.startswith("in the dashboard on ")
     shown = page.get("/control").text
-    assert "The study was stopped (in the dashboard on " in shown and "1 trials are finished" in shown
+    assert "The study was stopped (in the dashboard on " in shown and "Trials: 1 finished" in shown
     assert page.post("/control", data={"trial": "2"}, headers=PAGE).status_code == 303
     assert len(storage.control_of(settings).ending) == 1
     assert "Stop trial 2" not in page.get("/control").text

@@ -111,6 +111,8 @@ class Ledger:
         def transaction(connection: Connection, again: bool) -> Claim:
             counts = rows.counts_of(connection, self.study_id)
             finished, best = _finished(counts), rows.best_of(connection, self.study_id)
+            if self._steered_by != self.study_id:
+                rows.lock_study(connection, self._steered_by)  # so that nobody tells it anything meanwhile
             said = control.read(rows.control_of(connection, self._steered_by))
             # A commit whose answer was lost is found again by its signature; a peer may have taken it meanwhile.
             mine = rows.claimed_by(connection, self.study_id, signature) if again else None
