@@ -118,7 +118,7 @@ def test_a_trial_that_is_stopped_by_name_keeps_its_best_evaluation(
         (stock, known), (new, other) = study.running_of(machine), study.running_of(peer)
         assert "trial 0 runs the stock recipe" in refused(study_py, "stop", str(stock), *where)
         assert "no trial 99" in refused(study_py, "stop", "99", *where)
-        assert told(study_py, "stop", str(known), *where).endswith(" ends and keeps its best evaluation\n")
+        assert told(study_py, "stop", str(known), *where).endswith(" ends now, and keeps its best evaluation\n")
         assert "ends after its first evaluation" in told(study_py, "stop", str(new), *where)
         machine.wait_for(f"trial {known}  stopped_by_name  best ")
         peer.release(new)
@@ -144,19 +144,35 @@ def test_a_confirmation_obeys_what_its_search_is_told(database: str, tmp_path: P
     settings = searched(studies.miniature(tmp_path / "shared", {"study.storage": database}))
     told(study_py, "pause", "--storage", database)
     (tmp_path / "a").mkdir()
-    machine = Machine(["-m", "tests.stub_confirm", database, ".", "a"], tmp_path / "a")
+    command = ["-m", "tests.stub_confirm", database, ".", "a"]
+    machine = Machine(command, tmp_path / "a")
     try:
         wait_until(lambda: storage.exists(settings, CONFIRMATION), PATIENCE, "a confirmation")
         runs = storage.load_study(settings, CONFIRMATION)
         wait_until(lambda: runs.get_trials(deepcopy=False), PATIENCE, "queued runs")
         told(study_py, "stop", "--storage", database)
         machine.wait()
-        assert machine.output.splitlines()[-1] == "stopped"
-        assert {trial.state for trial in runs.get_trials()} == {TrialState.WAITING}
-        code, _, err = study_py("confirm", "--storage", database)
-        assert code == 3 and "study.py resume lifts the stop" in err
     finally:
         machine.kill()
+    assert machine.output.splitlines()[-1] == "stopped"
+    assert {trial.state for trial in runs.get_trials()} == {TrialState.WAITING}
+    assert listed(study_py, database) == [("miniature", None, "stopped"), ("miniature.confirm", "miniature", "stopped")]
+    code, _, err = study_py("confirm", "--storage", database)
+    assert code == 3 and "study.py resume lifts the stop" in err
+
+    told(study_py, "resume", "--storage", database)
+    assert listed(study_py, database)[1][2] == "idle"
+    again = Machine(command, tmp_path / "a")
+    try:
+        again.wait()
+    finally:
+        again.kill()
+    assert listed(study_py, database)[1][2] == "done"
+
+
+def listed(study_py: StudyPy, database: str) -> list[tuple[str, str | None, str]]:
+    rows = json.loads(told(study_py, "list", "--json", "--storage", database))
+    return [(row["study"], row["confirms"], row["state"]) for row in rows]
 
 
 def test_no_claim_is_given_once_the_study_is_paused(either: str) -> None:

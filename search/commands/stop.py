@@ -26,5 +26,5 @@ def command(trial: int | None, now: bool, **given: Any) -> None:
         click.echo(f"{settings.study.name}: {ledger.steer(lambda said: said.told('stopped', cuts=now)).words}")
         return
     steering.stop_trial(ledger, trials, trial)
-    first = "" if trials[trial].intermediate_values else " after its first evaluation"
-    click.echo(f"trial {trial} of {settings.study.name} ends{first} and keeps its best evaluation")
+    when = "now, and keeps its best evaluation" if trials[trial].intermediate_values else "after its first evaluation"
+    click.echo(f"{settings.study.name}: trial {trial} ends {when}")
