@@ -87,7 +87,7 @@ def test_machines_pause_resume_and_stop_together(database: str, tmp_path: Path, 
             paused, resumed = (machine.output.index(words) for words in ("is paused (", "goes on ("))
             assert " started " not in machine.output[paused:resumed]
             assert machine.output.count("the study is paused (") == 1
-        assert "was stopped (on " in told(study_py, "stop", "--now", *where)
+        assert "was stopped at once (on " in told(study_py, "stop", "--now", *where)
         for machine in machines:
             machine.wait(code=3)
             machine.release()

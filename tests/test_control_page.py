@@ -101,7 +101,7 @@ def test_it_works_in_a_browser(settings: Settings, tmp_path: Path) -> None:
         browser.save_screenshot(str(tmp_path / "paused.png"))
         press("Resume", "Nothing holds the study back.")
         press("Stop trial 2", "ends")
-        press("Stop now", "running trials are cut short, and queued again")
+        press("Stop now", "The study was stopped at once (in the dashboard on ")
         assert not [line for line in complaints(browser) if "favicon" not in line]
     told = storage.control_of(settings)
     assert (told.state, told.cuts, len(told.ending)) == ("stopped", True, 1)

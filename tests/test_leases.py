@@ -237,7 +237,7 @@ def test_an_unexpected_error_is_kept_for_the_supervisor(ledger: Ledger, held: Le
     def explode(*_: object) -> None:
         raise ZeroDivisionError(work)
 
-    setattr(ledger, "renew" if work == "_beat" else "leases", explode)
+    setattr(ledger, "renew" if work == "_beat" else "look", explode)
     wait_until(lambda: held.error)
     assert isinstance(held.error, ZeroDivisionError)
     assert held.error.args == (work,)

@@ -45,8 +45,8 @@ class Control:
             case "paused":
                 return f"the study is paused{said}: no new trial starts; study.py resume lets it go on"
             case "stopped":
-                cut = "; running trials are cut short, and queued again" if self.cuts else ""
-                return f"the study was stopped{said}: no new trial starts{cut}; study.py resume lifts the stop"
+                how = "stopped at once" if self.cuts else "stopped"
+                return f"the study was {how}{said}: no new trial starts; study.py resume lifts the stop"
         return f"the study goes on{said}"
 
     @property
