@@ -24,6 +24,12 @@ class NoResult(UserError):
     exit_code = 1
 
 
+class Halted(UserError):
+    """People stopped the study for all machines, and only they can let it go on."""
+
+    exit_code = 3
+
+
 class TryAgain(UserError):
     """Something outside this machine is away, as a database that restarts: the same command may succeed later."""
 

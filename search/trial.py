@@ -44,8 +44,11 @@ class StopReason(StrEnum):
     CRASHED = "crashed"
     PREEMPTED = "preempted"  # its supervisor died
     STOPPED_BY_USER = "stopped_by_user"
+    STOPPED_BY_NAME = "stopped_by_name"  # by study.py stop TRIAL; the best evaluation so far is its result
 
 
+# A run that ended so has a value: its lowest evaluation.
+FULL_RESULTS = frozenset({StopReason.FINISHED, StopReason.TWO_INCREASES, StopReason.STOPPED_BY_NAME})
 # A run that ended so says nothing about its hyperparameters: its trial fails and is run again.
 INTERRUPTIONS = frozenset(
     {

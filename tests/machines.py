@@ -27,6 +27,7 @@ from tests.postgres import Server
 STATES = {
     StopReason.FINISHED: TrialState.COMPLETE,
     StopReason.TWO_INCREASES: TrialState.COMPLETE,
+    StopReason.STOPPED_BY_NAME: TrialState.COMPLETE,
     StopReason.MEDIAN: TrialState.PRUNED,
 }
 

@@ -127,6 +127,7 @@ def main() -> None:
     view.add(PlainView(view.board))
     opened = storage.open_storage(settings.storage_url, settings.service.connections)
     opened.on_outage = view.note
+    storage.refuse_stopped(settings)
     study, ledger = storage.open_study(settings, PREPARED, opened)
     opened.patience = 60 * settings.service.outage_minutes
     view.begin(Extent(given.trials, 0, given.slots, 5.0, None))
@@ -135,7 +136,10 @@ def main() -> None:
     slots: list[str | None] = [None] * given.slots
     todo = work.SearchWork(study, settings, PREPARED)
     target = f"tests.stub:{given.run}"
-    supervisor.Supervisor(todo, mine, settings, PREPARED, launcher, view, slots, target).run(opened.hurry)
+    run = supervisor.Supervisor(todo, mine, settings, PREPARED, launcher, view, slots, target)
+    run.run(opened.hurry)
+    if run.orders.halted:
+        sys.exit(run.orders.halted.exit_code)
 
 
 if __name__ == "__main__":

@@ -180,7 +180,7 @@ def claimed(held: Leases) -> int:
 
 
 def heartbeat(ledger: Ledger, trial_id: int) -> datetime | None:
-    return next(lease.heartbeat for lease in ledger.leases() if lease.trial_id == trial_id)
+    return next(lease.heartbeat for lease in ledger.look()[1] if lease.trial_id == trial_id)
 
 
 def beats(ledger: Ledger, trial_id: int) -> None:
@@ -237,7 +237,7 @@ def test_an_unexpected_error_is_kept_for_the_supervisor(ledger: Ledger, held: Le
     def explode(*_: object) -> None:
         raise ZeroDivisionError(work)
 
-    setattr(ledger, "renew" if work == "_beat" else "leases", explode)
+    setattr(ledger, "renew" if work == "_beat" else "look", explode)
     wait_until(lambda: held.error)
     assert isinstance(held.error, ZeroDivisionError)
     assert held.error.args == (work,)
@@ -291,7 +291,7 @@ def test_a_trial_that_a_peer_took_is_lost(ledger: Ledger, held: Leases) -> None:
 
 def expired(ledger: Ledger, trial_id: int) -> bool:
     """As a peer does, which a heartbeat in between may frustrate."""
-    lease = next(lease for lease in ledger.leases() if lease.trial_id == trial_id)
+    lease = next(lease for lease in ledger.look()[1] if lease.trial_id == trial_id)
     return ledger.expire(lease, 2)
 
 

@@ -53,7 +53,7 @@ def fail(ledger: Ledger, trial_id: int, reason: StopReason, retries: int = 2) ->
 
 
 def lease(ledger: Ledger, trial_id: int) -> Lease:
-    return next(lease for lease in ledger.leases() if lease.trial_id == trial_id)
+    return next(lease for lease in ledger.look()[1] if lease.trial_id == trial_id)
 
 
 def at_once(count: int, action: Callable[[], Any]) -> list[Any]:
@@ -272,7 +272,7 @@ def beat_anew(ledger: Ledger, seen: Lease) -> None:
 
 def test_a_renewal_changes_the_heartbeat_and_names_the_running(ledger: Ledger) -> None:
     ids = [claimed(ledger, 0.5) for _ in range(5)]
-    before = {seen.trial_id: seen.heartbeat for seen in ledger.leases()}
+    before = {seen.trial_id: seen.heartbeat for seen in ledger.look()[1]}
     ledger.end(ids[1], TrialState.COMPLETE, 1.0, {"stop_reason": "finished"}, 2)
     fail(ledger, ids[2], StopReason.CRASHED)
     ledger.expire(lease(ledger, ids[3]), 2)
@@ -301,5 +301,5 @@ def test_a_deleted_study_is_said_in_one_line(ledger: Ledger) -> None:
             action()
         assert "t0p" not in str(caught.value)
     assert ledger.end(trial_id, TrialState.COMPLETE, 1.0, {"stop_reason": "finished"}, 2) is None
-    assert ledger.leases() == []
+    assert ledger.look()[1] == []
     assert ledger.renew([trial_id]) == set()

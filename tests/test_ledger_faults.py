@@ -5,6 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -37,10 +38,11 @@ def make_ledger(storage: StudyStorage, name: str) -> Ledger:
 
 
 def contents(ledger: Ledger) -> list[tuple[Any, ...]]:
-    """All that the study holds, but for ids, times and who claimed."""
+    """All that the study holds, but for ids, times and who claimed and queued."""
     found = []
     for trial in ledger._storage.get_all_trials(ledger.study_id):
         owned = "claim" in trial.system_attrs.pop("owner", {})
+        trial.system_attrs.pop("queued", None)
         found.append((trial.number, trial.state, trial.values, trial.user_attrs, trial.system_attrs, owned))
     return found
 
@@ -80,7 +82,9 @@ CALLS: dict[str, Callable[[Ledger, Lease], Any]] = {
     # Who took it may not learn that it did.
     "expire": lambda ledger, lease: ledger.expire(lease, 2) in (True, None),
     "renew": lambda ledger, lease: ledger.renew([lease.trial_id]) == {lease.trial_id},
-    "leases": lambda ledger, lease: [running.number == lease.number for running in ledger.leases()],
+    "leases": lambda ledger, lease: [running.number == lease.number for running in ledger.look()[1]],
+    "steer": lambda ledger, _: ledger.steer(lambda said: replace(said, state="paused")),
+    "enqueue": lambda ledger, _: ledger.enqueue([{"lr": 0.3}, {"lr": 0.3}]),
 }
 
 
@@ -89,7 +93,7 @@ def test_a_connection_cut_at_any_moment_changes_nothing(storage: StudyStorage, s
     outcomes = []
     for moment in itertools.count():
         ledger = make_ledger(storage, f"study {moment}")
-        (lease,) = ledger.leases()
+        (lease,) = ledger.look()[1]
         with Cut(storage, server, moment) as cut:
             result = CALLS[call](ledger, lease)
         outcomes.append((result, contents(ledger)))
@@ -113,7 +117,7 @@ def last_moment(storage: StudyStorage, server: Server) -> int:
 def expire_all(ledger: Ledger) -> None:
     """A peer finds everybody silent."""
     peer = open_storage(ledger._storage.engine.url.render_as_string(hide_password=False))
-    for lease in Ledger(peer, ledger.study_id).leases():
+    for lease in Ledger(peer, ledger.study_id).look()[1]:
         assert Ledger(peer, ledger.study_id).expire(lease, 2)
     peer.engine.dispose()
 
@@ -134,7 +138,7 @@ def test_a_claim_that_was_taken_before_its_answer_came_gives_another_trial(
 @pytest.mark.parametrize("call", ["complete", "fail"])
 def test_an_end_that_came_too_late_is_none_also_after_a_cut(storage: StudyStorage, server: Server, call: str) -> None:
     ledger = make_ledger(storage, "study")
-    (lease,) = ledger.leases()
+    (lease,) = ledger.look()[1]
     with Cut(storage, server, 0, meanwhile=lambda: expire_all(ledger)) as cut:
         result = CALLS[call](ledger, lease)
     assert cut.happened

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from search.commands import export, outcome
-from search.commands.options import common, load_settings, make_console, output_of, telling
+from search.commands.options import common, leave, load_settings, make_console, output_of, telling
 from search.confirmation import confirm
 from search.settings.settings import Settings
 from search.show import confirmation_tables
@@ -37,9 +37,7 @@ def prove(settings: Settings, context: click.Context, urls: Sequence[str], is_de
         result = confirm.confirm(settings, view, is_described)
     console = make_console()
     if result.confirmation is None:
-        output.over("stopped")
-        console.print("Stopped; study.py confirm with the same settings continues the confirmation.")
-        context.exit(130)
+        leave(context, result.halted, console, "study.py confirm with the same settings continues the confirmation", {})
     confirmation_tables.show(result.confirmation, result.findings.base, console)
     best = export.choose(settings, None)
     path = export.save(best, "json", settings, None)

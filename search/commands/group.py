@@ -8,7 +8,7 @@ import click
 from search import __version__
 from search.commands.options import LINES
 from search.commands.output import Output
-from search.errors import UserError
+from search.errors import Halted, UserError
 from search.text import complain, without_passwords, without_urls
 
 READER_GONE = 141  # what a shell shows for a program that SIGPIPE ended
@@ -20,6 +20,11 @@ COMMANDS = {  # in the order of use; each is `command` in the module of its name
     "confirm": "Find the rate in full runs, and prove the winner.",
     "export": "Write the configuration for the full run.",
     "train": "Train in full with an exported configuration.",
+    "pause": "Let no new trial start, on any machine.",
+    "resume": "Lift a pause or a stop.",
+    "stop": "End all searches of a study, or one trial.",
+    "enqueue": "Queue points that the search is to try next.",
+    "list": "List the studies of a database.",
     "status": "Show what a study has found so far.",
     "report": "Write a study as one page.",
     "dashboard": "Show the study in a browser.",
@@ -89,7 +94,7 @@ def _run(output: Output) -> int:
     try:
         return study(standalone_mode=False, obj=output) or 0
     except (click.Abort, KeyboardInterrupt):
-        output.over("stopped")
+        output.over("stopped", exit_code=130)
         return 130
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
@@ -104,5 +109,8 @@ def _run(output: Output) -> int:
         raise
     message, *details = map(without_passwords, (str(failure), *failure.details))
     complain(message, *details)
-    output.over("error", message=message, details=details)
+    if isinstance(failure, Halted):
+        output.over("stopped", exit_code=failure.exit_code)
+    else:
+        output.over("error", message=message, details=details)
     return failure.exit_code

@@ -2,9 +2,9 @@
 
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -12,6 +12,11 @@ from search.commands.notify import VARIABLE
 from search.commands.output import Output
 from search.errors import UserError
 from search.text import without_urls
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from search.study.control import Control
 
 LINES = "json_lines"  # the parameter that --json sets, of the commands that have lines
 FLAGS = {  # and the settings that they override
@@ -61,6 +66,22 @@ def _wants_lines(context: click.Context, _parameter: click.Parameter, wanted: bo
 def output_of(context: click.Context) -> Output:
     """The one of this process."""
     return context.ensure_object(Output)
+
+
+def leave(
+    context: click.Context, halted: "Control | None", console: "Console", again: str, found: Mapping[str, Any]
+) -> NoReturn:
+    """Ends a command that was stopped before its work was done: by people of the study (`halted`), or by a signal.
+
+    `again` says what continues it, `found` is told to listeners.
+    """
+    code = halted.exit_code if halted else 130
+    output_of(context).over("stopped", exit_code=code, **found)
+    if halted:
+        console.print(f"Stopped, since {halted.words}; then {again}.", soft_wrap=True)
+    else:
+        console.print(f"Stopped; {again}.")
+    context.exit(code)
 
 
 def load_settings(given: dict[str, Any], shows: bool = False) -> Any:

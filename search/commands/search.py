@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from search.commands.options import common, load_settings, make_console, output_of, telling
+from search.commands.options import common, leave, load_settings, make_console, output_of, telling
 from search.errors import NoResult
 from search.text import shown
 
@@ -51,13 +51,12 @@ def command(context: click.Context, then_confirm: bool, **given: Any) -> None:
         console.print(tables.time_share(result.spent, result.seconds, result.slots))
     if path:
         console.print(f"Exported ({'confirmed' if confirmed else 'not confirmed at full length'}): {shown(path)}")
-    elif not result.stopped:
+    elif not (result.stopped or result.halted):
         raise NoResult(_why_no_export(result.findings, settings))
     found = outcome.of_search(result.findings, settings.study.trials, path, confirmed)
-    output.over("stopped" if result.stopped else "result", **found)
-    if result.stopped:
-        console.print("Stopped; the same command continues the study.")
-        context.exit(130)
+    if result.stopped or result.halted:
+        leave(context, result.halted, console, "the same command continues the study", found)
+    output.over("result", **found)
     if then_confirm:
         prove(settings, context, given["notify"], is_described=True)
 

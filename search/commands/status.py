@@ -18,6 +18,9 @@ def command(**given: Any) -> None:
     settings = load_settings(given, shows=True)
     found = findings.read(storage.load_study(settings))
     console = make_console()
+    told = storage.control_of(settings)
+    if told.state != "running":
+        console.print(f"{told.words}.", soft_wrap=True)
     runs = proof = unread = None
     try:
         runs = confirm.read(settings)

@@ -28,6 +28,7 @@ from search.settings.sections import CONFIRMATION, STOCK
 from search.settings.settings import Settings
 from search.study import clips, divergence, storage
 from search.study import findings as search_findings
+from search.study.control import Control
 from search.study.findings import Findings
 from search.study.fingerprint import differences, fingerprint
 from search.study.folder import make_folder, refuse_closed, study_lock
@@ -45,10 +46,11 @@ from search.workers.supervisor import Supervisor
 
 @dataclass(frozen=True)
 class Result:
-    """What a confirmation leaves: its result, None when the user stopped it before it was over."""
+    """What a confirmation leaves: its result, None when it was stopped before it was over."""
 
     confirmation: Confirmation | None
     findings: Findings
+    halted: Control | None = None  # by what people told all machines; None: by the user
 
 
 def confirm(settings: Settings, view: View, is_described: bool = False) -> Result:
@@ -59,6 +61,7 @@ def confirm(settings: Settings, view: View, is_described: bool = False) -> Resul
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     refuse_closed(settings)
     wait_for_server(settings.storage_url, 60 * settings.service.start_minutes, view.note)
+    storage.refuse_stopped(settings)
     storage.try_out(settings)
     findings = search_findings.read(storage.load_study(settings))
     if why := divergence.why(findings, settings):
@@ -119,9 +122,10 @@ def run(
     supervisor = Supervisor(work, leases, settings, prepared, launcher, view, devices, target)
     supervisor.run(database.hurry)
     found = result(work.runs, findings, settings)
-    if found is None and not supervisor.stopped:
+    halted = supervisor.orders.halted
+    if found is None and not (supervisor.stopped or halted):
         raise _why_open(work.runs, settings)
-    return Result(found, findings)
+    return Result(found, findings, halted)
 
 
 def _why_open(runs: Runs, settings: Settings) -> UserError:

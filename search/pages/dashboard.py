@@ -17,6 +17,7 @@ from search.settings.settings import Settings
 from search.study import artifacts, storage
 from search.text import without_urls
 
+CONTROL = "/control"  # the page of ours that pauses and stops
 LOOK_SECONDS = 2.0  # between looks for a study that is not there yet
 PATIENCE = 3.0  # seconds that a page waits for a database that does not answer
 # MB, by whether it is writable: an artifact that is uploaded. A request is read whole before the gate sees it.
@@ -41,6 +42,8 @@ def serve(settings: Settings, host: str, port: int, writable: bool, password_fil
     study_id, guard.pages = open_pages(settings, writable, say)
     [place, *_] = getattr(server, "effective_listen", None) or [(server.effective_host, server.effective_port)]
     say(f"Dashboard, {'writable' if writable else 'read-only'}: {url_of(*place)}/dashboard/studies/{study_id}")
+    if writable:
+        say(f"Pause, resume and stop the study: {url_of(*place)}{CONTROL}")
     server.run()
     raise KeyboardInterrupt  # which waitress took
 
@@ -82,6 +85,7 @@ def open_pages(settings: Settings, writable: bool, say: Say) -> tuple[int, Any]:
     wait_for_study(settings, say)
     from optuna_dashboard import wsgi  # slow to import
 
+    from search.pages.control_page import ControlPage
     from search.pages.dashboard_notes import Notes
 
     opened = storage.open_storage(settings.storage_url, connections=4)
@@ -90,7 +94,9 @@ def open_pages(settings: Settings, writable: bool, say: Say) -> tuple[int, Any]:
         Notes(settings, opened).repair()
     except UserError as error:  # of a study that this release cannot read, or by a database user who may only read
         say(f"Notes and figures were not refreshed: {error}")
-    pages = wsgi(opened, artifact_store=SharedStore(artifacts.open_store(settings, make=writable)))
+    pages: Any = wsgi(opened, artifact_store=SharedStore(artifacts.open_store(settings, make=writable)))
+    if writable:
+        pages = ControlPage(pages, settings, opened)
     return opened.get_study_id_from_name(settings.study.name), pages
 
 

@@ -32,6 +32,7 @@ REASONS = {
     StopReason.CRASHED: "it crashed.",
     StopReason.PREEMPTED: "its machine or its search disappeared.",
     StopReason.STOPPED_BY_USER: "it was stopped by hand.",
+    StopReason.STOPPED_BY_NAME: "somebody ended it early. Its lowest evaluation is its result.",
 }
 _RUN_AGAIN = " This says nothing about its hyperparameters, which are run again."
 

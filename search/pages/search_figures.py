@@ -32,6 +32,7 @@ class Kind:
 KINDS = {
     StopReason.FINISHED: Kind("finished", "blue", "o"),
     StopReason.TWO_INCREASES: Kind("two increases", "green", "s"),
+    StopReason.STOPPED_BY_NAME: Kind("stopped by name", "blue", "D", hollow=True),
     StopReason.MEDIAN: Kind("pruned by the median", "orange", "v", hollow=True),
     StopReason.DIVERGED: Kind("diverged", "purple", "X"),
 }

@@ -185,6 +185,9 @@ class Service(Section):
     )
     start_minutes: float = setting(1.0, "Minutes to wait at the start for a database that is starting", ge=0)
     outage_minutes: float = setting(60.0, "Minutes to wait for a database that does not answer", ge=0)
+    pause_minutes: float | None = setting(
+        None, "Minutes to wait for a study that is paused; default: as long as it is", ge=0
+    )
     connections: int = setting(3, "Most PostgreSQL connections of one search", ge=2, le=64)
     cache_gb: float = setting(200.0, "Most GB (1e9 bytes) of prepared data kept on this machine", gt=0)
 

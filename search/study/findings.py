@@ -124,8 +124,7 @@ class Findings:
 
 def read(study: optuna.Study) -> Findings:
     """Everything that report and export show. Raises UserError for a study that this xtts-study did not make."""
-    if "fingerprint" not in study.user_attrs:
-        raise UserError(f"study {study.study_name!r} was not made by xtts-study; name another with --study")
+    refuse_foreign(study)
     prepared, horizon = study.user_attrs.get("prepared"), study.user_attrs.get("horizon")
     if not isinstance(prepared, dict) or recorded.prepared(prepared) is None or not isinstance(horizon, int):
         raise UserError(
@@ -133,6 +132,12 @@ def read(study: optuna.Study) -> Findings:
         )
     [base] = recorded.evaluations([prepared["base_evaluation"]])
     return Findings(study.study_name, [row_of(t) for t in study.get_trials(deepcopy=False)], horizon, base, prepared)
+
+
+def refuse_foreign(study: optuna.Study) -> None:
+    """Raises UserError for a study of another tool."""
+    if "fingerprint" not in study.user_attrs:
+        raise UserError(f"study {study.study_name!r} was not made by xtts-study; name another with --study")
 
 
 def row_of(trial: FrozenTrial) -> Row:

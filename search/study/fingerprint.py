@@ -47,6 +47,12 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def differing_space(there: Mapping[str, Any], settings: Settings) -> list[str]:
+    """`differences` of the search space alone."""
+    here = _flat({"space": settings.search_space().to_dict()})
+    return differences({name: value for name, value in there.items() if name.startswith("space.")}, dict(here))
+
+
 _HINTS = {
     "data": " (digests of texts, speakers and audio, in the tables' order)",
     "base": " (digests of the base model's files)",

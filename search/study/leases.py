@@ -12,6 +12,7 @@ from typing import Any
 from optuna.trial import TrialState
 
 from search.settings.sections import Service
+from search.study.control import Control
 from search.study.ledger import Claim, Lease, Ledger
 from search.study.server import DatabaseLost
 
@@ -122,6 +123,7 @@ class Leases:
         self._held: set[int] = set()
         self._lost: set[int] = set()
         self._closing = threading.Event()
+        self.control = Control()  # what people told all machines, as far as this one has read
         self.error: BaseException | None = None  # what ended one of the threads, for the supervisor to raise
 
     def __enter__(self) -> "Leases":
@@ -136,6 +138,7 @@ class Leases:
     def claim(self, total: int | None) -> Claim:
         """A trial to run, held from now on; see `Ledger.claim`."""
         claim = self._ledger.claim(total, self._owner)
+        self._hear(claim.control)
         if claim.trial_id is not None:
             with self._lock:
                 self._held.add(claim.trial_id)
@@ -177,8 +180,16 @@ class Leases:
             with self._lock:
                 self._lost |= (held - alive) & self._held
 
+    def _hear(self, control: Control) -> None:
+        """Claims and the reaper read at the same time: an older reading may come later."""
+        with self._lock:
+            if control.changes > self.control.changes:
+                self.control = control
+
     def _reap(self) -> None:
-        for lease in self._watch.expired(self._ledger.leases(), time.monotonic()):
+        control, leases = self._ledger.look()
+        self._hear(control)
+        for lease in self._watch.expired(leases, time.monotonic()):
             with self._lock:
                 own = lease.trial_id in self._held
             queued = None if own else self._ledger.expire(lease, self._max_retries)

@@ -17,7 +17,8 @@ from sqlalchemy import Connection, func, select, text, update
 
 from search.errors import UserError
 from search.settings.settings import safe_url
-from search.study import rows
+from search.study import control, rows
+from search.study.control import NOTHING_SAID, Control
 from search.study.database import StudyStorage
 from search.study.optuna_private import BEATS, STUDY_ATTRS, STUDY_SYSTEM_ATTRS, TRIALS, read_trial
 from search.trial import StopReason
@@ -36,6 +37,7 @@ class Claim:
     trial_id: int | None  # None: the finished and the running ones make up the study's number, or will
     finished: int  # COMPLETE and PRUNED, of all machines
     best: tuple[int, float] | None  # (number, value) of the best COMPLETE trial, of all machines
+    control: Control = NOTHING_SAID  # what people told all machines
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,15 @@ class Lease:
 
 
 class Ledger:
-    """The trials of one study in its storage."""
+    """The trials of one study in its storage.
 
-    def __init__(self, storage: StudyStorage, study_id: int) -> None:
+    What people tell all machines is read from study `steered_by`: a confirmation's is the search that it confirms.
+    """
+
+    def __init__(self, storage: StudyStorage, study_id: int, steered_by: int | None = None) -> None:
         self._storage = storage
         self.study_id = study_id
+        self._steered_by = study_id if steered_by is None else steered_by
 
     def found(self, attributes: Mapping[str, Any], queue: Sequence[Entry]) -> dict[str, Any]:
         """Gives a new study its attributes and queues its first trials, once.
@@ -97,25 +103,54 @@ class Ledger:
         """A trial to run, taken from the queue or new, with its owner and first heartbeat, in one transaction.
 
         No trial is given while the finished and the running ones, of all machines, make up `total`: so it is never
-        exceeded. With None only queued trials are given. Raises UserError when the study was deleted.
+        exceeded. With None only queued trials are given. None is given while the study is paused or stopped. Raises
+        UserError when the study was deleted.
         """
         signature = {**owner, "claim": uuid.uuid4().hex}
 
         def transaction(connection: Connection, again: bool) -> Claim:
             counts = rows.counts_of(connection, self.study_id)
             finished, best = _finished(counts), rows.best_of(connection, self.study_id)
+            if self._steered_by != self.study_id:
+                rows.lock_study(connection, self._steered_by)  # so that nobody tells it anything meanwhile
+            said = control.read(rows.control_of(connection, self._steered_by))
             # A commit whose answer was lost is found again by its signature; a peer may have taken it meanwhile.
             mine = rows.claimed_by(connection, self.study_id, signature) if again else None
-            if mine is not None or (total is not None and finished + counts.get(TrialState.RUNNING, 0) >= total):
-                return Claim(mine, finished, best)
+            is_full = total is not None and finished + counts.get(TrialState.RUNNING, 0) >= total
+            if mine is not None or is_full or said.state != "running":
+                return Claim(mine, finished, best, said)
             trial_id = rows.pop_waiting(connection, self.study_id)
             if trial_id is None and total is None:
-                return Claim(None, finished, best)
+                return Claim(None, finished, best, said)
             if trial_id is None:
                 trial_id = rows.add_running(connection, self.study_id, sum(counts.values()))
             rows.set_trial(connection, trial_id, {"owner": signature})
             connection.execute(BEATS.insert().values(trial_id=trial_id))
-            return Claim(trial_id, finished, best)
+            return Claim(trial_id, finished, best, said)
+
+        return self._alone(transaction)
+
+    def steer(self, change: Callable[[Control], Control]) -> Control:
+        """Tells all machines of the study what `change` makes of what was told before; that."""
+
+        def transaction(connection: Connection, _: bool) -> Control:
+            said = change(control.read(rows.control_of(connection, self._steered_by)))
+            key = {"study_id": self._steered_by}
+            rows.upsert(connection, STUDY_SYSTEM_ATTRS, key, {control.ATTRIBUTE: said.to_dict()})
+            return said
+
+        return self._alone(transaction)
+
+    def enqueue(self, params: Sequence[dict[str, Any]]) -> list[int]:
+        """Queues a trial for each of these parameters, behind those that wait already; their numbers."""
+        signature = uuid.uuid4().hex
+        entries = [(each, {"queued": signature}) for each in params]
+
+        def transaction(connection: Connection, again: bool) -> list[int]:
+            # A commit whose answer was lost is found again by its signature.
+            if not (again and rows.queued_by(connection, self.study_id, signature)):
+                self._add(connection, entries, sum(rows.counts_of(connection, self.study_id).values()))
+            return rows.queued_by(connection, self.study_id, signature)
 
         return self._alone(transaction)
 
@@ -130,13 +165,14 @@ class Ledger:
 
         return self._transact(transaction)
 
-    def leases(self) -> list[Lease]:
-        """Every RUNNING trial with its last heartbeat and its owner, in one statement."""
+    def look(self) -> tuple[Control, list[Lease]]:
+        """What people told all machines; every RUNNING trial with its heartbeat and its owner. In one statement."""
 
-        def look() -> list[Lease]:
+        def look() -> tuple[Control, list[Lease]]:
             with self._storage.engine.connect() as connection:
-                found = rows.running(connection, self.study_id)
-            return [Lease(i, number, beat, json.loads(o) if o else None) for i, number, beat, o in found]
+                said, found = rows.running(connection, self.study_id, self._steered_by)
+            leases = [Lease(i, number, beat, json.loads(o) if o else None) for i, number, beat, o in found]
+            return control.read(said), leases
 
         return self._storage.survive(look)
 

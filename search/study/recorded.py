@@ -19,7 +19,7 @@ from search.trial import Evaluation, Prepared, RunRecord
 T = TypeVar("T")
 
 # Attributes of a trial that are documents. Optuna's dashboard shows user attributes in full, and system attributes not.
-DOCUMENTS = frozenset({"owner", "run", "speech", "candidate"})
+DOCUMENTS = frozenset({"owner", "queued", "run", "speech", "candidate"})
 ARTIFACT = "artifacts:"  # how the names of the system attributes begin by which Optuna knows a trial's files
 
 _LONE = re.compile("[\ud800-\udfff]")  # of names that are no UTF-8, which JSON is not read with

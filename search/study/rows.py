@@ -6,11 +6,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Table, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from search.study import recorded
-from search.study.optuna_private import ATTRS, BEATS, STUDIES, SYSTEM_ATTRS, TRIALS, VALUES, stored_value
+from search.study import control, recorded
+from search.study.optuna_private import (
+    ATTRS,
+    BEATS,
+    STUDIES,
+    STUDY_SYSTEM_ATTRS,
+    SYSTEM_ATTRS,
+    TRIALS,
+    VALUES,
+    stored_value,
+)
 
 
 def lock_study(connection: Connection, study_id: int) -> bool:
@@ -50,23 +59,50 @@ def best_of(connection: Connection, study_id: int) -> tuple[int, float] | None:
 def claimed_by(connection: Connection, study_id: int, signature: Mapping[str, Any]) -> int | None:
     """The RUNNING trial of this owner's signature."""
     trial_id: int | None = connection.scalar(
-        select(TRIALS.c.trial_id)
-        .join(SYSTEM_ATTRS, SYSTEM_ATTRS.c.trial_id == TRIALS.c.trial_id)
-        .where(TRIALS.c.study_id == study_id, TRIALS.c.state == TrialState.RUNNING, SYSTEM_ATTRS.c.key == "owner")
-        .where(SYSTEM_ATTRS.c.value_json == json.dumps(dict(signature)))
+        _signed(TRIALS.c.trial_id, study_id, "owner", dict(signature)).where(TRIALS.c.state == TrialState.RUNNING)
     )
     return trial_id
 
 
-def running(connection: Connection, study_id: int) -> list[tuple[int, int, datetime | None, str | None]]:
-    """(id, number, last heartbeat, owner in JSON) of every RUNNING trial."""
-    query = (
-        select(TRIALS.c.trial_id, TRIALS.c.number, BEATS.c.heartbeat, SYSTEM_ATTRS.c.value_json)
-        .outerjoin(BEATS, BEATS.c.trial_id == TRIALS.c.trial_id)
-        .outerjoin(SYSTEM_ATTRS, (SYSTEM_ATTRS.c.trial_id == TRIALS.c.trial_id) & (SYSTEM_ATTRS.c.key == "owner"))
-        .where(TRIALS.c.study_id == study_id, TRIALS.c.state == TrialState.RUNNING)
+def queued_by(connection: Connection, study_id: int, signature: str) -> list[int]:
+    """Numbers of the trials that were queued with this signature, whatever became of them."""
+    return list(connection.scalars(_signed(TRIALS.c.number, study_id, "queued", signature).order_by(TRIALS.c.number)))
+
+
+def _signed(column: ColumnElement[int], study_id: int, key: str, signature: object) -> Select[int]:
+    return (
+        select(column)
+        .join(SYSTEM_ATTRS, SYSTEM_ATTRS.c.trial_id == TRIALS.c.trial_id)
+        .where(TRIALS.c.study_id == study_id, SYSTEM_ATTRS.c.key == key)
+        .where(SYSTEM_ATTRS.c.value_json == json.dumps(signature))
     )
-    return [(*row,) for row in connection.execute(query)]
+
+
+def control_of(connection: Connection, study_id: int) -> str | None:
+    """What people told all machines of the study, in JSON."""
+    said = STUDY_SYSTEM_ATTRS.c
+    text: str | None = connection.scalar(
+        select(said.value_json).where(said.study_id == study_id, said.key == control.ATTRIBUTE)
+    )
+    return text
+
+
+def running(
+    connection: Connection, study_id: int, steered_by: int
+) -> tuple[str | None, list[tuple[int, int, datetime | None, str | None]]]:
+    """`control_of` study `steered_by`; (id, number, last heartbeat, owner in JSON) of every RUNNING trial. At once."""
+    said, trial = STUDY_SYSTEM_ATTRS.c, TRIALS.c
+    query = (
+        select(said.value_json, trial.trial_id, trial.number, BEATS.c.heartbeat, SYSTEM_ATTRS.c.value_json)
+        .select_from(STUDIES)
+        .outerjoin(STUDY_SYSTEM_ATTRS, (said.study_id == steered_by) & (said.key == control.ATTRIBUTE))
+        .outerjoin(TRIALS, (trial.study_id == STUDIES.c.study_id) & (trial.state == TrialState.RUNNING))
+        .outerjoin(BEATS, BEATS.c.trial_id == trial.trial_id)
+        .outerjoin(SYSTEM_ATTRS, (SYSTEM_ATTRS.c.trial_id == trial.trial_id) & (SYSTEM_ATTRS.c.key == "owner"))
+        .where(STUDIES.c.study_id == study_id)
+    )
+    found = connection.execute(query).all()
+    return found[0][0] if found else None, [row[1:] for row in found if row.trial_id is not None]
 
 
 def pop_waiting(connection: Connection, study_id: int) -> int | None:

@@ -13,9 +13,10 @@ import optuna
 from optuna.pruners import BasePruner, NopPruner
 from sqlalchemy import URL, Connection, inspect, select, text
 
-from search.errors import UserError
+from search.errors import Halted, UserError
 from search.settings.settings import Settings, safe_url
-from search.study import clips
+from search.study import clips, control, rows
+from search.study.control import NOTHING_SAID, Control
 from search.study.database import StudyStorage
 from search.study.fingerprint import differences, fingerprint
 from search.study.ledger import Ledger
@@ -134,20 +135,51 @@ def _is_file(url: URL) -> bool:
     return Path(url.database or "").is_file()
 
 
-def exists(settings: Settings, suffix: str = "") -> bool:
-    """Whether the study, of its name and `suffix`, is in its storage, by one connection. Creates nothing.
+@contextmanager
+def reading(settings: Settings) -> Iterator[Connection | None]:
+    """A connection to the database of studies, to read; None where there are no tables. Creates nothing.
 
     Raises UserError for a database that cannot be used.
     """
     url = parse(settings.storage_url)
     if url.get_backend_name() == "sqlite" and not _is_file(url):
-        return False
+        yield None
+        return
     with _refusing(settings.storage_url), connected(url) as connection:
-        if not _has_tables(connection):
-            return False
-        _check_schema(connection, settings.storage_url)
-        name = settings.study.name + suffix
-        return connection.scalar(select(STUDIES.c.study_id).where(STUDIES.c.study_name == name)) is not None
+        there = _has_tables(connection)
+        if there:
+            _check_schema(connection, settings.storage_url)
+        yield connection if there else None
+
+
+def exists(settings: Settings, suffix: str = "") -> bool:
+    """Whether the study, of its name and `suffix`, is in its storage, by one connection. Creates nothing.
+
+    Raises UserError for a database that cannot be used.
+    """
+    with reading(settings) as connection:
+        return connection is not None and _id_of(connection, settings.study.name + suffix) is not None
+
+
+def _id_of(connection: Connection, name: str) -> int | None:
+    found: int | None = connection.scalar(select(STUDIES.c.study_id).where(STUDIES.c.study_name == name))
+    return found
+
+
+def control_of(settings: Settings) -> Control:
+    """What people told all machines of the study; nothing where it does not exist."""
+    with reading(settings) as connection:
+        study_id = _id_of(connection, settings.study.name) if connection else None
+        if connection is None or study_id is None:
+            return NOTHING_SAID
+        return control.read(rows.control_of(connection, study_id))
+
+
+def refuse_stopped(settings: Settings) -> None:
+    """Raises Halted when the study was stopped for all machines: whoever starts another one may not know it."""
+    said = control_of(settings)
+    if said.state == "stopped":
+        raise Halted(f"{said.words}; then run the same command again")
 
 
 def load_study(settings: Settings, suffix: str = "") -> optuna.Study:
@@ -191,7 +223,7 @@ def open_ours(
         study_name=name, storage=StudyCache(storage), direction="minimize", load_if_exists=True, pruner=pruner
     )
     place = safe_url(settings.storage_url)
-    ledger = Ledger(storage, storage.get_study_id_from_name(name))
+    ledger = Ledger(storage, *map(storage.get_study_id_from_name, (name, settings.study.name)))
     foreign = study.directions != [optuna.study.StudyDirection.MINIMIZE]
     stored = {} if foreign else ledger.found(attributes, queue)
     if not stored:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from search.trial import INTERRUPTIONS, Evaluation, StopReason
+from search.trial import FULL_RESULTS, INTERRUPTIONS, Evaluation, StopReason
 from space.hyperparameters import Hyperparameters
 
 
@@ -49,7 +49,7 @@ class End:
 
     @property
     def is_full_result(self) -> bool:
-        return self.reason in (StopReason.FINISHED, StopReason.TWO_INCREASES)
+        return self.reason in FULL_RESULTS
 
     @property
     def is_failure(self) -> bool:

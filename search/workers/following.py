@@ -8,7 +8,7 @@ from typing import Any
 from search.settings.settings import Settings
 from search.text import printable
 from search.ties import lowest
-from search.trial import Evaluation, StopReason
+from search.trial import FULL_RESULTS, Evaluation, StopReason
 from search.workers.events import View
 from search.workers.launcher import KILL_AFTER, Child, Message
 from search.workers.work import Job, Work, decide
@@ -64,10 +64,13 @@ class Following:
     def _look(self) -> None:
         """Stops the child once its run is decided or unwanted, and kills it if it is stuck or does not obey."""
         unwanted = self.unwanted(self.job)
+        if unwanted == StopReason.STOPPED_BY_NAME:  # somebody waits for what it has; without an evaluation it has none
+            self.decided = self.decided or (unwanted if self.evaluations else None)
+            unwanted = None
         self.decided = self.decided or unwanted
         if not self.stop_sent and (unwanted or (self.decided and not self.trained)):
             # A full result may be worth hearing, what was abandoned is not.
-            is_full = self.decided == StopReason.TWO_INCREASES and not unwanted
+            is_full = self.decided in FULL_RESULTS and not unwanted
             self.child.finish() if is_full else self.child.stop()
             self.stop_sent = time.monotonic()
         if self.stop_sent:

@@ -17,6 +17,7 @@ from search.preparation.cache import cache_directory, in_use, make_cache_directo
 from search.settings.knobs import refuse_space
 from search.settings.settings import Settings, safe_url
 from search.study import findings, storage
+from search.study.control import Control
 from search.study.folder import make_folder, refuse_closed, refuse_strange_folder, study_lock
 from search.study.leases import Leases
 from search.study.server import wait_for_server
@@ -48,6 +49,7 @@ def search(settings: Settings, view: View, costs: Costs = search_costs) -> "Resu
             stack.enter_context(study_lock(settings))
         refuse_closed(settings)
         wait_for_server(settings.storage_url, 60 * settings.service.start_minutes, view.note)
+        storage.refuse_stopped(settings)
         storage.try_out(settings)  # refuses a database that is away, of another schema or without rights
         gpus = stack.enter_context(reserved(visible_gpus(), settings.study.workers, cache_directory() / "gpus"))
         devices = slots(settings, gpus)
@@ -62,8 +64,9 @@ def search(settings: Settings, view: View, costs: Costs = search_costs) -> "Resu
             stack.enter_context(study_lock(settings))
         supervisor, study = _supervised(settings, prepared, launcher, view, devices, costs)
         found = findings.read(study)
+    halted = supervisor.orders.halted if found.finished < settings.study.trials else None
     seconds = time.monotonic() - started
-    return Result(found, study.user_attrs, supervisor.stopped, supervisor.seconds, seconds, len(devices))
+    return Result(found, study.user_attrs, supervisor.stopped, halted, supervisor.seconds, seconds, len(devices))
 
 
 def _supervised(
@@ -78,6 +81,7 @@ def _supervised(
     database = storage.open_storage(settings.storage_url, settings.service.connections)
     database.on_outage = view.note
     study, ledger = storage.open_study(settings, prepared, database)
+    study.set_user_attr("asked", settings.study.trials)  # for who looks at the study from elsewhere
     write_text(settings.directory / "study.toml", settings.to_toml())
     before = findings.read(study)
     best = before.completed[0] if before.completed else None
@@ -129,6 +133,7 @@ class Result:
     findings: findings.Findings
     attributes: dict[str, Any]  # of the study
     stopped: bool  # by the user
+    halted: Control | None  # by what people told all machines
     spent: dict[str, float]  # seconds of all slots, by what was done in them
     seconds: float  # from start to end
     slots: int

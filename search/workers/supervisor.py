@@ -22,6 +22,7 @@ from search.workers.events import End, Start, View
 from search.workers.following import Following, Outcome
 from search.workers.interruption import Interruption
 from search.workers.launcher import KILL_AFTER, Launcher
+from search.workers.orders import Orders
 from search.workers.work import Job, Taken, Work, told
 
 LEAVE_AFTER = KILL_AFTER + 15.0  # seconds after a stop in which every slot can end its run and tell the database
@@ -49,6 +50,8 @@ class Supervisor:
         self.view = view
         self.devices = devices
         self._leases = leases
+        minutes = settings.service.pause_minutes
+        self.orders = Orders(leases, None if minutes is None else 60 * minutes, view.note)
         self._launcher = launcher
         self._target = target
         self._asking = threading.Lock()
@@ -60,7 +63,8 @@ class Supervisor:
         self.seconds = {"training": 0.0, "evaluation": 0.0, "speech": 0.0}  # of this search's runs, over all slots
 
     def run(self, hurry: Callable[[], None]) -> None:
-        """Returns when the work is done, or after a stop by the user (`stopped`). Raises what a slot raised.
+        """Returns when the work is done, or after a stop by the user (`stopped`) or by what people told all machines
+        (`orders.halted`). Raises what a slot raised.
 
         `hurry` is called once when the user wants to leave.
         """
@@ -82,6 +86,7 @@ class Supervisor:
                     told = time.monotonic()
                 if told and time.monotonic() - told > LEAVE_AFTER:
                     self._leave()
+                self.orders.hear()
                 self.view.refresh()
                 time.sleep(0.2)
         if self._error:
@@ -105,7 +110,7 @@ class Supervisor:
             self.stop()
 
     def _claim(self) -> Job | None:
-        """Waits for a trial; None once no further one is needed, or the user wants to leave.
+        """Waits for a trial; None once no further one is needed or wanted, or the user wants to leave.
 
         While the running trials, here and elsewhere, may make up the number, it waits: one of them may fail. One slot
         asks at a time, for all that wait here.
@@ -120,7 +125,7 @@ class Supervisor:
                     except Taken:  # if the whole study was deleted, the next claim says so
                         self._leases.drop(claim.trial_id)
                         continue
-                if self.work.is_done(claim):
+                if self.work.is_done(claim) or self.orders.halt():
                     return None
                 with self._changed:
                     self._changed.wait(ASK_AGAIN)
@@ -184,7 +189,8 @@ class Supervisor:
         """Why no one waits for the run any more, or None."""
         if self.stopped:
             return StopReason.STOPPED_BY_USER
-        return StopReason.PREEMPTED if self._leases.is_lost(trial_id(job.trial)) else None
+        key = trial_id(job.trial)
+        return StopReason.PREEMPTED if self._leases.is_lost(key) else self.orders.ending(key)
 
     def _end(self, job: Job, outcome: Outcome, directory: Path) -> int | None:
         """How many trials of the study have finished with this one; None when a peer had taken it."""

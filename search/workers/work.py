@@ -18,7 +18,7 @@ from search.study.pruners import FirstToFire
 from search.study.settling import is_settled, worth
 from search.study.storage import suggest
 from search.ties import is_lower, lowest
-from search.trial import INTERRUPTIONS, Evaluation, Prepared, StopReason, evaluation_steps
+from search.trial import FULL_RESULTS, INTERRUPTIONS, Evaluation, Prepared, StopReason, evaluation_steps
 from search.workers.speech_budget import SpeechBudget
 from space.hyperparameters import Hyperparameters
 
@@ -95,7 +95,7 @@ def told(reason: StopReason, evaluations: Sequence[Evaluation]) -> tuple[TrialSt
     The state says what the value means (docs/design.md): only a full result is COMPLETE. A diverged trial is PRUNED,
     not FAIL, which TPE would ignore: divergence is a result, and TPE ranks it behind every COMPLETE one.
     """
-    if reason in (StopReason.FINISHED, StopReason.TWO_INCREASES):
+    if reason in FULL_RESULTS:
         best = lowest(evaluations)
         return TrialState.COMPLETE, best.mel_ce if best else None
     if reason in INTERRUPTIONS:

@@ -1,0 +1,94 @@
+"""The studies of a database as one look tells: what holds, how far they are, and who works on them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from optuna.trial import TrialState
+from sqlalchemy import Connection, func, select
+
+from search.settings.settings import Settings
+from search.study import control, rows, storage
+from search.study.control import Control
+from search.study.ledger import FINISHED_STATES
+from search.study.optuna_private import STUDIES, STUDY_ATTRS, TRIALS
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A study, or a confirmation, which is a study, too."""
+
+    name: str
+    finished: int  # trials
+    running: int
+    waiting: int
+    asked: int | None  # trials, by the search that started last; None of a confirmation
+    best: tuple[int, float] | None  # number and value of a trial
+    machines: int  # that run trials, and gave a sign of life within their grace
+    silent_seconds: float | None  # since anything happened; None: nothing did
+    is_ours: bool
+    confirms: str | None  # the study that it confirms
+    control: Control
+
+    @property
+    def state(self) -> str:
+        """ "paused" or "stopped" by people; else "done", "running", or "idle", without a machine that runs a trial."""
+        if not self.is_ours:
+            return "of another tool"
+        if self.control.state != "running":
+            return self.control.state
+        if self.asked is not None and self.finished >= self.asked:
+            return "done"
+        return "running" if self.machines else "idle"
+
+
+def studies(settings: Settings) -> list[Listed]:
+    """All of the settings' database, in the order of their making. Raises UserError."""
+    with storage.reading(settings) as connection:
+        if connection is None:
+            return []
+        query = select(STUDIES.c.study_name, STUDIES.c.study_id).order_by(STUDIES.c.study_id)
+        ids = dict(connection.execute(query).tuples().all())
+        return [look(connection, name, ids) for name in ids]
+
+
+def look(connection: Connection, name: str, ids: Mapping[str, int]) -> Listed:
+    """The study `name` of those with these `ids`."""
+    study_id, columns = ids[name], STUDY_ATTRS.c
+    query = select(columns.key, columns.value_json).where(columns.study_id == study_id)
+    wanted = query.where(columns.key.in_(("asked", "fingerprint")))
+    stored = {key: json.loads(value) for key, value in connection.execute(wanted)}
+    confirms = stored.get("fingerprint", {}).get("confirms")
+    said, running = rows.running(connection, study_id, ids.get(confirms or name, study_id))
+    counts, now = rows.counts_of(connection, study_id), _clock(connection)
+    owners = [(json.loads(owner), (now - beat).total_seconds()) for _, _, beat, owner in running if beat and owner]
+    beats = [(now - beat).total_seconds() for _, _, beat, _ in running if beat]
+    return Listed(
+        name=name,
+        finished=sum(counts.get(state, 0) for state in FINISHED_STATES),
+        running=len(running),
+        waiting=counts.get(TrialState.WAITING, 0),
+        asked=None if confirms else stored.get("asked"),
+        best=rows.best_of(connection, study_id),
+        machines=len({owner["machine"] for owner, silent in owners if silent <= owner["grace_seconds"]}),
+        silent_seconds=min([*beats, *_since_changes(connection, study_id)], default=None),
+        is_ours="fingerprint" in stored,
+        confirms=confirms,
+        control=control.read(said),
+    )
+
+
+def _clock(connection: Connection) -> datetime:
+    """The database's, as heartbeats are told by it."""
+    now: datetime = connection.scalar(select(func.current_timestamp()))  # type: ignore[assignment]
+    return now.replace(tzinfo=None)
+
+
+def _since_changes(connection: Connection, study_id: int) -> list[float]:
+    """Seconds since a trial last started and ended, by the clocks of machines."""
+    times: Any = (func.max(TRIALS.c.datetime_start), func.max(TRIALS.c.datetime_complete))
+    found = connection.execute(select(*times).where(TRIALS.c.study_id == study_id)).one()
+    now = datetime.now(UTC).replace(tzinfo=None)
+    return [max(0.0, (now - time).total_seconds()) for time in found if time]
