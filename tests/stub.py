@@ -107,9 +107,11 @@ def main() -> None:
     parser.add_argument("--retries", type=int, default=5)
     parser.add_argument("--idle", type=float, help="seconds, of a transaction whose process was stopped")
     parser.add_argument("--run", default="run_stub")
+    parser.add_argument("--json", action="store_true", help="events as JSON lines, like study.py")
     given = parser.parse_args()
     os.environ |= {"STUB_SECONDS": str(given.seconds), "STUB_FOLDER": str(given.folder.absolute())}
 
+    from search.commands.json_lines import JsonLines, take_stdout
     from search.show.plain import PlainView
     from search.study import leases, server, storage
     from search.workers import supervisor, work
@@ -124,7 +126,7 @@ def main() -> None:
     service = {"heartbeat_seconds": given.heartbeat, "grace_seconds": given.grace, "outage_minutes": given.outage}
     settings = settings_of(given.url, given.folder, given.trials, given.slots, **service)
     view = Listeners()
-    view.add(PlainView(view.board))
+    view.add(JsonLines(take_stdout(), view.board, "stub") if given.json else PlainView(view.board))
     opened = storage.open_storage(settings.storage_url, settings.service.connections)
     opened.on_outage = view.note
     study, ledger = storage.open_study(settings, PREPARED, opened)
@@ -135,7 +137,10 @@ def main() -> None:
     slots: list[str | None] = [None] * given.slots
     todo = work.SearchWork(study, settings, PREPARED)
     target = f"tests.stub:{given.run}"
-    supervisor.Supervisor(todo, mine, settings, PREPARED, launcher, view, slots, target).run(opened.hurry)
+    working = supervisor.Supervisor(todo, mine, settings, PREPARED, launcher, view, slots, target)
+    working.run(opened.hurry)
+    view.over("stopped" if working.stopped else "result", {})
+    sys.exit(130 if working.stopped and given.json else 0)
 
 
 if __name__ == "__main__":

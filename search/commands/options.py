@@ -34,6 +34,18 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def placed(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of commands that may run on other machines: where."""
+    for option in (
+        click.option(
+            "--ray-address", metavar="HOST:PORT", help="Of the cluster. Default: RAY_ADDRESS, or a local one."
+        ),
+        click.option("--engine", type=click.Choice(["local", "ray"]), default="local", help="Where: here, or on Ray."),
+    ):
+        command = option(command)
+    return command
+
+
 def telling(command: Callable[..., None]) -> Callable[..., None]:
     """The options of commands that take long: JSON lines and messages. `output_of` has what they ask for."""
     told = "Write JSON lines to stdout (docs/terminal.md)."

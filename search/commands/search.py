@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from search.commands.options import common, load_settings, make_console, output_of, telling
+from search.commands.options import common, load_settings, make_console, output_of, placed, telling
 from search.errors import NoResult
 from search.text import shown
 
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, help="Random seed for the sampler and all runs.")
 @click.option("--repeats", type=int, help="Extra runs of the stock recipe with other seeds, to measure the noise.")
 @click.option("--confirm", "then_confirm", is_flag=True, help="Then find the rate in full runs, and prove the winner.")
+@placed
 @telling
 @common
 @click.pass_context
-def command(context: click.Context, then_confirm: bool, **given: Any) -> None:
+def command(context: click.Context, then_confirm: bool, engine: str, ray_address: str | None, **given: Any) -> None:
     """Search learning rate, weight decay, milestones and gradient clip for an XTTS-v2 fine-tune, and export the best.
 
     Without settings it searches the miniature: a small base and generated Amharic speech, on any machine.
@@ -36,7 +37,7 @@ def command(context: click.Context, then_confirm: bool, **given: Any) -> None:
     from search.commands.confirm import prove
     from search.confirmation import export
     from search.show import tables
-    from search.workers import cost, session
+    from search.workers import cost, on_ray, session
 
     console = make_console()
     if settings.is_miniature:
@@ -44,7 +45,10 @@ def command(context: click.Context, then_confirm: bool, **given: Any) -> None:
             "Searching the miniature: a small base, generated Amharic speech. For your own data see study.example.toml."
         )
     with output.watching(settings) as view:
-        result = session.search(settings, view, cost.pipeline_costs if then_confirm else cost.search_costs)
+        if engine == "ray":
+            result = on_ray.search_on_ray(settings, view, ray_address)
+        else:
+            result = session.search(settings, view, cost.pipeline_costs if then_confirm else cost.search_costs)
         path, confirmed = export.write_best_config(result.findings, settings, result.attributes, view.note)
     tables.show(result.findings, settings.search_space(), console)
     if any(result.spent.values()):
@@ -59,7 +63,7 @@ def command(context: click.Context, then_confirm: bool, **given: Any) -> None:
         console.print("Stopped; the same command continues the study.")
         context.exit(130)
     if then_confirm:
-        prove(settings, context, given["notify"], is_described=True)
+        prove(settings, context, given["notify"], engine, ray_address, is_described=True)
 
 
 def _why_no_export(findings: "Findings", settings: "Settings") -> str:
