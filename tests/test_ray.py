@@ -4,24 +4,27 @@ import os
 import re
 import signal
 import socket
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from search.errors import UserError
 from search.trial import StopReason
+from search.workers.on_ray import connected
 from tests.conftest import ROOT, wait_until
-from tests.in_process import in_process
+from tests.in_process import StudyPy, in_process
 from tests.machines import PATIENCE, Machine, Study
 
-pytest.importorskip("ray")
 SMALL = {"num_cpus": 2, "object_store_memory": 80_000_000}
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def cluster() -> Iterator[Any]:
     """A head that gives nothing; each test adds its nodes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
@@ -44,6 +47,15 @@ def reasons(study: Study) -> Counter[str]:
     return Counter(trial.user_attrs.get("stop_reason", "") for trial in study.trials())
 
 
+def owners(study: Study) -> set[psutil.Process]:
+    """The processes that run trials, as the study knows them."""
+    found = study.sql(
+        "SELECT DISTINCT (value_json::json ->> 'pid')::int FROM trials JOIN trial_system_attributes USING (trial_id)"
+        " WHERE state = 'RUNNING' AND key = 'owner'"
+    )
+    return {psutil.Process(pid) for (pid,) in found}
+
+
 def test_nodes_come_and_go_and_a_plain_machine_ends_the_study(cluster: Any, database: str, tmp_path: Path) -> None:
     folder = tmp_path / "ray"
     folder.mkdir()
@@ -60,15 +72,16 @@ def test_nodes_come_and_go_and_a_plain_machine_ends_the_study(cluster: Any, data
         driver.release()
         driver.wait()
         assert len(study.assert_exact()) == 22
-        names = set(re.findall(r"on (\S+?)\)  started", driver.output))
-        assert len(names) == 3, names
-        for name in names:
-            assert f"{name}: 2 slots" in driver.output and f"{folder}/miniature/trials/NUMBER/log.txt" in driver.output
+        assert len(re.findall(rf": 2 slots, .* logs there in {folder}/miniature/trials/NUMBER", driver.output)) == 3
 
         study.total = 30
-        driver.hold(1)
+        driver.hold(0)
         driver = on_ray(study, cluster, folder)
         driver.wait_for(" started ", count=4)
+        supervisor = owners(study).pop()
+        supervisor.parent().kill()  # the actor; Ray starts another
+        psutil.wait_procs([supervisor], timeout=PATIENCE)
+        driver.wait_for(" started ", count=6)
         driver.send(signal.SIGINT)
         driver.wait(code=130)
         assert study.taken() == 20  # nothing is left running
@@ -76,4 +89,62 @@ def test_nodes_come_and_go_and_a_plain_machine_ends_the_study(cluster: Any, data
             cluster.remove_node(node)
         study.start("plain", seconds=0.005).wait()
         study.assert_exact()
-        assert reasons(study)[StopReason.PREEMPTED] == 2  # and no other
+        assert reasons(study)[StopReason.PREEMPTED] == 4  # and no other
+
+
+def test_only_nodes_with_gpus_run_where_there_are_any(cluster: Any, tmp_path: Path) -> None:
+    """Of two GPUs Ray gives the one that is asked for. When no node is left, the last one's error is the command's."""
+    nodes = [cluster.add_node(**SMALL), cluster.add_node(**SMALL, num_gpus=2)]
+    driver = Machine(
+        ["-m", "tests.stub_on_ray", cluster.address, "no-url", ".", "--refuse"],
+        tmp_path / "ray",
+        PYTHONPATH=os.environ["PYTHONPATH"],
+    )
+    try:
+        driver.wait(code=2)
+    finally:
+        driver.kill()
+        for node in nodes:
+            cluster.remove_node(node)
+    assert "it sees '0'" in driver.output
+    assert driver.output.count("is left out: this node is refused") == 1
+    assert re.search(r"study.py: \S+: this node is refused\n  one\n  two\n$", driver.output)
+
+
+@pytest.fixture
+def study_py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> StudyPy:
+    return in_process(tmp_path, monkeypatch, capfd)
+
+
+@pytest.mark.parametrize("command", ["search", "confirm"])
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--engine", "ray"], "needs a PostgreSQL database"),
+        (["--engine", "ray", "--storage", "postgresql://me:hunter2@db.invalid/x"], "PGPASSWORD"),
+        (["--ray-address", "head:6379"], "without --engine ray"),
+    ],
+)
+def test_what_cannot_run_on_ray_is_refused(study_py: StudyPy, command: str, arguments: list[str], told: str) -> None:
+    code, out, err = study_py(command, *arguments)
+    assert (code, err.count("\n")) == (2, 1)
+    assert told in err and "hunter2" not in out + err
+
+
+def test_a_cluster_that_is_not_there_is_told_in_a_line(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusal(address: str | None) -> UserError:
+        with pytest.raises(UserError) as refused, connected(address):
+            pass
+        return refused.value
+
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        away = refusal(f"127.0.0.1:{closed.getsockname()[1]}")
+    assert away.exit_code == 75 and "no Ray cluster answers" in str(away)
+    for wrong in ("auto", "ray://127.0.0.1:10001", "127.0.0.1:99999999"):
+        assert "HOST:PORT" in str(refusal(wrong)) or "answers" in str(refusal(wrong))
+    with monkeypatch.context() as patch:
+        patch.setattr("ray.__version__", "1.0.0")
+        assert "Ray: 1.0.0" in str(refusal(cluster.address))
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert "make study EXTRAS=ray" in str(refusal(None))

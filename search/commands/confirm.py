@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from search.commands import export, outcome
-from search.commands.options import common, load_settings, make_console, output_of, placed, telling
+from search.commands.options import common, is_on_ray, load_settings, make_console, output_of, placed, telling
 from search.confirmation import confirm
 from search.settings.settings import Settings
 from search.show import confirmation_tables
@@ -43,7 +43,7 @@ def prove(
     output = output_of(context)
     output.open(settings.study.name, urls)
     with output.watching(settings) as view:
-        if engine == "ray":
+        if is_on_ray(engine, ray_address):
             run_on_ray("confirm", "confirm", settings, view, ray_address)
             result = confirm.stored(settings)
         else:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from search.commands.options import common, load_settings, make_console, output_of, placed, telling
+from search.commands.options import common, is_on_ray, load_settings, make_console, output_of, placed, telling
 from search.errors import NoResult
 from search.text import shown
 
@@ -45,7 +45,7 @@ def command(context: click.Context, then_confirm: bool, engine: str, ray_address
             "Searching the miniature: a small base, generated Amharic speech. For your own data see study.example.toml."
         )
     with output.watching(settings) as view:
-        if engine == "ray":
+        if is_on_ray(engine, ray_address):
             result = on_ray.search_on_ray(settings, view, ray_address)
         else:
             result = session.search(settings, view, cost.pipeline_costs if then_confirm else cost.search_costs)

@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import search
-import space
 from search.errors import TryAgain, UserError
 from search.settings.settings import Settings, safe_url
+from search.sources import PROJECT, ROOT
 from search.study import findings, storage
-from search.study.folder import make_folder
+from search.study.folder import make_folder, refuse_closed
 from search.study.server import wait_for_server
 from search.workers.events import View
 from search.workers.interruption import Interruption
@@ -42,13 +41,14 @@ def run_on_ray(command: str, runs: str, settings: Settings, view: View, address:
     Whether the user stopped it before. Raises UserError when no node is left that could go on.
     """
     refuse(settings)
-    make_folder(settings)
+    refuse_closed(settings)
     wait_for_server(settings.storage_url, 60 * settings.service.start_minutes, view.note)
     storage.try_out(settings)
     folder = str((settings.directory / runs).absolute())
     order = Order("search.commands.group:main", [command, "--json"], settings.to_toml(), folder)
     view.status("connecting to Ray")
     with connected(address) as ray:
+        make_folder(settings)
         slots = settings.study.workers
         return drive(Cluster(ray, order, view, slots, slots or (2 if settings.is_miniature else 1)), view)
 
@@ -80,17 +80,18 @@ def connected(address: str | None) -> Iterator[Any]:
         import ray
     except ImportError as error:
         raise UserError("--engine ray needs the package ray, which is missing; run make study EXTRAS=ray") from error
-    address = address or os.environ.get("RAY_ADDRESS")
-    if address:
+    where: dict[str, Any] = {"address": "local", "object_store_memory": OBJECT_STORE, "include_dashboard": False}
+    if address := address or os.environ.get("RAY_ADDRESS"):
         refuse_silent(address)
-    where: dict[str, Any] = {"address": address or "local"}
-    if not address:
-        where |= {"object_store_memory": OBJECT_STORE, "include_dashboard": False}
-    code = {"py_modules": [*search.__path__, *space.__path__], "excludes": ["__pycache__"]}
+        where = {"address": address}
+    # In one folder, as here: the digest of the code that a study remembers looks for both below one.
+    others = [f"/{place.name}" for place in ROOT.iterdir() if place.name not in PROJECT]
+    code = {"working_dir": str(ROOT), "excludes": [*others, "__pycache__"]}
     try:
         ray.init(**where, runtime_env=code, log_to_driver=False, logging_level="ERROR")
     except (RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
-        raise UserError(f"the Ray cluster at {where['address']} cannot be used: {error}") from error
+        place = f"the Ray cluster at {address}" if address else "Ray on this machine"
+        raise UserError(f"{place} cannot be used: {error}") from error
     try:
         yield ray
     finally:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from search.devices import VARIABLE, by_uuid
+from search.sources import ROOT
 
 LAST_LINES = 5  # of the log of a run that failed
 _PR_SET_PDEATHSIG = 1  # of prctl(2)
@@ -72,8 +73,7 @@ class Node:
 
 def _environment(gpus: list[str]) -> dict[str, str]:
     """That of Ray's worker, with the GPUs that Ray gave: none hides those of a node that is to use its CPU."""
-    places = [str(Path(import_module(name).__path__[0]).parent) for name in ("search", "space")]
-    path = os.pathsep.join([*places, *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return {**os.environ, "PYTHONPATH": path, VARIABLE: ",".join(gpus)}
 
 
