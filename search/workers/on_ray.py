@@ -90,6 +90,7 @@ def connected(address: str | None) -> Iterator[Any]:
     try:
         ray.init(**where, runtime_env=code, log_to_driver=False, logging_level="ERROR")
     except (RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
+        ray.shutdown()  # it may be half connected
         place = f"the Ray cluster at {address}" if address else "Ray on this machine"
         raise UserError(f"{place} cannot be used: {error}") from error
     try:
