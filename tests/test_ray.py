@@ -1,6 +1,5 @@
 """`--engine ray`: a real Ray cluster of three nodes on this host, whose nodes are killed and added in mid-study."""
 
-import os
 import re
 import signal
 import socket
@@ -28,7 +27,7 @@ def cluster() -> Iterator[Any]:
     """A head that gives nothing; each test adds its nodes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+        patch.setenv("PYTHONPATH", str(ROOT))  # of the nodes, which run tests/stub_on_ray.py
         from ray.cluster_utils import Cluster
 
         made = Cluster(True, head_node_args={**SMALL, "num_cpus": 0, "include_dashboard": False})
@@ -40,7 +39,7 @@ def on_ray(study: Study, cluster: Any, folder: Path, **options: float) -> Machin
     named = {"trials": study.total, "seconds": 0.01, "heartbeat": 0.5, "grace": 4.0, **options}
     flags = [word for name, value in named.items() for word in (f"--{name}", str(value))]
     command = ["-m", "tests.stub_on_ray", cluster.address, study.url, ".", *flags]
-    return study.add(Machine(command, folder, PYTHONPATH=os.environ["PYTHONPATH"]))
+    return study.add(Machine(command, folder))
 
 
 def reasons(study: Study) -> Counter[str]:
@@ -94,11 +93,7 @@ def test_nodes_come_and_go_and_a_plain_machine_ends_the_study(cluster: Any, data
 def test_only_nodes_with_gpus_run_where_there_are_any(cluster: Any, tmp_path: Path) -> None:
     """Of two GPUs Ray gives the one that is asked for. When no node is left, the last one's error is the command's."""
     nodes = [cluster.add_node(**SMALL), cluster.add_node(**SMALL, num_gpus=2)]
-    driver = Machine(
-        ["-m", "tests.stub_on_ray", cluster.address, "no-url", ".", "--refuse"],
-        tmp_path / "ray",
-        PYTHONPATH=os.environ["PYTHONPATH"],
-    )
+    driver = Machine(["-m", "tests.stub_on_ray", cluster.address, "no-url", ".", "--refuse"], tmp_path / "ray")
     try:
         driver.wait(code=2)
     finally:

@@ -101,7 +101,7 @@ class Cluster:
         actor = self._ray.remote(Node).options(**wanted, max_concurrency=2, scheduling_strategy=there).remote()
         is_taken = any(seat.name == host for seat in self._seats.values())
         name = f"{host}/{node_id[:6]}" if is_taken else host
-        gives = ", ".join(f"{count} {what[4:-1].upper()}s" for what, count in wanted.items() if count)
+        gives = ", ".join(f"{count} of its {what[4:-1].upper()}s" for what, count in wanted.items() if count)
         return Seat(name, gives, actor, actor.run.remote(self._order), time.monotonic())
 
     def stop(self) -> None:
@@ -113,19 +113,23 @@ class Cluster:
                 self._ray.kill(seat.actor)
 
     def hear(self, seconds: float) -> None:
-        """Passes on what was said within `seconds`."""
-        by_stream = {seat.stream: (node_id, seat) for node_id, seat in self._seats.items() if seat.stream is not None}
-        if not by_stream:
-            time.sleep(seconds)
-            return
-        ready, _ = self._ray.wait(list(by_stream), num_returns=len(by_stream), timeout=seconds)
-        for node_id, seat in map(by_stream.__getitem__, ready):
-            try:
-                self._heard(seat, self._ray.get(next(seat.stream)))
-            except StopIteration:
-                seat.stream = None
-            except self._ray.exceptions.RayError as error:
-                self._lost(node_id, seat, error)
+        """Passes on what is said within `seconds`, each node's lines in their order."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            streams = {seat.stream: (node, seat) for node, seat in self._seats.items() if seat.stream is not None}
+            if not streams:
+                time.sleep(left)
+                return
+            ready, _ = self._ray.wait(list(streams), num_returns=len(streams), timeout=0)  # one is not to hide another
+            if not ready:
+                ready, _ = self._ray.wait(list(streams), timeout=left)
+            for node, seat in map(streams.__getitem__, ready):
+                try:
+                    self._heard(seat, self._ray.get(next(seat.stream)))
+                except StopIteration:
+                    seat.stream = None
+                except self._ray.exceptions.RayError as error:
+                    self._lost(node, seat, error)
 
     def _lost(self, node_id: str, seat: Seat, error: Exception) -> None:
         """The node, its actor or the way to it is gone. Its trials run again elsewhere once their leases have ended."""
@@ -136,7 +140,7 @@ class Cluster:
             self._view.note(f"{seat.name} is gone ({kind}); what it ran starts again elsewhere")
         del self._seats[node_id]
         if self._deaths[node_id] >= LIVES:
-            seat.stream, seat.code, seat.last = None, 1, {"message": f"its actor died {LIVES} times ({kind}): {error}"}
+            seat.stream, seat.code, seat.last = None, 1, {"message": f"it died {LIVES} times ({kind}): {error}"}
             self._seats[node_id] = seat
 
     def _heard(self, seat: Seat, line: dict[str, Any]) -> None:
@@ -167,7 +171,7 @@ class Cluster:
             self._view.begin(Extent(line["total"], best=_best(line), noun=line["unit"], may_end_sooner=is_open, **same))
         seat.has_begun = True
         logs = f"{self._order.folder}/NUMBER/log.txt"
-        self._view.note(f"{seat.name}: {line['slots']} slots, with {seat.gives} of Ray's; logs there in {logs}")
+        self._view.note(f"{seat.name}: {line['slots']} slots, with {seat.gives}; logs there in {logs}")
 
     def _ran(self, seat: Seat, slot: int, number: int, line: dict[str, Any]) -> None:
         """An event of a run."""

@@ -6,6 +6,7 @@ So signals, the fork server and its warm imports are as without Ray, and Ray's w
 import ctypes
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from search.devices import VARIABLE, by_uuid
-from search.sources import ROOT
+from search.sources import PROJECT, ROOT
 
 LAST_LINES = 5  # of the log of a run that failed
 _PR_SET_PDEATHSIG = 1  # of prctl(2)
@@ -43,18 +44,22 @@ class Node:
     def run(self, order: Order) -> Iterator[dict[str, Any]]:
         """The command's JSON lines (docs/terminal.md) as they come, between "placed" and "exit" with its code.
 
-        A line about a run that failed has the end of its log, too.
+        A line about a run that failed has the end of its log, too. Raises ChildProcessError for a command that was
+        killed, as if this actor had died: then it starts again.
         """
         import ray
 
         yield {"event": "placed"}
         gpus = by_uuid(ray.get_runtime_context().get_accelerator_ids().get("GPU", []))
         with tempfile.TemporaryDirectory(prefix="xtts-study-") as folder:
+            for package in PROJECT:  # the copy that Ray made is Ray's to remove, as a second node of this host does
+                shutil.copytree(ROOT / package, Path(folder) / package)
             file = Path(folder) / "study.toml"
             file.write_text(order.settings, encoding="utf-8")
             command = [sys.executable, "-P", "-m", __name__, order.target, *order.words, "--settings", str(file)]
+            environment = _environment(folder, gpus)
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=_environment(gpus)
+                command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
             )
             if self._is_stopped:
                 self._process.terminate()
@@ -62,7 +67,10 @@ class Node:
             for text in self._process.stdout:
                 line = json.loads(text)
                 yield {**line, "log": _end_of_log(order, line["trial"])} if _has_failed(line) else line
-            yield {"event": "exit", "code": self._process.wait()}
+            code = self._process.wait()
+            if code < 0 and not self._is_stopped:
+                raise ChildProcessError(f"signal {-code} ended the search")
+            yield {"event": "exit", "code": code}
 
     def stop(self) -> None:
         """Ends the runs in order, as Ctrl-C does."""
@@ -71,10 +79,11 @@ class Node:
             self._process.terminate()
 
 
-def _environment(gpus: list[str]) -> dict[str, str]:
-    """That of Ray's worker, with the GPUs that Ray gave: none hides those of a node that is to use its CPU."""
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {**os.environ, "PYTHONPATH": path, VARIABLE: ",".join(gpus)}
+def _environment(folder: str, gpus: list[str]) -> dict[str, str]:
+    """That of Ray's worker, with the code in `folder` and the GPUs that Ray gave; none hides those of the machine."""
+    inherited = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}  # Ray's: 1
+    path = os.pathsep.join([folder, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**inherited, "PYTHONPATH": path, VARIABLE: ",".join(gpus)}
 
 
 def _has_failed(line: dict[str, Any]) -> bool:
