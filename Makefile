@@ -45,6 +45,7 @@ bench: .venv/.development
 	$(BIN)/python -m benchmarks.throughput --short
 	$(BIN)/python -m benchmarks.scale --short
 	$(BIN)/python -m benchmarks.service
+	$(BIN)/python -m benchmarks.on_ray
 	$(BIN)/python -m benchmarks.data
 	$(BIN)/python -m benchmarks.dashboard --short
 	$(BIN)/python -m benchmarks.report

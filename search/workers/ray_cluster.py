@@ -170,8 +170,8 @@ class Cluster:
             is_open = line["unit"] == "run"  # of a confirmation
             self._view.begin(Extent(line["total"], best=_best(line), noun=line["unit"], may_end_sooner=is_open, **same))
         seat.has_begun = True
-        logs = f"{self._order.folder}/NUMBER/log.txt"
-        self._view.note(f"{seat.name}: {line['slots']} slots, with {seat.gives}; logs there in {logs}")
+        slots = f"{line['slots']} slot{'s' if line['slots'] > 1 else ''}, with {seat.gives}"
+        self._view.note(f"{seat.name}: {slots}; logs there in {self._order.folder}/NUMBER/log.txt")
 
     def _ran(self, seat: Seat, slot: int, number: int, line: dict[str, Any]) -> None:
         """An event of a run."""

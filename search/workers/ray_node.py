@@ -51,7 +51,7 @@ class Node:
 
         yield {"event": "placed"}
         gpus = by_uuid(ray.get_runtime_context().get_accelerator_ids().get("GPU", []))
-        with tempfile.TemporaryDirectory(prefix="xtts-study-") as folder:
+        with tempfile.TemporaryDirectory(prefix="xtts-study-node-") as folder:
             for package in PROJECT:  # the copy that Ray made is Ray's to remove, as a second node of this host does
                 shutil.copytree(ROOT / package, Path(folder) / package)
             file = Path(folder) / "study.toml"
