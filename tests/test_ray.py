@@ -37,7 +37,7 @@ def cluster() -> Iterator[Any]:
         made.shutdown()
 
 
-def on_ray(study: Study, cluster: Any, folder: Path, **options: float) -> Machine:
+def on_ray(study: Study, cluster: Any, folder: Path, **options: Any) -> Machine:
     named = {"trials": study.total, "seconds": 0.01, "heartbeat": 0.5, "grace": 4.0, **options}
     flags = [word for name, value in named.items() for word in (f"--{name}", str(value))]
     command = ["-m", "tests.stub_on_ray", cluster.address, study.url, ".", *flags]
@@ -101,6 +101,15 @@ def test_only_nodes_with_gpus_run_where_there_are_any(cluster: Any, tmp_path: Pa
     assert re.search("it sees '[01]'", driver.output)
     assert driver.output.count("is left out: this node is refused") == 1
     assert re.search(r"study.py: \S+: this node is refused\n  one\n  two\n$", driver.output)
+
+
+def test_the_log_of_a_run_that_fails_ends_in_the_output(cluster: Any, database: str, tmp_path: Path) -> None:
+    """Six failures in a row end the search of a node."""
+    with Study(database, tmp_path, trials=20) as study:
+        driver = on_ray(study, cluster, tmp_path / "ray", run="run_broken")
+        driver.process.wait(PATIENCE)
+    assert driver.process.returncode == 1, driver.output
+    assert re.search(r"  \S+: log of 0: RuntimeError: a run of \d+ characters cannot run\n", driver.output)
 
 
 @pytest.fixture
