@@ -3,7 +3,7 @@
 PYTHON ?=
 TRIALS ?= 40
 ARGS ?=
-# Languages whose texts need further packages: ja, zh.
+# What needs further packages: texts in ja or zh, and searches on ray.
 EXTRAS ?=
 BIN := .venv/bin
 # Twice the number of processors: many tests wait for processes, clocks and a database.
@@ -45,6 +45,7 @@ bench: .venv/.development
 	$(BIN)/python -m benchmarks.throughput --short
 	$(BIN)/python -m benchmarks.scale --short
 	$(BIN)/python -m benchmarks.service
+	$(BIN)/python -m benchmarks.on_ray
 	$(BIN)/python -m benchmarks.data
 	$(BIN)/python -m benchmarks.dashboard --short
 	$(BIN)/python -m benchmarks.report
@@ -89,8 +90,8 @@ lock: .venv/.uv
 	$(COMPILE) requirements/uv.in -o requirements/uv.txt
 	$(COMPILE) requirements/runtime.in -o requirements/runtime.txt
 	$(COMPILE) requirements/development.in -c requirements/runtime.txt -o requirements/development.txt
-	for language in ja zh; do \
-		$(COMPILE) requirements/$$language.in -c requirements/runtime.txt -o requirements/$$language.txt || exit 1; \
+	for extra in ja zh ray; do \
+		$(COMPILE) requirements/$$extra.in -c requirements/runtime.txt -o requirements/$$extra.txt || exit 1; \
 	done
 
 clean:

@@ -43,6 +43,29 @@ def visible_gpus() -> list[str]:
         pynvml.nvmlShutdown()
 
 
+def by_uuid(gpus: Sequence[str]) -> list[str]:
+    """`gpus`, with UUIDs in place of indices, so that searches that were not given them by index share their locks.
+
+    Indices stay where NVML's order may differ from CUDA's, as among unlike GPUs, or knows no such GPU.
+    """
+    import pynvml
+
+    if not gpus or not all(gpu.isdecimal() for gpu in gpus):
+        return list(gpus)
+    try:
+        pynvml.nvmlInit()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        kinds = {pynvml.nvmlDeviceGetName(handle) for handle in handles}
+        if len(kinds) > 1 and os.environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
+            return list(gpus)
+        return [str(pynvml.nvmlDeviceGetUUID(handles[int(gpu)])) for gpu in gpus]
+    except (pynvml.NVMLError, IndexError):  # the search itself says what is wrong with the driver
+        return list(gpus)
+    finally:
+        with suppress(pynvml.NVMLError):  # it was never up
+            pynvml.nvmlShutdown()
+
+
 def has_nvidia_card(devices: Path = Path("/sys/bus/pci/devices")) -> bool:
     """Whether the kernel sees a display or compute device of NVIDIA's, with a driver or without."""
     cards = [device for device in devices.glob("*") if (device / "class").read_text().startswith("0x03")]

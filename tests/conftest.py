@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 # Files that take half a minute and more begin first, so that no worker is left alone with one at the end.
 LONG = (
     "search", "faults", "service", "in_browser", "confirm", "confirm_real", "recordings", "confirm_command", "parity",
-    "train_with_coqui", "deployment", "full_run", "state", "ledger_faults", "training", "speech", "handover",
+    "train_with_coqui", "deployment", "full_run", "state", "ledger_faults", "ray", "training", "speech", "handover",
 )  # fmt: skip
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's & ignores it, and so would whatever the tests start

@@ -107,9 +107,11 @@ def main() -> None:
     parser.add_argument("--retries", type=int, default=5)
     parser.add_argument("--idle", type=float, help="seconds, of a transaction whose process was stopped")
     parser.add_argument("--run", default="run_stub")
+    parser.add_argument("--json", action="store_true", help="events as JSON lines, like study.py")
     given = parser.parse_args()
     os.environ |= {"STUB_SECONDS": str(given.seconds), "STUB_FOLDER": str(given.folder.absolute())}
 
+    from search.commands.json_lines import JsonLines, take_stdout
     from search.show.plain import PlainView
     from search.study import leases, server, storage
     from search.workers import supervisor, work
@@ -124,7 +126,7 @@ def main() -> None:
     service = {"heartbeat_seconds": given.heartbeat, "grace_seconds": given.grace, "outage_minutes": given.outage}
     settings = settings_of(given.url, given.folder, given.trials, given.slots, **service)
     view = Listeners()
-    view.add(PlainView(view.board))
+    view.add(JsonLines(take_stdout(), view.board, "stub") if given.json else PlainView(view.board))
     opened = storage.open_storage(settings.storage_url, settings.service.connections)
     opened.on_outage = view.note
     storage.refuse_stopped(settings)
@@ -138,8 +140,10 @@ def main() -> None:
     target = f"tests.stub:{given.run}"
     run = supervisor.Supervisor(todo, mine, settings, PREPARED, launcher, view, slots, target)
     run.run(opened.hurry)
+    view.over("stopped" if run.stopped or run.orders.halted else "result", {})
     if run.orders.halted:
         sys.exit(run.orders.halted.exit_code)
+    sys.exit(130 if run.stopped and given.json else 0)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pynvml
 import pytest
 
 from search.commands.check import gpu_findings
-from search.devices import has_nvidia_card, reserved, visible_gpus
+from search.devices import by_uuid, has_nvidia_card, reserved, visible_gpus
 from search.errors import UserError
 from search.settings.settings import Settings, load
 from search.trial import TrialSpec
@@ -53,6 +53,28 @@ def test_named_devices_are_taken_as_cuda_reads_them(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
     assert visible_gpus() == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "kinds", "order", "expected"),
+    [
+        (["1"], ["H200", "H200"], None, ["GPU-1"]),
+        (["1", "0"], ["H200", "H200"], None, ["GPU-1", "GPU-0"]),
+        (["1"], ["H200", "T4"], None, ["1"]),  # CUDA may count the faster one first
+        (["1"], ["H200", "T4"], "PCI_BUS_ID", ["GPU-1"]),
+        (["2"], ["H200", "H200"], None, ["2"]),
+        (["GPU-a", "MIG-b"], ["H200", "H200"], None, ["GPU-a", "MIG-b"]),
+        ([], ["H200", "H200"], None, []),
+    ],
+)
+def test_gpus_that_a_cluster_numbers_are_locked_like_others(
+    monkeypatch: pytest.MonkeyPatch, given: list[str], kinds: list[str], order: str | None, expected: list[str]
+) -> None:
+    nvml(monkeypatch, **TWO, nvmlDeviceGetName=lambda handle: kinds[handle.index])
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    if order:
+        monkeypatch.setenv("CUDA_DEVICE_ORDER", order)
+    assert by_uuid(given) == expected
 
 
 def test_gpus_go_by_uuid(monkeypatch: pytest.MonkeyPatch) -> None:

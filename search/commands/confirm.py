@@ -6,11 +6,21 @@ from typing import Any
 import click
 
 from search.commands import export, outcome
-from search.commands.options import common, leave, load_settings, make_console, output_of, telling
+from search.commands.options import (
+    common,
+    is_on_ray,
+    leave,
+    load_settings,
+    make_console,
+    output_of,
+    placed,
+    telling,
+)
 from search.confirmation import confirm
 from search.settings.settings import Settings
 from search.show import confirmation_tables
 from search.text import shown
+from search.workers.on_ray import run_on_ray
 
 
 @click.command()
@@ -18,23 +28,35 @@ from search.text import shown
 @click.option("--top", type=int, help="Best trials that the rate line starts from (default 1).")
 @click.option("--seeds", type=int, help="Seeds of the race with the stock recipe, at most (default 4).")
 @click.option("--audit", type=int, help="Pruned trials to run in full, to see what pruning lost (default 0).")
+@placed
 @telling
 @common
 @click.pass_context
-def command(context: click.Context, **given: Any) -> None:
+def command(context: click.Context, engine: str, ray_address: str | None, **given: Any) -> None:
     """Find the learning rate of the full run, prove the config against the stock recipe on fresh seeds, and export it.
 
     The same command resumes, and may run on several machines at once.
     """
-    prove(load_settings(given), context, given["notify"])
+    prove(load_settings(given), context, given["notify"], engine, ray_address)
 
 
-def prove(settings: Settings, context: click.Context, urls: Sequence[str], is_described: bool = False) -> None:
+def prove(
+    settings: Settings,
+    context: click.Context,
+    urls: Sequence[str],
+    engine: str,
+    ray_address: str | None,
+    is_described: bool = False,
+) -> None:
     """Confirms, shows the result, and exports what it recommends."""
     output = output_of(context)
     output.open(settings.study.name, urls)
     with output.watching(settings) as view:
-        result = confirm.confirm(settings, view, is_described)
+        if is_on_ray(engine, ray_address):
+            run_on_ray("confirm", "confirm", settings, view, ray_address)
+            result = confirm.stored(settings)
+        else:
+            result = confirm.confirm(settings, view, is_described)
     console = make_console()
     if result.confirmation is None:
         leave(context, result.halted, console, "study.py confirm with the same settings continues the confirmation", {})

@@ -9,10 +9,10 @@ from search.commands.options import common, load_settings, make_console
 from search.confirmation import confirm
 from search.errors import UserError
 from search.settings.settings import Settings
-from search.show.styles import columns
+from search.show.styles import show_table
 from search.study import listing
 from search.study.listing import Listed
-from search.text import duration, printable
+from search.text import duration
 
 COLUMNS = ("study", "state", "trials", "best", "machines", "last activity")
 
@@ -27,13 +27,17 @@ def command(as_json: bool, **given: Any) -> None:
     if as_json:
         click.echo(json.dumps([_document(study, state) for study, state in found], indent=2))
         return
-    table = columns("Studies", COLUMNS, COLUMNS[2:5])
-    for study, state in found:
-        asked = "" if study.asked is None else f"/{study.asked}"
-        best = "" if study.best is None or study.confirms else f"{study.best[1]:.4f}"
-        silent = "" if study.silent_seconds is None else f"{duration(study.silent_seconds)} ago"
-        table.add_row(printable(study.name), state, f"{study.finished}{asked}", best, str(study.machines), silent)
-    make_console().print(table if found else "The database has no study.")
+    if not found:
+        make_console().print("The database has no study.")
+    else:
+        show_table(make_console(), "Studies", COLUMNS, [_row(study, state) for study, state in found], (2, 3, 4))
+
+
+def _row(study: Listed, state: str) -> tuple[str, ...]:
+    asked = "" if study.asked is None else f"/{study.asked}"
+    best = "" if study.best is None or study.confirms else f"{study.best[1]:.4f}"
+    silent = "" if study.silent_seconds is None else f"{duration(study.silent_seconds)} ago"
+    return study.name, state, f"{study.finished}{asked}", best, str(study.machines), silent
 
 
 def _state(study: Listed, settings: Settings) -> str:

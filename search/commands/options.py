@@ -39,6 +39,25 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def placed(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of commands that may run on other machines: where."""
+    for option in (
+        click.option(
+            "--ray-address", metavar="HOST:PORT", help="Of the cluster. Default: RAY_ADDRESS, or a local one."
+        ),
+        click.option("--engine", type=click.Choice(["local", "ray"]), default="local", help="Where: here, or on Ray."),
+    ):
+        command = option(command)
+    return command
+
+
+def is_on_ray(engine: str, address: str | None) -> bool:
+    """Whether Ray runs the command. Raises UserError for an address that nothing would use."""
+    if address and engine != "ray":
+        raise UserError("--ray-address is given without --engine ray; give both, or neither")
+    return engine == "ray"
+
+
 def telling(command: Callable[..., None]) -> Callable[..., None]:
     """The options of commands that take long: JSON lines and messages. `output_of` has what they ask for."""
     told = "Write JSON lines to stdout (docs/terminal.md)."

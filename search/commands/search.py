@@ -4,7 +4,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from search.commands.options import common, leave, load_settings, make_console, output_of, telling
+from search.commands.options import (
+    common,
+    is_on_ray,
+    leave,
+    load_settings,
+    make_console,
+    output_of,
+    placed,
+    telling,
+)
 from search.errors import NoResult
 from search.text import shown
 
@@ -20,10 +29,11 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, help="Random seed for the sampler and all runs.")
 @click.option("--repeats", type=int, help="Extra runs of the stock recipe with other seeds, to measure the noise.")
 @click.option("--confirm", "then_confirm", is_flag=True, help="Then find the rate in full runs, and prove the winner.")
+@placed
 @telling
 @common
 @click.pass_context
-def command(context: click.Context, then_confirm: bool, **given: Any) -> None:
+def command(context: click.Context, then_confirm: bool, engine: str, ray_address: str | None, **given: Any) -> None:
     """Search learning rate, weight decay, milestones and gradient clip for an XTTS-v2 fine-tune, and export the best.
 
     Without settings it searches the miniature: a small base and generated Amharic speech, on any machine.
@@ -36,7 +46,7 @@ def command(context: click.Context, then_confirm: bool, **given: Any) -> None:
     from search.commands.confirm import prove
     from search.confirmation import export
     from search.show import tables
-    from search.workers import cost, session
+    from search.workers import cost, on_ray, session
 
     console = make_console()
     if settings.is_miniature:
@@ -44,7 +54,10 @@ def command(context: click.Context, then_confirm: bool, **given: Any) -> None:
             "Searching the miniature: a small base, generated Amharic speech. For your own data see study.example.toml."
         )
     with output.watching(settings) as view:
-        result = session.search(settings, view, cost.pipeline_costs if then_confirm else cost.search_costs)
+        if is_on_ray(engine, ray_address):
+            result = on_ray.search_on_ray(settings, view, ray_address)
+        else:
+            result = session.search(settings, view, cost.pipeline_costs if then_confirm else cost.search_costs)
         path, confirmed = export.write_best_config(result.findings, settings, result.attributes, view.note)
     tables.show(result.findings, settings.search_space(), console)
     if any(result.spent.values()):
@@ -58,7 +71,7 @@ def command(context: click.Context, then_confirm: bool, **given: Any) -> None:
         leave(context, result.halted, console, "the same command continues the study", found)
     output.over("result", **found)
     if then_confirm:
-        prove(settings, context, given["notify"], is_described=True)
+        prove(settings, context, given["notify"], engine, ray_address, is_described=True)
 
 
 def _why_no_export(findings: "Findings", settings: "Settings") -> str:

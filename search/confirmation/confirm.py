@@ -198,6 +198,12 @@ def _plan(settings: Settings, findings: Findings, study: optuna.Study) -> Plan:
     return plan
 
 
+def stored(settings: Settings) -> Result:
+    """What the confirmation has come to, by whichever machines."""
+    findings = search_findings.read(storage.load_study(settings))
+    return Result(load(settings, findings), findings, storage.control_of(settings).unless_running)
+
+
 def load(settings: Settings, findings: Findings) -> Confirmation | None:
     """The confirmation of the study, from its storage; None when there is none or it is not over."""
     runs = read(settings)

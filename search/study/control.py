@@ -50,6 +50,11 @@ class Control:
         return f"the study goes on{said}"
 
     @property
+    def unless_running(self) -> "Control | None":
+        """This, where it keeps new trials from starting."""
+        return None if self.state == "running" else self
+
+    @property
     def exit_code(self) -> int:
         """Of a search that ended because of it (docs/operations.md)."""
         return Halted.exit_code if self.state == "stopped" else PAUSED

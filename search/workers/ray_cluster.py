@@ -1,0 +1,206 @@
+"""The nodes of a Ray cluster: one actor on each, started as nodes join, and what they say, as events of one view."""
+
+import math
+import time
+from collections import Counter
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from search.errors import UserError
+from search.trial import Evaluation, StopReason
+from search.workers.events import End, Extent, Start, View
+from search.workers.ray_node import Node, Order
+from space.hyperparameters import Hyperparameters
+
+SLOW = 30.0  # seconds that Ray may take to give what was asked for before that is worth a line
+LIVES = 3  # of an actor that dies on a node which lives on
+LOSSES = ("mel_ce", "text_ce", "probe_mel_ce", "probe_text_ce")
+
+
+@dataclass
+class Seat:
+    """The order on one node."""
+
+    name: str
+    gives: str  # what Ray is asked for there
+    actor: Any
+    stream: Any  # of its lines; None once it has ended
+    since: float  # seconds, of the monotonic clock
+    is_placed: bool = False
+    has_begun: bool = False
+    running: dict[int, int] = field(default_factory=dict)  # trial by slot of the view
+    last: dict[str, Any] = field(default_factory=dict)  # the line that told how the command ended
+    code: int | None = None  # with which it ended
+
+    @property
+    def message(self) -> str:
+        return str(self.last.get("message", f"its command ended with code {self.code}"))
+
+
+class Cluster:
+    """Gives `order` to every node.
+
+    Args:
+        ray: The connected module.
+        on_gpus: The most slots on a node with GPUs; None: as many as it has GPUs.
+        on_cpu: Slots on a node without.
+    """
+
+    def __init__(self, ray: Any, order: Order, view: View, on_gpus: int | None, on_cpu: int) -> None:
+        self._ray, self._order, self._view, self._on_gpus, self._on_cpu = ray, order, view, on_gpus, on_cpu
+        self._seats: dict[str, Seat] = {}  # by node id
+        self._deaths: Counter[str] = Counter()  # of actors, by node id
+        self._slots: dict[tuple[str, int], int] = {}  # of the view, by a node's name and its own slot
+        self._told: set[str] = set()
+        self._has_begun = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether a node has told that the study has all it asks for."""
+        return any(seat.code == 0 for seat in self._seats.values())
+
+    def is_over(self, is_stopped: bool) -> bool:
+        """Whether nothing is left to wait for. Raises UserError, with its exit code, when all nodes have failed."""
+        ended = [seat for seat in self._seats.values() if seat.code is not None]
+        if self._active() or not (ended or is_stopped):
+            return False
+        if is_stopped or self.is_done or ended[-1].last.get("event") == "stopped":
+            return True
+        error = UserError(f"{ended[-1].name}: {ended[-1].message}", ended[-1].last.get("details", ()))
+        error.exit_code = max(1, ended[-1].code or 0)
+        raise error
+
+    def _active(self) -> list[Seat]:
+        return [seat for seat in self._seats.values() if seat.stream is not None]
+
+    def look(self) -> None:
+        """Starts an actor on each node that has none, unless the study is done."""
+        nodes = [node for node in self._ray.nodes() if node["Alive"]]
+        has_gpus = any(node["Resources"].get("GPU", 0) >= 1 for node in nodes)
+        for node in nodes:
+            wanted = self._wanted(node["Resources"], has_gpus)
+            if wanted and node["NodeID"] not in self._seats and not self.is_done:
+                self._seats[node["NodeID"]] = self._seat(node["NodeID"], node["NodeManagerHostname"], wanted)
+        for seat in self._active():
+            if not seat.is_placed and time.monotonic() - seat.since > SLOW:
+                self._tell_once(f"{seat.name}: waiting for {seat.gives}, which other work on Ray may hold")
+        if not self._seats:
+            self._tell_once("no node of the cluster has a GPU or CPU to give; waiting for one to join")
+
+    def _wanted(self, has: dict[str, float], on_gpus: bool) -> dict[str, int]:
+        """What a node's actor asks for; nothing where the node is not used: one without a GPU, if others have some."""
+        gpus, cpus = int(has.get("GPU", 0)), int(has.get("CPU", 0))
+        if on_gpus:
+            return {"num_gpus": min(self._on_gpus or gpus, gpus), "num_cpus": 0} if gpus else {}
+        return {"num_cpus": min(self._on_cpu, cpus)} if cpus else {}
+
+    def _seat(self, node_id: str, host: str, wanted: dict[str, int]) -> Seat:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # an extra
+
+        there = NodeAffinitySchedulingStrategy(node_id, soft=False)
+        actor = self._ray.remote(Node).options(**wanted, max_concurrency=2, scheduling_strategy=there).remote()
+        is_taken = any(seat.name == host for seat in self._seats.values())
+        name = f"{host}/{node_id[:6]}" if is_taken else host
+        gives = ", ".join(f"{count} of its {what[4:-1].upper()}s" for what, count in wanted.items() if count)
+        return Seat(name, gives, actor, actor.run.remote(self._order), time.monotonic())
+
+    def stop(self) -> None:
+        """Asks each node to end its runs in order; what Ray has not placed yet is taken back."""
+        for seat in self._active():
+            if seat.is_placed:
+                seat.actor.stop.remote()
+            else:
+                self._ray.kill(seat.actor)
+
+    def hear(self, seconds: float) -> None:
+        """Passes on what is said within `seconds`, each node's lines in their order."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            streams = {seat.stream: (node, seat) for node, seat in self._seats.items() if seat.stream is not None}
+            if not streams:
+                time.sleep(left)
+                return
+            ready, _ = self._ray.wait(list(streams), num_returns=len(streams), timeout=0)  # one is not to hide another
+            if not ready:
+                ready, _ = self._ray.wait(list(streams), timeout=left)
+            for node, seat in map(streams.__getitem__, ready):
+                try:
+                    self._heard(seat, self._ray.get(next(seat.stream)))
+                except StopIteration:
+                    seat.stream = None
+                except self._ray.exceptions.RayError as error:
+                    self._lost(node, seat, error)
+
+    def _lost(self, node_id: str, seat: Seat, error: Exception) -> None:
+        """The node, its actor or the way to it is gone. Its trials run again elsewhere once their leases have ended."""
+        kind, self._deaths[node_id] = type(error).__name__, self._deaths[node_id] + 1
+        for slot, number in seat.running.items():
+            self._view.ended(End(slot, number, StopReason.PREEMPTED, None, f"{seat.name} is gone", competes=False))
+        if seat.is_placed:
+            self._view.note(f"{seat.name} is gone ({kind}); what it ran starts again elsewhere")
+        del self._seats[node_id]
+        if self._deaths[node_id] >= LIVES:
+            seat.stream, seat.code, seat.last = None, 1, {"message": f"it died {LIVES} times ({kind}): {error}"}
+            self._seats[node_id] = seat
+
+    def _heard(self, seat: Seat, line: dict[str, Any]) -> None:
+        match line:
+            case {"event": "placed"}:
+                seat.is_placed = True
+            case {"event": "begin"}:
+                self._begun(seat, line)
+            case {"event": "note", "text": text}:  # before they begin, all nodes say the same
+                self._view.note(f"{seat.name}: {text}") if seat.has_begun else self._tell_once(text)
+            case {"event": "status", "text": text}:
+                self._view.status(f"{seat.name}: {text}")
+            case {"event": "started" | "evaluated" | "ended", "slot": own, "trial": number}:
+                self._ran(seat, self._slots.setdefault((seat.name, own), len(self._slots)), number, line)
+            case {"event": "result" | "stopped" | "error"}:
+                seat.last = line
+            case {"event": "exit", "code": code}:
+                seat.code = code
+                if seat.last.get("event") == "error" or code < 0:
+                    self._view.note(f"{seat.name} is left out: {seat.message}")
+
+    def _begun(self, seat: Seat, line: dict[str, Any]) -> None:
+        """The first node's begin is that of the whole: a later one would empty the board."""
+        if not self._has_begun:
+            self._has_begun = True
+            same = {name: line[name] for name in ("finished", "slots", "base_mel_ce", "n_increases", "min_delta")}
+            is_open = line["unit"] == "run"  # of a confirmation
+            self._view.begin(Extent(line["total"], best=_best(line), noun=line["unit"], may_end_sooner=is_open, **same))
+        seat.has_begun = True
+        slots = f"{line['slots']} slot{'s' if line['slots'] > 1 else ''}, with {seat.gives}"
+        self._view.note(f"{seat.name}: {slots}; logs there in {self._order.folder}/NUMBER/log.txt")
+
+    def _ran(self, seat: Seat, slot: int, number: int, line: dict[str, Any]) -> None:
+        """An event of a run."""
+        if line["event"] == "started":
+            seat.running[slot] = number
+            label = ", ".join(filter(None, (line["label"], f"on {seat.name}")))
+            self._view.started(Start(slot, number, Hyperparameters(**line["hyperparameters"]), line["horizon"], label))
+        elif line["event"] == "evaluated":
+            self._view.evaluated(slot, number, _evaluation(line))
+        else:
+            seat.running.pop(slot, None)
+            lowest = line["lowest"] and _evaluation(line["lowest"])
+            self._view.counted(line["finished"], _best(line))
+            is_best, reason = line["is_best"], StopReason(line["reason"])
+            self._view.ended(End(slot, number, reason, lowest, line["error"], competes=is_best))
+            for text in line.get("log", ()):
+                self._view.note(f"{seat.name}: log of {number}: {text}")
+
+    def _tell_once(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._view.note(text)
+
+
+def _best(line: dict[str, Any]) -> tuple[int, float] | None:
+    return (line["best"]["trial"], line["best"]["mel_ce"]) if line["best"] else None
+
+
+def _evaluation(line: dict[str, Any]) -> Evaluation:
+    """As it was before it became JSON, which has no NaN."""
+    values: dict[str, Any] = {each.name: line[each.name] for each in fields(Evaluation)}
+    return Evaluation(**values | {name: math.nan for name in LOSSES if values[name] is None})

@@ -1,0 +1,53 @@
+"""`study.py --engine ray` with the stub supervisors of tests/stub.py on the nodes.
+
+python -m tests.stub_on_ray ADDRESS URL FOLDER --trials 200
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from search.errors import UserError
+from search.show.plain import PlainView
+from search.text import complain
+from search.workers.listeners import Listeners
+from search.workers.on_ray import connected, drive
+from search.workers.ray_cluster import Cluster
+from search.workers.ray_node import Order
+from tests import stub
+
+
+def node() -> None:
+    """In place of study.py on a node, which is a machine of its own: its peers cannot see its processes."""
+    del sys.argv[sys.argv.index("--settings") :]
+    if "--refuse" in sys.argv:
+        tell("note", text=f"it sees {os.environ['CUDA_VISIBLE_DEVICES']!r}")
+        tell("error", message="this node is refused", details=["one", "two"])
+        sys.exit(2)
+    sys.argv += ["--machine", f"node of {os.getppid()}"]
+    stub.main()
+
+
+def tell(event: str, **values: Any) -> None:
+    print(json.dumps({"event": event, **values}), flush=True)
+
+
+def main() -> None:
+    address, url, folder, *flags = sys.argv[1:]
+    view = Listeners()
+    view.add(PlainView(view.board))
+    logs = Path(folder).absolute() / "miniature" / "trials"
+    order = Order("tests.stub_on_ray:node", [url, str(Path(folder).absolute()), "--json", *flags], "", str(logs))
+    with connected(address) as ray:
+        if drive(Cluster(ray, order, view, on_gpus=1, on_cpu=2), view):
+            sys.exit(130)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        complain(str(error), *error.details)
+        sys.exit(error.exit_code)

@@ -1,0 +1,151 @@
+"""`--engine ray`: a real Ray cluster of three nodes on this host, whose nodes are killed and added in mid-study."""
+
+import re
+import signal
+import socket
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from search.errors import UserError
+from search.trial import StopReason
+from search.workers.on_ray import connected
+from tests.conftest import ROOT, wait_until
+from tests.in_process import StudyPy, in_process
+from tests.machines import PATIENCE, Machine, Study
+
+SMALL = {"num_cpus": 2, "object_store_memory": 80_000_000}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head that gives nothing, and two nodes. A node takes seconds to start, so tests leave those that they add."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("PYTHONPATH", str(ROOT))  # of the nodes, which run tests/stub_on_ray.py
+        from ray.cluster_utils import Cluster
+
+        made = Cluster(True, head_node_args={**SMALL, "num_cpus": 0, "include_dashboard": False})
+        for _ in range(2):
+            made.add_node(**SMALL)
+        yield made
+        made.shutdown()
+
+
+def on_ray(study: Study, cluster: Any, folder: Path, **options: Any) -> Machine:
+    named = {"trials": study.total, "seconds": 0.01, "heartbeat": 0.5, "grace": 4.0, **options}
+    flags = [word for name, value in named.items() for word in (f"--{name}", str(value))]
+    command = ["-m", "tests.stub_on_ray", cluster.address, study.url, ".", *flags]
+    return study.add(Machine(command, folder))
+
+
+def reasons(study: Study) -> Counter[str]:
+    return Counter(trial.user_attrs.get("stop_reason", "") for trial in study.trials())
+
+
+def owners(study: Study) -> set[psutil.Process]:
+    """The processes that run trials, as the study knows them."""
+    found = study.sql(
+        "SELECT DISTINCT (value_json::json ->> 'pid')::int FROM trials JOIN trial_system_attributes USING (trial_id)"
+        " WHERE state = 'RUNNING' AND key = 'owner'"
+    )
+    return {psutil.Process(pid) for (pid,) in found}
+
+
+def test_nodes_come_and_go_and_a_plain_machine_ends_the_study(cluster: Any, database: str, tmp_path: Path) -> None:
+    folder = tmp_path / "ray"
+    folder.mkdir()
+    (folder / "hold").write_text("1")  # each run waits after its first evaluation
+    with Study(database, tmp_path, trials=20) as study:
+        driver = on_ray(study, cluster, folder)
+        driver.wait_for(" started ", count=4)
+        cluster.remove_node(cluster.list_all_nodes()[1], allow_graceful=False)
+        driver.wait_for(" is gone ")
+        cluster.add_node(**SMALL)
+        driver.wait_for(" started ", count=6)  # two on the new node
+        wait_until(lambda: reasons(study)[StopReason.PREEMPTED] >= 2, PATIENCE, "the leases of the dead node end")
+        driver.release()
+        driver.wait()
+        study.assert_exact()
+        assert len(re.findall(rf": 2 slots, .* logs there in {folder}/miniature/trials/NUMBER", driver.output)) == 3
+
+        study.total = 30
+        driver.hold(0)
+        driver = on_ray(study, cluster, folder)
+        driver.wait_for(" started ", count=4)
+        supervisor, preempted = owners(study).pop(), reasons(study)[StopReason.PREEMPTED]
+        supervisor.parent().kill()  # the actor, with which it ends; Ray starts another
+        driver.wait_for(" started ", count=6)
+        wait_until(lambda: reasons(study)[StopReason.PREEMPTED] >= preempted + 2, PATIENCE, "its leases end")
+        assert not supervisor.is_running()
+        driver.send(signal.SIGINT)
+        driver.wait(code=130)
+        assert study.taken() == 20  # nothing is left running
+        study.start("plain", seconds=0.005).wait()
+        study.assert_exact()
+
+
+def test_only_nodes_with_gpus_run_where_there_are_any(cluster: Any, tmp_path: Path) -> None:
+    """Of two GPUs Ray gives the one that is asked for. When no node is left, the last one's error is the command's."""
+    cluster.add_node(**SMALL, num_gpus=2)
+    driver = Machine(["-m", "tests.stub_on_ray", cluster.address, "no-url", ".", "--refuse"], tmp_path / "ray")
+    try:
+        driver.wait(code=2)
+    finally:
+        driver.kill()
+    assert re.search("it sees '[01]'", driver.output)
+    assert driver.output.count("is left out: this node is refused") == 1
+    assert re.search(r"study.py: \S+: this node is refused\n  one\n  two\n$", driver.output)
+
+
+def test_the_log_of_a_run_that_fails_ends_in_the_output(cluster: Any, database: str, tmp_path: Path) -> None:
+    """Six failures in a row end the search of a node."""
+    with Study(database, tmp_path, trials=20) as study:
+        driver = on_ray(study, cluster, tmp_path / "ray", run="run_broken")
+        driver.process.wait(PATIENCE)
+    assert driver.process.returncode == 1, driver.output
+    assert re.search(r"  \S+: log of 0: RuntimeError: a run of \d+ characters cannot run\n", driver.output)
+
+
+@pytest.fixture
+def study_py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> StudyPy:
+    return in_process(tmp_path, monkeypatch, capfd)
+
+
+@pytest.mark.parametrize("command", ["search", "confirm"])
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--engine", "ray"], "needs a PostgreSQL database"),
+        (["--engine", "ray", "--storage", "postgresql://me:hunter2@db.invalid/x"], "PGPASSWORD"),
+        (["--ray-address", "head:6379"], "without --engine ray"),
+    ],
+)
+def test_what_cannot_run_on_ray_is_refused(study_py: StudyPy, command: str, arguments: list[str], told: str) -> None:
+    code, out, err = study_py(command, *arguments)
+    assert (code, err.count("\n")) == (2, 1)
+    assert told in err and "hunter2" not in out + err
+
+
+def test_a_cluster_that_is_not_there_is_told_in_a_line(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusal(address: str | None) -> UserError:
+        with pytest.raises(UserError) as refused, connected(address):
+            pass
+        return refused.value
+
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        away = refusal(f"127.0.0.1:{closed.getsockname()[1]}")
+    assert away.exit_code == 75 and "no Ray cluster answers" in str(away)
+    for wrong in ("auto", "ray://127.0.0.1:10001", "127.0.0.1:99999999"):
+        assert "HOST:PORT" in str(refusal(wrong)) or "answers" in str(refusal(wrong))
+    with monkeypatch.context() as patch:
+        patch.setattr("ray.__version__", "1.0.0")
+        assert "Ray: 1.0.0" in str(refusal(cluster.address))
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert "make study EXTRAS=ray" in str(refusal(None))
