@@ -3,7 +3,7 @@
 PYTHON ?=
 TRIALS ?= 40
 ARGS ?=
-# Languages whose texts need further packages: ja, zh.
+# Further packages: ja, zh for texts of these languages, database for PostgreSQL's programs.
 EXTRAS ?=
 BIN := .venv/bin
 # Twice the number of processors: many tests wait for processes, clocks and a database.
@@ -89,8 +89,8 @@ lock: .venv/.uv
 	$(COMPILE) requirements/uv.in -o requirements/uv.txt
 	$(COMPILE) requirements/runtime.in -o requirements/runtime.txt
 	$(COMPILE) requirements/development.in -c requirements/runtime.txt -o requirements/development.txt
-	for language in ja zh; do \
-		$(COMPILE) requirements/$$language.in -c requirements/runtime.txt -o requirements/$$language.txt || exit 1; \
+	for extra in ja zh database; do \
+		$(COMPILE) requirements/$$extra.in -c requirements/runtime.txt -o requirements/$$extra.txt || exit 1; \
 	done
 
 clean:

@@ -1,0 +1,266 @@
+"""A PostgreSQL server of the user's own in a folder: made at first use, served in the foreground, stopped in order.
+
+The folder has `data`, the password file `pgpass`, the certificate `server.crt` with its key, and `log.txt`.
+"""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from ipaddress import ip_address
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+from psycopg import pq
+from psycopg.conninfo import make_conninfo
+
+from search.errors import TryAgain, UserError
+from search.files import is_locked, lock, whole_folder
+from search.text import printable, shown
+from search.tools import postgres_programs
+
+NAME = "xtts"  # of the user, who is no superuser, and of the database
+MAX_CONNECTIONS = 300  # 3 for a search; PostgreSQL's default of 100 serves 32 of them
+ANY = ("0.0.0.0", "::", "*")
+DAYS = 3650  # that the certificate is valid
+ASK_AGAIN = 0.1  # seconds between two looks at a server that is starting
+
+
+class Folder:
+    """Where a database of one's own lies."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.data = self.path / "data"
+        self.passfile = self.path / "pgpass"
+        self.certificate = self.path / "server.crt"
+        self.key = self.path / "server.key"
+        self.log = self.path / "log.txt"
+        self.lock = self.path / "lock"
+
+
+class Address:
+    """Where the server answers. Raises UserError for what is no address of this machine, and for a port in use."""
+
+    def __init__(self, listen: str, port: int) -> None:
+        self.listen, self.port = listen, port
+        try:
+            found = socket.getaddrinfo(None if listen == "*" else listen, port, type=socket.SOCK_STREAM)
+            for family, kind, protocol, _, place in found:
+                with socket.socket(family, kind, protocol) as probe:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as PostgreSQL does
+                    probe.bind(place)
+        except (OSError, UnicodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no name of a host"
+            raise UserError(
+                f"port {port} of {printable(listen)} cannot be used: {why}; name another with --port, or an address"
+                " of this machine with --listen"
+            ) from error
+        self.is_local = listen not in ANY and all(ip_address(place[0]).is_loopback for *_, place in found)
+
+    @property
+    def here(self) -> str:
+        """The host under which this machine reaches it."""
+        return "127.0.0.1" if self.listen in ANY else self.listen
+
+    def url(self, certificate: Path) -> str:
+        """For `--storage` on any machine that reaches it. Without a password.
+
+        The certificate is its own authority, so `verify-ca` admits no other server, by whatever name this one is
+        reached.
+        """
+        host = socket.getfqdn() if self.listen in ANY else self.listen
+        url = f"postgresql://{NAME}@{f'[{host}]' if ':' in host else host}:{self.port}/{NAME}"
+        return url if self.is_local else f"{url}?sslmode=verify-ca&sslrootcert={quote(str(certificate))}"
+
+
+def serve(path: Path, listen: str, port: int, ready: Callable[[Folder, Address, str], None]) -> None:
+    """Serves the database in `path`, which is made if it is not there, until a signal; ends with KeyboardInterrupt.
+
+    `ready` is called once it answers, with the server's release. Raises UserError, and TryAgain when the server ends by
+    itself.
+    """
+    if os.geteuid() == 0:
+        raise UserError("PostgreSQL does not run as root; run the same command as another user")
+    folder = Folder(path)
+    if is_locked(folder.lock):
+        raise _in_use(folder)
+    address = Address(listen, port)
+    programs = postgres_programs.programs_for(folder.data)
+    if not address.is_local:
+        _refuse_without_tls(programs, listen, port)
+    with _held(folder) as held, _stopped_by_signals():
+        _prepare(folder, programs, address)
+        with _running(folder, programs, address, held) as server:
+            _wait_until_ready(server, folder, address)
+            ready(folder, address, postgres_programs.release(programs))
+            code = server.wait()
+    raise TryAgain(f"PostgreSQL ended with code {code}: {_last_words(folder)}; the same command starts it again")
+
+
+def _in_use(folder: Folder) -> UserError:
+    pid = (folder.data / "postmaster.pid").read_text().partition("\n")[0] if folder.data.exists() else ""
+    hint = f"; kill -INT {pid} stops it" if pid else ""
+    return UserError(f"a server runs in {shown(folder.path)}{hint}, or name another folder with --directory")
+
+
+def _refuse_without_tls(programs: Path, listen: str, port: int) -> None:
+    """Raises UserError where a server for other machines could not encrypt, or no certificate can be made."""
+    if not postgres_programs.has_tls(programs):
+        raise UserError(
+            f"the PostgreSQL in {programs} cannot encrypt, so it answers on loopback only, not on {printable(listen)};"
+            " put one that can on PATH (Debian's package postgresql, or conda-forge's), or reach it from the others by"
+            f" ssh -L {port}:127.0.0.1:{port} USER@THIS-MACHINE"
+        )
+    if shutil.which("openssl") is None:
+        raise UserError("the program openssl, which makes the certificate, is missing; install the package openssl")
+
+
+@contextmanager
+def _held(folder: Folder) -> Iterator[IO[str]]:
+    """The folder, made if need be, and locked against a second server. Raises UserError."""
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        others = [entry.name for entry in folder.path.iterdir() if entry.name not in ("lock", "data")]
+        if others and not folder.data.exists():
+            raise UserError(f"{shown(folder.path)} has other files; name a new folder with --directory")
+        held = lock(folder.lock)
+    except BlockingIOError as error:
+        raise _in_use(folder) from error
+    except OSError as error:
+        raise UserError(
+            f"{shown(folder.path)} cannot be used: {error.strerror}; name another folder with --directory"
+        ) from error
+    with held:
+        yield held
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """SIGTERM, and the end of the terminal unless nohup ignores it, are as Ctrl-C."""
+    signals = [signal.SIGTERM, signal.SIGHUP]
+    before = {n: signal.getsignal(n) for n in signals if signal.getsignal(n) != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# What is made in the folder
+
+
+def _prepare(folder: Folder, programs: Path, address: Address) -> None:
+    """Makes what is missing: the database, a password for its user, a certificate; and says who may connect."""
+    if not folder.data.exists():
+        with whole_folder(folder.data) as data:
+            _initialise(data, programs)
+    folder.data.chmod(0o700)  # PostgreSQL's condition
+    if not folder.passfile.exists():
+        password = secrets.token_urlsafe(32)
+        _execute(folder.data, programs, f"ALTER ROLE {NAME} PASSWORD '{password}'")
+        _write_private(folder.passfile, f"*:*:{NAME}:{NAME}:{password}\n")
+    if not address.is_local and not (folder.certificate.exists() and folder.key.exists()):
+        _certify(folder)
+    kind = "host" if address.is_local else "hostssl"
+    (folder.data / "pg_hba.conf").write_text(f"{kind} {NAME} {NAME} all scram-sha-256\n", encoding="utf-8")
+
+
+def _initialise(data: Path, programs: Path) -> None:
+    """A database without a network yet. Its superuser can never connect: `pg_hba.conf` admits one user, who is none."""
+    made = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "reject", "-E", "UTF8", "--locale=C"]
+    _run(made, "")
+    with open(data / "postgresql.conf", "a", encoding="utf-8") as file:
+        file.write(f"\nmax_connections = {MAX_CONNECTIONS}\n")
+    _execute(data, programs, f"CREATE ROLE {NAME} LOGIN")
+    _execute(data, programs, f"CREATE DATABASE {NAME} OWNER {NAME}")
+
+
+def _execute(data: Path, programs: Path, statement: str) -> None:
+    """One statement in PostgreSQL's single-user mode; it comes from stdin and is not logged: it may have a password."""
+    quiet = ["-c", "log_min_error_statement=panic", "-c", "log_statement=none", "-c", "exit_on_error=on"]
+    _run([str(programs / "postgres"), "--single", *quiet, "-D", str(data), "postgres"], statement + "\n")
+
+
+def _certify(folder: Folder) -> None:
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    made += ["-days", str(DAYS), "-subj", f"/CN={NAME}-study"]
+    made += ["-keyout", str(folder.key), "-out", str(folder.certificate)]
+    _write_private(folder.key, "")
+    _run(made, "")
+
+
+def _write_private(path: Path, text: str) -> None:
+    """A file that only its owner may read, from its first byte on; it is there whole or not at all."""
+    new = path.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    new.rename(path)
+
+
+def _run(command: Sequence[str], said: str) -> None:
+    """Raises UserError with the last line of a program that fails."""
+    done = subprocess.run(command, input=said, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        raise UserError(
+            f"{Path(command[0]).name} ended with code {done.returncode}: {last[0]}; correct it, then run again"
+        )
+
+
+# The server
+
+
+@contextmanager
+def _running(folder: Folder, programs: Path, address: Address, held: IO[str]) -> Iterator["subprocess.Popen[bytes]"]:
+    """The server, in a session of its own, which the terminal's Ctrl-C does not reach; stopped when the block ends.
+
+    It inherits the folder's lock, and so keeps it should this process be killed.
+    """
+    wanted = {
+        "listen_addresses": address.listen,
+        "port": str(address.port),
+        "unix_socket_directories": "",
+        **({} if address.is_local else {"ssl": "on"}),
+        "ssl_cert_file": str(folder.certificate),
+        "ssl_key_file": str(folder.key),
+    }
+    options = [word for name, value in wanted.items() for word in ("-c", f"{name}={value}")]
+    with open(folder.log, "wb") as log:
+        server = subprocess.Popen(
+            [programs / "postgres", "-D", folder.data, *options],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, pass_fds=[held.fileno()],
+        )  # fmt: skip
+    try:
+        yield server
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # the stop is under way
+        with suppress(ProcessLookupError):
+            server.send_signal(signal.SIGINT)  # PostgreSQL's "fast" stop: it waits for no client
+        server.wait()
+
+
+def _wait_until_ready(server: "subprocess.Popen[bytes]", folder: Folder, address: Address) -> None:
+    # It answers, even if only to say that nobody may connect without encryption.
+    asked = make_conninfo(host=address.here, port=address.port, connect_timeout=2, sslmode="disable").encode()
+    while pq.PGconn.ping(asked) != pq.Ping.OK:
+        if server.poll() is not None:
+            raise UserError(f"PostgreSQL does not start: {_last_words(folder)}; see {shown(folder.log)}")
+        time.sleep(ASK_AGAIN)
+
+
+def _last_words(folder: Folder) -> str:
+    """The last complaint in the server's log, or its last line."""
+    lines = folder.log.read_text(encoding="utf-8", errors="replace").splitlines()
+    fatal = [line.partition("FATAL:")[2].strip() for line in lines if "FATAL:" in line]
+    return printable((fatal or lines or ["it said nothing"])[-1])
