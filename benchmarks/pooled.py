@@ -61,11 +61,8 @@ def measure(server: Server, pooler: Pooler, folder: Path, slots: int, trials: in
     with psycopg.connect(direct) as connection:
         states = dict(connection.execute("SELECT state::text, count(*) FROM trials GROUP BY state").fetchall())
     print(f"{slots} slots of {len(sizes)} searches, {seconds:.0f} s: {states}, {len(waits)} evaluations")
-    mean = statistics.fmean(waits)
-    print(
-        f"an evaluation waits {mean:.0f} ms; at most {used['clients']} clients of PgBouncer, {used['servers']} of PostgreSQL",
-        flush=True,
-    )
+    print(f"an evaluation waits {statistics.fmean(waits):.0f} ms")
+    print(f"at most {used['clients']} clients of PgBouncer, {used['servers']} of PostgreSQL", flush=True)
     finished = states.get("COMPLETE", 0) + states.get("PRUNED", 0)
     wrong = [] if finished == trials else [f"{finished} trials finished, not {trials}"]
     return wrong + [error for each in seen for error in each.errors] + unkept(direct, 0, seen)

@@ -107,6 +107,7 @@ def main() -> None:
     parser.add_argument("--retries", type=int, default=5)
     parser.add_argument("--idle", type=float, help="seconds, of a transaction whose process was stopped")
     parser.add_argument("--run", default="run_stub")
+    parser.add_argument("--stopped", type=int, default=0, help="exit code when it was stopped; that of study.py is 130")
     given = parser.parse_args()
     os.environ |= {"STUB_SECONDS": str(given.seconds), "STUB_FOLDER": str(given.folder.absolute())}
 
@@ -135,7 +136,9 @@ def main() -> None:
     slots: list[str | None] = [None] * given.slots
     todo = work.SearchWork(study, settings, PREPARED)
     target = f"tests.stub:{given.run}"
-    supervisor.Supervisor(todo, mine, settings, PREPARED, launcher, view, slots, target).run(opened.hurry)
+    running = supervisor.Supervisor(todo, mine, settings, PREPARED, launcher, view, slots, target)
+    running.run(opened.hurry)
+    sys.exit(given.stopped if running.stopped else 0)
 
 
 if __name__ == "__main__":
