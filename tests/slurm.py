@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/none
 CredType=cred/none
-AuthInfo=cred_expire=1
+AuthInfo=cred_expire=5
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -95,14 +94,14 @@ class Cluster:
         lines = self.run("squeue", "--noheader", "--array", "--format=%i %T", "--jobs", array).splitlines()
         return dict(line.split() for line in lines if "COMPLETING" not in line)
 
-    def wait_for(self, array: str, seconds: float = PATIENCE) -> None:
-        """Until all its jobs have ended."""
-        until = time.monotonic() + seconds
-        while self.run("squeue", "--noheader", "--format=%i %T %r"):
-            assert time.monotonic() < until, self.run("squeue")
-            time.sleep(0.2)
+    def wait(self) -> None:
+        """Until all jobs have ended."""
+        wait_until(lambda: not self.run("squeue", "--noheader"), PATIENCE, "the jobs' end")
 
     def stop(self) -> None:
+        if len(self._daemons) == 2:  # jobs of a test that failed would outlive them
+            self.run("scancel", f"--user={getpass.getuser()}")
+            wait_until(lambda: not self.run("squeue", "--noheader"), PATIENCE, "the jobs' end")
         for daemon in reversed(self._daemons):
             daemon.send_signal(signal.SIGTERM)
             daemon.wait(PATIENCE)

@@ -80,8 +80,8 @@ def test_a_study_is_searched_over_tls_and_is_there_after_a_restart(
     url, own = url_in(database.output), folder / "own"
     monkeypatch.setenv("PGPASSFILE", str(own / "pgpass"))
     password = (own / "pgpass").read_text().strip().rpartition(":")[2]
-    assert [stat.S_IMODE((own / name).stat().st_mode) for name in ("pgpass", "server.key", "data")] == [
-        0o600, 0o600, 0o700,
+    assert [stat.S_IMODE((own / name).stat().st_mode) for name in ("pgpass", "server.key", "data", "")] == [
+        0o600, 0o600, 0o700, 0o700,
     ]  # fmt: skip
     with Study(url, tmp_path, trials=6) as study:
         study.start("a", slots=2, seconds=0.01).wait()
@@ -172,8 +172,9 @@ def stand_in(folder: Path, name: str, release: str) -> Path:
         ("0.0.0.0", ["17.2", "16.4"], ["cannot encrypt", "on loopback only, not on 0.0.0.0", "ssh -L {port}:"]),
         ("198.51.100.7", ["16.4"], ["port {port} of 198.51.100.7 cannot be used", "--listen"]),
         ("nowhere.invalid", ["16.4"], ["port {port} of nowhere.invalid cannot be used", "--listen"]),
+        ("", ["16.4"], ["port {port} of  cannot be used", "--listen"]),
     ],
-    ids=["no programs", "another release", "no TLS", "another machine's address", "no address"],
+    ids=["no programs", "another release", "no TLS", "another machine's address", "no address", "an empty one"],
 )
 def test_what_cannot_be_served_is_refused_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listen: str, there: list[str], parts: list[str]
@@ -192,7 +193,18 @@ def test_what_cannot_be_served_is_refused_in_one_line(
     assert "\n" not in line and not (data.parent / "lock").exists()
 
 
-def test_a_folder_with_other_files_and_root_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_with_other_files_root_and_a_closed_folder_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700 if os.geteuid() == 0 else 0o000)
+    refused = subprocess.run(
+        [sys.executable, "-m", "tests.unprivileged", "--directory", str(closed / "own")],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
+    assert "cannot be used: Permission denied; name another folder" in refused.stderr
+    closed.rmdir()
     (tmp_path / "thesis.txt").touch()
     port = free_port()
     for user, part in ((0, "does not run as root"), (1000, "has other files")):
@@ -200,9 +212,3 @@ def test_a_folder_with_other_files_and_root_are_refused(tmp_path: Path, monkeypa
         with pytest.raises(UserError, match=part):
             own_database.serve(tmp_path, "127.0.0.1", port, lambda *_: None)
     assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.txt"]
-    (tmp_path / "closed").mkdir()
-    refused = subprocess.run(
-        [sys.executable, "-m", "tests.unprivileged", "--directory", str(tmp_path / "closed" / "own")],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert os.geteuid() != 0 or (refused.returncode == 2 and "Permission denied" in refused.stderr), refused.stderr

@@ -1,6 +1,7 @@
 """`study.py slurm`: the script in a real Slurm, where there is one, and what is refused."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -45,11 +46,13 @@ def test_a_study_is_finished_though_jobs_run_out_of_time_and_are_killed(
         assert reasons == [('"stopped_by_user"',)]  # in order
         assert cluster.jobs(array)[f"{array}_1"] == "RUNNING"  # requeuing is of the one job alone
         wait_until(lambda: study.evaluations() == 9, PATIENCE, "the third run")
-        pids = study.sql("SELECT value_json::json ->> 'pid' FROM trial_system_attributes WHERE key = 'owner'")
-        killed = int(pids[1][0])
-        os.kill(killed, 9)
+        owners = study.sql(
+            "SELECT value_json::json ->> 'pid' FROM trial_system_attributes JOIN trials USING (trial_id)"
+            " WHERE key = 'owner' AND state = 'RUNNING' ORDER BY number"
+        )
+        os.kill(int(owners[0][0]), signal.SIGKILL)  # the job that was not told
         (tmp_path / stub.HOLD).unlink()
-        cluster.wait_for(array)
+        cluster.wait()
         study.assert_exact()
     outputs = [path.read_text() for path in tmp_path.glob("slurm-*.out")]
     assert len(outputs) == 2 and all("CANCELLED" in text and "JOB REQUEUE" in text for text in outputs)
@@ -63,7 +66,8 @@ def test_exit_codes_decide_and_a_cancelled_search_is_told_once(cluster: Cluster,
         f"set -- {' '.join(CODES)}; shift $SLURM_ARRAY_TASK_ID; echo $CUDA_VISIBLE_DEVICES >> ran-$1;"
         " [ -z $SLURM_RESTART_COUNT ] || exit 0; [ $1 != killed ] || kill -9 $$; exit $1"
     )
-    cluster.wait_for(cluster.submit(written(tmp_path, len(CODES), "sh", "-c", body)))
+    cluster.submit(written(tmp_path, len(CODES), "sh", "-c", body))
+    cluster.wait()
     ran = {code: (tmp_path / f"ran-{code}").read_text().split() for code in CODES}
     assert {code: len(runs) for code, runs in ran.items()} == CODES
     assert all(device.isdecimal() for runs in ran.values() for device in runs)  # one GPU each
@@ -72,7 +76,7 @@ def test_exit_codes_decide_and_a_cancelled_search_is_told_once(cluster: Cluster,
     array = cluster.submit(written(tmp_path, 1, "sh", "-c", told))
     wait_until((tmp_path / "began").exists, PATIENCE, "the job's start")
     cluster.run("scancel", array)
-    cluster.wait_for(array)
+    cluster.wait()
     assert (tmp_path / "told").read_text() == "told\n"
 
 

@@ -51,6 +51,8 @@ class Address:
     def __init__(self, listen: str, port: int) -> None:
         self.listen, self.port = listen, port
         try:
+            if not listen:
+                raise UnicodeError
             found = socket.getaddrinfo(None if listen == "*" else listen, port, type=socket.SOCK_STREAM)
             for family, kind, protocol, _, place in found:
                 with socket.socket(family, kind, protocol) as probe:
@@ -89,8 +91,7 @@ def serve(path: Path, listen: str, port: int, ready: Callable[[Folder, Address, 
     if os.geteuid() == 0:
         raise UserError("PostgreSQL does not run as root; run the same command as another user")
     folder = Folder(path)
-    if is_locked(folder.lock):
-        raise _in_use(folder)
+    _refuse_used(folder)
     address = Address(listen, port)
     programs = postgres_programs.programs_for(folder.data)
     if not address.is_local:
@@ -104,10 +105,31 @@ def serve(path: Path, listen: str, port: int, ready: Callable[[Folder, Address, 
     raise TryAgain(f"PostgreSQL ended with code {code}: {_last_words(folder)}; the same command starts it again")
 
 
+@contextmanager
+def _usable(folder: Folder) -> Iterator[None]:
+    """Raises UserError for what the file system refuses within the block."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{shown(folder.path)} cannot be used: {error.strerror}; name another folder with --directory"
+        ) from error
+
+
+def _refuse_used(folder: Folder) -> None:
+    """Raises UserError for a folder that has a running server, or something else."""
+    with _usable(folder):
+        if is_locked(folder.lock):
+            raise _in_use(folder)
+        entries = {entry.name for entry in folder.path.iterdir()} if folder.path.exists() else set()
+    if "data" not in entries and not entries <= {"lock", "log.txt"}:
+        raise UserError(f"{shown(folder.path)} has other files; name a new folder with --directory")
+
+
 def _in_use(folder: Folder) -> UserError:
-    pid = (folder.data / "postmaster.pid").read_text().partition("\n")[0] if folder.data.exists() else ""
-    hint = f"; kill -INT {pid} stops it" if pid else ""
-    return UserError(f"a server runs in {shown(folder.path)}{hint}, or name another folder with --directory")
+    known = folder.data / "postmaster.pid"
+    hint = f"kill -INT {known.read_text().partition(chr(10))[0]} stops it" if known.exists() else "wait for its end"
+    return UserError(f"a server runs in {shown(folder.path)}; {hint}, or name another folder with --directory")
 
 
 def _refuse_without_tls(programs: Path, listen: str, port: int) -> None:
@@ -125,18 +147,12 @@ def _refuse_without_tls(programs: Path, listen: str, port: int) -> None:
 @contextmanager
 def _held(folder: Folder) -> Iterator[IO[str]]:
     """The folder, made if need be, and locked against a second server. Raises UserError."""
-    try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        others = [entry.name for entry in folder.path.iterdir() if entry.name not in ("lock", "data")]
-        if others and not folder.data.exists():
-            raise UserError(f"{shown(folder.path)} has other files; name a new folder with --directory")
-        held = lock(folder.lock)
-    except BlockingIOError as error:
-        raise _in_use(folder) from error
-    except OSError as error:
-        raise UserError(
-            f"{shown(folder.path)} cannot be used: {error.strerror}; name another folder with --directory"
-        ) from error
+    with _usable(folder):
+        folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            held = lock(folder.lock)
+        except BlockingIOError as error:
+            raise _in_use(folder) from error
     with held:
         yield held
 
