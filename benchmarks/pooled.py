@@ -70,7 +70,7 @@ def measure(server: Server, pooler: Pooler, folder: Path, slots: int, trials: in
 
 def connections(server: Server, url: str) -> int:
     with server.connect("postgres") as connection:
-        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'"
         row = connection.execute(query, (url.rpartition("/")[2],)).fetchone()
     assert row
     return int(row[0])

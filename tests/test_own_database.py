@@ -105,10 +105,6 @@ def test_a_study_is_searched_over_tls_and_is_there_after_a_restart(
             with pytest.raises(psycopg.OperationalError, match=part):
                 connect(url, change, **options)
 
-        second = start(*given)
-        second.wait(code=2)
-        assert f"a server runs in {own}; kill -INT " in second.output
-
         # In order though a client is connected; then all is as before.
         database.send(signal.SIGTERM)
         database.wait(code=130)
@@ -121,12 +117,12 @@ def test_a_study_is_searched_over_tls_and_is_there_after_a_restart(
         # A server whose guard was killed keeps its folder.
         again.process.kill()
         again.process.wait()
-        third = start(*given)
-        third.wait(code=2)
-        pid = int(re.findall(r"kill -INT (\d+) stops it", third.output)[0])
+        refused = start(*given)
+        refused.wait(code=2)
+        pid = int(re.findall(rf"a server runs in {own}; kill -INT (\d+) stops it", refused.output)[0])
         os.kill(pid, signal.SIGINT)
         wait_until(lambda: not psutil.pid_exists(pid), PATIENCE, "the server's end")
-    assert not [machine for machine in (database, second, again, third) if password in machine.output]
+    assert not [machine for machine in (database, again, refused) if password in machine.output]
 
 
 def test_on_loopback_it_needs_no_certificate_and_a_lost_password_is_made_anew(
@@ -142,15 +138,20 @@ def test_on_loopback_it_needs_no_certificate_and_a_lost_password_is_made_anew(
         assert url == f"postgresql://xtts@127.0.0.1:{port}/xtts"
         with connect(url) as connection:
             assert connection.execute("SHOW ssl").fetchone() == ("off",)
-        busy = start("--port", port, directory="other")
-        busy.wait(code=2)
-        assert f"port {port} of 127.0.0.1 cannot be used: Address already in use; name another" in busy.output
-        assert not (folder / "other").exists()
         database.send(signal.SIGINT)
         database.wait(code=130)
         passwords.append((folder / "own" / "pgpass").read_text())
         (folder / "own" / "pgpass").unlink()
     assert passwords[0] != passwords[1]
+
+
+def test_a_port_in_use_is_refused_and_nothing_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"port {port} of 127.0.0.1 cannot be used: Address already in use; name"):
+            own_database.serve(tmp_path / "own", "127.0.0.1", port, lambda *_: None)
+    assert not (tmp_path / "own").exists()
 
 
 def stand_in(folder: Path, name: str, release: str) -> Path:
