@@ -72,7 +72,8 @@ def test_exit_codes_decide_and_a_cancelled_search_is_told_once(cluster: Cluster,
     assert {code: len(runs) for code, runs in ran.items()} == CODES
     assert all(device.isdecimal() for runs in ran.values() for device in runs)  # one GPU each
 
-    told = "trap 'echo told >> told; exit 130' TERM; touch began; while :; do sleep 0.1; done"
+    # It takes its time to end, as runs do; a second TERM would be told, too.
+    told = "trap 'echo told >> told' TERM; touch began; until [ -e told ]; do sleep 0.1; done; sleep 1; exit 130"
     array = cluster.submit(written(tmp_path, 1, "sh", "-c", told))
     wait_until((tmp_path / "began").exists, PATIENCE, "the job's start")
     cluster.run("scancel", array)

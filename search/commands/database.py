@@ -9,6 +9,7 @@ import click
 
 from search.text import shown
 from search.tools import own_database
+from search.tools.database_folder import Folder
 
 
 @click.command()
@@ -30,7 +31,7 @@ def command(context: click.Context, directory: Path, listen: str, port: int) -> 
         context.exit(130)
 
 
-def _tell(folder: own_database.Folder, address: own_database.Address, release: str) -> None:
+def _tell(folder: Folder, address: own_database.Address, release: str) -> None:
     """Prints what to run where. No password is in it."""
     kind = "loopback only" if address.is_local else "TLS only"
     lines = [

@@ -5,6 +5,7 @@
 * `checkpoints`: `run_folder` finds runs, `run_log` reads their logs, `corrections` says what these mean. `measure`
   finds data and base, and `bench`, in a process of its own, measures what `checkpoint` opens, on clips that
   `held_out` finds. `advice` says which checkpoint to take; `checkpoint_tables` shows it all.
-* `database`: `own_database` serves a PostgreSQL in a folder, with the programs that `postgres_programs` finds.
+* `database`: `own_database` serves a PostgreSQL; `database_folder` makes what it needs, with the programs that
+  `postgres_programs` finds.
 * `slurm`: `slurm_script` is a job array of searches.
 """

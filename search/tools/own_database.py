@@ -1,16 +1,12 @@
-"""A PostgreSQL server of the user's own in a folder: made at first use, served in the foreground, stopped in order.
-
-The folder has `data`, the password file `pgpass`, the certificate `server.crt` with its key, and `log.txt`.
-"""
+"""A PostgreSQL server of the user's own in a folder: made at first use, served in the foreground, stopped in order."""
 
 import os
-import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -21,28 +17,13 @@ from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
 from search.errors import TryAgain, UserError
-from search.files import is_locked, lock, whole_folder
+from search.files import is_locked, lock
 from search.text import printable, shown
 from search.tools import postgres_programs
+from search.tools.database_folder import NAME, Folder, prepare
 
-NAME = "xtts"  # of the user, who is no superuser, and of the database
-MAX_CONNECTIONS = 300  # 3 for a search; PostgreSQL's default of 100 serves 32 of them
 ANY = ("0.0.0.0", "::", "*")
-DAYS = 3650  # that the certificate is valid
 ASK_AGAIN = 0.1  # seconds between two looks at a server that is starting
-
-
-class Folder:
-    """Where a database of one's own lies."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path.absolute()
-        self.data = self.path / "data"
-        self.passfile = self.path / "pgpass"
-        self.certificate = self.path / "server.crt"
-        self.key = self.path / "server.key"
-        self.log = self.path / "log.txt"
-        self.lock = self.path / "lock"
 
 
 class Address:
@@ -97,7 +78,7 @@ def serve(path: Path, listen: str, port: int, ready: Callable[[Folder, Address, 
     if not address.is_local:
         _refuse_without_tls(programs, listen, port)
     with _held(folder) as held, _stopped_by_signals():
-        _prepare(folder, programs, address)
+        prepare(folder, programs, not address.is_local)
         with _running(folder, programs, address, held) as server:
             _wait_until_ready(server, folder, address)
             ready(folder, address, postgres_programs.release(programs))
@@ -121,8 +102,9 @@ def _refuse_used(folder: Folder) -> None:
     with _usable(folder):
         if is_locked(folder.lock):
             raise _in_use(folder)
-        entries = {entry.name for entry in folder.path.iterdir()} if folder.path.exists() else set()
-    if "data" not in entries and not entries <= {"lock", "log.txt"}:
+        there = {entry.name for entry in folder.path.iterdir()} if folder.path.exists() else set()
+    # A first start that was killed leaves a hidden folder.
+    if "data" not in there and any(name != "lock" and not name.startswith(".data.") for name in there):
         raise UserError(f"{shown(folder.path)} has other files; name a new folder with --directory")
 
 
@@ -169,71 +151,6 @@ def _stopped_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-# What is made in the folder
-
-
-def _prepare(folder: Folder, programs: Path, address: Address) -> None:
-    """Makes what is missing: the database, a password for its user, a certificate; and says who may connect."""
-    if not folder.data.exists():
-        with whole_folder(folder.data) as data:
-            _initialise(data, programs)
-    folder.data.chmod(0o700)  # PostgreSQL's condition
-    if not folder.passfile.exists():
-        password = secrets.token_urlsafe(32)
-        _execute(folder.data, programs, f"ALTER ROLE {NAME} PASSWORD '{password}'")
-        _write_private(folder.passfile, f"*:*:{NAME}:{NAME}:{password}\n")
-    if not address.is_local and not (folder.certificate.exists() and folder.key.exists()):
-        _certify(folder)
-    kind = "host" if address.is_local else "hostssl"
-    (folder.data / "pg_hba.conf").write_text(f"{kind} {NAME} {NAME} all scram-sha-256\n", encoding="utf-8")
-
-
-def _initialise(data: Path, programs: Path) -> None:
-    """A database without a network yet. Its superuser can never connect: `pg_hba.conf` admits one user, who is none."""
-    made = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "reject", "-E", "UTF8", "--locale=C"]
-    _run(made, "")
-    with open(data / "postgresql.conf", "a", encoding="utf-8") as file:
-        file.write(f"\nmax_connections = {MAX_CONNECTIONS}\n")
-    _execute(data, programs, f"CREATE ROLE {NAME} LOGIN")
-    _execute(data, programs, f"CREATE DATABASE {NAME} OWNER {NAME}")
-
-
-def _execute(data: Path, programs: Path, statement: str) -> None:
-    """One statement in PostgreSQL's single-user mode; it comes from stdin and is not logged: it may have a password."""
-    quiet = ["-c", "log_min_error_statement=panic", "-c", "log_statement=none", "-c", "exit_on_error=on"]
-    _run([str(programs / "postgres"), "--single", *quiet, "-D", str(data), "postgres"], statement + "\n")
-
-
-def _certify(folder: Folder) -> None:
-    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    made += ["-days", str(DAYS), "-subj", f"/CN={NAME}-study"]
-    made += ["-keyout", str(folder.key), "-out", str(folder.certificate)]
-    _write_private(folder.key, "")
-    _run(made, "")
-
-
-def _write_private(path: Path, text: str) -> None:
-    """A file that only its owner may read, from its first byte on; it is there whole or not at all."""
-    new = path.with_suffix(".new")
-    new.unlink(missing_ok=True)
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-    new.rename(path)
-
-
-def _run(command: Sequence[str], said: str) -> None:
-    """Raises UserError with the last line of a program that fails."""
-    done = subprocess.run(command, input=said, capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
-        raise UserError(
-            f"{Path(command[0]).name} ended with code {done.returncode}: {last[0]}; correct it, then run again"
-        )
-
-
-# The server
 
 
 @contextmanager
