@@ -3,7 +3,7 @@
 PYTHON ?=
 TRIALS ?= 40
 ARGS ?=
-# What needs further packages: texts in ja or zh, and searches on ray.
+# Further packages: ja, zh for texts of these languages, database for PostgreSQL's programs, ray for Ray.
 EXTRAS ?=
 BIN := .venv/bin
 # Twice the number of processors: many tests wait for processes, clocks and a database.
@@ -90,7 +90,7 @@ lock: .venv/.uv
 	$(COMPILE) requirements/uv.in -o requirements/uv.txt
 	$(COMPILE) requirements/runtime.in -o requirements/runtime.txt
 	$(COMPILE) requirements/development.in -c requirements/runtime.txt -o requirements/development.txt
-	for extra in ja zh ray; do \
+	for extra in ja zh database ray; do \
 		$(COMPILE) requirements/$$extra.in -c requirements/runtime.txt -o requirements/$$extra.txt || exit 1; \
 	done
 

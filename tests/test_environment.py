@@ -14,11 +14,11 @@ FITS = '#!/bin/sh\ncase "$*" in *venv*) mkdir -p .venv/bin; cp "$0" .venv/bin/py
 NEEDS = "xtts-study needs Python 3.11, 3.12 or 3.13"
 
 
-@pytest.mark.parametrize("language", ["ja", "zh"])
-def test_packages_of_a_language_are_locked_by_hashes_and_beside_the_others(language: str) -> None:
+@pytest.mark.parametrize("extra", ["ja", "zh", "database"])
+def test_packages_of_an_extra_are_locked_by_hashes_and_beside_the_others(extra: str) -> None:
     """No address is pinned, and no package that a search has is asked for in another version."""
     folder = ROOT / "requirements"
-    text = (folder / f"{language}.txt").read_text(encoding="ascii")
+    text = (folder / f"{extra}.txt").read_text(encoding="ascii")
     assert "://" not in text
     pins, runtime = (
         dict(re.findall(r"^(\S+)==(\S+).*\\\n +--hash=sha256:", content, re.MULTILINE))
@@ -26,9 +26,9 @@ def test_packages_of_a_language_are_locked_by_hashes_and_beside_the_others(langu
     )
     assert len(pins) == text.count("==") > 0
     assert {name: runtime[name] for name in pins.keys() & runtime.keys()}.items() <= pins.items()
-    command = ["make", "--dry-run", "--always-make", "study", f"EXTRAS={language}"]
+    command = ["make", "--dry-run", "--always-make", "study", f"EXTRAS={extra}"]
     planned = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert f"--require-hashes -r requirements/{language}.txt" in planned
+    assert f"--require-hashes -r requirements/{extra}.txt" in planned
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ COMMANDS = {  # in the order of use; each is `command` in the module of its name
     "tensorboard": "Show the curves of a study's runs in TensorBoard.",
     "replay": "Run a trial again in the foreground.",
     "checkpoints": "Measure the checkpoints of any run, and correct its logs.",
+    "database": "Serve a PostgreSQL of your own, for several machines.",
+    "slurm": "Write a Slurm job array that searches.",
     "cache": "Show or clear what searches keep on this machine.",
 }
 

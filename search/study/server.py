@@ -20,7 +20,10 @@ IDLE_IN_TRANSACTION = 15.0  # seconds
 PSYCOPG = "postgresql+psycopg"
 NUMBERS = {"prepare_threshold", "connect_timeout", "tcp_user_timeout"}  # options of the driver
 NUMBERS |= {"keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"}
-_FULL = re.compile("FATAL: *(sorry, too many clients|too many connections|remaining connection slots)")
+_LATER = re.compile(  # what a server with no connection left says, and PgBouncer of a server that is away
+    "FATAL: *(sorry, too many clients|too many connections|remaining connection slots|no more connections allowed)"
+    "|query_wait_timeout|server_login_retry|pgbouncer cannot connect to server"
+)
 ASK_AGAIN = 1.0  # seconds between two looks at a server that is starting
 
 
@@ -54,6 +57,9 @@ def connect_arguments(url: URL) -> dict[str, Any]:
         "keepalives_count": 3,
         "tcp_user_timeout": 20_000,  # ms
         "application_name": "xtts-study",
+        # Prepared statements belong to a connection to the server, which PgBouncer gives to another client meanwhile:
+        # one statement would be run in place of another.
+        "prepare_threshold": None,
     }
     arguments: dict[str, Any] = {name: value for name, value in wanted.items() if name not in url.query}
     # All text is Unicode, whatever the database's encoding: from one without any, psycopg would read bytes.
@@ -81,12 +87,9 @@ def _own_options(url: URL) -> dict[str, Any]:
             raise UserError(f"study.storage has {option} more than once; leave one of them")
         if name == "options":
             found[name] = value if isinstance(value, str) else " ".join(value)
-        elif name == "prepare_threshold" and str(value).lower() == "none":  # as PgBouncer needs it
-            found[name] = None
         elif name in NUMBERS:
             if not str(value).isdecimal():
-                more = ", or none (for PgBouncer)" if name == "prepare_threshold" else ""
-                raise UserError(f"study.storage has {option} without a whole number, 0 or above{more}")
+                raise UserError(f"study.storage has {option} without a whole number, 0 or above")
             found[name] = int(str(value))
     return found
 
@@ -145,8 +148,8 @@ def is_away(error: BaseException, url: URL) -> bool:
     """Whether the server accepts no connections now, but may soon: connection refused, starting up, in recovery, full.
 
     libpq decides (`PQping`): texts of errors depend on the server's language. Only of a server, database or role
-    with no connection left there is nothing but the text. False for a host without an address, for which the driver
-    never had a connection; and for a server that accepts connections, only not this one.
+    with no connection left, and from PgBouncer, there is nothing but the text. False for a host without an address,
+    for which the driver never had a connection; and for a server that accepts connections, only not this one.
     """
     cause = cause_of(error)
     if url.drivername != PSYCOPG or not isinstance(cause, sql_errors.OperationalError):
@@ -155,10 +158,10 @@ def is_away(error: BaseException, url: URL) -> bool:
     from psycopg.conninfo import make_conninfo
 
     tried = cause.orig
+    if _LATER.search(str(tried)):
+        return True
     if not isinstance(tried, errors.ConnectionTimeout) and (not isinstance(tried, Error) or tried.pgconn is None):
         return False
-    if _FULL.search(str(tried)):
-        return True
     _, named = url.get_dialect()().create_connect_args(url)
     # Without encryption: a server that cannot do it answers, too, and is not waited for.
     plain = {"sslmode": "disable", "gssencmode": "disable"}

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import optuna
 from optuna.pruners import BasePruner, NopPruner
-from sqlalchemy import URL, Connection, inspect, select, text
+from sqlalchemy import URL, Connection, func, inspect, select, text
 
 from search.errors import Halted, UserError
 from search.settings.settings import Settings, safe_url
@@ -36,6 +37,7 @@ NEXT_STEPS = {
     "25006": "name the primary server, or a database that may be written to",
 }
 _CREATION = 0x78747473  # PostgreSQL's advisory lock while tables are made
+ASK_AGAIN = 0.2  # seconds between two attempts to get it
 
 
 def open_storage(url: str, connections: int = 3) -> StudyStorage:
@@ -54,11 +56,17 @@ def open_storage(url: str, connections: int = 3) -> StudyStorage:
 
 @contextmanager
 def alone(url: URL) -> Iterator[Connection]:
-    """A connection within which no other process makes tables, of those that start together on an empty server."""
-    with connected(url) as connection:
-        if url.get_backend_name() == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CREATION})
-        yield connection
+    """A connection within which no other process makes tables, of those that start together on an empty server.
+
+    Who waits keeps no connection: behind PgBouncer those who wait would have all that there are.
+    """
+    locked = select(func.pg_try_advisory_xact_lock(_CREATION))
+    while True:
+        with connected(url) as connection:
+            if url.get_backend_name() != "postgresql" or connection.scalar(locked):
+                yield connection
+                return
+        time.sleep(ASK_AGAIN)
 
 
 @contextmanager
