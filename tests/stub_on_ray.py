@@ -39,7 +39,12 @@ def main() -> None:
     view = Listeners()
     view.add(PlainView(view.board))
     logs = Path(folder).absolute() / "miniature" / "trials"
-    order = Order("tests.stub_on_ray:node", [url, str(Path(folder).absolute()), "--json", *flags], "", str(logs))
+    order = Order(
+        "tests.stub_on_ray:node",
+        [url, str(Path(folder).absolute()), "--json", "--stopped", "130", *flags],
+        "",
+        str(logs),
+    )
     with connected(address) as ray:
         if drive(Cluster(ray, order, view, on_gpus=1, on_cpu=2), view):
             sys.exit(130)

@@ -32,7 +32,7 @@ done
 # 0: the study is done. 2 and 1: the same again would fail again, or somebody should look.
 again=
 case $code in
-    75 | 13[4-79]) again=yes ;; # the database is away; killed, as for want of memory
+    7[5-9] | 13[4-79]) again=yes ;; # the database is away, or a pause; killed, as for want of memory
     130 | 143) again=$time_is_over ;; # stopped
 esac
 # By the array's numbers: SLURM_JOB_ID of its last job is the id of the whole array.
