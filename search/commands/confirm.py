@@ -6,8 +6,9 @@ from typing import Any
 import click
 
 from search.commands import export, outcome
-from search.commands.options import common, load_settings, make_console, output_of, telling
+from search.commands.options import capped, common, load_settings, make_console, output_of, telling
 from search.confirmation import confirm
+from search.errors import BUDGET_SPENT
 from search.settings.settings import Settings
 from search.show import confirmation_tables
 from search.text import shown
@@ -18,6 +19,7 @@ from search.text import shown
 @click.option("--top", type=int, help="Best trials that the rate line starts from (default 1).")
 @click.option("--seeds", type=int, help="Seeds of the race with the stock recipe, at most (default 4).")
 @click.option("--audit", type=int, help="Pruned trials to run in full, to see what pruning lost (default 0).")
+@capped
 @telling
 @common
 @click.pass_context
@@ -38,6 +40,9 @@ def prove(settings: Settings, context: click.Context, urls: Sequence[str], is_de
     console = make_console()
     if result.confirmation is None:
         output.over("stopped")
+        if result.over_budget:
+            console.print(f"Ended before it is over: {result.over_budget}.")
+            context.exit(BUDGET_SPENT)
         console.print("Stopped; study.py confirm with the same settings continues the confirmation.")
         context.exit(130)
     confirmation_tables.show(result.confirmation, result.findings.base, console)

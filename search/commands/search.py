@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from search.commands.options import common, load_settings, make_console, output_of, telling
-from search.errors import NoResult
+from search.commands.options import capped, common, load_settings, make_console, output_of, telling
+from search.errors import BUDGET_SPENT, NoResult
 from search.text import shown
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, help="Random seed for the sampler and all runs.")
 @click.option("--repeats", type=int, help="Extra runs of the stock recipe with other seeds, to measure the noise.")
 @click.option("--confirm", "then_confirm", is_flag=True, help="Then find the rate in full runs, and prove the winner.")
+@capped
 @telling
 @common
 @click.pass_context
@@ -51,15 +52,19 @@ def command(context: click.Context, then_confirm: bool, **given: Any) -> None:
         console.print(tables.time_share(result.spent, result.seconds, result.slots))
     if path:
         console.print(f"Exported ({'confirmed' if confirmed else 'not confirmed at full length'}): {shown(path)}")
-    elif not result.stopped:
+    elif not (result.stopped or result.over_budget):
         raise NoResult(_why_no_export(result.findings, settings))
     found = outcome.of_search(result.findings, settings.study.trials, path, confirmed)
     output.over("stopped" if result.stopped else "result", **found)
     if result.stopped:
         console.print("Stopped; the same command continues the study.")
         context.exit(130)
-    if then_confirm:
+    if result.over_budget:
+        console.print(f"Trials are missing: {result.over_budget}.")
+    if then_confirm and path:
         prove(settings, context, given["notify"], is_described=True)
+    if result.over_budget:
+        context.exit(BUDGET_SPENT)
 
 
 def _why_no_export(findings: "Findings", settings: "Settings") -> str:

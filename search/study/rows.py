@@ -47,26 +47,35 @@ def best_of(connection: Connection, study_id: int) -> tuple[int, float] | None:
     return (row.number, row.value) if row else None
 
 
-def claimed_by(connection: Connection, study_id: int, signature: Mapping[str, Any]) -> int | None:
-    """The RUNNING trial of this owner's signature."""
+def claimed_by(connection: Connection, study_id: int, claim: str) -> int | None:
+    """The RUNNING trial whose owner has this claim in its signature."""
     trial_id: int | None = connection.scalar(
         select(TRIALS.c.trial_id)
         .join(SYSTEM_ATTRS, SYSTEM_ATTRS.c.trial_id == TRIALS.c.trial_id)
         .where(TRIALS.c.study_id == study_id, TRIALS.c.state == TrialState.RUNNING, SYSTEM_ATTRS.c.key == "owner")
-        .where(SYSTEM_ATTRS.c.value_json == json.dumps(dict(signature)))
+        .where(SYSTEM_ATTRS.c.value_json.contains(json.dumps(claim), autoescape=True))
     )
     return trial_id
 
 
-def running(connection: Connection, study_id: int) -> list[tuple[int, int, datetime | None, str | None]]:
-    """(id, number, last heartbeat, owner in JSON) of every RUNNING trial."""
+def running(connection: Connection, study_id: int) -> list[tuple[int, int, datetime | None, str | None, datetime]]:
+    """(id, number, last heartbeat, owner in JSON, time by the database's clock) of every RUNNING trial."""
+    now = func.current_timestamp()
     query = (
-        select(TRIALS.c.trial_id, TRIALS.c.number, BEATS.c.heartbeat, SYSTEM_ATTRS.c.value_json)
+        select(TRIALS.c.trial_id, TRIALS.c.number, BEATS.c.heartbeat, SYSTEM_ATTRS.c.value_json, now)
         .outerjoin(BEATS, BEATS.c.trial_id == TRIALS.c.trial_id)
         .outerjoin(SYSTEM_ATTRS, (SYSTEM_ATTRS.c.trial_id == TRIALS.c.trial_id) & (SYSTEM_ATTRS.c.key == "owner"))
         .where(TRIALS.c.study_id == study_id, TRIALS.c.state == TrialState.RUNNING)
     )
-    return [(*row,) for row in connection.execute(query)]
+    # PostgreSQL keeps heartbeats in the session's time zone, without its name.
+    return [(*row, now.replace(tzinfo=None)) for *row, now in connection.execute(query)]
+
+
+def first_beat(connection: Connection, trial_id: int) -> datetime:
+    """Writes a trial's first heartbeat; when that was, by the database's clock."""
+    beat = insert(BEATS).values(trial_id=trial_id).returning(BEATS.c.heartbeat)
+    found: datetime = connection.execute(beat).scalar_one()
+    return found
 
 
 def pop_waiting(connection: Connection, study_id: int) -> int | None:
