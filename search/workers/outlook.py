@@ -1,7 +1,7 @@
 """What a study is expected to cost yet, in hours of GPUs and of the clock, once runs have shown how long they take.
 
-`search.workers.cost` says what it costs at most. Less is expected, since rules end runs: of a search the share that they
-left so far, of a confirmation the usual one.
+`search.workers.cost` says what it costs at most. Less is expected, since rules end runs: of a search the share that
+they left so far, of a confirmation the usual one.
 """
 
 from collections.abc import Sequence

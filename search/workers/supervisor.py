@@ -131,8 +131,9 @@ class Supervisor:
         """One trial from its start to its end in the storage."""
         spec = self._spec(job, device)
         self.view.started(Start(index, job.number, job.point, job.horizon, job.label))
-        log, began = Path(spec.directory) / "log.txt", time.monotonic()
+        log = Path(spec.directory) / "log.txt"
         child = self._launcher.start(self._target, {"spec": spec.to_json()}, log, device)
+        began = time.monotonic()  # the process is there
         self._interruption.children.add(child)
         with closing(child):  # only then, so that its process goes while the database is told
             try:
