@@ -19,8 +19,10 @@ from search.trial import StopReason
 from search.workers.budget import Budget, search_budget, share, slot_pace
 from search.workers.cost import Cost
 from search.workers.outlook import expected, to_come
+from tests.in_process import in_process
 from tests.ledgers import OWNER
 from tests.machines import Study
+from tests.stub_study import stub
 from tests.studies import FLAT, PREPARED, miniature, new_study, run
 
 WHOLE = 40.0  # seconds of a slot for a whole run of the studies below
@@ -210,3 +212,20 @@ def _gaps(trial: optuna.trial.FrozenTrial, seconds: float) -> list[float]:
     """Between the evaluations of a run, its start and its end."""
     told = [e["seconds"] for e in trial.system_attrs["run"]["evaluations"]]
     return [b - a for a, b in pairwise([0.0, *told, seconds])]
+
+
+def test_commands_say_that_the_budget_is_spent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With an exit code of its own, and what there is exported. A larger budget goes on."""
+    stub(monkeypatch.setattr)
+    study_py = in_process(tmp_path, monkeypatch, capfd)
+    assert study_py("--trials", "2", "--gpu-hours", "100")[0] == 0
+    code, out, err = study_py("--trials", "3", "--gpu-hours", "1e-9")
+    assert (code, err) == (BUDGET_SPENT, "")
+    assert "Exported (not confirmed" in out and "2 runs spent " in out
+    assert "Trials are missing: the budget is spent: " in out and "2 trials have finished" in out
+    code, out, _ = study_py("confirm", "--until", "2026-01-01")
+    assert code == BUDGET_SPENT and "Ended before it is over: the time is over: " in out
+    assert "2 runs spent " in study_py("status")[1]
+    assert study_py("--trials", "3", "--gpu-hours", "100")[0] == 0

@@ -37,6 +37,7 @@ def command(context: click.Context, then_confirm: bool, **given: Any) -> None:
     from search.commands.confirm import prove
     from search.confirmation import export
     from search.show import tables
+    from search.study import spending
     from search.workers import cost, session
 
     console = make_console()
@@ -48,6 +49,8 @@ def command(context: click.Context, then_confirm: bool, **given: Any) -> None:
         result = session.search(settings, view, cost.pipeline_costs if then_confirm else cost.search_costs)
         path, confirmed = export.write_best_config(result.findings, settings, result.attributes, view.note)
     tables.show(result.findings, settings.search_space(), console)
+    for line in spending.told(result.findings):
+        console.print(line)
     if any(result.spent.values()):
         console.print(tables.time_share(result.spent, result.seconds, result.slots))
     if path:

@@ -14,7 +14,6 @@ from search.show.styles import WARNING, columns
 from search.study.findings import Findings, Row
 from search.study.noise import repeats_sd
 from search.study.settling import worth
-from search.study.spending import told
 from search.text import duration, printable
 from search.trial import StopReason
 from space.hyperparameters import Hyperparameters
@@ -33,7 +32,7 @@ def show(findings: Findings, space: SearchSpace, console: Console, confirmed: bo
     table = _table(findings, space)
     table.expand = console.is_terminal  # then the last column gives way; a pipe gets whole lines
     console.print(table)
-    for line in [*counts(findings), *pruning(findings), *told(findings)]:
+    for line in [*counts(findings), *pruning(findings)]:
         console.print(printable(line))
     best = findings.completed[0] if findings.completed else None
     if best is None:
