@@ -220,7 +220,8 @@ def test_commands_say_that_the_budget_is_spent(
     """With an exit code of its own, and what there is exported. A larger budget goes on."""
     stub(monkeypatch.setattr)
     study_py = in_process(tmp_path, monkeypatch, capfd)
-    assert study_py("--trials", "2", "--gpu-hours", "100")[0] == 0
+    code, out, _ = study_py("--trials", "2", "--gpu-hours", "100")
+    assert code == 0 and "budget: 0 of 100 slot h are spent; one trial at a time until one has shown" in out
     code, out, err = study_py("--trials", "3", "--gpu-hours", "1e-9")
     assert (code, err) == (BUDGET_SPENT, "")
     assert "Exported (not confirmed" in out and "2 runs spent " in out

@@ -103,6 +103,8 @@ def run(
     study, ledger = _open(settings, findings, prepared, database)
     plan = _plan(settings, findings, study)
     budget = confirmation_budget(settings, database, prepared, devices)
+    if budget:
+        view.note(str(budget))
     work = ConfirmWork(study, ledger, settings, prepared, plan, view, budget)
     costs = confirmation_costs(settings, prepared)
     starts = ", ".join(c.name for c in (plan.recipes[0], *plan.trials))

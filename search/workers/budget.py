@@ -75,7 +75,8 @@ class Look:
     running: list[Held]  # those of them that run, of the study itself
     alive: int  # RUNNING trials of the study itself
     begun: int  # its trials that run or have ended
-    finished: int
+    ended: int  # trials of both that have ended
+    finished: int  # its COMPLETE and PRUNED trials
 
 
 class Budget:
@@ -100,10 +101,8 @@ class Budget:
         self._until = None if settings.study.until is None else datetime.fromisoformat(settings.study.until)
         self._gpus, self._slots = share(devices), len(devices)
         self._run, self._aside = run, aside
-        both = {name, settings.study.name, settings.study.name + CONFIRMATION} & set(
-            optuna.get_all_study_names(database)
-        )
-        names = [name, *(both - {name})]
+        both = {settings.study.name, settings.study.name + CONFIRMATION}
+        names = [name, *(both.intersection(optuna.get_all_study_names(database)) - {name})]
         self._studies = [optuna.load_study(study_name=each, storage=StudyCache(database)) for each in names]
         self._ledgers = [Ledger(database, database.get_study_id_from_name(each)) for each in names]
         self._measured: tuple[int, dict[str | None, Pace]] = (-1, {})
@@ -122,6 +121,14 @@ class Budget:
             claim = leases.claim(total, now.begun)
             if not claim.is_stale:
                 return claim
+
+    def __str__(self) -> str:
+        """Where it stands before the first claim."""
+        now = self._look()
+        spent = [] if self._cap is None else [f"{hours(self._spent(now))} of {hours(self._cap)} {self._unit} are spent"]
+        ends = [] if self._until is None else [f"the last run ends by {self._until:%Y-%m-%d %H:%M}"]
+        first = [] if self._pace(now) else [f"one {self._run.name} at a time until one has shown how long it takes"]
+        return f"budget: {'; '.join([*spent, *ends, *first])}"
 
     @property
     def is_spent(self) -> bool:
@@ -182,8 +189,8 @@ class Budget:
 
     def _pace(self, now: Look, of: str | None = None) -> Pace | None:
         """Of the runs of a machine, this one by default; of all where it has none. None before a run has ended."""
-        if self._measured[0] != len(now.runs):
-            self._measured = len(now.runs), self._paces()
+        if self._measured[0] != now.ended:
+            self._measured = now.ended, self._paces()
         known = self._measured[1]
         return known.get(of or machine(), known.get(None))
 
@@ -211,6 +218,7 @@ class Budget:
             running[0],
             len(alive[0]),
             len(alive[0]) + len(trials[0]),
+            sum(map(len, trials)),
             sum(trial.state in FINISHED_STATES for trial in trials[0]),
         )
 

@@ -100,6 +100,8 @@ def _supervised(
     database.patience = 60 * settings.service.outage_minutes
     leases = Leases(ledger, settings.service, settings.study.max_retries, view.note, share(devices))
     budget = search_budget(settings, database, prepared, devices, costs(settings, prepared, before.finished))
+    if budget:
+        view.note(str(budget))
     work = SearchWork(study, settings, prepared, _once(tell, before.finished, settings.study.trials), budget)
     supervisor = Supervisor(work, leases, settings, prepared, launcher, view, devices)
     supervisor.run(database.hurry)
