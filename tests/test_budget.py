@@ -9,6 +9,8 @@ import optuna
 import pytest
 
 from search.errors import BUDGET_SPENT
+from search.pages import material
+from search.pages.notes import search_note
 from search.settings.moment import moment
 from search.settings.settings import Settings
 from search.study import spending, storage
@@ -95,7 +97,7 @@ def test_a_share_is_kept_for_the_confirmation(tmp_path: Path) -> None:
     assert budget.claim(leases, 40).trial_id is None
     assert budget.refused == (
         "the budget is spent: 0.0111 of 0.114 slot h; a trial takes 0.0111, 0.0922 are kept for the confirmation;"
-        " 1 trials have finished; the same command with more --gpu-hours goes on"
+        " finished trials: 1; the same command with more --gpu-hours goes on"
     )
     assert opened(settings)[0].claim(leases, 40).trial_id is not None, "without a confirmation there is room"
 
@@ -148,8 +150,11 @@ def test_what_is_to_come_is_told_in_hours_of_gpus_and_of_the_clock(tmp_path: Pat
     [line] = to_come(settings, found, is_confirming=False)
     assert line.startswith("Expected yet: 0.0222 GPU h for the rest of the search, ")
     assert to_come(settings, found, is_confirming=True) == ["Expected yet: 0.0222 GPU h for the rest of the search."]
+    note = search_note(material.read(settings))
+    assert "* 1 run spent 0.00556 GPU h; by stop reason finished 0.00556 GPU h" in note and f"* {line[:45]}" in note
     run(study, FLAT, [4.0] * 5, StopReason.MEDIAN, attributes={"slot_seconds": 25.0, "owner": {**OWNER, "gpus": 0.5}})
-    assert "search 0.0" in (expected(PARTS, read(study), 2, 0.5) or "")
+    # 0.225 s a step, 0.9 an evaluation, 1 of set-up; three quarters of the steps were run.
+    assert "search 0.0229 GPU h" in (expected(PARTS, read(study), 2, 0.5) or "")
 
 
 NOON = datetime(2026, 12, 1, 12)
@@ -225,7 +230,7 @@ def test_commands_say_that_the_budget_is_spent(
     code, out, err = study_py("--trials", "3", "--gpu-hours", "1e-9")
     assert (code, err) == (BUDGET_SPENT, "")
     assert "Exported (not confirmed" in out and "2 runs spent " in out
-    assert "Trials are missing: the budget is spent: " in out and "2 trials have finished" in out
+    assert "Trials are missing: the budget is spent: " in out and "finished trials: 2" in out
     code, out, _ = study_py("confirm", "--until", "2026-01-01")
     assert code == BUDGET_SPENT and "Ended before it is over: the time is over: " in out
     assert "2 runs spent " in study_py("status")[1]

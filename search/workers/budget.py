@@ -144,7 +144,7 @@ class Budget:
         if known is None and now.alive:
             return f"the first {noun} shows how long one takes"
         takes = known.seconds(self._run) if known else 0.0
-        left = f"{now.finished:,} {noun}s have finished"
+        left = f"finished {noun}s: {now.finished:,}"
         if self._until and time.time() + takes + self._wall(known) > self._until.timestamp():
             kept = f", and the confirmation up to {duration(self._wall(known))}" if self._aside and known else ""
             return (
