@@ -143,7 +143,7 @@ def test_what_is_to_come_is_told_in_hours_of_gpus_and_of_the_clock(tmp_path: Pat
     found = read(study)
     pace = slot_pace(found)
     assert pace and (pace.set_up, pace.step, pace.evaluation) == pytest.approx((4, 0.15, 0.6))
-    # Half of a confirmation's most steps, and all of a search whose runs were not pruned.
+    # Half of a race's most steps, and all of a search whose runs were not pruned.
     assert expected(PARTS, found, 2, 0.5) == (
         "expected: search 0.0222 GPU h, 1 m 20 s; race 0.0231 GPU h, 1 m 23 s; 0.0453 GPU h, 2 m 43 s in all"
     )
