@@ -205,7 +205,7 @@ def test_the_cap_holds_over_machines_of_which_one_dies(database: str, tmp_path: 
         assert len(dead) == 2 and cut
         longest = max(max(_gaps(trials[r.trial], r.seconds)) for r in runs if r not in dead)
         spent = spending.total(runs).cpu
-        assert cap - 3 < spent <= cap + 6 * longest
+        assert cap / 2 < spent <= cap + 6 * longest  # the dead count for longer until they are taken
         assert {t.user_attrs["retry_of"] for t in trials if t.state.name == "WAITING"} >= set(cut[-1:])
         study.total = study.finished() + 2
         more = study.start("e", slots=2, seconds=0.01, cap=2 * cap + 60)
