@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+BUDGET_SPENT = 4  # runs are missing, and the study's budget has no room for them; a larger one goes on
+
 
 class UserError(ValueError):
     """Bad input: the message names the field, the value, what is allowed and the next step.

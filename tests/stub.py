@@ -13,16 +13,18 @@ import os
 import random
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.trial import Caller, Prepared, StopReason, TrialSpec
+from search.trial import Caller, Prepared, RunRecord, StopReason, TrialSpec
 
 if TYPE_CHECKING:
     from search.settings.settings import Settings
 
 # Trials of a fifth of the full run with ten evaluations, whatever the defaults.
 FIFTHS = {"training.truncation": 0.2, "training.evaluations": 10}
+CRASH = "crash"  # followed by the number of a trial whose process dies at its end
 HOLD = "hold"  # its text is a number of evaluations, after which each run waits while the file is there
 
 PREPARED = Prepared(
@@ -55,7 +57,7 @@ def run_stub(line: Caller, spec: str) -> dict[str, Any]:
     """In place of `search.training.child.run`; an evaluation lasts SECONDS on average."""
     order = TrialSpec.from_json(spec)
     draw = random.Random(os.getpid())
-    seconds = float(os.environ["STUB_SECONDS"])
+    seconds, steps = float(os.environ["STUB_SECONDS"]), 0
     reason = StopReason.FINISHED
     folder = Path(os.environ["STUB_FOLDER"])
     began = time.monotonic()
@@ -69,7 +71,26 @@ def run_stub(line: Caller, spec: str) -> dict[str, Any]:
             break
         losses = {"mel_ce": value, "text_ce": 2.0, "probe_mel_ce": value / 1.1, "probe_text_ce": 2.0}
         line.say("evaluation", step=step, **losses, seconds=time.monotonic() - began)
-    return {"reason": reason, "record": None}
+        steps = step
+    while is_held(folder, order.number, len(order.evaluation_steps)) and not line.should_stop():
+        time.sleep(min(0.05, seconds))
+    took = time.monotonic() - began
+    (folder / f"wall-{order.number}").write_text(str(age("self")))
+    if (folder / f"{CRASH}-{order.number}").exists():
+        os._exit(9)
+    return {"reason": reason, "record": record(steps, took)}
+
+
+def age(pid: int | str) -> float:
+    """Seconds since a process was made, to a hundredth."""
+    ticks = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / os.sysconf("SC_CLK_TCK")
+
+
+def record(steps: int, seconds: float) -> dict[str, Any]:
+    """A RunRecord of a run that did nothing but take this time."""
+    made = RunRecord(steps, steps, 1e-3, 1e-3, [], 0.0, 1.0, 1.0, 0.0, 1, 1, [], 0.0, seconds, 0.0)
+    return asdict(made)
 
 
 def run_broken(_line: Caller, spec: str) -> dict[str, Any]:
@@ -109,13 +130,15 @@ def main() -> None:
     parser.add_argument("--run", default="run_stub")
     parser.add_argument("--json", action="store_true", help="events as JSON lines, like study.py")
     parser.add_argument("--stopped", type=int, default=0, help="exit code when it was stopped; that of study.py is 130")
+    parser.add_argument("--cap", type=float, help="slot seconds")
     given = parser.parse_args()
     os.environ |= {"STUB_SECONDS": str(given.seconds), "STUB_FOLDER": str(given.folder.absolute())}
 
     from search.commands.json_lines import JsonLines, take_stdout
+    from search.errors import BUDGET_SPENT
     from search.show.plain import PlainView
     from search.study import leases, server, storage
-    from search.workers import supervisor, work
+    from search.workers import budget, supervisor, work
     from search.workers.events import Extent
     from search.workers.launcher import Launcher
     from search.workers.listeners import Listeners
@@ -126,6 +149,9 @@ def main() -> None:
         server.IDLE_IN_TRANSACTION = given.idle
     service = {"heartbeat_seconds": given.heartbeat, "grace_seconds": given.grace, "outage_minutes": given.outage}
     settings = settings_of(given.url, given.folder, given.trials, given.slots, **service)
+    if given.cap:
+        capped = settings.study.model_copy(update={"gpu_hours": given.cap / 3600})
+        settings = settings.model_copy(update={"study": capped})
     view = Listeners()
     view.add(JsonLines(take_stdout(), view.board, "stub") if given.json else PlainView(view.board))
     opened = storage.open_storage(settings.storage_url, settings.service.connections)
@@ -137,13 +163,17 @@ def main() -> None:
     mine = leases.Leases(ledger, settings.service, given.retries, view.note)
     launcher = Launcher(["search.workers.child"])
     slots: list[str | None] = [None] * given.slots
-    todo = work.SearchWork(study, settings, PREPARED)
+    caps = budget.search_budget(settings, opened, PREPARED, slots, [])
+    todo = work.SearchWork(study, settings, PREPARED, budget=caps)
     target = f"tests.stub:{given.run}"
     run = supervisor.Supervisor(todo, mine, settings, PREPARED, launcher, view, slots, target)
     run.run(opened.hurry)
     view.over("stopped" if run.stopped or run.orders.halted else "result", {})
     if run.orders.halted:
         sys.exit(run.orders.halted.exit_code)
+    if caps and caps.is_over:
+        print(caps.refused)
+        sys.exit(BUDGET_SPENT)
     sys.exit(given.stopped if run.stopped else 0)
 
 

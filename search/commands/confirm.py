@@ -7,6 +7,7 @@ import click
 
 from search.commands import export, outcome
 from search.commands.options import (
+    capped,
     common,
     is_on_ray,
     leave,
@@ -17,6 +18,7 @@ from search.commands.options import (
     telling,
 )
 from search.confirmation import confirm
+from search.errors import BUDGET_SPENT
 from search.settings.settings import Settings
 from search.show import confirmation_tables
 from search.text import shown
@@ -28,6 +30,7 @@ from search.workers.on_ray import run_on_ray
 @click.option("--top", type=int, help="Best trials that the rate line starts from (default 1).")
 @click.option("--seeds", type=int, help="Seeds of the race with the stock recipe, at most (default 4).")
 @click.option("--audit", type=int, help="Pruned trials to run in full, to see what pruning lost (default 0).")
+@capped
 @placed
 @telling
 @common
@@ -53,12 +56,16 @@ def prove(
     output.open(settings.study.name, urls)
     with output.watching(settings) as view:
         if is_on_ray(engine, ray_address):
-            run_on_ray("confirm", "confirm", settings, view, ray_address)
-            result = confirm.stored(settings)
+            is_stopped = run_on_ray("confirm", "confirm", settings, view, ray_address)
+            result = confirm.stored(settings, is_stopped)
         else:
             result = confirm.confirm(settings, view, is_described)
     console = make_console()
     if result.confirmation is None:
+        if result.over_budget:
+            output.over("stopped", exit_code=BUDGET_SPENT)
+            console.print(f"Ended before it is over: {result.over_budget}.")
+            context.exit(BUDGET_SPENT)
         leave(context, result.halted, console, "study.py confirm with the same settings continues the confirmation", {})
     confirmation_tables.show(result.confirmation, result.findings.base, console)
     best = export.choose(settings, None)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 LINES = "json_lines"  # the parameter that --json sets, of the commands that have lines
 FLAGS = {  # and the settings that they override
     "study": "study.name", "storage": "study.storage", "trials": "study.trials", "until_settled": "study.until_settled",
+    "gpu_hours": "study.gpu_hours", "until": "study.until",
     "workers": "study.workers", "seed": "study.seed", "repeats": "study.repeats", "top": "confirm.top",
     "seeds": "confirm.seeds", "audit": "confirm.audit", "max_gap": "train.max_gap", "healthy_gap": "train.healthy_gap",
 }  # fmt: skip
@@ -56,6 +57,13 @@ def is_on_ray(engine: str, address: str | None) -> bool:
     if address and engine != "ray":
         raise UserError("--ray-address is given without --engine ray; give both, or neither")
     return engine == "ray"
+
+
+def capped(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that end what takes long before it is done (docs/budget.md)."""
+    until = click.option("--until", metavar="TIME", help='End by then: "18:00", "+6h", or an ISO time.')
+    told = "Most GPU hours of the study on all machines; slot hours where runs train on CPUs."
+    return click.option("--gpu-hours", type=float, metavar="H", help=told)(until(command))
 
 
 def telling(command: Callable[..., None]) -> Callable[..., None]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from search.commands.options import (
+    capped,
     common,
     is_on_ray,
     leave,
@@ -14,7 +15,7 @@ from search.commands.options import (
     placed,
     telling,
 )
-from search.errors import NoResult
+from search.errors import BUDGET_SPENT, NoResult
 from search.text import shown
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, help="Random seed for the sampler and all runs.")
 @click.option("--repeats", type=int, help="Extra runs of the stock recipe with other seeds, to measure the noise.")
 @click.option("--confirm", "then_confirm", is_flag=True, help="Then find the rate in full runs, and prove the winner.")
+@capped
 @placed
 @telling
 @common
@@ -46,6 +48,7 @@ def command(context: click.Context, then_confirm: bool, engine: str, ray_address
     from search.commands.confirm import prove
     from search.confirmation import export
     from search.show import tables
+    from search.study import spending
     from search.workers import cost, on_ray, session
 
     console = make_console()
@@ -60,18 +63,24 @@ def command(context: click.Context, then_confirm: bool, engine: str, ray_address
             result = session.search(settings, view, cost.pipeline_costs if then_confirm else cost.search_costs)
         path, confirmed = export.write_best_config(result.findings, settings, result.attributes, view.note)
     tables.show(result.findings, settings.search_space(), console)
+    for line in spending.told(result.findings):
+        console.print(line)
     if any(result.spent.values()):
         console.print(tables.time_share(result.spent, result.seconds, result.slots))
     if path:
         console.print(f"Exported ({'confirmed' if confirmed else 'not confirmed at full length'}): {shown(path)}")
-    elif not (result.stopped or result.halted):
+    elif not (result.stopped or result.halted or result.over_budget):
         raise NoResult(_why_no_export(result.findings, settings))
     found = outcome.of_search(result.findings, settings.study.trials, path, confirmed)
     if result.stopped or result.halted:
         leave(context, result.halted, console, "the same command continues the study", found)
     output.over("result", **found)
-    if then_confirm:
+    if result.over_budget:
+        console.print(f"Trials are missing: {result.over_budget}.")
+    if then_confirm and path:
         prove(settings, context, given["notify"], engine, ray_address, is_described=True)
+    if result.over_budget:
+        context.exit(BUDGET_SPENT)
 
 
 def _why_no_export(findings: "Findings", settings: "Settings") -> str:

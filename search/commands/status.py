@@ -8,7 +8,8 @@ from search.commands.options import common, load_settings, make_console
 from search.confirmation import confirm
 from search.errors import UserError
 from search.show import confirmation_tables, tables
-from search.study import divergence, findings, storage
+from search.study import divergence, findings, spending, storage
+from search.workers.outlook import to_come
 
 
 @click.command()
@@ -29,6 +30,8 @@ def command(**given: Any) -> None:
         unread = error  # of the confirmation: the search can be shown
     tables.show_running(found, settings.search_space(), console)
     tables.show(found, settings.search_space(), console, confirmed=proof is not None)
+    for line in [*spending.told(found, runs.trials if runs else ()), *to_come(settings, found, runs is not None)]:
+        console.print(line)
     if why := divergence.why(found, settings):
         console.print(f"So far {why}.", soft_wrap=True)
     if proof:

@@ -37,20 +37,23 @@ from search.study.ledger import FINISHED_STATES, Ledger
 from search.study.pruners import FirstToFire, TwoIncreasePruner
 from search.study.server import wait_for_server
 from search.trial import Prepared, StopReason
+from search.workers.budget import confirmation_budget, no_room, share
 from search.workers.cost import confirmation_costs, forecast
 from search.workers.events import Extent, View
 from search.workers.launcher import Launcher
+from search.workers.outlook import expected
 from search.workers.session import describe, hold, prepare, slots, with_rule
 from search.workers.supervisor import Supervisor
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a confirmation leaves: its result, None when it was stopped before it was over."""
+    """What a confirmation leaves: its result, None when somebody or the budget ended it before it was over."""
 
     confirmation: Confirmation | None
     findings: Findings
-    halted: Control | None = None  # by what people told all machines; None: by the user
+    halted: Control | None = None  # by what people told all machines
+    over_budget: str | None = None  # why it was not over, where a larger budget would let it go on
 
 
 def confirm(settings: Settings, view: View, is_described: bool = False) -> Result:
@@ -103,11 +106,16 @@ def run(
     database.on_outage = view.note
     study, ledger = _open(settings, findings, prepared, database)
     plan = _plan(settings, findings, study)
-    work = ConfirmWork(study, ledger, settings, prepared, plan, view)
+    budget = confirmation_budget(settings, database, prepared, devices)
+    if budget:
+        view.note(str(budget))
+    work = ConfirmWork(study, ledger, settings, prepared, plan, view, budget)
     costs = confirmation_costs(settings, prepared)
     starts = ", ".join(c.name for c in (plan.recipes[0], *plan.trials))
     view.note(f"confirmation: full runs of {plan.horizon} steps; the rate line starts from {starts}")
     view.note(forecast(costs, findings, len(devices)))
+    if told := expected(costs, findings, len(devices), share(devices)):
+        view.note(told)
     if plan.audited:
         names = ", ".join(c.name for c in plan.audited)
         view.note(f"audit of pruning: {names}, chosen at random, are run to the trials' end and in full")
@@ -118,14 +126,17 @@ def run(
     extent = Extent(most, finished, len(devices), findings.base.mel_ce, None, "run", may_end_sooner=True)
     view.begin(with_rule(extent, settings))
     database.patience = 60 * settings.service.outage_minutes
-    leases = Leases(ledger, settings.service, settings.study.max_retries, view.note)
+    leases = Leases(ledger, settings.service, settings.study.max_retries, view.note, share(devices))
     supervisor = Supervisor(work, leases, settings, prepared, launcher, view, devices, target)
     supervisor.run(database.hurry)
     found = result(work.runs, findings, settings)
     halted = supervisor.orders.halted
-    if found is None and not (supervisor.stopped or halted):
+    refused = None
+    if budget and budget.is_over and found is None and not (supervisor.stopped or halted):
+        refused = budget.refused
+    if found is None and not (supervisor.stopped or halted or refused):
         raise _why_open(work.runs, settings)
-    return Result(found, findings, halted)
+    return Result(found, findings, halted, refused)
 
 
 def _why_open(runs: Runs, settings: Settings) -> UserError:
@@ -198,10 +209,12 @@ def _plan(settings: Settings, findings: Findings, study: optuna.Study) -> Plan:
     return plan
 
 
-def stored(settings: Settings) -> Result:
-    """What the confirmation has come to, by whichever machines."""
+def stored(settings: Settings, is_stopped: bool) -> Result:
+    """What the confirmation has come to, by whichever machines, and what ended it if it is not over."""
     findings = search_findings.read(storage.load_study(settings))
-    return Result(load(settings, findings), findings, storage.control_of(settings).unless_running)
+    found = load(settings, findings)
+    halted = storage.control_of(settings).unless_running if is_stopped else None
+    return Result(found, findings, halted, None if is_stopped or found else no_room(settings))
 
 
 def load(settings: Settings, findings: Findings) -> Confirmation | None:

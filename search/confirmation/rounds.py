@@ -13,8 +13,9 @@ from search.study.leases import Leases
 from search.study.ledger import Claim, Ledger
 from search.study.optuna_private import claimed_trial
 from search.trial import Evaluation, Prepared, StopReason, evaluation_steps
+from search.workers.budget import Budget
 from search.workers.events import View
-from search.workers.work import Job, fired, taken_if_gone
+from search.workers.work import Job, claimed, cut, fired, taken_if_gone
 from space.hyperparameters import Hyperparameters
 
 
@@ -36,11 +37,19 @@ class ConfirmWork:
     """The full runs of a confirmation, in the order that those before decide, under the two-increase rule only."""
 
     def __init__(
-        self, study: optuna.Study, ledger: Ledger, settings: Settings, prepared: Prepared, plan: Plan, view: View
+        self,
+        study: optuna.Study,
+        ledger: Ledger,
+        settings: Settings,
+        prepared: Prepared,
+        plan: Plan,
+        view: View,
+        budget: Budget | None = None,
     ) -> None:
         self.directory, self.noun = settings.directory / "confirm", "run"
         self.worth: str | None = None
         self._study, self._ledger, self._settings, self._plan, self._view = study, ledger, settings, plan, view
+        self._budget = budget
         clips = prepared.train_clips
         self._steps = {
             FULL: settings.full_evaluation_steps(clips),
@@ -56,9 +65,10 @@ class ConfirmWork:
 
     def claim(self, leases: Leases) -> Claim:
         """A queued run. When all have ended, those that come next are queued first."""
-        claim = leases.claim(None)
-        if claim.trial_id is None and self._queue_next():
-            claim = leases.claim(None)
+        claim = claimed(self._budget, leases, None)
+        self._is_over = self._budget is not None and self._budget.is_over
+        if claim.trial_id is None and not (self._budget and self._budget.refused) and self._queue_next():
+            claim = claimed(self._budget, leases, None)
         return Claim(claim.trial_id, claim.finished, None)
 
     def is_done(self, claim: Claim) -> bool:
@@ -97,7 +107,7 @@ class ConfirmWork:
     def fired(self, job: Job, evaluations: Sequence[Evaluation]) -> StopReason | None:
         if evaluations[-1].step == job.horizon:
             return None
-        return fired(self._study, self._study.pruner, {e.step: e.mel_ce for e in evaluations})
+        return fired(self._study, self._study.pruner, {e.step: e.mel_ce for e in evaluations}) or cut(self._budget)
 
 
 def news(runs: Runs) -> list[str]:

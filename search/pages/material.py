@@ -17,10 +17,11 @@ from search.settings.best_config import Confirmation, covered, line_of
 from search.settings.settings import Settings
 from search.show import tables
 from search.study import findings as search_findings
-from search.study import storage
+from search.study import spending, storage
 from search.study.findings import Findings, Row
 from search.study.fingerprint import differences, fingerprint
 from search.trial import Prepared
+from search.workers.outlook import to_come
 from space.search_space import SearchSpace
 
 
@@ -77,6 +78,12 @@ class Material:
     def full_horizon(self) -> int:
         """Optimizer steps of a full run."""
         return int(self.attributes["full_horizon"])
+
+    @property
+    def spent(self) -> list[str]:
+        """What all runs have cost, and what those to come are expected to."""
+        full = self.runs.trials if self.runs else ()
+        return [*spending.told(self.findings, full), *to_come(self.settings, self.findings, self.runs is not None)]
 
     @property
     def running(self) -> int:

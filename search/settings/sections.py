@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from search.settings.languages import spelled
+from search.settings.moment import moment, spelled_out
 from search.settings.storage_url import plain_url
 
 # What a rise must exceed to count, in nats per audio token, or the trial's own measure (search.study.pruners).
@@ -47,6 +48,15 @@ class Study(Section):
     )
     trials: int = setting(40, "Total number of finished trials (complete or pruned)", ge=1)
     until_settled: bool = setting(False, "End the search once more trials are not expected to change the winner")
+    gpu_hours: float | None = setting(
+        None,
+        "Most GPU hours that the study may take on all machines; where runs train on CPUs, slot hours",
+        gt=0,
+        allow_inf_nan=False,
+    )
+    until: Annotated[str, BeforeValidator(spelled_out), AfterValidator(moment)] | None = setting(
+        None, 'No run goes on after this time: "2026-12-01T18:00", the next "18:00", or "+6h" from the start'
+    )
     seed: int = setting(1, "Random seed for the sampler, the data split and all runs", ge=0, lt=2**31)
     directory: Path = setting(Path("runs"), "Folder in which each study has a folder of its own")
     storage: Annotated[str, AfterValidator(plain_url)] | None = setting(

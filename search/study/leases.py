@@ -17,8 +17,11 @@ from search.study.ledger import Claim, Lease, Ledger
 from search.study.server import DatabaseLost
 
 
-def owner(grace_seconds: float) -> dict[str, Any]:
-    """This process as the owner of a trial, and how many seconds its peers wait when it falls silent."""
+def owner(grace_seconds: float, gpus: float = 0.0) -> dict[str, Any]:
+    """This process as the owner of a trial, and how many seconds its peers wait when it falls silent.
+
+    `gpus` is the share of a GPU that each of its slots has; 0 on a CPU.
+    """
     status = _status(os.getpid())
     return {
         "host": socket.gethostname(),
@@ -26,6 +29,7 @@ def owner(grace_seconds: float) -> dict[str, Any]:
         "pid": os.getpid(),
         "started": status and status[1],
         "grace_seconds": grace_seconds,
+        "gpus": gpus,
     }
 
 
@@ -110,11 +114,19 @@ class Leases:
 
     Args:
         note: Called with a line for the user, from any thread.
+        gpus: The share of a GPU that each slot has; 0 on a CPU.
     """
 
-    def __init__(self, ledger: Ledger, service: Service, max_retries: int, note: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        service: Service,
+        max_retries: int,
+        note: Callable[[str], None],
+        gpus: float = 0.0,
+    ) -> None:
         self._ledger = ledger
-        self._owner = owner(service.grace_seconds)
+        self._owner = owner(service.grace_seconds, gpus)
         self._interval = service.heartbeat_seconds
         self._max_retries = max_retries
         self._note = note
@@ -135,9 +147,9 @@ class Leases:
     def __exit__(self, *_: object) -> None:
         self._closing.set()
 
-    def claim(self, total: int | None) -> Claim:
+    def claim(self, total: int | None, known: int | None = None) -> Claim:
         """A trial to run, held from now on; see `Ledger.claim`."""
-        claim = self._ledger.claim(total, self._owner)
+        claim = self._ledger.claim(total, self._owner, known)
         self._hear(claim.control)
         if claim.trial_id is not None:
             with self._lock:

@@ -21,6 +21,7 @@ from search.study import control, rows
 from search.study.control import NOTHING_SAID, Control
 from search.study.database import StudyStorage
 from search.study.optuna_private import BEATS, STUDY_ATTRS, STUDY_SYSTEM_ATTRS, TRIALS, read_trial
+from search.study.recorded import SLOT_SECONDS
 from search.trial import StopReason
 
 FINISHED_STATES = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -38,6 +39,7 @@ class Claim:
     finished: int  # COMPLETE and PRUNED, of all machines
     best: tuple[int, float] | None  # (number, value) of the best COMPLETE trial, of all machines
     control: Control = NOTHING_SAID  # what people told all machines
+    is_stale: bool = False  # a peer has claimed since the caller looked at the study
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,23 @@ class Lease:
     number: int
     heartbeat: datetime | None  # by the database's clock; None: there never was one
     owner: dict[str, Any] | None  # who runs it, as `leases.owner` describes itself
+    now: datetime | None = None  # when it was read, by the database's clock
+
+    @property
+    def held_seconds(self) -> float | None:
+        """From its first heartbeat to its last, by the database's clock; None where nobody wrote the first."""
+        since = (self.owner or {}).get("since")
+        if since is None or self.heartbeat is None:
+            return None
+        return (self.heartbeat - datetime.fromisoformat(since)).total_seconds()
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since its first heartbeat, which of a silent owner are counted to the last."""
+        if (held := self.held_seconds) is None or self.now is None or self.heartbeat is None or self.owner is None:
+            return held
+        silent = (self.now - self.heartbeat).total_seconds()
+        return held + silent if 0 <= silent <= self.owner["grace_seconds"] else held
 
 
 class Ledger:
@@ -99,12 +118,13 @@ class Ledger:
 
         return self._alone(transaction)
 
-    def claim(self, total: int | None, owner: Mapping[str, Any]) -> Claim:
+    def claim(self, total: int | None, owner: Mapping[str, Any], known: int | None = None) -> Claim:
         """A trial to run, taken from the queue or new, with its owner and first heartbeat, in one transaction.
 
         No trial is given while the finished and the running ones, of all machines, make up `total`: so it is never
-        exceeded. With None only queued trials are given. None is given while the study is paused or stopped. Raises
-        UserError when the study was deleted.
+        exceeded. With None only queued trials are given. None is given while the study is paused or stopped, nor if
+        others than the `known` number of trials have begun, from which the caller decided to ask. Raises UserError when
+        the study was deleted.
         """
         signature = {**owner, "claim": uuid.uuid4().hex}
 
@@ -115,17 +135,19 @@ class Ledger:
                 rows.lock_study(connection, self._steered_by)  # so that nobody tells it anything meanwhile
             said = control.read(rows.control_of(connection, self._steered_by))
             # A commit whose answer was lost is found again by its signature; a peer may have taken it meanwhile.
-            mine = rows.claimed_by(connection, self.study_id, signature) if again else None
+            mine = rows.claimed_by(connection, self.study_id, signature["claim"]) if again else None
             is_full = total is not None and finished + counts.get(TrialState.RUNNING, 0) >= total
             if mine is not None or is_full or said.state != "running":
                 return Claim(mine, finished, best, said)
+            if known not in (None, sum(counts.values()) - counts.get(TrialState.WAITING, 0)):
+                return Claim(None, finished, best, said, is_stale=True)
             trial_id = rows.pop_waiting(connection, self.study_id)
             if trial_id is None and total is None:
                 return Claim(None, finished, best, said)
             if trial_id is None:
                 trial_id = rows.add_running(connection, self.study_id, sum(counts.values()))
-            rows.set_trial(connection, trial_id, {"owner": signature})
-            connection.execute(BEATS.insert().values(trial_id=trial_id))
+            since = rows.first_beat(connection, trial_id).isoformat()
+            rows.set_trial(connection, trial_id, {"owner": {**signature, "since": since}})
             return Claim(trial_id, finished, best, said)
 
         return self._alone(transaction)
@@ -171,7 +193,7 @@ class Ledger:
         def look() -> tuple[Control, list[Lease]]:
             with self._storage.engine.connect() as connection:
                 said, found = rows.running(connection, self.study_id, self._steered_by)
-            leases = [Lease(i, number, beat, json.loads(o) if o else None) for i, number, beat, o in found]
+            leases = [Lease(i, number, beat, json.loads(o) if o else None, now) for i, number, beat, o, now in found]
             return control.read(said), leases
 
         return self._storage.survive(look)
@@ -211,7 +233,9 @@ class Ledger:
             heartbeat = connection.scalar(select(BEATS.c.heartbeat).where(BEATS.c.trial_id == lease.trial_id))
             if rows.lock_trial(connection, lease.trial_id) != TrialState.RUNNING or heartbeat != lease.heartbeat:
                 return None
-            attributes = {"stop_reason": str(StopReason.PREEMPTED)}
+            attributes: dict[str, Any] = {"stop_reason": str(StopReason.PREEMPTED)}
+            if (held := lease.held_seconds) is not None:
+                attributes[SLOT_SECONDS] = held
             rows.finish(connection, lease.trial_id, TrialState.FAIL, None, attributes)
             return self._queue_again(connection, lease.trial_id, retries)
 

@@ -63,8 +63,8 @@ def look(connection: Connection, name: str, ids: Mapping[str, int]) -> Listed:
     confirms = stored.get("fingerprint", {}).get("confirms")
     said, running = rows.running(connection, study_id, ids.get(confirms or name, study_id))
     counts, now = rows.counts_of(connection, study_id), _clock(connection)
-    owners = [(json.loads(owner), (now - beat).total_seconds()) for _, _, beat, owner in running if beat and owner]
-    beats = [(now - beat).total_seconds() for _, _, beat, _ in running if beat]
+    owners = [(json.loads(owner), (now - beat).total_seconds()) for _, _, beat, owner, _ in running if beat and owner]
+    beats = [(now - beat).total_seconds() for _, _, beat, _, _ in running if beat]
     return Listed(
         name=name,
         finished=sum(counts.get(state, 0) for state in FINISHED_STATES),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from optuna.trial import TrialState
-from sqlalchemy import ColumnElement, Connection, Select, Table, func, insert, select, update
+from sqlalchemy import Connection, Table, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from search.study import control, recorded
@@ -56,26 +56,26 @@ def best_of(connection: Connection, study_id: int) -> tuple[int, float] | None:
     return (row.number, row.value) if row else None
 
 
-def claimed_by(connection: Connection, study_id: int, signature: Mapping[str, Any]) -> int | None:
-    """The RUNNING trial of this owner's signature."""
+def claimed_by(connection: Connection, study_id: int, claim: str) -> int | None:
+    """The RUNNING trial whose owner has this claim in its signature."""
     trial_id: int | None = connection.scalar(
-        _signed(TRIALS.c.trial_id, study_id, "owner", dict(signature)).where(TRIALS.c.state == TrialState.RUNNING)
+        select(TRIALS.c.trial_id)
+        .join(SYSTEM_ATTRS, SYSTEM_ATTRS.c.trial_id == TRIALS.c.trial_id)
+        .where(TRIALS.c.study_id == study_id, TRIALS.c.state == TrialState.RUNNING, SYSTEM_ATTRS.c.key == "owner")
+        .where(SYSTEM_ATTRS.c.value_json.contains(json.dumps(claim), autoescape=True))
     )
     return trial_id
 
 
 def queued_by(connection: Connection, study_id: int, signature: str) -> list[int]:
     """Numbers of the trials that were queued with this signature, whatever became of them."""
-    return list(connection.scalars(_signed(TRIALS.c.number, study_id, "queued", signature).order_by(TRIALS.c.number)))
-
-
-def _signed(column: ColumnElement[int], study_id: int, key: str, signature: object) -> Select[int]:
-    return (
-        select(column)
+    query = (
+        select(TRIALS.c.number)
         .join(SYSTEM_ATTRS, SYSTEM_ATTRS.c.trial_id == TRIALS.c.trial_id)
-        .where(TRIALS.c.study_id == study_id, SYSTEM_ATTRS.c.key == key)
+        .where(TRIALS.c.study_id == study_id, SYSTEM_ATTRS.c.key == "queued")
         .where(SYSTEM_ATTRS.c.value_json == json.dumps(signature))
     )
+    return list(connection.scalars(query.order_by(TRIALS.c.number)))
 
 
 def control_of(connection: Connection, study_id: int) -> str | None:
@@ -89,11 +89,14 @@ def control_of(connection: Connection, study_id: int) -> str | None:
 
 def running(
     connection: Connection, study_id: int, steered_by: int
-) -> tuple[str | None, list[tuple[int, int, datetime | None, str | None]]]:
-    """`control_of` study `steered_by`; (id, number, last heartbeat, owner in JSON) of every RUNNING trial. At once."""
-    said, trial = STUDY_SYSTEM_ATTRS.c, TRIALS.c
+) -> tuple[str | None, list[tuple[int, int, datetime | None, str | None, datetime]]]:
+    """`control_of` study `steered_by`, and every RUNNING trial, in one statement.
+
+    Of a trial (id, number, last heartbeat, owner in JSON, time by the database's clock).
+    """
+    said, trial, now = STUDY_SYSTEM_ATTRS.c, TRIALS.c, func.current_timestamp()
     query = (
-        select(said.value_json, trial.trial_id, trial.number, BEATS.c.heartbeat, SYSTEM_ATTRS.c.value_json)
+        select(said.value_json, trial.trial_id, trial.number, BEATS.c.heartbeat, SYSTEM_ATTRS.c.value_json, now)
         .select_from(STUDIES)
         .outerjoin(STUDY_SYSTEM_ATTRS, (said.study_id == steered_by) & (said.key == control.ATTRIBUTE))
         .outerjoin(TRIALS, (trial.study_id == STUDIES.c.study_id) & (trial.state == TrialState.RUNNING))
@@ -102,7 +105,16 @@ def running(
         .where(STUDIES.c.study_id == study_id)
     )
     found = connection.execute(query).all()
-    return found[0][0] if found else None, [row[1:] for row in found if row.trial_id is not None]
+    # PostgreSQL keeps heartbeats in the session's time zone, without its name.
+    trials = [(*row[1:5], row[5].replace(tzinfo=None)) for row in found if row.trial_id is not None]
+    return found[0][0] if found else None, trials
+
+
+def first_beat(connection: Connection, trial_id: int) -> datetime:
+    """Writes a trial's first heartbeat; when that was, by the database's clock."""
+    beat = insert(BEATS).values(trial_id=trial_id).returning(BEATS.c.heartbeat)
+    found: datetime = connection.execute(beat).scalar_one()
+    return found
 
 
 def pop_waiting(connection: Connection, study_id: int) -> int | None:

@@ -23,6 +23,7 @@ class Outcome:
     error: str | None
     evaluations: list[Evaluation]
     speech: dict[str, Any] | None = None
+    seconds: float = 0.0  # for which it held its slot
 
     @property
     def best(self) -> Evaluation | None:

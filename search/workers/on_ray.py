@@ -17,6 +17,7 @@ from search.sources import PROJECT, ROOT
 from search.study import findings, storage
 from search.study.folder import make_folder, refuse_closed
 from search.study.server import wait_for_server
+from search.workers.budget import no_room
 from search.workers.events import View
 from search.workers.interruption import Interruption
 from search.workers.ray_cluster import Cluster
@@ -33,7 +34,9 @@ def search_on_ray(settings: Settings, view: View, address: str | None) -> Result
     stopped = run_on_ray("search", "trials", settings, view, address)
     study = storage.load_study(settings)
     halted = storage.control_of(settings).unless_running if stopped else None
-    return Result(findings.read(study), study.user_attrs, stopped, halted, {}, time.monotonic() - started, 0)
+    found, seconds = findings.read(study), time.monotonic() - started
+    over_budget = None if stopped or found.finished >= settings.study.trials else no_room(settings)
+    return Result(found, study.user_attrs, stopped, halted, {}, seconds, 0, over_budget)
 
 
 def run_on_ray(command: str, runs: str, settings: Settings, view: View, address: str | None) -> bool:

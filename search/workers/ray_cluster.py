@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from search.errors import UserError
+from search.errors import BUDGET_SPENT, UserError
 from search.trial import Evaluation, StopReason
 from search.workers.events import End, Extent, Start, View
 from search.workers.ray_node import Node, Order
@@ -56,8 +56,8 @@ class Cluster:
 
     @property
     def is_done(self) -> bool:
-        """Whether a node has told that the study has all it asks for."""
-        return any(seat.code == 0 for seat in self._seats.values())
+        """Whether a node has told that the study has all it asks for, or all that its budget allows."""
+        return any(seat.code in (0, BUDGET_SPENT) for seat in self._seats.values())
 
     def is_over(self, is_stopped: bool) -> bool:
         """Whether nothing is left to wait for. Raises UserError, with its exit code, when all nodes have failed."""

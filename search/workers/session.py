@@ -23,10 +23,12 @@ from search.study.leases import Leases
 from search.study.server import wait_for_server
 from search.text import duration, printable
 from search.trial import Prepared, evaluation_steps
+from search.workers.budget import search_budget, share
 from search.workers.cost import Cost, forecast, search_costs
 from search.workers.events import Extent, Screen, View
 from search.workers.gpus import refuse_unusable
 from search.workers.launcher import Failed, Launcher
+from search.workers.outlook import expected
 from search.workers.supervisor import Supervisor
 from search.workers.work import SearchWork
 
@@ -62,11 +64,12 @@ def search(settings: Settings, view: View, costs: Costs = search_costs) -> "Resu
         make_folder(settings)
         if not exists:
             stack.enter_context(study_lock(settings))
-        supervisor, study = _supervised(settings, prepared, launcher, view, devices, costs)
+        supervisor, study, refused = _supervised(settings, prepared, launcher, view, devices, costs)
         found = findings.read(study)
     halted = supervisor.orders.halted if found.finished < settings.study.trials else None
     seconds = time.monotonic() - started
-    return Result(found, study.user_attrs, supervisor.stopped, halted, supervisor.seconds, seconds, len(devices))
+    stopped, spent = supervisor.stopped, supervisor.seconds
+    return Result(found, study.user_attrs, stopped, halted, spent, seconds, len(devices), refused)
 
 
 def _supervised(
@@ -76,8 +79,8 @@ def _supervised(
     view: View,
     devices: list[str | None],
     costs: Costs,
-) -> tuple[Supervisor, optuna.Study]:
-    """The supervisor and the study, once all trials have run or the user stopped them."""
+) -> tuple[Supervisor, optuna.Study, str | None]:
+    """The supervisor, the study and why the budget has no room, once all trials have run or something ended them."""
     database = storage.open_storage(settings.storage_url, settings.service.connections)
     database.on_outage = view.note
     study, ledger = storage.open_study(settings, prepared, database)
@@ -90,17 +93,23 @@ def _supervised(
     def tell(finished: int) -> None:
         """What is to come, with its time as soon as trials have shown how long a step takes."""
         if parts := costs(settings, prepared, finished):
-            view.note(forecast(parts, findings.read(study), len(devices)))
+            found = findings.read(study)
+            view.note(forecast(parts, found, len(devices)))
+            if told := expected(parts, found, len(devices), share(devices)):
+                view.note(told)
 
     tell(before.finished)
     extent = Extent(settings.study.trials, before.finished, len(devices), before.base.mel_ce, leader)
     view.begin(with_rule(extent, settings))
     database.patience = 60 * settings.service.outage_minutes
-    leases = Leases(ledger, settings.service, settings.study.max_retries, view.note)
-    work = SearchWork(study, settings, prepared, _once(tell, before.finished, settings.study.trials))
+    leases = Leases(ledger, settings.service, settings.study.max_retries, view.note, share(devices))
+    budget = search_budget(settings, database, prepared, devices, costs(settings, prepared, before.finished))
+    if budget:
+        view.note(str(budget))
+    work = SearchWork(study, settings, prepared, _once(tell, before.finished, settings.study.trials), budget)
     supervisor = Supervisor(work, leases, settings, prepared, launcher, view, devices)
     supervisor.run(database.hurry)
-    return supervisor, study
+    return supervisor, study, budget.refused if budget and budget.is_over else None
 
 
 def _once(tell: Callable[[int], None], before: int, total: int) -> Callable[[int], None]:
@@ -137,6 +146,7 @@ class Result:
     spent: dict[str, float]  # seconds of all slots, by what was done in them
     seconds: float  # from start to end
     slots: int
+    over_budget: str | None = None  # why trials are missing that would have run under a larger budget
 
 
 def prepare(settings: Settings, launcher: Launcher, view: Screen, devices: Iterable[str | None]) -> Prepared:

@@ -16,6 +16,7 @@ from search.study import artifacts
 from search.study.columns import columns
 from search.study.leases import Leases
 from search.study.optuna_private import trial_id
+from search.study.recorded import SLOT_SECONDS
 from search.study.spoken import ATTRIBUTE, FOLDER, LEFT_OUT, Speech
 from search.trial import INTERRUPTIONS, Prepared, StopReason, TrialSpec
 from search.workers.events import End, Start, View
@@ -137,11 +138,13 @@ class Supervisor:
         self.view.started(Start(index, job.number, job.point, job.horizon, job.label))
         log = Path(spec.directory) / "log.txt"
         child = self._launcher.start(self._target, {"spec": spec.to_json()}, log, device)
+        began = time.monotonic()  # the process is there
         self._interruption.children.add(child)
         with closing(child):  # only then, so that its process goes while the database is told
             try:
                 followed = Following(index, child, job, self.work, self.view, self.settings, self._unwanted)
                 outcome = followed.outcome()
+                outcome.seconds = time.monotonic() - began
             finally:
                 self._interruption.children.discard(child)
             finished = self._end(job, outcome, Path(spec.directory))
@@ -197,6 +200,7 @@ class Supervisor:
         state, value = told(outcome.reason, outcome.evaluations)
         run = {"evaluations": [vars(e) for e in outcome.evaluations], "record": outcome.record, "error": outcome.error}
         attributes: dict[str, Any] = {"stop_reason": str(outcome.reason), "run": run}
+        attributes[SLOT_SECONDS] = round(outcome.seconds, 3)
         if job.left_out and state == TrialState.COMPLETE and outcome.best and job.may_speak(outcome.best):
             attributes[LEFT_OUT] = job.left_out
         said: Speech | None = None

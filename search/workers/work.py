@@ -19,6 +19,7 @@ from search.study.settling import is_settled, worth
 from search.study.storage import suggest
 from search.ties import is_lower, lowest
 from search.trial import FULL_RESULTS, INTERRUPTIONS, Evaluation, Prepared, StopReason, evaluation_steps
+from search.workers.budget import Budget
 from search.workers.speech_budget import SpeechBudget
 from space.hyperparameters import Hyperparameters
 
@@ -112,6 +113,7 @@ class SearchWork:
         settings: Settings,
         prepared: Prepared,
         counted: Callable[[int], None] | None = None,
+        budget: Budget | None = None,
     ) -> None:
         """`counted` is called with the number of finished trials of all machines whenever a slot asks for a trial."""
         self.directory, self.noun = settings.directory / "trials", "trial"
@@ -123,7 +125,8 @@ class SearchWork:
         self._horizon = settings.trial_horizon(prepared.train_clips)
         self.worth: str | None = None
         self._has_completed = self._is_over = False
-        self._budget = SpeechBudget(settings.speech.share, machine())
+        self._speech_budget = SpeechBudget(settings.speech.share, machine())
+        self._budget = budget
 
     def claim(self, leases: Leases) -> Claim:
         """A trial to run; none while the search is hopeless or settled, until a trial that runs has changed that."""
@@ -135,7 +138,8 @@ class SearchWork:
             if is_hopeless(trials) or (until_settled and is_settled(trials, self._base)):
                 self._is_over = all(trial.state != TrialState.RUNNING for trial in trials)
                 return Claim(None, sum(trial.state in FINISHED_STATES for trial in trials), None)
-        claim = leases.claim(self._settings.study.trials)
+        claim = claimed(self._budget, leases, self._settings.study.trials)
+        self._is_over = self._budget is not None and self._budget.is_over
         if self._counted:
             self._counted(claim.finished)
         return claim
@@ -173,14 +177,27 @@ class SearchWork:
         done = [t for t in trials if t.state == TrialState.COMPLETE and not t.user_attrs.get("repeat")]
         values = sorted(t.value for t in done if t.value is not None)
         below = values[speech.trials - 1] if len(values) >= speech.trials else None
-        granted = self._budget.grant(speech.sentences, number, trials)
+        granted = self._speech_budget.grant(speech.sentences, number, trials)
         return {"sentences": granted, "speak_below": below, "left_out": speech.sentences - granted}
 
     def fired(self, job: Job, evaluations: Sequence[Evaluation]) -> StopReason | None:
-        """The rule that ends the trial after the last of `evaluations`; a repeat, which measures noise, runs on."""
-        if evaluations[-1].step == job.horizon or "repeat" in job.trial.user_attrs:
+        """Why the trial ends after the last of `evaluations`. No rule ends a repeat, which measures noise."""
+        if evaluations[-1].step == job.horizon:
             return None
-        return fired(self._study, self._study.pruner, {e.step: e.mel_ce for e in evaluations})
+        rule = None
+        if "repeat" not in job.trial.user_attrs:
+            rule = fired(self._study, self._study.pruner, {e.step: e.mel_ce for e in evaluations})
+        return rule or cut(self._budget)
+
+
+def claimed(budget: Budget | None, leases: Leases, total: int | None) -> Claim:
+    """A trial to run, within the budget if there is one."""
+    return budget.claim(leases, total) if budget else leases.claim(total)
+
+
+def cut(budget: Budget | None) -> StopReason | None:
+    """Whether the budget ends a run at its evaluation: as the user would, so that a larger one runs it again."""
+    return StopReason.STOPPED_BY_USER if budget and budget.is_spent else None
 
 
 def fired(study: optuna.Study, pruner: optuna.pruners.BasePruner, values: Mapping[int, float]) -> StopReason | None:
