@@ -191,7 +191,7 @@ def test_the_cap_holds_over_machines_of_which_one_dies(database: str, tmp_path: 
     with Study(database, tmp_path, trials=3) as study:
         study.start("a", slots=1, seconds=0.02, cap=cap).wait()
         study.total = 200
-        slow = [study.start(name, slots=2, seconds=0.5, cap=cap) for name in "bcd"]
+        slow = [study.start(name, slots=2, seconds=3, cap=cap) for name in "bcd"]  # a run alone takes the cap
         dying = slow.pop()
         dying.wait_for(" started ", count=2)
         dying.kill()
