@@ -61,32 +61,37 @@ def test_nodes_come_and_go_and_a_plain_machine_ends_the_study(cluster: Any, data
     folder = tmp_path / "ray"
     folder.mkdir()
     (folder / "hold").write_text("1")  # each run waits after its first evaluation
-    with Study(database, tmp_path, trials=20) as study:
+    with Study(database, tmp_path, trials=8) as study:
         driver = on_ray(study, cluster, folder)
-        driver.wait_for(" started ", count=4)
+        driver.wait_for(")  started ", count=4)
         cluster.remove_node(cluster.list_all_nodes()[1], allow_graceful=False)
         driver.wait_for(" is gone ")
         cluster.add_node(**SMALL)
-        driver.wait_for(" started ", count=6)  # two on the new node
+        driver.wait_for(")  started ", count=6)  # two on the new node
         wait_until(lambda: reasons(study)[StopReason.PREEMPTED] >= 2, PATIENCE, "the leases of the dead node end")
-        driver.release()
-        driver.wait()
-        study.assert_exact()
-        assert len(re.findall(rf": 2 slots, .* logs there in {folder}/miniature/trials/NUMBER", driver.output)) == 3
-
-        study.total = 30
-        driver.hold(0)
-        driver = on_ray(study, cluster, folder)
-        driver.wait_for(" started ", count=4)
-        supervisor, preempted = owners(study).pop(), reasons(study)[StopReason.PREEMPTED]
-        supervisor.parent().kill()  # the actor, with which it ends; Ray starts another
-        driver.wait_for(" started ", count=6)
-        wait_until(lambda: reasons(study)[StopReason.PREEMPTED] >= preempted + 2, PATIENCE, "its leases end")
-        assert not supervisor.is_running()
         driver.send(signal.SIGINT)
         driver.wait(code=130)
-        assert study.taken() == 20  # nothing is left running
+        assert len(re.findall(rf": 2 slots, .* logs there in {folder}/miniature/trials/NUMBER", driver.output)) == 3
+        assert study.taken() == study.finished()  # nothing is left running
         study.start("plain", seconds=0.005).wait()
+        study.assert_exact()
+
+
+@pytest.mark.full
+def test_an_actor_that_dies_is_started_again(cluster: Any, database: str, tmp_path: Path) -> None:
+    folder = tmp_path / "ray"
+    folder.mkdir()
+    (folder / "hold").write_text("0")
+    with Study(database, tmp_path, trials=20) as study:
+        driver = on_ray(study, cluster, folder)
+        driver.wait_for(")  started ", count=4)
+        supervisor = owners(study).pop()
+        supervisor.parent().kill()  # the actor, with which it ends
+        driver.wait_for(")  started ", count=6)
+        wait_until(lambda: reasons(study)[StopReason.PREEMPTED] >= 2, PATIENCE, "its leases end")
+        assert not supervisor.is_running()
+        driver.release()
+        driver.wait()
         study.assert_exact()
 
 
@@ -103,6 +108,7 @@ def test_only_nodes_with_gpus_run_where_there_are_any(cluster: Any, tmp_path: Pa
     assert re.search(r"study.py: \S+: this node is refused\n  one\n  two\n$", driver.output)
 
 
+@pytest.mark.full
 def test_the_log_of_a_run_that_fails_ends_in_the_output(cluster: Any, database: str, tmp_path: Path) -> None:
     """Six failures in a row end the search of a node."""
     with Study(database, tmp_path, trials=20) as study:
