@@ -6,17 +6,7 @@ from typing import Any
 import click
 
 from search.commands import export, outcome
-from search.commands.options import (
-    capped,
-    common,
-    is_on_ray,
-    leave,
-    load_settings,
-    make_console,
-    output_of,
-    placed,
-    telling,
-)
+from search.commands.options import common, is_on_ray, leave, load_settings, make_console, output_of, running, telling
 from search.confirmation import confirm
 from search.errors import BUDGET_SPENT
 from search.settings.settings import Settings
@@ -30,8 +20,7 @@ from search.workers.on_ray import run_on_ray
 @click.option("--top", type=int, help="Best trials that the rate line starts from (default 1).")
 @click.option("--seeds", type=int, help="Seeds of the race with the stock recipe, at most (default 4).")
 @click.option("--audit", type=int, help="Pruned trials to run in full, to see what pruning lost (default 0).")
-@capped
-@placed
+@running
 @telling
 @common
 @click.pass_context

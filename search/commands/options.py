@@ -40,13 +40,15 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def placed(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of commands that may run on other machines: where."""
+def running(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of commands that train on one machine or many: the caps (docs/budget.md), and where."""
+    told = "Most GPU hours of the study on all machines; slot hours where runs train on CPUs."
+    address = "Of the cluster. Default: RAY_ADDRESS, or a local one."
     for option in (
-        click.option(
-            "--ray-address", metavar="HOST:PORT", help="Of the cluster. Default: RAY_ADDRESS, or a local one."
-        ),
+        click.option("--ray-address", metavar="HOST:PORT", help=address),
         click.option("--engine", type=click.Choice(["local", "ray"]), default="local", help="Where: here, or on Ray."),
+        click.option("--until", metavar="TIME", help='End by then: "18:00", "+6h", or an ISO time.'),
+        click.option("--gpu-hours", type=float, metavar="H", help=told),
     ):
         command = option(command)
     return command
@@ -57,13 +59,6 @@ def is_on_ray(engine: str, address: str | None) -> bool:
     if address and engine != "ray":
         raise UserError("--ray-address is given without --engine ray; give both, or neither")
     return engine == "ray"
-
-
-def capped(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that end what takes long before it is done (docs/budget.md)."""
-    until = click.option("--until", metavar="TIME", help='End by then: "18:00", "+6h", or an ISO time.')
-    told = "Most GPU hours of the study on all machines; slot hours where runs train on CPUs."
-    return click.option("--gpu-hours", type=float, metavar="H", help=told)(until(command))
 
 
 def telling(command: Callable[..., None]) -> Callable[..., None]:

@@ -4,17 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from search.commands.options import (
-    capped,
-    common,
-    is_on_ray,
-    leave,
-    load_settings,
-    make_console,
-    output_of,
-    placed,
-    telling,
-)
+from search.commands.options import common, is_on_ray, leave, load_settings, make_console, output_of, running, telling
 from search.errors import BUDGET_SPENT, NoResult
 from search.text import shown
 
@@ -30,8 +20,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, help="Random seed for the sampler and all runs.")
 @click.option("--repeats", type=int, help="Extra runs of the stock recipe with other seeds, to measure the noise.")
 @click.option("--confirm", "then_confirm", is_flag=True, help="Then find the rate in full runs, and prove the winner.")
-@capped
-@placed
+@running
 @telling
 @common
 @click.pass_context
