@@ -187,3 +187,8 @@ def test_what_is_written_is_read_again_also_by_a_child(project: Path) -> None:
     settings = loaded(project, text + "[pruning]\nmin_delta = 0.01\n[space]\nfile = 'space.toml'")
     assert loaded(project, settings.to_toml()) == settings
     assert Settings.model_validate_json(settings.model_dump_json()) == settings
+
+
+def test_blanks_around_urls_are_no_part_of_them(project: Path) -> None:
+    study = loaded(project, "[study]\nstorage = ' postgresql://db/x '\nartifacts = 's3://sound\t'").study
+    assert (study.storage, study.artifacts) == ("postgresql://db/x", "s3://sound")
