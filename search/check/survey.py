@@ -23,7 +23,7 @@ class Recording:
     clipped: float = 0.0  # share of samples at full scale
     silent: float = 0.0  # share of 20 ms frames below -50 dB of full scale
     offset: float = 0.0  # mean of the samples
-    remark: str | None = None  # how its header or name differs from its content (search.check.header.remark)
+    remark: str | None = None  # how its header or name differs from its content (search.preparation.recordings.remark)
 
 
 @dataclass(frozen=True)
