@@ -24,7 +24,7 @@ from search.preparation.places import locate
 from search.preparation.tables import read_rows
 from search.settings.settings import load
 from search.tools import bench
-from search.tools.run_data import Material, find_material
+from search.tools.measure import Material, find_material
 from search.tools.run_folder import inspect_runs
 from search.training import base, corpus
 from search.training.evaluation import Evaluator, evaluation_sets

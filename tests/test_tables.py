@@ -212,11 +212,12 @@ def test_named_formatters_give_clean_rows_and_name_absent_files(
 def test_a_line_that_a_formatter_fails_on_is_named(tmp_path: Path) -> None:
     touch(tmp_path, "wavs/c.wav")
     with pytest.raises(
-        UserError, match=r"line 2: 'no second column' has 1 columns instead of 2; the layout of data.formatter 'thorst"
+        UserError,
+        match=r"line 2: 'no second column' has 1 columns instead of 2; the layout of data.formatter 'thor",
     ):
         read(tmp_path, "c|one\nno second column\nc|one\n", formatter="thorsten")
     with pytest.raises(
-        UserError, match=r"line 2: 'c\|one\|two\|three' has 4 columns instead of 3; take the separator out of the text"
+        UserError, match=r"line 2: 'c\|one\|two\|three' has 4 columns instead of 3; .* no separator in a text"
     ):
         read(tmp_path, "c|one|one\nc|one|two|three\nc|one|one\n", formatter="ljspeech")
     with pytest.raises(UserError, match=r"data.train: .* cannot be read \(Is a directory\); name a table"):

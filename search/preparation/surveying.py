@@ -1,6 +1,5 @@
 """Reads data and base: decodes the audio into the machine's cache, tokenises the texts, reads the base's shape."""
 
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,13 +8,14 @@ from typing import Any
 
 from TTS.tts.layers.xtts.tokenizer import VoiceBpeTokenizer
 
+from search.check.memory import Model
 from search.check.survey import PARTS, BaseFacts, Row, Survey
 from search.errors import UserError, first_line
 from search.preparation import base_check, recordings, tables
 from search.preparation import cache as machine_cache
 from search.preparation.coqui_tables import Rows
 from search.preparation.parallel import on_all_cores
-from search.preparation.places import locate
+from search.preparation.places import Progress, locate
 from search.preparation.recordings import Recordings
 from search.settings.languages import resolved
 from search.settings.sections import Data
@@ -34,7 +34,6 @@ from search.training.tokenizer import (
 
 _BYTES_PER_SAMPLE = 4
 
-Progress = Callable[[str], None]
 Parts = tuple[Sequence[tables.Row], Sequence[tables.Row]]  # of training and evaluation
 
 
@@ -113,10 +112,7 @@ def _tokenizer(settings: Settings, language: str, directory: Path, rows: Rows) -
     missing = missing_tokens(own, texts, language)
     if not (missing and settings.base.extend_vocabulary):
         return missing, own
-    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
-        file.write(extended_vocabulary(directory / "vocab.json", missing))
-        file.flush()
-        return missing, Tokenizer(file.name)
+    return missing, Tokenizer.of(extended_vocabulary(directory / "vocab.json", missing))
 
 
 def _decoded(settings: Settings, rows: Rows, rate: int, cache: Path, progress: Progress) -> Recordings:
@@ -175,7 +171,7 @@ def survey_of(settings: Settings, sources: Sources) -> Survey:
 def sample_rate(directory: Path) -> int:
     """Hz, of the base in `directory`. Raises UserError for a base with files that are none."""
     base_check.refuse_broken(directory)
-    return base.training_config(directory, (3.0, 6.0), 11.6, 200).audio.sample_rate  # type: ignore[no-any-return]
+    return base.training_config(directory).audio.sample_rate  # type: ignore[no-any-return]
 
 
 def base_facts(settings: Settings, directory: Path) -> BaseFacts:
@@ -187,23 +183,19 @@ def base_facts(settings: Settings, directory: Path) -> BaseFacts:
         shapes = {k: v.shape for k, v in base.read_weights(directory).items()}
     except UserError as refused:
         error = str(refused)
-    config = base.training_config(directory, settings.conditioning_seconds, 11.6, 200)
+    config = base.training_config(directory)
     seconds, tokens = base.limits(config)
-    gpt = {k: v.numel() for k, v in shapes.items() if k.startswith("gpt.") and not k.startswith("gpt.gpt_inference.")}
-    args = config.model_args
+    of_gpt = [v.numel() for k, v in shapes.items() if k.startswith("gpt.") and not k.startswith("gpt.gpt_inference.")]
+    rows, args = shapes.get("gpt.text_embedding.weight", [0])[0], config.model_args
+    width, audio_tokens = args.gpt_n_model_channels, args.gpt_num_audio_tokens
     return BaseFacts(
         directory=str(directory),
         error=error,
-        rows=shapes.get("gpt.text_embedding.weight", [0])[0],
         languages=tuple(map(str, base.config_values(directory).get("languages", []))),
         max_audio_seconds=seconds,
         max_text_tokens=tokens,
-        parameters=sum(gpt.values()),
+        gpt=Model(args.gpt_layers, width, args.gpt_n_heads, rows, audio_tokens, sum(of_gpt)),
         total_parameters=sum(v.numel() for v in shapes.values()),
-        layers=args.gpt_layers,
-        width=args.gpt_n_model_channels,
-        heads=args.gpt_n_heads,
-        audio_tokens=args.gpt_num_audio_tokens,
         code_samples=args.gpt_code_stride_len,
     )
 

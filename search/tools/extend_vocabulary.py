@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from search.errors import UserError, named_full_disk
 from search.preparation import base_check, extension, tables, vocabulary
 from search.preparation.cache import make_cache_directory
 from search.preparation.parentage import NAME
-from search.preparation.places import locate
+from search.preparation.places import Progress, locate
 from search.preparation.recordings import file_digest
 from search.preparation.surveying import in_the_bases_words
 from search.preparation.vocabulary import Vocabulary
@@ -42,8 +41,6 @@ NOTHING = (
     " be merged occurs twice; --any-letters joins letters that it has, but then texts in its other languages may be cut"
     " differently"
 )
-
-Progress = Callable[[str], None]
 
 
 def run(caller: Caller, request: Request) -> list[str]:
@@ -82,16 +79,17 @@ class _Extension:
         self._old = vocabulary.read(directory / "vocab.json", "base.path")
 
     def write(self, training: list[str], held_out: list[str]) -> list[str]:
+        # `letters` is the base's tokenizer with further letters: what new tokens are made of, in its terms.
         old, texts = self._old, [*training, *held_out]
         lacking = missing_tokens(old.tokenizer, texts, self._language)
         clean = (preprocessed(old.tokenizer, text, self._language) for text in training)
         words = merges.count_words(filter(None, clean))
         if self._request.vocabulary is None:
-            letters = self._with_letters(lacking)
+            letters = Tokenizer.of(extended_vocabulary(old.path, lacking))
             new = self._learned(lacking, letters, words)
         else:
             new = self._given(self._request.vocabulary)
-            letters = self._with_letters(sorted(new.letters - old.letters))
+            letters = Tokenizer.of(extended_vocabulary(old.path, sorted(new.letters - old.letters)))
         self._progress("writing model.pth")
         rows = extension.layout(old, new, _parts(old, new, letters))
         extension.write_model(self._directory, self._folder, rows, self._language, self._request.init, self._seed)
@@ -151,14 +149,6 @@ class _Extension:
             raise UserError(f"{FIELD} {path} has the tokens of base.path and no others; nothing would be added")
         shutil.copyfile(path, self._folder / "vocab.json")
         return new
-
-    def _with_letters(self, letters: list[str]) -> Tokenizer:
-        """The base's tokenizer with further letters: what new tokens are made of, in its terms."""
-        path = self._folder / "vocab.json.letters"
-        path.write_text(extended_vocabulary(self._old.path, letters), encoding="utf-8")
-        tokenizer = Tokenizer(path)
-        path.unlink()
-        return tokenizer
 
     def _note(self, new: Vocabulary, rows: extension.Layout, training: list[str]) -> dict[str, Any]:
         request, old = self._request, self._old
