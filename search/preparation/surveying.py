@@ -9,7 +9,7 @@ from typing import Any
 from TTS.tts.layers.xtts.tokenizer import VoiceBpeTokenizer
 
 from search.check.memory import Model
-from search.check.survey import PARTS, BaseFacts, Row, Survey
+from search.check.survey import PARTS, BaseFacts, Recording, Row, Survey
 from search.errors import UserError, first_line
 from search.preparation import base_check, recordings, tables
 from search.preparation import cache as machine_cache
@@ -72,12 +72,12 @@ def encoded(row: Mapping[str, Any], data: Data, tokenizer: VoiceBpeTokenizer) ->
     return tokens, None
 
 
-def encode(parts: Parts, data: Data, tokenizer: VoiceBpeTokenizer, decoded: Recordings) -> None:
+def encode(parts: Parts, data: Data, tokenizer: VoiceBpeTokenizer, found: Mapping[str, Recording]) -> None:
     """Adds to each row its tokens, and why training cannot use the clip."""
     rows = [row for part in parts for row in part]
     made = on_all_cores(lambda row: encoded(row, data, tokenizer), rows)
     for row, (tokens, fault) in zip(rows, made, strict=True):
-        audio = recordings.usable(decoded.found[row["audio_file"]], data.max_audio_seconds)
+        audio = recordings.usable(found[row["audio_file"]], data.max_audio_seconds)
         row |= {"tokens": tokens, "fault": row.get("fault") or fault or audio}
 
 
@@ -91,9 +91,9 @@ def read_sources(settings: Settings, cache: Path, progress: Progress) -> Sources
     rows = tables.read(data, root)
     for sentence in rows.assumed:
         progress(sentence)
-    found = _decoded(settings, rows, sample_rate(directory), cache, progress)
+    found = decoded(settings, rows, sample_rate(directory), cache, progress)
     missing, tokenizer = _tokenizer(settings, data.language, directory, rows)
-    encode(rows.parts, data, tokenizer, found)
+    encode(rows.parts, data, tokenizer, found.found)
     rows = tables.hold_out(rows, data, settings.study.seed)
     return Sources(root, directory, rows, found, data, missing, tokenizer)
 
@@ -115,7 +115,7 @@ def _tokenizer(settings: Settings, language: str, directory: Path, rows: Rows) -
     return missing, Tokenizer.of(extended_vocabulary(directory / "vocab.json", missing))
 
 
-def _decoded(settings: Settings, rows: Rows, rate: int, cache: Path, progress: Progress) -> Recordings:
+def decoded(settings: Settings, rows: Rows, rate: int, cache: Path, progress: Progress) -> Recordings:
     """The recordings of `rows`, decoded into the cache unless they are there."""
     paths = [row["audio_file"] for part in rows.parts for row in part]
     progress(f"reading {len(paths)} clips")

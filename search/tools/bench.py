@@ -13,8 +13,11 @@ import torch
 
 from search.errors import UserError
 from search.preparation import base_check, encoding, tables
+from search.preparation.cache import in_use
+from search.preparation.coqui_tables import Rows
 from search.preparation.places import Progress, locate
 from search.preparation.prepare import prepare
+from search.preparation.surveying import counting, decoded, encode
 from search.settings.sections import Base, Data
 from search.settings.settings import Settings
 from search.tools.held_out import Row, parts, read_split
@@ -156,17 +159,19 @@ def _bench(material: Material, files: Sequence[Path], cache: Path, folder: Path,
     base_check.check_limits(settings, directory)
     model = base.load_model(base_check.config_for(settings, directory))
     model.to(DEVICE)  # which also encodes
-    (folder / "corpus").mkdir()
-    progress(f"encoding {len(held_out)} clips of the eval set and {len(probe)} training clips")
-    dropped = encoding.prepare(data, (probe, held_out), model, folder / "corpus", lambda _done, _total: None)
+    found = decoded(settings, Rows(probe, held_out), model.config.audio.sample_rate, cache, progress)
+    encode((probe, held_out), data, model.xtts.tokenizer, found.found)
+    with in_use(found.waveforms.parent):
+        count = counting(progress, "computing audio codes")
+        dropped = encoding.prepare((probe, held_out), found, model, folder / "corpus", count)
     if dropped:
         progress(f"left out {len(dropped)} clips; the first: {dropped[0][0]}: {dropped[0][1]}")
     evaluator, counted = _on(model, folder / "corpus", len(probe), seed, settings.training.eval_batch_size)
-    found: dict[str, Any] = {"measured_on": f"{counted} of {material.words}{how}", "base_reason": reason}
+    said: dict[str, Any] = {"measured_on": f"{counted} of {material.words}{how}", "base_reason": reason}
     if reason is None:
         progress("evaluating the untouched base model")
-        found["base"] = asdict(evaluator(0, time.monotonic()))
-    return evaluator, {**found, "unsure": unsure}
+        said["base"] = asdict(evaluator(0, time.monotonic()))
+    return evaluator, {**said, "unsure": unsure}
 
 
 def _prepared_bench(material: Material, cache: Path, progress: Progress) -> Bench:
