@@ -80,7 +80,7 @@ def source(file: str) -> str | None:
     return str(path.parent / take["source"]) if take else None
 
 
-def _same_source(train: list[Row], held_out: list[Row]) -> list[Finding]:
+def _same_source(train: list[Row], held_out: list[Row]) -> Iterator[Finding]:
     """Eval clips that were cut from a recording that training clips were cut from, too.
 
     Names tell this only where they divide each speaker's clips: at least three recordings of two clips on average, and
@@ -90,14 +90,15 @@ def _same_source(train: list[Row], held_out: list[Row]) -> list[Finding]:
     sources = {row.audio_file: found for row in (*train, *held_out) if (found := source(row.audio_file))}
     counts, speakers = Counter(sources.values()), {row.speaker for row in (*train, *held_out)}
     if len(counts) < max(3, len(speakers) + 1) or sum(counts.values()) < 2 * len(counts):
-        return []
+        return
     trained = {sources[row.audio_file] for row in train if row.audio_file in sources}
     same = [(row.audio_file, "") for row in held_out if sources.get(row.audio_file) in trained]
     what = "of eval that, by name, were cut from the same recordings as training clips"
     if len(same) <= 0.5 * len(held_out):
-        return about(AREA, same, what, "hold out whole recordings")
-    message = f"{clips(len(same))} {what}: the evaluation does not tell how well new recordings are met"
-    return [Finding("info", AREA, message, "hold out whole recordings with a data.eval of your own")]
+        yield from about(AREA, same, what, "hold out whole recordings")
+    else:
+        message = f"{clips(len(same))} {what}: the evaluation does not tell how well new recordings are met"
+        yield Finding("info", AREA, message, "hold out whole recordings with a data.eval of your own")
 
 
 def _repeats(train: list[Row], digest: Callable[[Row], str]) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +145,6 @@ def make_survey(settings: Settings, cache: Path, progress: Progress) -> Survey:
 def survey_of(settings: Settings, sources: Sources) -> Survey:
     """As `make_survey`, of what was read."""
     data, rows, directory, found = sources.data, sources.rows, sources.base, sources.recordings.found
-    facts = base_facts(settings, directory)
     own = Tokenizer(directory / "vocab.json")
     stock = VoiceBpeTokenizer(directory / "vocab.json")
     flat = [(part, row) for part, part_rows in zip(PARTS, rows.parts, strict=True) for row in part_rows]
@@ -161,10 +160,7 @@ def survey_of(settings: Settings, sources: Sources) -> Survey:
         speaker, tokens = str(row["speaker_name"]), len(row["tokens"])
         return Row(part, file, str(text or ""), speaker, language, tokens, unknown, row["fault"], theirs)
 
-    listed = data.language.split("-")[0] in LISTED
-    has_tag = len(letters) == len(sources.missing)
-    facts = replace(facts, language=data.language, language_tag=has_tag, language_listed=listed)
-    described = list(on_all_cores(describe, flat))
+    described, facts = list(on_all_cores(describe, flat)), base_facts(settings, sources)
     return Survey(sample_rate(directory), described, found, rows.remarks, rows.assumed, sources.missing, facts)
 
 
@@ -174,8 +170,9 @@ def sample_rate(directory: Path) -> int:
     return base.training_config(directory).audio.sample_rate  # type: ignore[no-any-return]
 
 
-def base_facts(settings: Settings, directory: Path) -> BaseFacts:
+def base_facts(settings: Settings, sources: Sources) -> BaseFacts:
     """The base as it is: what does not fit is in `error`."""
+    directory, language = sources.base, sources.data.language
     error, shapes = None, {}
     try:
         base_check.check(directory)
@@ -192,6 +189,9 @@ def base_facts(settings: Settings, directory: Path) -> BaseFacts:
         directory=str(directory),
         error=error,
         languages=tuple(map(str, base.config_values(directory).get("languages", []))),
+        language=language,
+        language_tag=all(len(token) == 1 for token in sources.missing),
+        language_listed=language.split("-")[0] in LISTED,
         max_audio_seconds=seconds,
         max_text_tokens=tokens,
         gpt=Model(args.gpt_layers, width, args.gpt_n_heads, rows, audio_tokens, sum(of_gpt)),
