@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 from search.errors import UserError
 from search.files import lock
@@ -26,7 +27,7 @@ def visible_gpus() -> list[str]:
     import pynvml
 
     try:
-        pynvml.nvmlInit()
+        return [str(pynvml.nvmlDeviceGetUUID(handle)) for handle in _handles()]
     except pynvml.NVMLError_LibraryNotFound:  # no driver
         return []
     except pynvml.NVMLError as error:  # of another version than the kernel's module, or without one
@@ -36,11 +37,14 @@ def visible_gpus() -> list[str]:
             f"this machine's NVIDIA driver does not work ({error}); see what nvidia-smi says (a new driver needs a"
             f" restart), or {ON_CPU}"
         ) from error
-    try:
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        return [str(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles]
-    finally:
-        pynvml.nvmlShutdown()
+
+
+def _handles() -> list[Any]:
+    """NVML's handle of each GPU of this machine. Raises NVMLError. NVML stays open, which takes nothing of a GPU."""
+    import pynvml
+
+    pynvml.nvmlInit()
+    return [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
 
 
 def by_uuid(gpus: Sequence[str]) -> list[str]:
@@ -53,17 +57,13 @@ def by_uuid(gpus: Sequence[str]) -> list[str]:
     if not gpus or not all(gpu.isdecimal() for gpu in gpus):
         return list(gpus)
     try:
-        pynvml.nvmlInit()
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        handles = _handles()
         kinds = {pynvml.nvmlDeviceGetName(handle) for handle in handles}
         if len(kinds) > 1 and os.environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
             return list(gpus)
         return [str(pynvml.nvmlDeviceGetUUID(handles[int(gpu)])) for gpu in gpus]
     except (pynvml.NVMLError, IndexError):  # the search itself says what is wrong with the driver
         return list(gpus)
-    finally:
-        with suppress(pynvml.NVMLError):  # it was never up
-            pynvml.nvmlShutdown()
 
 
 def has_nvidia_card(devices: Path = Path("/sys/bus/pci/devices")) -> bool:

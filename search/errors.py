@@ -1,7 +1,10 @@
 """Errors that a user can act on. Exit codes say whether the same command may succeed later (docs/operations.md)."""
 
+import errno
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # what a disk that is full, or a quota that is used up, says
 BUDGET_SPENT = 4  # runs are missing, and the study's budget has no room for them; a larger one goes on
 
 
@@ -43,6 +46,21 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+@contextmanager
+def named_full_disk(what: str, next_step: str) -> Iterator[None]:
+    """Raises UserError, "`what` (the system's reason); `next_step`", where the disk is too full for the block.
+
+    torch raises an error of its own then, with the system's as its context.
+    """
+    try:
+        yield
+    except Exception as error:
+        for cause in causes(error):
+            if isinstance(cause, OSError) and cause.errno in FULL:
+                raise UserError(f"{what} ({cause.strerror}); {next_step}") from error
+        raise
 
 
 def first_line(error: BaseException) -> str:

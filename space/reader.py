@@ -1,4 +1,4 @@
-"""Search spaces in TOML: the presets, and a user's own files. What pydantic finds wrong, in a line."""
+"""Search spaces and points in TOML: the presets, and a user's own files. What pydantic finds wrong, in a line."""
 
 import codecs
 import re
@@ -8,12 +8,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from space.hyperparameters import Hyperparameters
 from space.search_space import SearchSpace
 
 WINDOWS = "A path of Windows has WSL's form here: /mnt/c/Users/me for C:\\Users\\me"
 PRESETS = ("xtts-v2", "miniature")
+_POINT = TypeAdapter(Hyperparameters)
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")  # pydantic's names of the error
 
 
@@ -42,6 +44,27 @@ def _space(read: Callable[[], dict[str, Any]], source: str) -> SearchSpace:
         raise ValueError(f"{source}: {told}") from error
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
+
+
+def load_points(path: Path) -> list[Hyperparameters]:
+    """The points of a file, in the words of a space's baselines.
+
+    Its keys are one point, or it has a [[points]] for each. Raises OSError, and ValueError in one line that
+    names the point, the key, the value and what is allowed.
+    """
+    content = read_toml(path)
+    tables: Any = content.get("points", [content])
+    is_list = isinstance(tables, list) and tables and all(isinstance(table, dict) for table in tables)
+    if not is_list or (len(content) > 1 and "points" in content):
+        raise ValueError("give the keys of one point, or [[points]] and the keys of each, and nothing besides")
+    return [_point(table, f"point {place}: " if "points" in content else "") for place, table in enumerate(tables, 1)]
+
+
+def _point(table: Any, name: str) -> Hyperparameters:
+    try:
+        return _POINT.validate_python(table)
+    except ValidationError as error:
+        raise ValueError(f"{name}{explained(error, Hyperparameters)}") from error
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -5,14 +5,15 @@ from typing import Any
 from search.check.judgement import Report
 from search.check.judging import judge
 from search.check.machine import Gpu, Machine
+from search.check.memory import Model
 from search.check.survey import BaseFacts, Recording, Row, Survey
 from search.settings.settings import Settings
 
 GB = 10**9
 # XTTS-v2's sizes.
 BASE = BaseFacts(
-    directory="/base", error=None, rows=6681, languages=("en",), max_audio_seconds=28.0, max_text_tokens=402,
-    parameters=441_000_000, total_parameters=518_400_000, layers=30, width=1024, heads=16, audio_tokens=1026,
+    directory="/base", error=None, languages=("en",), max_audio_seconds=28.0, max_text_tokens=402,
+    gpt=Model(30, 1024, 16, 6681, 1026, 441_000_000), total_parameters=518_400_000,
 )  # fmt: skip
 MACHINE = Machine(
     cpus=8, memory=64 * GB, gpus=(Gpu("GPU of 24 GB", 24 * GB),), cache="/cache", cache_free=500 * GB, study="/study",

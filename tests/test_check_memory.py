@@ -9,9 +9,9 @@ import soundfile
 import torch
 
 from benchmarks.memory import CASES, measured
-from search.check.header import remark
 from search.check.memory import Batch, Model, Probe, activations, needed
 from search.preparation import probe
+from search.preparation.recordings import remark
 from search.preparation.surveying import make_survey
 from search.settings.settings import load
 from tests.bad_data import wave

@@ -21,10 +21,11 @@ from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainer
 from search.errors import UserError
 from search.preparation import encoding
 from search.preparation.places import locate
-from search.preparation.tables import read_rows
+from search.preparation.surveying import decoded, encode
+from search.preparation.tables import Rows, read_rows
 from search.settings.settings import load
 from search.tools import bench
-from search.tools.run_data import Material, find_material
+from search.tools.measure import Material, find_material
 from search.tools.run_folder import inspect_runs
 from search.training import base, corpus
 from search.training.evaluation import Evaluator, evaluation_sets
@@ -148,17 +149,21 @@ def test_the_accumulation_and_the_true_losses(stock: SimpleNamespace, report: di
     assert any("clipped no gradient" in note for note in run["notes"])
 
 
-def test_the_real_losses_are_the_evaluators(stock: SimpleNamespace, report: dict[str, Any], tmp_path: Path) -> None:
+def test_the_real_losses_are_the_evaluators(
+    stock: SimpleNamespace, report: dict[str, Any], tmp_path: Path, cache: Path
+) -> None:
     """Each checkpoint loaded by coqui's own code, and evaluated on all clips here."""
-    settings = load(None, {}).data.model_copy(update={"language": "en", "eval": None})
-    parts = read_rows(settings, stock.folder.parent / "data", 1).parts
+    settings = load(None, {"data.language": "en", "data.eval": None})
+    parts = read_rows(settings.data, stock.folder.parent / "data", 1).parts
     train, held_out = [], []
     for row in (*parts[0], *parts[1]):
         (held_out if row["audio_file"] in stock.held_out else train).append(row)
     assert len(held_out) == 6
     model = base.load_model(base.training_config(stock.base, (0.5, 1.0), 11.6, 200))
-    encoding.prepare(settings, (train[:2], held_out), model, tmp_path, lambda _done, _total: None)
-    evaluator = Evaluator(model, evaluation_sets(model, corpus.load(tmp_path), 2, 1, 3))
+    found = decoded(settings, Rows(train[:2], held_out), model.config.audio.sample_rate, cache, lambda _: None)
+    encode((train[:2], held_out), settings.data, model.xtts.tokenizer, found.found)
+    encoding.prepare((train[:2], held_out), found, model, tmp_path / "corpus", lambda _done, _total: None)
+    evaluator = Evaluator(model, evaluation_sets(model, corpus.load(tmp_path / "corpus"), 2, 1, 3))
     assert report["base"]["mel_ce"] == pytest.approx(evaluator(0, 0.0).mel_ce, rel=1e-5)
     (run,) = report["runs"]
     assert len(run["checkpoints"]) == 3

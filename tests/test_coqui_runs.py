@@ -18,7 +18,7 @@ from search.settings.settings import load
 from search.tools import bench
 from search.tools.advice import advice, warnings
 from search.tools.checkpoint_tables import show, to_json
-from search.tools.run_data import Material, find_material
+from search.tools.measure import Material, find_material
 from search.tools.run_folder import inspect_runs
 from search.trial import Evaluation
 from tests.test_checkpoints import put, study_py

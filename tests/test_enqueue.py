@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 from search.study import storage
 from search.study.storage import load_study
 from space.hyperparameters import Hyperparameters
-from space.points import load_points
+from space.reader import load_points
 from tests import studies
 from tests.in_process import StudyPy, in_process
 from tests.stub_study import stub

@@ -134,7 +134,7 @@ def broken(target: Path) -> None:
 
 @pytest.mark.parametrize(
     ("build", "kind", "words"),
-    [(full, UserError, r"^the cache .* is full \(full\); free some room"), (broken, OSError, "broken")],
+    [(full, UserError, r"^the cache .* cannot be written \(full\); free some room"), (broken, OSError, "broken")],
 )
 def test_a_failure_leaves_nothing(
     tmp_path: Path, build: Callable[[Path], None], kind: type[Exception], words: str

@@ -51,9 +51,7 @@ def test_any_table_is_read_as_meant_or_refused_in_one_line(seed: int, rows: list
     is_csv = chance.random() < 0.5  # written by a library
     if not is_csv:  # texts that no reader can tell from CSV's own marks
         assume(not any("\n" in text or QUOTED.fullmatch(text) for _, text, _ in clips))
-        assume(has_header or separator in ",;" or not any(separator in text for _, text, _ in clips))
-        if separator in ",;" and not has_header:  # prose has a blank behind a comma
-            clips = [(file, re.sub(r"([,;])(?! )", r"\1 ", text).strip(), who) for file, text, who in clips]
+        assume(has_header or not any(separator in text for _, text, _ in clips))
     header = [chance.choice(NAMES[role]) for role in roles.split()] if has_header else []
     header = [
         chance.choice([name, name.title(), f" {name} ", name.replace("_", " "), name.replace("_", "")])
@@ -111,6 +109,10 @@ def written(rows: list[list[str]], separator: str, is_csv: bool, chance: random.
         ("hello\nyou\n", "line 1: 'hello': neither a header like"),
         ("LJ1|one|one\nLJ2|two|two\n", "for lines like LJ001-0001|text|text set data.formatter to ljspeech"),
         ("a.wav|6 June|the sixth of June\nb.wav|7|the seventh\n", "3 columns and no header that says which they are"),
+        (
+            "a.wav,one\nb.wav,two\n",
+            "line 1: 'a.wav,one': neither a header like audio_file|text|speaker_name nor a clip",
+        ),
         ("a.wav|one\nb.wav|two|x\nc.wav|three\n", "line 2: 'b.wav|two|x': 3 columns instead of 2"),
         (HEADER + "a.wav|one|x\nb.wav|two|three|y\n", "line 3: 'b.wav|two|three|y': 4 columns instead of 3; put the"),
         (HEADER + "a.wav|one\nand more|x\nb.wav|two|x\n", "line 3: 'and more|x': 'and more' is no audio file; a row"),
@@ -210,11 +212,12 @@ def test_named_formatters_give_clean_rows_and_name_absent_files(
 def test_a_line_that_a_formatter_fails_on_is_named(tmp_path: Path) -> None:
     touch(tmp_path, "wavs/c.wav")
     with pytest.raises(
-        UserError, match=r"line 2: 'no second column' has 1 columns instead of 2; the layout of data.formatter 'thorst"
+        UserError,
+        match=r"line 2: 'no second column' has 1 columns instead of 2; the layout of data.formatter 'thor",
     ):
         read(tmp_path, "c|one\nno second column\nc|one\n", formatter="thorsten")
     with pytest.raises(
-        UserError, match=r"line 2: 'c\|one\|two\|three' has 4 columns instead of 3; take the separator out of the text"
+        UserError, match=r"line 2: 'c\|one\|two\|three' has 4 columns instead of 3; .* no separator in a text"
     ):
         read(tmp_path, "c|one|one\nc|one|two|three\nc|one|one\n", formatter="ljspeech")
     with pytest.raises(UserError, match=r"data.train: .* cannot be read \(Is a directory\); name a table"):

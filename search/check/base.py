@@ -1,6 +1,6 @@
 """Whether the base fits the settings and the language."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from search.check.judgement import Finding, few
 from search.check.survey import BaseFacts, Survey
@@ -10,13 +10,14 @@ from search.settings.settings import Settings
 AREA = "base"
 
 
-def judge(settings: Settings, survey: Survey) -> list[Finding]:
+def judge(settings: Settings, survey: Survey) -> Iterator[Finding]:
     """Errors for a base that training would refuse or misread, and for a code that is no language's; infos on it."""
     base = survey.base
     if base.error:
         step = "" if ";" in base.error else "set base.path to another XTTS base"
-        return [Finding("error", AREA, " ".join(base.error.split()), step)]
-    return _language(settings.data.language, base)
+        yield Finding("error", AREA, " ".join(base.error.split()), step)
+    else:
+        yield from _language(settings.data.language, base)
 
 
 def wrong_language(code: str, known: Collection[str]) -> tuple[str, str] | None:
@@ -28,28 +29,29 @@ def wrong_language(code: str, known: Collection[str]) -> tuple[str, str] | None:
     return f"data.language {code!r} is not a language code", f"did you mean {meant}?" if meant else other
 
 
-def _language(given: str, base: BaseFacts) -> list[Finding]:
+def _language(given: str, base: BaseFacts) -> Iterator[Finding]:
     known, code = {*base.languages, *([base.language] if base.language_tag else [])}, base.language or given
     if wrong := wrong_language(given, known):
-        return [Finding("error", AREA, *wrong)]
+        yield Finding("error", AREA, *wrong)
+        return
     if given in base.languages and base.language_listed:
-        return []
-    name, findings = languages.described(code), []
+        return
+    name = languages.described(code)
     if code != given:
         message = f"data.language {languages.described(given)} is trained as {code!r}"
-        message += ", the base's code for it" if code in known else ", the code in use today"
-        findings.append(Finding("info", AREA, message))
+        yield Finding(
+            "info", AREA, message + (", the base's code for it" if code in known else ", the code in use today")
+        )
     if other := languages.confused(given, known):
         message = f"data.language {languages.described(given)} is not the code of {languages.name(other)}"
         step = f"set data.language to {other!r} if the texts are {languages.name(other)}"
-        findings.append(Finding("warning", AREA, message, step))
+        yield Finding("warning", AREA, message, step)
     if not base.language_listed:
         message = (
             f"coqui's tokenizer has no rules for {name}: its own training code would silently drop every clip."
             " They are used here, with texts converted to NFC, lower case and single spaces"
         )
-        return [*findings, Finding("info", AREA, message, "write numbers and abbreviations as words")]
-    if base.languages and code not in base.languages:
+        yield Finding("info", AREA, message, "write numbers and abbreviations as words")
+    elif base.languages and code not in base.languages:
         message = f"the base does not know the language {name}; it knows {few(base.languages, ', ')}"
-        findings.append(Finding("info", AREA, message))
-    return findings
+        yield Finding("info", AREA, message)

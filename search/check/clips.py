@@ -3,7 +3,7 @@
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from search.check.judgement import Finding, Part, Speaker, about, plural
@@ -13,6 +13,7 @@ from search.settings.settings import Settings
 
 AREA = "data"
 _SPECIAL = re.compile(r"\[(STOP|START|UNK|SPACE|[a-z]{2,3}(-[a-z]{2})?)\]", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffd]")
 NEXT_STEPS = {  # by the start of the reason
     "the file does not exist": "correct the path, or delete the row",
     "no text in the table": "write the text, or delete the row: coqui trains on the word None",
@@ -27,10 +28,16 @@ NEXT_STEPS = {  # by the start of the reason
 }
 
 
-def judge(settings: Settings, survey: Survey) -> list[Finding]:
+def judge(settings: Settings, survey: Survey) -> Iterator[Finding]:
     """Errors for a part without clips; warnings for every clip that is left out; infos on how tables were read."""
-    assumed = [Finding("info", AREA, sentence) for sentence in survey.assumed]
-    return [*_empty_parts(survey), *_left_out(survey), *_remarks(survey), *_rows(settings, survey), *assumed]
+    yield from _empty_parts(survey)
+    yield from _left_out(survey)
+    if survey.table_remarks:
+        message = f"{plural(len(survey.table_remarks), 'line')} of the tables left out, or read by coqui with a warning"
+        step = "give each row the columns of the first line"
+        yield Finding("warning", AREA, message, step, [("", remark) for remark in survey.table_remarks])
+    yield from _rows(settings, survey)
+    yield from (Finding("info", AREA, sentence) for sentence in survey.assumed)
 
 
 def parts(survey: Survey) -> list[Part]:
@@ -53,31 +60,28 @@ def speakers(survey: Survey) -> list[Speaker]:
     ]
 
 
-def _empty_parts(survey: Survey) -> list[Finding]:
-    findings = []
+def _empty_parts(survey: Survey) -> Iterator[Finding]:
     for name in PARTS:
         every = survey.part(name, used=False)
         if not survey.part(name):
             first = next((f"; the first: {row.audio_file}: {row.reason}" for row in every), "")
             message = f"no clip of {len(every):,} is left for {name}{first}"
-            findings.append(Finding("error", AREA, message, "correct the clips that are left out"))
-    return findings
+            yield Finding("error", AREA, message, "correct the clips that are left out")
 
 
-def _left_out(survey: Survey) -> list[Finding]:
+def _left_out(survey: Survey) -> Iterator[Finding]:
     """One warning per reason, and one info per reason for clips that only coqui's dataset drops."""
     used = [row for row in survey.rows if not row.reason]
     out = len(survey.rows) - len(used)
-    findings = []
     if out > len(used):
         message = f"more clips are left out ({out:,}) than used ({len(used):,})"
-        findings.append(Finding("warning", AREA, message, "start with the most frequent reason"))
+        yield Finding("warning", AREA, message, "start with the most frequent reason")
     for kind, files in _by_kind((row.audio_file, row.reason) for row in survey.rows):
-        findings += about(AREA, files, f"left out: {kind}", _next_step(kind))
+        step = next((step for start, step in NEXT_STEPS.items() if kind.startswith(start)), "correct or delete the row")
+        yield from about(AREA, files, f"left out: {kind}", step)
     if survey.base.language_listed:  # otherwise one finding says it of all clips
         for kind, files in _by_kind((row.audio_file, row.stock) for row in used):
-            findings += about(AREA, files, f"used here that coqui's own code would silently drop: {kind}", "", "info")
-    return findings
+            yield from about(AREA, files, f"used here that coqui's own code would silently drop: {kind}", "", "info")
 
 
 def _by_kind(reasons: Iterable[tuple[str, str | None]]) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -90,18 +94,7 @@ def _by_kind(reasons: Iterable[tuple[str, str | None]]) -> list[tuple[str, list[
     return sorted(found.items(), key=lambda item: -len(item[1]))
 
 
-def _next_step(kind: str) -> str:
-    return next((step for start, step in NEXT_STEPS.items() if kind.startswith(start)), "correct or delete the row")
-
-
-def _remarks(survey: Survey) -> list[Finding]:
-    files = [("", remark) for remark in survey.table_remarks]
-    message = f"{plural(len(files), 'line')} of the tables left out, or read by coqui with a warning"
-    step = "give each row the columns of the first line"
-    return [Finding("warning", AREA, message, step, files)] if files else []
-
-
-def _rows(settings: Settings, survey: Survey) -> list[Finding]:
+def _rows(settings: Settings, survey: Survey) -> Iterator[Finding]:
     """Warnings for rows that are used and may not be meant so."""
     root = None if settings.data.path == MINIATURE else os.path.normpath(str(settings.data.path))
     judged: tuple[tuple[Callable[[Row], bool], str, str], ...] = (
@@ -111,7 +104,7 @@ def _rows(settings: Settings, survey: Survey) -> list[Finding]:
             "outside data.path", "keep the audio in the folder of the data, so that it can be copied as a whole",
         ),
         (
-            lambda row: any(map(_is_control, row.text)), "with control characters in the text",
+            lambda row: _CONTROL.search(row.text) is not None, "with control characters in the text",
             "remove them: nobody says them",
         ),
         (
@@ -120,17 +113,10 @@ def _rows(settings: Settings, survey: Survey) -> list[Finding]:
             "remove it: nobody says it, and it may end the sentence",
         ),
     )  # fmt: skip
-    return [
-        finding
-        for holds, what, step in judged
-        for finding in about(AREA, [(row.audio_file, "") for row in survey.rows if holds(row)], what, step)
-    ]
+    for holds, what, step in judged:
+        yield from about(AREA, [(row.audio_file, "") for row in survey.rows if holds(row)], what, step)
 
 
 def has_no_speaker(row: Row) -> bool:
     """A survey writes a missing column, None, as a word."""
     return row.speaker.strip() in ("", "None")
-
-
-def _is_control(character: str) -> bool:
-    return ord(character) < 32 or 127 <= ord(character) < 160 or character == "�"

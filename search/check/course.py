@@ -1,5 +1,7 @@
 """How many optimizer steps training takes, and whether that makes sense."""
 
+from collections.abc import Iterator
+
 from search.check.judgement import Course, Finding
 from search.check.survey import Survey
 from search.errors import UserError
@@ -28,14 +30,13 @@ def judge(settings: Settings, survey: Survey) -> tuple[Course, list[Finding]]:
     return course, [*findings, *_doubts(settings, clips)]
 
 
-def _doubts(settings: Settings, clips: int) -> list[Finding]:
-    training, findings = settings.training, []
+def _doubts(settings: Settings, clips: int) -> Iterator[Finding]:
+    training = settings.training
     drawn = training.batch_size * training.accumulation
     if drawn > clips:
         message = f"an optimizer step draws {drawn} clips (batch {training.batch_size} x {training.accumulation}), but"
         message += f" there are {clips}: each step sees some of them more than once"
-        findings.append(Finding("warning", AREA, message, "lower training.accumulation"))
+        yield Finding("warning", AREA, message, "lower training.accumulation")
     if settings.data.probe_clips > clips:
         message = f"data.probe_clips is {settings.data.probe_clips}, more than the {clips} training clips: all are used"
-        findings.append(Finding("info", AREA, message))
-    return findings
+        yield Finding("info", AREA, message)

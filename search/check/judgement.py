@@ -133,10 +133,10 @@ class Report:
 
 
 def about(
-    area: str, files: list[tuple[str, str]], what: str, next_step: str = "", level: Level = "warning"
+    area: str, files: list[tuple[str, str]], what: str, next_step: str, level: Level = "warning", noun: str = "clip"
 ) -> list[Finding]:
     """One finding, "3 clips `what`", about `files`; none where there are no files."""
-    return [Finding(level, area, f"{clips(len(files))} {what}", next_step, files)] if files else []
+    return [Finding(level, area, f"{plural(len(files), noun)} {what}", next_step, files)] if files else []
 
 
 def sorted_findings(findings: Iterable[Finding]) -> list[Finding]:

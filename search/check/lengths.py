@@ -1,6 +1,6 @@
 """How long clips and texts are, compared with what the model takes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -17,16 +17,15 @@ BINS = 40
 QUANTILES = {"min": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "max": 1.0}
 
 
-def judge(distributions: list[Distribution], survey: Survey) -> list[Finding]:
+def judge(distributions: list[Distribution], survey: Survey) -> Iterator[Finding]:
     """An info where many clips are close to a limit, a warning for texts that cannot belong to their audio."""
-    findings = []
     for found in distributions:
         if found.clips >= 10 and found.close > MANY * found.clips:
             message = (
                 f"{found.part}: {found.close / found.clips:.0%} of the {'clips' if found.what == 'audio' else 'texts'}"
                 f" are within a tenth of the limit of {found.limit:g} {found.unit}"
             )
-            findings.append(Finding("info", AREA, message, "see whether longer ones were cut off in the middle"))
+            yield Finding("info", AREA, message, "see whether longer ones were cut off in the middle")
     files, letterless = [], []
     for row in survey.rows:
         seconds, letters = survey.seconds(row), sum(map(str.isalnum, row.text))
@@ -34,11 +33,10 @@ def judge(distributions: list[Distribution], survey: Survey) -> list[Finding]:
             letterless.append((row.audio_file, row.text))
         elif seconds and not row.reason and not SLOW <= letters / seconds <= FAST:
             files.append((row.audio_file, f"{letters} letters in {seconds:.1f} s"))
+    step = "write what is said, or delete the row"
+    yield from about(AREA, letterless, "with a text without a letter or digit", step)
     what = f"with a text that can hardly be said in that time: outside {SLOW:g} to {FAST:g} letters per second"
-    findings += about(
-        AREA, letterless, "with a text without a letter or digit", "write what is said, or delete the row"
-    )
-    return [*findings, *about(AREA, files, what, "listen to them: text and audio may not belong together")]
+    yield from about(AREA, files, what, "listen to them: text and audio may not belong together")
 
 
 def distributions(settings: Settings, survey: Survey) -> list[Distribution]:

@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
 
 from search.check.judgement import Finding, Letter, clips, few, plural
 from search.check.survey import Survey
@@ -36,15 +37,16 @@ def name(letter: str) -> str:
     return unicodedata.name(letter, _NAMELESS.get(unicodedata.category(letter), "without a name"))
 
 
-def judge(settings: Settings, survey: Survey, letters: list[Letter]) -> list[Finding]:
+def judge(settings: Settings, survey: Survey, letters: list[Letter]) -> Iterator[Finding]:
     """An error when the vocabulary lacks something and may not grow; else an info, and a warning for rare letters."""
     if not survey.missing:
-        return []
+        return
     lacks = f"the base's vocabulary lacks {plural(len(survey.missing), 'token')}: {few(survey.missing)}"
     if not settings.base.extend_vocabulary:
         message, step = f"{lacks}; base.extend_vocabulary is off", "turn it on, or extend the base"
-        return [Finding("error", AREA, message, step, _examples(letters))]
-    findings = [Finding("info", AREA, f"{lacks}; they are added and trained as new rows", "", _examples(letters))]
+        yield Finding("error", AREA, message, step, _examples(letters))
+        return
+    yield Finding("info", AREA, f"{lacks}; they are added and trained as new rows", "", _examples(letters))
     rare = [letter for letter in letters if letter.count < RARE]
     if rare:
         shown = few(letter.character for letter in rare)
@@ -52,8 +54,7 @@ def judge(settings: Settings, survey: Survey, letters: list[Letter]) -> list[Fin
         # The miniature speaks words of a fixed list: none of its letters is a mistake, and it is small on purpose.
         is_generated = settings.data.path == MINIATURE
         step = "" if is_generated else "look for typing errors and for letters of another script"
-        findings.append(Finding("info" if is_generated else "warning", AREA, message, step, _examples(rare)))
-    return findings
+        yield Finding("info" if is_generated else "warning", AREA, message, step, _examples(rare))
 
 
 def _examples(letters: list[Letter]) -> list[tuple[str, str]]:

@@ -1,5 +1,7 @@
 """Whether memory, disk and processors suffice."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from math import ceil
 
 from search.check.judgement import Course, Finding, plural
@@ -32,10 +34,9 @@ def batch(settings: Settings, survey: Survey) -> Batch | None:
 
 def model(survey: Survey) -> Model:
     """The base's sizes with the rows that are appended to its vocabulary."""
-    base, more = survey.base, len(survey.missing)
-    grown = more * (2 * base.width + 1)  # rows of the embedding and of the head, and the head's bias
-    rows, parameters = base.rows + more, base.parameters + grown
-    return Model(base.layers, base.width, base.heads, rows, base.audio_tokens, parameters)
+    gpt, more = survey.base.gpt, len(survey.missing)
+    grown = more * (2 * gpt.width + 1)  # rows of the embedding and of the head, and the head's bias
+    return replace(gpt, text_tokens=gpt.text_tokens + more, parameters=gpt.parameters + grown)
 
 
 def memory(
@@ -43,16 +44,14 @@ def memory(
 ) -> tuple[Memory | None, list[Finding]]:
     """What a training process needs, and whether there is enough: measured by a probe, or else computed."""
     worst = batch(settings, survey)
-    if survey.base.error or worst is None or not survey.base.parameters:
+    if survey.base.error or worst is None or not survey.base.gpt.parameters:
         return None, []
     kind: Kind = "cuda" if machine.gpus else "cpu"
     found = needed(model(survey), worst, settings.training.precision, kind, settings.training.fused_adamw)
-    if probe is not None:
-        return found, _measured(probe, found)
-    return found, [_computed(settings, machine, found)]
+    return found, [_measured(probe, found) if probe else _computed(settings, machine, found)]
 
 
-def _measured(probe: Probe, computed: Memory) -> list[Finding]:
+def _measured(probe: Probe, computed: Memory) -> Finding:
     size = probe.batch_size
     largest = f"{'at least ' if probe.more else ''}{probe.largest}"
     if not probe.fits:
@@ -62,13 +61,13 @@ def _measured(probe: Probe, computed: Memory) -> list[Finding]:
         message = (
             f"a batch of {size} does not fit into the {gb(probe.total)} of {probe.device}; {largest} does, measured"
         )
-        return [Finding("error", "memory", message, step)]
+        return Finding("error", "memory", message, step)
     assert probe.peak is not None
     message = (
         f"a batch of {size} takes {gb(probe.peak)} of the {gb(probe.total)} of {probe.device}, measured in two steps"
         f" with the longest clips ({gb(computed.peak - computed.context)} computed); batches of up to {largest} fit"
     )
-    return [Finding("info", "memory", message)]
+    return Finding("info", "memory", message)
 
 
 def _computed(settings: Settings, machine: Machine, found: Memory) -> Finding:
@@ -90,20 +89,18 @@ def _computed(settings: Settings, machine: Machine, found: Memory) -> Finding:
     return Finding("warning", "memory", message, step) if need > TIGHT * there else Finding("info", "memory", message)
 
 
-def disk(settings: Settings, survey: Survey, machine: Machine, course: Course) -> list[Finding]:
+def disk(settings: Settings, survey: Survey, machine: Machine, course: Course) -> Iterator[Finding]:
     """An error when the prepared data or the trials do not fit."""
     cache, study = cache_bytes(survey, settings.data.probe_clips), study_bytes(settings, course)
     if machine.same_disk:
         cache, study = cache + study, 0
-    findings = []
     for what, free, need, step in (
         (f"cache folder {machine.cache}", machine.cache_free, cache, "free some, or set XTTS_STUDY_CACHE"),
         (f"study.directory {machine.study}", machine.study_free, study, "free some, or name another"),
     ):
         if need and need + SPARE > free:
             message = f"{what} has {gb(free)} free; about {gb(need + SPARE)} are needed"
-            findings.append(Finding("error", "machine", message, step))
-    return findings
+            yield Finding("error", "machine", message, step)
 
 
 def cache_bytes(survey: Survey, probe_clips: int) -> int:
@@ -120,10 +117,9 @@ def study_bytes(settings: Settings, course: Course) -> int:
     return settings.study.trials * (TRIAL_BYTES + STEP_BYTES * course.trial_steps)
 
 
-def processors(settings: Settings, machine: Machine) -> list[Finding]:
+def processors(settings: Settings, machine: Machine) -> Iterator[Finding]:
     """A run keeps one processor busy: it makes its batches in its own process, without loader workers."""
     slots = settings.study.workers or len(machine.gpus) or 1
-    if slots <= machine.cpus:
-        return []
-    message = f"{slots} slots on {plural(machine.cpus, 'processor')}: runs will wait for each other"
-    return [Finding("warning", "machine", message, f"set --workers to {machine.cpus} or fewer")]
+    if slots > machine.cpus:
+        message = f"{slots} slots on {plural(machine.cpus, 'processor')}: runs will wait for each other"
+        yield Finding("warning", "machine", message, f"set --workers to {machine.cpus} or fewer")

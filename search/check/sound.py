@@ -1,6 +1,7 @@
 """What is wrong with recordings that training would still use."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 from search.check.judgement import Finding, Sound, about, clips
 from search.check.survey import Recording, Survey
@@ -54,17 +55,16 @@ _WARNINGS = (
 )  # fmt: skip
 
 
-def judge(survey: Survey) -> list[Finding]:
+def judge(survey: Survey) -> Iterator[Finding]:
     """Warnings for recordings of clips that are used; infos for what is only converted."""
     used = dict.fromkeys(row.audio_file for row in survey.rows if not row.reason)
     recordings = [survey.recordings[name] for name in used]
-    findings = []
     for holds, what, step, detail in _WARNINGS:
-        findings += about(AREA, [(r.path, detail.format(r=r)) for r in recordings if holds(r)], what, step)
-    findings += _converted(recordings, survey.sample_rate)
+        yield from about(AREA, [(r.path, detail.format(r=r)) for r in recordings if holds(r)], what, step)
+    yield from _converted(recordings, survey.sample_rate)
     # The header of a clip that is left out may be the cause.
     lying = [(r.path, r.remark) for r in survey.recordings.values() if r.remark and r.path not in used]
-    return findings + about(AREA, lying, "left out, with a header that does not match the content", "export it again")
+    yield from about(AREA, lying, "left out, with a header that does not match the content", "export it again")
 
 
 def summary(survey: Survey) -> Sound:
@@ -73,20 +73,18 @@ def summary(survey: Survey) -> Sound:
     return Sound([(rate, channels, files) for (rate, channels), files in kinds.most_common()], survey.sample_rate)
 
 
-def _converted(recordings: list[Recording], rate: int) -> list[Finding]:
+def _converted(recordings: list[Recording], rate: int) -> Iterator[Finding]:
     """What the preparation does to them, as infos."""
-    findings = []
     upsampled = sum(LOW_RATE <= r.sample_rate < rate for r in recordings)
     if upsampled:
         message = (
             f"{clips(upsampled)} below the model's rate of {rate:,} Hz, upsampled: the highest frequencies are missing"
         )
-        findings.append(Finding("info", AREA, message, "record at 24,000 Hz or more where you can"))
+        yield Finding("info", AREA, message, "record at 24,000 Hz or more where you can")
     stereo = sum(r.channels == 2 for r in recordings)
     if stereo:
-        findings.append(Finding("info", AREA, f"{clips(stereo)} in stereo; the two channels are averaged"))
+        yield Finding("info", AREA, f"{clips(stereo)} in stereo; the two channels are averaged")
     rates = {r.sample_rate for r in recordings if r.sample_rate}
     if len(rates) > 1:
         shown = ", ".join(f"{value:,}" for value in sorted(rates))
-        findings.append(Finding("info", AREA, f"the clips have {len(rates)} sample rates: {shown} Hz"))
-    return findings
+        yield Finding("info", AREA, f"the clips have {len(rates)} sample rates: {shown} Hz")

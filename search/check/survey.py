@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from search.check.memory import Model
+
 PARTS = ("train", "eval")
 
 
@@ -23,7 +25,7 @@ class Recording:
     clipped: float = 0.0  # share of samples at full scale
     silent: float = 0.0  # share of 20 ms frames below -50 dB of full scale
     offset: float = 0.0  # mean of the samples
-    remark: str | None = None  # how its header or name differs from its content (search.check.header.remark)
+    remark: str | None = None  # how its header or name differs from its content (search.preparation.recordings.remark)
 
 
 @dataclass(frozen=True)
@@ -47,19 +49,14 @@ class BaseFacts:
 
     directory: str
     error: str | None  # why it cannot be used; what follows may then be 0
-    rows: int = 0  # of the text embedding
+    gpt: Model
     languages: tuple[str, ...] = ()  # of config.json
     language: str = ""  # data.language as the base has it
     language_tag: bool = True  # the vocabulary has a token for it, like [en]
     language_listed: bool = True  # coqui's tokenizer has rules for the language; else stock drops every clip
     max_audio_seconds: float = 0.0  # that the model has positions for
     max_text_tokens: int = 0
-    parameters: int = 0  # of the GPT, which is what training changes
     total_parameters: int = 0  # of model.pth
-    layers: int = 0
-    width: int = 0
-    heads: int = 0
-    audio_tokens: int = 0
     code_samples: int = 1024  # audio samples a code stands for
 
 

@@ -8,7 +8,7 @@ import click
 from search.commands.options import common, load_settings
 from search.errors import UserError
 from search.study import steering
-from space.points import load_points
+from space.reader import load_points
 
 
 @click.command()

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import torch
+from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainerConfig
 from TTS.tts.models.xtts import Xtts
 
 from search.errors import UserError
@@ -50,10 +51,16 @@ def check(directory: Path) -> None:
         raise refused(directory, why)
 
 
+def config_for(settings: Settings, directory: Path) -> GPTTrainerConfig:
+    """The config for the base in `directory` with the lengths of the settings."""
+    data = settings.data
+    return base.training_config(directory, settings.conditioning_seconds, data.max_audio_seconds, data.max_text_tokens)
+
+
 def check_limits(settings: Settings, directory: Path) -> None:
     """Raises UserError for lengths that the base has no positions for."""
     seconds, tokens = settings.data.max_audio_seconds, settings.data.max_text_tokens
-    most = base.limits(base.training_config(directory, settings.conditioning_seconds, seconds, tokens))
+    most = base.limits(config_for(settings, directory))
     for name, given, limit in zip(("max_audio_seconds", "max_text_tokens"), (seconds, tokens), most, strict=True):
         if given > limit:
             raise UserError(f"data.{name} is {given}; the base has positions for {limit:.4g}: lower it")
@@ -84,7 +91,7 @@ def _compare(directory: Path, name: str, found: base.Weights, expected: Shapes) 
 
 def _shapes(directory: Path) -> tuple[Shapes, Shapes]:
     """The weights of Xtts, and those of the DVAE that make codes. None is set, so that no page of them is touched."""
-    config = base.training_config(directory, (3.0, 6.0), 11.6, 200)
+    config = base.training_config(directory)
     try:
         with base.NoInit():
             model = Xtts(config)

@@ -4,7 +4,6 @@ A folder's name depends on its content, and it appears complete or not at all. A
 folder is being made (exclusive) or used (shared); the kernel releases the lock when the process ends in any way.
 """
 
-import errno
 import os
 import shutil
 import tempfile
@@ -17,7 +16,7 @@ from typing import IO
 
 import platformdirs
 
-from search.errors import UserError, causes
+from search.errors import UserError, named_full_disk
 from search.files import is_locked, lock, wait_for_lock, wait_for_shared_lock, whole_folder
 
 KINDS = {
@@ -158,20 +157,13 @@ def remove(entry: Entry) -> bool:
 
 def _build(target: Path, build: Callable[[Path], None]) -> None:
     _remove_left_over(target)
-    try:
-        with whole_folder(target) as folder:
-            build(folder)
-            for file in folder.rglob("*"):  # otherwise a power loss could leave a complete folder of empty files
-                if file.is_file() and not file.is_symlink():
-                    with open(file, "rb") as content:
-                        os.fsync(content.fileno())
-    except Exception as error:  # on a full disk torch raises an error of its own, with the disk's as its context
-        if (reason := _full_disk(error)) is None:
-            raise
-        raise UserError(
-            f"the cache {target.parent} is full ({reason}); free some room (study.py cache lists it), or"
-            " set XTTS_STUDY_CACHE to another folder"
-        ) from error
+    step = "free some room (study.py cache lists it), or set XTTS_STUDY_CACHE to another folder"
+    with named_full_disk(f"the cache {target.parent} cannot be written", step), whole_folder(target) as folder:
+        build(folder)
+        for file in folder.rglob("*"):  # otherwise a power loss could leave a complete folder of empty files
+            if file.is_file() and not file.is_symlink():
+                with open(file, "rb") as content:
+                    os.fsync(content.fileno())
 
 
 def _remove_left_over(target: Path) -> None:
@@ -183,12 +175,6 @@ def _remove_left_over(target: Path) -> None:
             # A maker that needs more than a day holds the lock.
             if name == target.name or (old and not is_locked(_lock_of(target.with_name(name)))):
                 shutil.rmtree(left, ignore_errors=True)
-
-
-def _full_disk(error: BaseException | None) -> str | None:
-    """The system's message if a full disk or quota caused `error`; None otherwise."""
-    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    return next((e.strerror for e in causes(error) if isinstance(e, OSError) and e.errno in full), None)
 
 
 def _lock_of(folder: Path) -> Path:

@@ -1,12 +1,11 @@
 """Tables in the layouts of public corpora, read by coqui's formatters; around them, what these cannot deal with."""
 
 import logging
-import operator
 import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,8 +62,7 @@ def read_by_coqui(data: Data, root: Path, table: str, key: str, found: Rows) -> 
             config = BaseTTSConfig(datasets=[dataset_config(data, root, table if path == root / table else str(path))])
             rows: list[Row] = load_tts_samples(config, eval_split=False)[0]
         except Exception as error:  # formatters are 30 small parsers; each fails in its own way on a malformed table
-            lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else ["-"]
-            why = _odd_line(lines, operator.ne) or f"the {data.formatter} formatter finds no clip in {root}"
+            why = f"the {data.formatter} formatter finds no clip in {root}"
             raise UserError(f"{key} is {table!r}: {why}; {_wanted(data)}") from error
     if any("text" not in row for row in rows):
         raise UserError(
@@ -111,23 +109,23 @@ def _plain_table(data: Data, path: Path, key: str, found: Rows) -> Iterator[Path
     text = decoded(content_of(path, key), f"{key} {path.name}").replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         raise UserError(f"{key} {path.name} is empty")
-    if odd := _odd_line(text.split("\n"), operator.gt):  # formatters take the columns that they want: the text is cut
-        raise UserError(f"{key} {path.name}, {odd}; take the separator out of the text")
-    lines = [line for line in text.split("\n") if line.strip()]
+    lines = text.split("\n")
     if data.formatter in _THIRD:
         lines = _third_filled(lines, f"{key} {path.name}", found)
+    if odd := _odd_line(lines):  # formatters take the columns that they want: a text with a separator would be cut
+        raise UserError(f"{key} {path.name}, {odd}; {_wanted(data)}, and no separator in a text")
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
-        copy.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        copy.write_text("".join(f"{line}\n" for line in lines if line.strip()), encoding="utf-8")
         yield copy
 
 
-def _odd_line(lines: Sequence[str], is_odd: Callable[[int, int], bool]) -> str | None:
-    """The first line whose number of columns is odd beside that of most lines, in words."""
+def _odd_line(lines: Sequence[str]) -> str | None:
+    """The first line whose number of columns is not that of most lines, in words."""
     for separator in "|\t":
         counts = {i: line.count(separator) + 1 for i, line in enumerate(lines, 1) if line.strip()}
         usual, times = Counter(counts.values()).most_common(1)[0]
-        odd = next((i for i, count in counts.items() if is_odd(count, usual)), None)
+        odd = next((i for i, count in counts.items() if count != usual), None)
         if odd and usual > 1 and 2 * times > len(counts):
             return f"line {odd}: {lines[odd - 1][:60]!r} has {counts[odd]} columns instead of {usual}"
     return None

@@ -19,10 +19,9 @@ from TTS.tts.layers.xtts.trainer.gpt_trainer import GPTTrainer
 from search.check.survey import PARTS
 from search.errors import UserError
 from search.files import link
-from search.preparation import recordings
 from search.preparation.parallel import on_all_cores
 from search.preparation.recordings import Recordings
-from search.preparation.surveying import Parts, encode
+from search.preparation.surveying import Parts
 from search.preparation.tables import Row
 from search.settings.sections import Data
 from search.training.corpus import Clip
@@ -30,26 +29,14 @@ from search.training.numerics import without_tf32
 
 
 def prepare(
-    data: Data,
-    parts: Parts,
-    model: GPTTrainer,
-    target: Path,
-    progress: Callable[[int, int], None],
-    decoded: Recordings | None = None,
+    parts: Parts, decoded: Recordings, model: GPTTrainer, target: Path, progress: Callable[[int, int], None]
 ) -> list[list[str]]:
-    """Writes the corpus of (training, evaluation) rows into the folder `target`. Returns [file, reason] of each clip
-    that is left out. Without `decoded` the audio is first decoded into the same folder, and the texts are encoded.
+    """Writes the corpus of (training, evaluation) rows, with their tokens and recordings, into the new folder `target`.
 
-    Raises UserError if no clip is left for training or evaluation.
+    Returns [file, reason] of each clip that is left out. Raises UserError if none is left for training or evaluation.
     """
-    if decoded is None:
-        known = recordings.digests([row["audio_file"] for part in parts for row in part])
-        rate = model.config.audio.sample_rate
-        recordings.write(known, rate, data.max_audio_seconds, target, lambda _done, _total: None)
-        decoded = recordings.read(known, target)
-        encode(parts, data, model.xtts.tokenizer, decoded)
-    else:
-        link(decoded.waveforms, target / decoded.waveforms.name)
+    target.mkdir()
+    link(decoded.waveforms, target / decoded.waveforms.name)
     dropped = [[row["audio_file"], row["fault"]] for part in parts for row in part if row["fault"]]
     kept = {name: [row for row in part if not row["fault"]] for name, part in zip(PARTS, parts, strict=True)}
     for (name, clips), rows in zip(kept.items(), parts, strict=True):

@@ -5,7 +5,6 @@ import importlib.metadata
 import os
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from search.check.survey import PARTS
 from search.files import write_text
 from search.preparation import base_check, encoding, extension, parentage, tables
 from search.preparation import cache as machine_cache
+from search.preparation.places import Progress
 from search.preparation.recordings import file_digest
 from search.preparation.surveying import Sources, counting, read_sources, survey_of
 from search.settings.sections import Data
@@ -30,8 +30,6 @@ from search.training.evaluation import Evaluator, evaluation_sets, write_sets
 from search.training.numerics import refuse_unavailable
 from search.training.run import seed_everything
 from search.trial import Caller, Prepared
-
-Progress = Callable[[str], None]
 
 # The code that makes the prepared files, with its imports. Without this module, which imports the checks.
 _CODE = (
@@ -72,7 +70,7 @@ def prepare(settings: Settings, cache: Path, progress: Progress) -> Prepared:
     def build(folder: Path) -> None:
         limit = settings.service.cache_gb * 1e9
         machine_cache.make_room(cache, limit, needed, f"what a study of {settings.data.path} prepares")
-        made = _prepare_into(settings, sources, fingerprints, survey.missing, folder, target, progress)
+        made = _prepare_into(settings, sources, fingerprints, folder, target, progress)
         write_text(folder / "about.txt", f"{settings.data.path} on {settings.base.path}")
         write_text(folder / "prepared.json", made.to_json())
 
@@ -106,26 +104,23 @@ def _prepare_into(
     settings: Settings,
     sources: Sources,
     fingerprints: tuple[str, str],
-    missing: list[str],
     folder: Path,
     target: Path,
     progress: Progress,
 ) -> Prepared:
-    """Fills `folder`, which becomes `target`. `missing` are the tokens that the base's vocabulary lacks."""
-    data, directory, seed = sources.data, sources.base, settings.study.seed
+    """Fills `folder`, which becomes `target`."""
+    data, directory, missing, seed = sources.data, sources.base, sources.missing, settings.study.seed
     new_rows = parentage.new_rows(directory)
     if missing:
         progress(f"extending the vocabulary by {len(missing)} tokens")
         new_rows = extension.extend(directory, missing, data.language, seed, folder / "base")
     building_base, final = (folder / "base", target / "base") if missing else (directory, directory)
-    lengths = settings.conditioning_seconds, data.max_audio_seconds, data.max_text_tokens
-    config = base.training_config(building_base, *lengths)
+    config = base_check.config_for(settings, building_base)
     seed_everything(seed)
     model = base.load_model(config)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    (folder / "corpus").mkdir()
     count = counting(progress, "computing audio codes")
-    dropped = encoding.prepare(data, sources.rows.parts, model, folder / "corpus", count, sources.recordings)
+    dropped = encoding.prepare(sources.rows.parts, sources.recordings, model, folder / "corpus", count)
     clips = corpus.load(folder / "corpus")
     progress("evaluating the untouched base model")
     sets = evaluation_sets(model, clips, data.probe_clips, seed, settings.training.eval_batch_size)
@@ -133,7 +128,7 @@ def _prepare_into(
     untouched = Evaluator(model, sets)(0, time.monotonic())
     base_check.refuse_loss(directory, untouched.mel_ce, untouched.text_ce)
     rate = config.audio.sample_rate
-    final_config = base.training_config(building_base, *lengths).to_dict()
+    final_config = base_check.config_for(settings, building_base).to_dict()
     for name in ("tokenizer_file", "mel_norm_file", "dvae_checkpoint", "xtts_checkpoint"):
         final_config["model_args"][name] = str(final / Path(final_config["model_args"][name]).name)
     final_config["datasets"] = [tables.for_coqui(sources.rows, data, sources.root, folder, target).to_dict()]

@@ -15,6 +15,7 @@ from search.check import memory, resources
 from search.check.memory import Probe
 from search.check.survey import Survey
 from search.preparation import base_check
+from search.preparation.places import Progress
 from search.settings.settings import Settings
 from search.training import base
 from search.training.evaluation import Evaluator, Sets
@@ -46,7 +47,7 @@ class Meter:
         return int(torch.cuda.max_memory_reserved())
 
 
-def probe(settings: Settings, survey: Survey, meter: Meter, progress: Callable[[str], None]) -> Probe:
+def probe(settings: Settings, survey: Survey, meter: Meter, progress: Progress) -> Probe:
     """Measures with the base of `survey` and the training code of a trial. The weights are thrown away."""
     worst = resources.batch(settings, survey)
     assert worst is not None, "a probe needs clips"
@@ -85,7 +86,8 @@ def find_largest(measure: Callable[[int], int | None], wanted: int, meter: Meter
 
 def refuse_base(settings: Settings, survey: Survey) -> None:
     """Raises UserError for a base whose loss on two short clips of noise is not finite."""
-    config, directory = _config(settings, survey), Path(survey.base.directory)
+    directory = Path(survey.base.directory)
+    config = base_check.config_for(settings, directory)
     batch = random_batch(config, memory.Batch(2, 20, 40, 0), 2)
     model = base.load_model(config)
     base_check.refuse_loss(directory, *Evaluator(model, Sets([], [])).losses([model.format_batch_on_device(batch)]))
@@ -114,11 +116,6 @@ def random_batch(config: GPTTrainerConfig, worst: memory.Batch, clips: int) -> d
 def _trainer(settings: Settings, survey: Survey, folder: Path) -> StudyTrainer:
     """A trial's trainer on the unchanged base."""
     seed_everything(settings.study.seed)
-    config = _config(settings, survey)
+    config = base_check.config_for(settings, Path(survey.base.directory))
     config = configured(config, Hyperparameters(1e-9, 0.01), STEPS, settings.training, settings.study.seed)
     return StudyTrainer(config, Trainee(config), folder / "coqui", 1)
-
-
-def _config(settings: Settings, survey: Survey) -> GPTTrainerConfig:
-    data, directory = settings.data, Path(survey.base.directory)
-    return base.training_config(directory, settings.conditioning_seconds, data.max_audio_seconds, data.max_text_tokens)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,7 +13,6 @@ import torch
 import torchaudio
 
 from search import sources
-from search.check import header
 from search.check.survey import Recording
 from search.errors import first_line
 from search.preparation.parallel import on_all_cores
@@ -22,6 +22,8 @@ SHORTEST_SECONDS = 0.5  # XTTSDataset.load_item drops shorter clips
 SILENCE = 10 ** (-50 / 20)  # of full scale
 _FRAME_SECONDS = 0.02
 _FULL_SCALE = 0.999
+_FORMATS = {"wav": "WAV", "wave": "WAV", "flac": "FLAC", "ogg": "OGG", "oga": "OGG", "opus": "OGG", "mp3": "MP3"}
+_ENOUGH = 0.99  # share of the length that a header promises, which is accepted without a remark
 
 Progress = Callable[[int, int], None]
 
@@ -73,7 +75,7 @@ def _describe(path: str, stored: torch.Tensor, stored_rate: int, wav: torch.Tens
     recording = Recording(
         path, "", None, sample_rate=stored_rate, channels=stored.size(0),
         seconds=samples / rate, samples=samples, finite=bool(torch.isfinite(stored).all()),
-        remark=header.remark(Path(path), stored.shape[-1]),
+        remark=remark(Path(path), stored.shape[-1]),
     )  # fmt: skip
     if not recording.finite or stored.numel() == 0 or samples == 0:
         return recording
@@ -86,6 +88,28 @@ def _describe(path: str, stored: torch.Tensor, stored_rate: int, wav: torch.Tens
         clipped=float((stored.abs() >= _FULL_SCALE).float().mean()),
         silent=float((frames.square().mean(1).sqrt() < SILENCE).float().mean()),
     )
+
+
+def remark(path: Path, frames: int) -> str | None:
+    """How a file's header or name differs from the `frames` (of all channels) that were decoded; None for nothing.
+
+    By libsndfile's log: decoders do not tell.
+    """
+    try:
+        found = soundfile.info(path, verbose=True)
+    except soundfile.LibsndfileError:  # another decoder reads it
+        return None
+    kind, named = found.format.removesuffix("EX"), _FORMATS.get(path.suffix[1:].lower())
+    if named and named != kind:
+        return f"is {kind}, and is named {path.suffix}"
+    sizes = re.search(r"^data : (\d+) \(should be (\d+)\)", found.extra_info, re.MULTILINE)  # of WAV
+    promised, there = map(int, sizes.groups()) if sizes else (found.frames, frames)
+    if there < _ENOUGH * promised:
+        what = "bytes of audio" if sizes else "samples"
+        return f"is cut short: its header promises {promised:,} {what}, {there:,} are there"
+    if kind == "WAV" and "Unknown chunk marker" in found.extra_info:
+        return "has audio after the end that its header names, which no player reads"
+    return None
 
 
 def expected_seconds(paths: Iterable[str], longest_seconds: float) -> float:
@@ -146,7 +170,7 @@ def read(known: Mapping[str, str], directory: Path) -> Recordings:
 
 
 def _content(path: str, digest: str) -> str:
-    """The properties depend on the bytes, and on the file name's extension (`search.check.header`)."""
+    """The properties depend on the bytes, and on the file name's extension (`remark`)."""
     return digest + Path(path).suffix.lower() if digest else path
 
 

@@ -1,21 +1,21 @@
 """Reads data and base: decodes the audio into the machine's cache, tokenises the texts, reads the base's shape."""
 
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from TTS.tts.layers.xtts.tokenizer import VoiceBpeTokenizer
 
-from search.check.survey import PARTS, BaseFacts, Row, Survey
+from search.check.memory import Model
+from search.check.survey import PARTS, BaseFacts, Recording, Row, Survey
 from search.errors import UserError, first_line
 from search.preparation import base_check, recordings, tables
 from search.preparation import cache as machine_cache
 from search.preparation.coqui_tables import Rows
 from search.preparation.parallel import on_all_cores
-from search.preparation.places import locate
+from search.preparation.places import Progress, locate
 from search.preparation.recordings import Recordings
 from search.settings.languages import resolved
 from search.settings.sections import Data
@@ -34,7 +34,6 @@ from search.training.tokenizer import (
 
 _BYTES_PER_SAMPLE = 4
 
-Progress = Callable[[str], None]
 Parts = tuple[Sequence[tables.Row], Sequence[tables.Row]]  # of training and evaluation
 
 
@@ -73,12 +72,12 @@ def encoded(row: Mapping[str, Any], data: Data, tokenizer: VoiceBpeTokenizer) ->
     return tokens, None
 
 
-def encode(parts: Parts, data: Data, tokenizer: VoiceBpeTokenizer, decoded: Recordings) -> None:
+def encode(parts: Parts, data: Data, tokenizer: VoiceBpeTokenizer, found: Mapping[str, Recording]) -> None:
     """Adds to each row its tokens, and why training cannot use the clip."""
     rows = [row for part in parts for row in part]
     made = on_all_cores(lambda row: encoded(row, data, tokenizer), rows)
     for row, (tokens, fault) in zip(rows, made, strict=True):
-        audio = recordings.usable(decoded.found[row["audio_file"]], data.max_audio_seconds)
+        audio = recordings.usable(found[row["audio_file"]], data.max_audio_seconds)
         row |= {"tokens": tokens, "fault": row.get("fault") or fault or audio}
 
 
@@ -92,9 +91,9 @@ def read_sources(settings: Settings, cache: Path, progress: Progress) -> Sources
     rows = tables.read(data, root)
     for sentence in rows.assumed:
         progress(sentence)
-    found = _decoded(settings, rows, sample_rate(directory), cache, progress)
+    found = decoded(settings, rows, sample_rate(directory), cache, progress)
     missing, tokenizer = _tokenizer(settings, data.language, directory, rows)
-    encode(rows.parts, data, tokenizer, found)
+    encode(rows.parts, data, tokenizer, found.found)
     rows = tables.hold_out(rows, data, settings.study.seed)
     return Sources(root, directory, rows, found, data, missing, tokenizer)
 
@@ -113,13 +112,10 @@ def _tokenizer(settings: Settings, language: str, directory: Path, rows: Rows) -
     missing = missing_tokens(own, texts, language)
     if not (missing and settings.base.extend_vocabulary):
         return missing, own
-    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
-        file.write(extended_vocabulary(directory / "vocab.json", missing))
-        file.flush()
-        return missing, Tokenizer(file.name)
+    return missing, Tokenizer.of(extended_vocabulary(directory / "vocab.json", missing))
 
 
-def _decoded(settings: Settings, rows: Rows, rate: int, cache: Path, progress: Progress) -> Recordings:
+def decoded(settings: Settings, rows: Rows, rate: int, cache: Path, progress: Progress) -> Recordings:
     """The recordings of `rows`, decoded into the cache unless they are there."""
     paths = [row["audio_file"] for part in rows.parts for row in part]
     progress(f"reading {len(paths)} clips")
@@ -149,7 +145,6 @@ def make_survey(settings: Settings, cache: Path, progress: Progress) -> Survey:
 def survey_of(settings: Settings, sources: Sources) -> Survey:
     """As `make_survey`, of what was read."""
     data, rows, directory, found = sources.data, sources.rows, sources.base, sources.recordings.found
-    facts = base_facts(settings, directory)
     own = Tokenizer(directory / "vocab.json")
     stock = VoiceBpeTokenizer(directory / "vocab.json")
     flat = [(part, row) for part, part_rows in zip(PARTS, rows.parts, strict=True) for row in part_rows]
@@ -165,21 +160,19 @@ def survey_of(settings: Settings, sources: Sources) -> Survey:
         speaker, tokens = str(row["speaker_name"]), len(row["tokens"])
         return Row(part, file, str(text or ""), speaker, language, tokens, unknown, row["fault"], theirs)
 
-    listed = data.language.split("-")[0] in LISTED
-    has_tag = len(letters) == len(sources.missing)
-    facts = replace(facts, language=data.language, language_tag=has_tag, language_listed=listed)
-    described = list(on_all_cores(describe, flat))
+    described, facts = list(on_all_cores(describe, flat)), base_facts(settings, sources)
     return Survey(sample_rate(directory), described, found, rows.remarks, rows.assumed, sources.missing, facts)
 
 
 def sample_rate(directory: Path) -> int:
     """Hz, of the base in `directory`. Raises UserError for a base with files that are none."""
     base_check.refuse_broken(directory)
-    return base.training_config(directory, (3.0, 6.0), 11.6, 200).audio.sample_rate  # type: ignore[no-any-return]
+    return base.training_config(directory).audio.sample_rate  # type: ignore[no-any-return]
 
 
-def base_facts(settings: Settings, directory: Path) -> BaseFacts:
+def base_facts(settings: Settings, sources: Sources) -> BaseFacts:
     """The base as it is: what does not fit is in `error`."""
+    directory, language = sources.base, sources.data.language
     error, shapes = None, {}
     try:
         base_check.check(directory)
@@ -187,23 +180,22 @@ def base_facts(settings: Settings, directory: Path) -> BaseFacts:
         shapes = {k: v.shape for k, v in base.read_weights(directory).items()}
     except UserError as refused:
         error = str(refused)
-    config = base.training_config(directory, settings.conditioning_seconds, 11.6, 200)
+    config = base.training_config(directory)
     seconds, tokens = base.limits(config)
-    gpt = {k: v.numel() for k, v in shapes.items() if k.startswith("gpt.") and not k.startswith("gpt.gpt_inference.")}
-    args = config.model_args
+    of_gpt = [v.numel() for k, v in shapes.items() if k.startswith("gpt.") and not k.startswith("gpt.gpt_inference.")]
+    rows, args = shapes.get("gpt.text_embedding.weight", [0])[0], config.model_args
+    width, audio_tokens = args.gpt_n_model_channels, args.gpt_num_audio_tokens
     return BaseFacts(
         directory=str(directory),
         error=error,
-        rows=shapes.get("gpt.text_embedding.weight", [0])[0],
         languages=tuple(map(str, base.config_values(directory).get("languages", []))),
+        language=language,
+        language_tag=all(len(token) == 1 for token in sources.missing),
+        language_listed=language.split("-")[0] in LISTED,
         max_audio_seconds=seconds,
         max_text_tokens=tokens,
-        parameters=sum(gpt.values()),
+        gpt=Model(args.gpt_layers, width, args.gpt_n_heads, rows, audio_tokens, sum(of_gpt)),
         total_parameters=sum(v.numel() for v in shapes.values()),
-        layers=args.gpt_layers,
-        width=args.gpt_n_model_channels,
-        heads=args.gpt_n_heads,
-        audio_tokens=args.gpt_num_audio_tokens,
         code_samples=args.gpt_code_stride_len,
     )
 

@@ -87,7 +87,7 @@ def _layout(lines: Sequence[str], where: str, assumed: list[str]) -> _Layout:
                                               for role, at in columns.items()
                                               if names[at] != _names(NAMES[role])[0]], columns)  # fmt: skip
             return _Layout(separator, columns, len(names), names)
-    for separator in SEPARATORS:
+    for separator in "|\t":  # not those that prose has, too: a comma may then part columns or words
         rows = [row.cells for row in split_rows(lines, separator)[0]]
         if 2 * sum(len(cells) > 1 and is_audio(cells[0].strip(" ")) for cells in rows) >= len(rows):
             return _without_header(rows, separator, shown, where, assumed)
@@ -105,14 +105,8 @@ def _without_header(
         raise UserError(f"{shown}: a header whose names are not known; write {WANTED}")
     width = Counter(map(len, rows)).most_common(1)[0][0]
     last = [row[-1] for row in rows if len(row) == width]
-    is_name = 2 * len(set(last)) <= len(last)  # several clips of each speaker
-    if separator in ",;":  # which prose has, too, with a blank behind it
-        if all(row[-1].startswith(" ") for row in rows if len(row) > 2):
-            width = 2
-        elif len({len(row) for row in rows}) > 1 or not all(map(str.strip, last)):
-            width = 4  # any: it may mean two things
-    else:
-        is_name = is_name or not any(" " in value.strip() for value in last)
+    has_repeats = 2 * len(set(last)) <= len(last)  # several clips of each speaker
+    is_name = has_repeats or not any(" " in value.strip() for value in last)
     if width > 3 or (width == 3 and not is_name):
         raise UserError(f"{shown}: {width} columns and no header that says which they are; write {WANTED} above")
     columns = {"audio": 0, "text": 1, **({"speaker": 2} if width == 3 else {})}
@@ -207,10 +201,7 @@ def _whole(row: Cells, layout: _Layout, speakers: set[str]) -> list[str] | None:
     is_padded = not any(cell.strip() for cell in cells[layout.width :])  # a separator at the end of the line
     if is_padded and is_speaker and cells[last].strip() in speakers and "" not in speakers:
         return cells[: layout.width]
-    if text == last:
-        is_certain = bool(layout.header) or layout.separator in ",;"
-    else:
-        is_certain = is_speaker and cells[-1].strip() in speakers
+    is_certain = bool(layout.header) if text == last else is_speaker and cells[-1].strip() in speakers
     if not is_certain or len(parts) != len(cells):
         return None
     return [*cells[:text], layout.separator.join(parts[text : text + more + 1]), *cells[text + more + 1 :]]

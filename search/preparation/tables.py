@@ -27,6 +27,7 @@ from search.preparation.coqui_tables import (
 )
 from search.preparation.table_reader import read_table
 from search.settings.sections import Data
+from search.settings.settings import refuse_absent
 
 # Formatters whose layout is read here, and the speaker of a table that names none.
 # coqui's own reader of Common Voice takes the ids of sentences, which newer tables have, as texts.
@@ -106,10 +107,8 @@ def _read_table(data: Data, root: Path, table: str, key: str, found: Rows) -> li
     if data.formatter.lower() not in _FORMATTER_REGISTRY:
         known = ", ".join(sorted(_FORMATTER_REGISTRY))
         raise UserError(f"data.formatter is {data.formatter!r}; coqui has {known}")
-    path = root / table
-    if table and not path.exists() and data.formatter != "sam_accenture":  # which adds a folder to the name
-        tables = ", ".join(sorted(p.name for p in root.glob("*") if p.suffix in (".csv", ".tsv", ".txt"))[:10])
-        raise UserError(f"{key} is {table!r}, and {path} does not exist; tables in this folder: {tables or 'none'}")
+    if table and data.formatter != "sam_accenture":  # which adds a folder to the name
+        refuse_absent(root, table, key)
     reader = _ours if data.formatter in OURS else read_by_coqui
     rows = reader(data, root, table, key, found)
     for row in rows:

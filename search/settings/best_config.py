@@ -9,8 +9,8 @@ from pydantic import Field, ValidationError
 from search.errors import UserError
 from search.settings.sections import MinDelta
 from space.hyperparameters import Count, Fraction, Hyperparameters
-from space.ranges import Part
 from space.reader import explained
+from space.search_space import Part
 
 VERSION: Literal[4] = 4
 READ = (3, VERSION)

@@ -253,11 +253,8 @@ def _check_inputs(settings: Settings) -> None:
             step = 'name another, or "miniature"'
             raise UserError(f"{section}.path is {printable(str(folder))}, which is not a folder; {step}")
     for key, name in (("train", data.train), ("eval", data.eval)):
-        there = Path(data.path) / (name or "")
-        if data.path != MINIATURE and name and data.formatter == "coqui" and not there.is_file():
-            tables = sorted(p.name for p in Path(data.path).glob("*") if p.suffix in (".csv", ".tsv", ".txt"))
-            step = f"tables in this folder: {', '.join(tables[:10]) or 'none'}"
-            raise UserError(f"data.{key} is {name!r}, but {there} does not exist; {step}")
+        if data.path != MINIATURE and name and data.formatter == "coqui":
+            refuse_absent(Path(data.path), name, f"data.{key}")
     if base.path != MINIATURE:
         _check_base(Path(base.path))
     if recogniser is not None and not (recogniser / "config.json").is_file():
@@ -268,6 +265,14 @@ def _check_inputs(settings: Settings) -> None:
     low, high = settings.conditioning_seconds
     if low > high:
         raise UserError(f"data.min_conditioning_seconds is {low}, above data.max_conditioning_seconds {high}")
+
+
+def refuse_absent(root: Path, table: str, key: str) -> None:
+    """Raises UserError for a table that is not in the folder of the data, with those that are."""
+    if not (root / table).exists():
+        tables = sorted(p.name for p in root.glob("*") if p.suffix in (".csv", ".tsv", ".txt"))
+        step = f"tables in this folder: {', '.join(tables[:10]) or 'none'}"
+        raise UserError(f"{key} is {table!r}, but {root / table} does not exist; {step}")
 
 
 def _check_base(folder: Path) -> None:

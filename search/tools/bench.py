@@ -1,9 +1,10 @@
 """Measures checkpoints of any run by the study's `Evaluator`: the child process of `checkpoints`."""
 
+import hashlib
 import random
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,26 +13,27 @@ import torch
 
 from search.errors import UserError
 from search.preparation import base_check, encoding, tables
-from search.preparation.places import locate
+from search.preparation.cache import in_use
+from search.preparation.coqui_tables import Rows
+from search.preparation.places import Progress, locate
 from search.preparation.prepare import prepare
+from search.preparation.surveying import counting, decoded, encode
 from search.settings.sections import Base, Data
 from search.settings.settings import Settings
-from search.tools.checkpoint import claims, digest, gpt_weights
 from search.tools.held_out import Row, parts, read_split
-from search.tools.run_data import Material
+from search.tools.measure import Material
 from search.tools.run_folder import NAME_A_TABLE
 from search.training import base, corpus
 from search.training.base import Weights
 from search.training.evaluation import Evaluator, evaluation_sets
 from search.training.file_kinds import WrongKind
 from search.training.trainee import Trainee
-from search.training.weights_file import read_weights_file
+from search.training.weights_file import read_weights_file, state_dict
 from search.trial import Caller, Evaluation, Prepared
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 EVAL_BATCH = 8  # clips; the evaluation does not depend on it
 
-Progress = Callable[[str], None]
 Bench = tuple[Evaluator, dict[str, Any]]  # what measures checkpoints, and what an Inspection says of it
 
 
@@ -63,10 +65,46 @@ def _opened(file: Path) -> dict[str, Any]:
     """What the file claims, or {"reason": why it cannot be measured}."""
     try:
         content = read_weights_file(file)
-        gpt_weights(content)
-        return claims(content)
+        _gpt_weights(content)
+        return _claims(content)
     except WrongKind as error:
         return {"reason": _reason(error)}
+
+
+def _claims(content: dict[str, Any]) -> dict[str, Any]:
+    """What the file says of itself: step, epoch, and train and eval loss as coqui's trainer computed them."""
+    loss = content.get("model_loss")  # a float, of the eval, before coqui-tts-trainer 0.1
+    train, held_out = (loss.get("train_loss"), loss.get("eval_loss")) if isinstance(loss, dict) else (None, loss)
+    own = content.get("evaluation")
+    counts = {name: content[name] for name in ("step", "epoch") if isinstance(content.get(name), int)}
+    claimed = _number(own.get("mel_ce") if isinstance(own, dict) else held_out)
+    return {**counts, "claimed_train": _number(train), "claimed_eval": claimed}
+
+
+def _number(value: Any) -> float | None:
+    is_one = isinstance(value, int | float) or (isinstance(value, torch.Tensor) and value.numel() == 1)
+    return float(value) if is_one else None
+
+
+def _gpt_weights(content: Any) -> Weights:
+    """The GPT's tensors, without a prefix. Raises WrongKind where there are none.
+
+    coqui's trainer prefixes them `xtts.gpt.`, an exported model `gpt.`, and our runs nothing.
+    """
+    tensors = state_dict(content)
+    weights = tensors if "text_embedding.weight" in tensors else base.gpt_weights(tensors)
+    if "text_embedding.weight" not in weights:
+        raise WrongKind("contains no weights of an XTTS GPT")
+    return weights
+
+
+def _digest(weights: Weights) -> str:
+    """SHA-256 over names and values: equal weights in different files are measured once."""
+    found = hashlib.sha256()
+    for name in sorted(weights):
+        found.update(name.encode("utf-8", "backslashreplace"))
+        found.update(weights[name].detach().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def _reason(error: WrongKind) -> str:
@@ -79,8 +117,8 @@ def _measure(evaluator: Evaluator, usable: dict[Path, dict[str, Any]], files: li
     for count, (file, said) in enumerate(usable.items(), 1):
         progress(f"measuring checkpoint {count} of {len(usable)}")
         try:
-            weights = gpt_weights(read_weights_file(file))
-            if same := first.get(key := digest(weights)):
+            weights = _gpt_weights(read_weights_file(file))
+            if same := first.get(key := _digest(weights)):
                 said |= {"evaluation": usable[same]["evaluation"], "same_as": files.index(same)}
             else:
                 said["evaluation"] = asdict(_evaluated(evaluator, weights, said.get("step", 0)))
@@ -119,22 +157,21 @@ def _bench(material: Material, files: Sequence[Path], cache: Path, folder: Path,
     probe = random.Random(seed).sample(train, min(data.probe_clips, len(train)))
     directory, reason = _whole_base(directory, files, folder)
     base_check.check_limits(settings, directory)
-    config = base.training_config(
-        directory, settings.conditioning_seconds, data.max_audio_seconds, data.max_text_tokens
-    )
-    model = base.load_model(config)
+    model = base.load_model(base_check.config_for(settings, directory))
     model.to(DEVICE)  # which also encodes
-    (folder / "corpus").mkdir()
-    progress(f"encoding {len(held_out)} clips of the eval set and {len(probe)} training clips")
-    dropped = encoding.prepare(data, (probe, held_out), model, folder / "corpus", lambda _done, _total: None)
+    found = decoded(settings, Rows(probe, held_out), model.config.audio.sample_rate, cache, progress)
+    encode((probe, held_out), data, model.xtts.tokenizer, found.found)
+    with in_use(found.waveforms.parent):
+        count = counting(progress, "computing audio codes")
+        dropped = encoding.prepare((probe, held_out), found, model, folder / "corpus", count)
     if dropped:
         progress(f"left out {len(dropped)} clips; the first: {dropped[0][0]}: {dropped[0][1]}")
     evaluator, counted = _on(model, folder / "corpus", len(probe), seed, settings.training.eval_batch_size)
-    found: dict[str, Any] = {"measured_on": f"{counted} of {material.words}{how}", "base_reason": reason}
+    said: dict[str, Any] = {"measured_on": f"{counted} of {material.words}{how}", "base_reason": reason}
     if reason is None:
         progress("evaluating the untouched base model")
-        found["base"] = asdict(evaluator(0, time.monotonic()))
-    return evaluator, {**found, "unsure": unsure}
+        said["base"] = asdict(evaluator(0, time.monotonic()))
+    return evaluator, {**said, "unsure": unsure}
 
 
 def _prepared_bench(material: Material, cache: Path, progress: Progress) -> Bench:

@@ -1,22 +1,20 @@
 """The work of `study.py extend-vocab`: letters and merges of the corpus, or a given vocabulary, and a base of them."""
 
-import errno
 import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from search.check.base import wrong_language
 from search.check.judgement import few
-from search.errors import UserError, causes
+from search.errors import UserError, named_full_disk
 from search.preparation import base_check, extension, tables, vocabulary
 from search.preparation.cache import make_cache_directory
 from search.preparation.parentage import NAME
-from search.preparation.places import locate
+from search.preparation.places import Progress, locate
 from search.preparation.recordings import file_digest
 from search.preparation.surveying import in_the_bases_words
 from search.preparation.vocabulary import Vocabulary
@@ -37,15 +35,12 @@ from search.trial import Caller
 
 FIELD = "--vocabulary"
 COPIED = ("dvae.pth", "mel_stats.pth", *base.COMPANIONS)
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 NOTHING = (
     "data: nothing would be added: the base has a token for every letter of the texts, and no pair of tokens that may"
     " be merged occurs twice; --any-letters joins letters that it has, but then texts in its other languages may be cut"
     " differently"
 )
-
-Progress = Callable[[str], None]
 
 
 def run(caller: Caller, request: Request) -> list[str]:
@@ -66,22 +61,12 @@ def work(request: Request, progress: Progress) -> list[str]:
     if wrong := wrong_language(data.language, tagged_languages(directory / "vocab.json")):
         raise UserError("; ".join(wrong))
     rows = tables.read_rows(data, root, settings.study.seed)
-    try:
+    step = "nothing of it is left: make room, then run the same command again"
+    with named_full_disk(f"--output {request.output} cannot be written", step):
         extension_of = _Extension(request, settings.model_copy(update={"data": data}), directory, progress)
-        return extension_of.write(*map(_texts, rows.parts))
-    except Exception as error:
-        # torch reports a file that could not be written by an error of its own, with the disk's behind it.
-        for cause in causes(error):
-            if isinstance(cause, OSError) and cause.errno in NO_ROOM:
-                raise UserError(
-                    f"--output {request.output} cannot be written: {cause.strerror or cause}; nothing of it is left:"
-                    " make room, then run the same command again"
-                ) from error
-        raise
-
-
-def _texts(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    return [str(row["text"]) for row in rows if row["text"] is not None]
+        return extension_of.write(
+            *([str(row["text"]) for row in part if row["text"] is not None] for part in rows.parts)
+        )
 
 
 class _Extension:
@@ -94,16 +79,17 @@ class _Extension:
         self._old = vocabulary.read(directory / "vocab.json", "base.path")
 
     def write(self, training: list[str], held_out: list[str]) -> list[str]:
+        # `letters` is the base's tokenizer with further letters: what new tokens are made of, in its terms.
         old, texts = self._old, [*training, *held_out]
         lacking = missing_tokens(old.tokenizer, texts, self._language)
         clean = (preprocessed(old.tokenizer, text, self._language) for text in training)
         words = merges.count_words(filter(None, clean))
         if self._request.vocabulary is None:
-            letters = self._with_letters(lacking)
+            letters = Tokenizer.of(extended_vocabulary(old.path, lacking))
             new = self._learned(lacking, letters, words)
         else:
             new = self._given(self._request.vocabulary)
-            letters = self._with_letters(sorted(new.letters - old.letters))
+            letters = Tokenizer.of(extended_vocabulary(old.path, sorted(new.letters - old.letters)))
         self._progress("writing model.pth")
         rows = extension.layout(old, new, _parts(old, new, letters))
         extension.write_model(self._directory, self._folder, rows, self._language, self._request.init, self._seed)
@@ -164,26 +150,19 @@ class _Extension:
         shutil.copyfile(path, self._folder / "vocab.json")
         return new
 
-    def _with_letters(self, letters: list[str]) -> Tokenizer:
-        """The base's tokenizer with further letters: what new tokens are made of, in its terms."""
-        path = self._folder / "vocab.json.letters"
-        path.write_text(extended_vocabulary(self._old.path, letters), encoding="utf-8")
-        tokenizer = Tokenizer(path)
-        path.unlink()
-        return tokenizer
-
     def _note(self, new: Vocabulary, rows: extension.Layout, training: list[str]) -> dict[str, Any]:
         request, old = self._request, self._old
         added = sorted(new.ids.keys() - old.ids.keys(), key=new.ids.__getitem__)
         if request.vocabulary:
-            source: dict[str, Any] = {"vocabulary": _digest(Path(request.vocabulary))}
+            source: dict[str, Any] = {"vocabulary": file_digest(request.vocabulary).hex()}
         else:
             source = {"learned": {"asked": request.tokens, "any_letters": request.any_letters}}
+        files = {name: file_digest(self._directory / name).hex() for name in base.FILES}
         return {
             "version": 1,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "made_by": commit() or "unknown",
-            "parent": {"files": {name: _digest(self._directory / name) for name in base.FILES}, "tokens": old.rows},
+            "parent": {"files": files, "tokens": old.rows},
             "language": self._language,
             "tokens": new.rows,
             "added": {token: new.ids[token] for token in added},
@@ -205,7 +184,3 @@ def _parts(old: Vocabulary, new: Vocabulary, letters: Tokenizer) -> dict[str, li
         if known != [token]:
             made[token] = known
     return made
-
-
-def _digest(path: Path) -> str:
-    return str(file_digest(path).hex())

@@ -79,9 +79,15 @@ def config_values(directory: Path) -> dict[str, Any]:
 
 
 def training_config(
-    directory: Path, conditioning_seconds: tuple[float, float], max_audio_seconds: float, max_text_tokens: int
+    directory: Path,
+    conditioning_seconds: tuple[float, float] = (3.0, 6.0),
+    max_audio_seconds: float = 11.6,
+    max_text_tokens: int = 200,
 ) -> GPTTrainerConfig:
-    """A stock `GPTTrainerConfig` for the base in `directory`, the searched knobs left at their defaults."""
+    """A stock `GPTTrainerConfig` for the base in `directory`, the searched knobs left at their defaults.
+
+    The defaults are for what does not depend on the lengths.
+    """
     stored = config_values(directory)
     try:
         audio = XttsAudioConfig(**_known(XttsAudioConfig, stored.get("audio", {})))

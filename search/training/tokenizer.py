@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import tokenizers
 from TTS.tts.layers.xtts.tokenizer import VoiceBpeTokenizer
 
 from search.errors import UserError
@@ -37,6 +38,13 @@ class TextError(ValueError):
 
 class Tokenizer(VoiceBpeTokenizer):
     """coqui's tokenizer; texts of languages that it does not list are normalised by `normalise`."""
+
+    @classmethod
+    def of(cls, vocabulary: str) -> "Tokenizer":
+        """Of the content of a vocab.json."""
+        made = cls()
+        made.tokenizer = tokenizers.Tokenizer.from_str(vocabulary)
+        return made
 
     def preprocess_text(self, txt: str, lang: str) -> str:
         """The text that is tokenised. Raises TextError, and UserError when a listed language needs a package."""
