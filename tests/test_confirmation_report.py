@@ -2,7 +2,7 @@
 
 import io
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import optuna
@@ -125,7 +125,7 @@ def test_progress_counts_the_runs_and_shows_the_line_before_it_is_over() -> None
     ]
     trials, configs = [], {name: Racing(name, replace(STOCK, lr=len(name) / 1e3)) for name, *_ in runs}
     for name, seed, state, value in runs:
-        attributes = {"candidate": configs[name].to_dict(), "seed": seed, "length": "full"}
+        attributes = {"candidate": asdict(configs[name]), "seed": seed, "length": "full"}
         trials.append(optuna.trial.create_trial(state=state, value=value, **by_kind(attributes)))
         trials[-1].number = len(trials) - 1
     stock, *others = configs.values()

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ FALLS = [2.8, 2.7, 2.6, 2.5, 2.4]
 def full_run(config: Candidate, losses: Sequence[float], reason: StopReason = StopReason.FINISHED) -> FrozenTrial:
     """A full run of 100 steps with the seed of the search, evaluated every 20."""
     found = [vars(e) for e in evaluations(list(losses))]
-    attributes = {"candidate": config.to_dict(), "seed": 1, "length": "full", "stop_reason": str(reason)}
+    attributes = {"candidate": asdict(config), "seed": 1, "length": "full", "stop_reason": str(reason)}
     given = by_kind({**attributes, "run": {"evaluations": found, "record": None, "error": None}})
     if reason == StopReason.DIVERGED:
         return create_trial(state=TrialState.PRUNED, **given)

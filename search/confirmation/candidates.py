@@ -3,19 +3,22 @@
 import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from itertools import islice
-from typing import Any
 
-from search.settings.best_config import Count
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
 from search.settings.sections import STOCK
 from search.settings.settings import Settings
 from search.study.findings import Findings, Row
 from search.trial import StopReason
-from space.hyperparameters import Hyperparameters
+from space.hyperparameters import Count, Hyperparameters
+
+STORED = ConfigDict(extra="forbid", allow_inf_nan=False)  # what another release wrote otherwise is refused
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STORED)
 class Candidate:
     """A config of a confirmation, or a pruned trial that is finished to see what pruning lost."""
 
@@ -31,13 +34,6 @@ class Candidate:
     @property
     def is_audited(self) -> bool:
         return self.pruned_at is not None
-
-    def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "point": self.point.to_dict()}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Candidate":
-        return cls(**{**values, "point": Hyperparameters(**values["point"])})
 
 
 def recipes(findings: Findings, settings: Settings) -> list[Candidate]:

@@ -205,7 +205,7 @@ def _plan(settings: Settings, findings: Findings, study: optuna.Study) -> Plan:
         audited=tuple(drawn[: max(0, settings.confirm.audit - len(old.audited))] if old else drawn),
     )
     plan = joined(old, new)
-    study.set_user_attr("plan", plan.to_dict())
+    study.set_user_attr("plan", asdict(plan))
     return plan
 
 

@@ -9,9 +9,9 @@ from markupsafe import Markup
 from search.files import write_text
 from search.full_run.result import FullResult
 from search.pages.drawing import COLOURS, DASHED, WIDE, figure, legend, to_svg
-from search.pages.notes import percent
 from search.pages.page import render
 from search.settings.best_config import BestConfig
+from search.show import run_words
 from search.sources import commit
 from search.text import duration
 from search.trial import Prepared
@@ -27,7 +27,7 @@ def write(directory: Path, result: FullResult, best: BestConfig, prepared: Prepa
         best=best,
         prepared=prepared,
         trusted=best.confirmed and best.confirmation and best.confirmation.verdict == "better than the stock recipe",
-        knobs=knobs(result, best),
+        knobs=run_words.knobs(result.record, best.hyperparameters),
         provenance=provenance(result, best, prepared),
         losses=losses_svg(result),
         updates=updates_svg(directory / "steps.csv", best.hyperparameters.clip_norm),
@@ -36,38 +36,6 @@ def write(directory: Path, result: FullResult, best: BestConfig, prepared: Prepa
     )
     write_text(directory / NAME, page)
     return directory / NAME
-
-
-def knobs(result: FullResult, best: BestConfig) -> list[tuple[str, str, str]]:
-    """(knob, value, what it did in this run)."""
-    point, record = best.hyperparameters, result.record
-    changes = ", ".join(f"{rate:.3g} after step {int(step)}" for step, rate in record["lr_changes"])
-    steps = ", ".join(f"step {step}" for step in best.schedule.milestones)
-    clip = f"no clip; median norm {_number(record['grad_norm_before'])}"
-    if point.clip_norm is not None:
-        before, after = clip.removeprefix("no clip; "), _number(record["grad_norm_after"])
-        clip = f"acted in {percent(record['clipped_share'])} of the steps; {before} before, {after} after"
-    rows = [
-        ("lr", f"{point.lr:.3g}", f"applied from {_number(record['lr_first'])} to {_number(record['lr_last'])}"),
-        (
-            "weight_decay",
-            f"{point.weight_decay:.3g}",
-            f"shrank a decayed weight by {percent(record['cumulative_decay'])} in all",
-        ),
-        ("milestones", steps or "none", changes or "none set"),
-        ("gamma", _number(point.gamma), "the factor at each milestone"),
-        ("clip_norm", _number(point.clip_norm), clip),
-    ]
-    if point.new_rows_lr_factor != 1:
-        ratio = record.get("new_rows_update_ratio")
-        times = "an unknown number of times" if ratio is None else f"{ratio:.3g} times"
-        did = f"their updates were {times} as long as the optimizer's own"
-        rows.append(("new_rows_lr_factor", f"{point.new_rows_lr_factor:.3g}", did))
-    if point.frozen_layers:
-        did = f"{record.get('frozen_parameters', 0):,} weights had no gradient and were not trained"
-        rows.append(("frozen_layers", str(point.frozen_layers), did))
-    inert = {text.partition(":")[0]: text.partition(":")[2].strip() for text in record["inert"]}
-    return [(name, value, f"did not act: {inert[name]}" if name in inert else did) for name, value, did in rows]
 
 
 def provenance(result: FullResult, best: BestConfig, prepared: Prepared) -> list[tuple[str, str]]:
@@ -128,7 +96,3 @@ def updates_svg(steps_csv: Path, clip_norm: float | None) -> Markup:
     norm.set(xlabel="optimizer steps", ylabel="gradient norm, L2")
     norm.set_xlim(left=0)
     return to_svg(made)
-
-
-def _number(value: float | None) -> str:
-    return "off" if value is None else f"{value:.3g}"

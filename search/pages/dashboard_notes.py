@@ -103,8 +103,8 @@ def point_of(row: Row, material: Material) -> Hyperparameters | None:
     if not (candidate := row.trial.system_attrs.get("candidate")):
         return tables.point_of(row, material.space)
     try:
-        return Candidate.from_dict(candidate).point
-    except (KeyError, TypeError, ValueError):
+        return Candidate(**candidate).point
+    except (TypeError, ValueError):
         return None
 
 
