@@ -13,7 +13,7 @@ from rich.console import Console
 from search.confirmation.candidates import Candidate as Racing
 from search.confirmation.plan import Plan
 from search.confirmation.runs import Runs
-from search.confirmation.verdict import Estimate, Proof, sentence, verdict
+from search.confirmation.verdict import Estimate, Proof, sentence
 from search.settings.best_config import Audit, AuditedTrial, Candidate, Confirmation, Fidelity, FullRun
 from search.show import confirmation_tables
 from search.study.recorded import by_kind
@@ -162,7 +162,7 @@ ALONE = {"winner": "V0", "over_stock": None}
 def test_the_verdict_follows_from_the_intervals(given: dict[str, Any], expected: str, words: list[str]) -> None:
     proof = replace(Proof("trial 1", 2.2, ABOVE, ABOVE, level=0.95, configs=2, seeds=3), **given)
     text = sentence(proof)
-    assert verdict(proof.over_base, proof.over_stock) == expected
+    assert proof.verdict == expected
     assert text.lower().replace("trial 1 is ", "").startswith(expected) and all(part in text for part in words)
     if expected != "do not fine-tune":
         assert "3 seeds" in text and "0.3000 nats per audio token (95 % interval 0.1000 to 0.5000) below" in text

@@ -38,4 +38,4 @@ def test_the_page_says_what_the_knobs_did(best: BestConfig, clip_norm: float | N
     point = replace(best.hyperparameters, clip_norm=clip_norm)
     changed = best.model_copy(update={"hyperparameters": point})
     page = training_report.write(tmp_path, result_of(best), changed, PREPARED).read_text(encoding="utf-8")
-    assert f">{did}<" in page and page.count("<svg") == 2
+    assert f">{did}<" in page and page.count("<svg") == 3

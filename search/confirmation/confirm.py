@@ -129,7 +129,7 @@ def run(
     leases = Leases(ledger, settings.service, settings.study.max_retries, view.note, share(devices))
     supervisor = Supervisor(work, leases, settings, prepared, launcher, view, devices, target)
     supervisor.run(database.hurry)
-    found = result(work.runs, findings, settings)
+    found = proof.confirmation(work.runs, findings, settings)
     halted = supervisor.orders.halted
     refused = None
     if budget and budget.is_over and found is None and not (supervisor.stopped or halted):
@@ -220,7 +220,7 @@ def stored(settings: Settings, is_stopped: bool) -> Result:
 def load(settings: Settings, findings: Findings) -> Confirmation | None:
     """The confirmation of the study, from its storage; None when there is none or it is not over."""
     runs = read(settings)
-    return result(runs, findings, settings) if runs else None
+    return proof.confirmation(runs, findings, settings) if runs else None
 
 
 def read(settings: Settings) -> Runs | None:
@@ -244,8 +244,3 @@ def runs_of(study: optuna.Study, settings: Settings) -> Runs | None:
             f"{what} cannot be read by this release of xtts-study; use the release that made it, or another --study"
         )
     return Runs(trials, plan)
-
-
-def result(runs: Runs, findings: Findings, settings: Settings) -> Confirmation | None:
-    """What the runs prove; None while they are not over."""
-    return proof.confirmation(runs, findings, settings, settings.study.name + CONFIRMATION)

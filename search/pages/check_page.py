@@ -51,4 +51,4 @@ def _draw(axes: Any, found: Sequence[Distribution]) -> None:
         axes.axvline(first.model_limit, color=COLOURS["grey"], linewidth=1.2, linestyle=DOTTED, label=label)
     axes.set_xlim(0, max(*(each.edges[-1] for each in found), 1.02 * first.model_limit))
     axes.set(xlabel="seconds of audio" if first.what == "audio" else "text tokens", ylabel="% of the part's clips")
-    axes.legend(frameon=False, labelcolor=COLOURS["text"], fontsize=8)
+    axes.legend()

@@ -19,7 +19,9 @@ from search.pages.page import render
 from search.pages.sound import Sound, sound
 from search.settings.settings import safe_url
 from search.show import confirmation_tables, tables
+from search.show.styles import Table
 from search.sources import commit
+from search.study.findings import Findings
 from search.text import duration
 
 BEST = 50  # trials, or configs that spoke, in a table
@@ -42,11 +44,11 @@ def to_html(material: Material, options: str) -> str:
         sound=heard,
         quality=_quality(heard),
         line=found.rate_line if found else rate_line(material.runs) if material.runs else None,
-        ranked=confirmation_tables.ranked(material.runs) if material.runs else [],
-        best=[tables.cells(row, material.space) for row in material.findings.completed[:BEST]],
+        ranked=confirmation_tables.ranked(material.runs) if material.runs else None,
+        best=tables.trials("The best trials", material.findings.completed[:BEST], material.space),
         origin=_origin(material),
         edges=_edges(material),
-        saved=_saved(material),
+        saved=_saved(material.findings),
         search_figures=search_figures,
         picture=picture,
         confirmation_figures=confirmation_figures,
@@ -59,8 +61,8 @@ def to_html(material: Material, options: str) -> str:
     )
 
 
-def _quality(heard: Sound) -> tuple[list[str], list[list[str]], range]:
-    """(header, rows, columns of numbers) of the table of what spoke."""
+def _quality(heard: Sound) -> Table:
+    """The table of what spoke."""
     names = ["similarity", "recorded_similarity", *(["cer", "recorded_cer"] if heard.recognisers else [])]
     words = [name.replace("cer", "CER").replace("recorded_", "recording's ") for name in names]
     header = ["means over the sentences of", *words, "did not stop by themselves"]
@@ -68,7 +70,7 @@ def _quality(heard: Sound) -> tuple[list[str], list[list[str]], range]:
     for each in heard.quality[:BEST]:
         means = ["-" if (mean := each.mean(name)) is None else f"{mean:.2f}" for name in names]
         rows.append([each.who, *means, f"{sum(s.cut for s in each.sentences)} of {len(each.sentences)}"])
-    return header, rows, range(1, len(header))
+    return Table("Quality", header, rows, range(1, len(header)))
 
 
 def _dimensions(material: Material) -> dict[str, Any]:
@@ -122,11 +124,10 @@ def _origin(material: Material) -> list[tuple[str, str]]:
     ]
 
 
-def _saved(material: Material) -> list[tuple[str, ...]]:
-    """(stopped by, trials, steps trained, steps saved), in words."""
-    findings = material.findings
-    rows = (
-        (kind.label, len(of), sum(r.steps for r in of), sum(map(findings.saved, of)))
+def _saved(findings: Findings) -> Table:
+    """By what stopped the trials."""
+    rows = [
+        (kind.label, f"{len(of):,}", f"{sum(r.steps for r in of):,}", f"{sum(map(findings.saved, of)):,}")
         for kind, of in search_figures.by_kind(findings.judged)
-    )
-    return [(label, *(f"{number:,}" for number in numbers)) for label, *numbers in rows]
+    ]
+    return Table("What pruning saved", ("stopped by", "trials", "steps trained", "steps saved"), rows, (1, 2, 3))

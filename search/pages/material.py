@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from search.confirmation import confirm
+from search.confirmation import confirm, proof
 from search.confirmation.candidates import same
 from search.confirmation.proof import Runs
 from search.confirmation.race import Fit
@@ -110,7 +110,7 @@ def read(settings: Settings) -> Material:
 def material(settings: Settings, study: optuna.Study, runs: Runs | None) -> Material:
     """Of a study, and of the runs of its confirmation, if there are any."""
     findings = search_findings.read(study)
-    found = confirm.result(runs, findings, settings) if runs else None
+    found = proof.confirmation(runs, findings, settings) if runs else None
     return Material(settings, study.user_attrs, findings, runs, found)
 
 
