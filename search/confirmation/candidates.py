@@ -37,9 +37,18 @@ class Candidate:
 
 
 def recipes(findings: Findings, settings: Settings) -> list[Candidate]:
-    """The stock recipe as it stands, and the default of the space, fitted into it, where that trains otherwise."""
-    searched = _searched(findings, settings)
-    return list(distinct(_as_searched(name, point, searched) for name, point in _recipes(settings)))
+    """The stock recipe as it stands, and the space's default, its first baseline, where that trains otherwise.
+
+    The default is fitted into the space.
+    """
+    searched, space, stock = _searched(findings, settings), settings.search_space(), settings.stock_recipe()
+    default = space.baselines[0] if space.baselines else stock
+    params, clipped = space.to_params(default.hyperparameters)
+    name = f"{default.name} within the space" if clipped else default.name
+    both = [Candidate(STOCK, stock.hyperparameters), Candidate(name, space.from_params(params))]
+    # With the best trial of the search that ran it, if there is one.
+    ran = (next((replace(c, name=own.name) for c in searched if same(c.point, own.point)), own) for own in both)
+    return list(distinct(ran))
 
 
 def best_trials(findings: Findings, settings: Settings, known: Sequence[Candidate]) -> list[Candidate]:
@@ -55,20 +64,6 @@ def _searched(findings: Findings, settings: Settings) -> list[Candidate]:
     space = settings.search_space()
     rows = [(row.trial, row.baseline or f"trial {row.trial.number}") for row in findings.completed]
     return [Candidate(name, space.from_params(trial.params), trial.number, trial.value) for trial, name in rows]
-
-
-def _recipes(settings: Settings) -> Iterator[tuple[str, Hyperparameters]]:
-    """The stock recipe as it stands; the default of the space, which is its first baseline, fitted into it."""
-    space, stock = settings.search_space(), settings.stock_recipe()
-    yield STOCK, stock.hyperparameters
-    default = space.baselines[0] if space.baselines else stock
-    params, clipped = space.to_params(default.hyperparameters)
-    yield f"{default.name} within the space" if clipped else default.name, space.from_params(params)
-
-
-def _as_searched(name: str, point: Hyperparameters, searched: Sequence[Candidate]) -> Candidate:
-    """A recipe, with the best trial of the search that ran it, if there is one."""
-    return next((replace(c, name=name) for c in searched if same(c.point, point)), Candidate(name, point))
 
 
 def scaled(config: Candidate, factor: float) -> Candidate:

@@ -80,7 +80,7 @@ def updates(steps_csv: Path, clip_norm: float | None) -> list[Picture | None]:
     steps, rates, norms = ([row[name] for row in rows] for name in ("step", "lr", "norm_before"))
     rate = Series("", steps, rates, "green", line="steps")
     norm = Series("before the clip" if clip_norm else "", steps, norms, "blue", line="-", width=0.9)
-    clip = Axis("gradient norm, L2", levels={"clip": clip_norm} if clip_norm else {})
+    clip = Axis("gradient norm, L2", levels={"clip": clip_norm} if clip_norm else {}, digits=".3g")
     highest = 1.05 * max(rates, default=1.0)
     return [
         picture(Chart("Learning rate", _steps(steps), Axis("learning rate", (0, highest)), [rate], height=2.2)),

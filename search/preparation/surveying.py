@@ -184,7 +184,7 @@ def base_facts(settings: Settings, directory: Path) -> BaseFacts:
     try:
         base_check.check(directory)
         base_check.check_limits(settings, directory)
-        shapes = {k: v.shape for k, v in base.read_weights(directory).items()}
+        shapes = {k: v.shape for k, v in base.read_weights(directory / "model.pth").items()}
     except UserError as refused:
         error = str(refused)
     config = base.training_config(directory, settings.conditioning_seconds, 11.6, 200)
