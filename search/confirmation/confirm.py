@@ -34,9 +34,8 @@ from search.study.fingerprint import differences, fingerprint
 from search.study.folder import make_folder, refuse_closed, study_lock
 from search.study.leases import Leases
 from search.study.ledger import FINISHED_STATES, Ledger
-from search.study.pruners import FirstToFire, TwoIncreasePruner
 from search.study.server import wait_for_server
-from search.trial import Prepared, StopReason
+from search.trial import Prepared
 from search.workers.budget import confirmation_budget, no_room, share
 from search.workers.cost import confirmation_costs, forecast
 from search.workers.events import Extent, View
@@ -104,7 +103,7 @@ def run(
     _refuse_other_settings(settings, prepared)
     database = storage.open_storage(settings.storage_url, settings.service.connections)
     database.on_outage = view.note
-    study, ledger = _open(settings, findings, prepared, database)
+    study, ledger = _open(settings, prepared, database)
     plan = _plan(settings, findings, study)
     budget = confirmation_budget(settings, database, prepared, devices)
     if budget:
@@ -149,25 +148,20 @@ def _why_open(runs: Runs, settings: Settings) -> UserError:
     )
 
 
-def _open(
-    settings: Settings, findings: Findings, prepared: Prepared, database: storage.StudyStorage
-) -> tuple[optuna.Study, Ledger]:
+def _open(settings: Settings, prepared: Prepared, database: storage.StudyStorage) -> tuple[optuna.Study, Ledger]:
     attributes = storage.attributes_of(settings, prepared)
     attributes["fingerprint"]["confirms"] = settings.study.name
     attributes["fingerprint"]["full_evaluations"] = settings.training.full_evaluations
-    pruner = two_increases(settings, findings)
+    pruner = two_increases(settings, prepared)
     study, ledger, _ = storage.open_ours(settings.study.name + CONFIRMATION, settings, database, attributes, [], pruner)
     study.sampler = optuna.samplers.RandomSampler()  # never asked: every parameter of a run is fixed
     return study, ledger
 
 
-def two_increases(settings: Settings, findings: Findings) -> optuna.pruners.BasePruner:
-    """The only rule of a full run besides the gap rule of the last one."""
-    pruning = settings.pruning
-    if not pruning.two_increases:
-        return optuna.pruners.NopPruner()
-    rule = TwoIncreasePruner(pruning.n_increases, pruning.min_delta, findings.base.mel_ce)
-    return FirstToFire({StopReason.TWO_INCREASES: rule})
+def two_increases(settings: Settings, prepared: Prepared) -> optuna.pruners.BasePruner:
+    """The search's rules without the median: all that ends a full run, besides the gap rule of the last one."""
+    pruning = settings.pruning.model_copy(update={"median": False})
+    return storage.make_pruner(settings.model_copy(update={"pruning": pruning}), prepared)
 
 
 def _refuse_other_settings(settings: Settings, prepared: Prepared) -> None:
