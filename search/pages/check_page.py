@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from search.check.judgement import Distribution, Report
 from search.pages.chart import Axis, Chart, Series
@@ -11,7 +12,9 @@ from search.pages.page import render
 from search.show import check_words
 
 SHOWN = 200  # clips of a finding, speakers and letters; the CSV has all
-_COLOURS = {"train": "blue", "eval": "orange"}
+_LOOKS: dict[str, Any] = {  # the eval clips above, where both are alike
+    "train": {"colour": "blue", "width": 6, "alpha": 0.4}, "eval": {"colour": "orange", "width": 1.6},
+}  # fmt: skip
 
 
 def to_html(report: Report) -> str:
@@ -31,7 +34,7 @@ def lengths(found: Sequence[Distribution]) -> Picture | None:
     series = [
         Series(
             f"{each.part}, {each.clips:,}", each.edges, [*(100 * count / each.clips for count in each.counts), 0.0],
-            _COLOURS[each.part], line="steps", width=1.6,
+            **_LOOKS[each.part], line="steps",
         )
         for each in found if each.clips
     ]  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from optuna.trial import TrialState
 from rich.console import Console
 
+from search.confirmation.candidates import Candidate
 from search.confirmation.verdict import searched, sentences
 from search.show.styles import Table, show_table
 from search.study.findings import Findings, Row
@@ -78,9 +79,10 @@ def show_running(findings: Findings, space: SearchSpace, console: Console) -> No
 
 
 def point_of(row: Row, space: SearchSpace) -> Hyperparameters | None:
-    """None where the space cannot read the trial's parameters, or while they are being drawn."""
+    """Of a trial, or of a full run of a confirmation; None where it cannot be read, or while it is being drawn."""
+    candidate = row.trial.system_attrs.get("candidate")
     try:
-        return space.from_params(row.trial.params)
+        return Candidate(**candidate).point if candidate else space.from_params(row.trial.params)
     except (KeyError, TypeError, ValueError):
         return None
 
