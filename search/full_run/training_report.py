@@ -1,7 +1,6 @@
 """`training_report.html`: what a full run found, in one file that needs no other."""
 
 import csv
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,8 +30,6 @@ def write(directory: Path, result: FullResult, best: BestConfig, prepared: Prepa
         provenance=provenance(result, best, prepared),
         losses=losses(result),
         updates=updates(directory / "steps.csv", best.hyperparameters.clip_norm),
-        duration=duration,
-        written=time.strftime("%Y-%m-%d %H:%M"),
     )
     write_text(directory / NAME, page)
     return directory / NAME

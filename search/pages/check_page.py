@@ -1,6 +1,5 @@
 """The report of `check` as one page that needs no other file."""
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,6 @@ def to_html(report: Report) -> str:
         words=check_words,
         lengths=[lengths([of for of in report.lengths if of.what == what]) for what in ("audio", "text")],
         shown=SHOWN,
-        written=time.strftime("%Y-%m-%d %H:%M"),
     )
 
 

@@ -3,7 +3,6 @@
 `material` loads the study, `study_page.html.j2` is the page, and this module hands over what the page cannot compute.
 """
 
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from search.show import confirmation_tables, tables
 from search.show.styles import Table
 from search.sources import commit
 from search.study.findings import Findings
-from search.text import duration
 
 BEST = 50  # trials, or configs that spoke, in a table
 NEAR = 5  # best trials whose parameters are checked for the edges of ranges
@@ -35,7 +33,6 @@ def to_html(material: Material, options: str) -> str:
     heard, found = sound(material), material.confirmation
     return render(
         Path(__file__).with_name("study_page.html.j2"),
-        written=time.strftime("%Y-%m-%d %H:%M"),
         material=material,
         findings=material.findings,
         found=found,
@@ -54,7 +51,6 @@ def to_html(material: Material, options: str) -> str:
         confirmation_figures=confirmation_figures,
         tables=tables,
         confirmation_tables=confirmation_tables,
-        duration=duration,
         dropped=DROPPED,
         most=search_figures.SLICE,
         **_dimensions(material),

@@ -11,11 +11,10 @@ from search.pages.markdown import escape, render
 from search.pages.material import Material
 from search.settings.sections import Pruning
 from search.show import confirmation_tables, tables
-from search.show.run_words import knobs, percent, short
+from search.show.run_words import knobs, short
 from search.study import recorded
 from search.study.findings import Row
 from search.study.spoken import LEFT_OUT
-from search.text import duration
 from search.trial import INTERRUPTIONS, StopReason
 from space.hyperparameters import Hyperparameters
 
@@ -64,8 +63,6 @@ def trial_note(row: Row, point: Hyperparameters | None, material: Material, stoc
         means={n: means(n) for n in ("similarity", "recorded_similarity", "cer", "recorded_cer")} if means else {},
         is_silent=LEFT_OUT in row.trial.user_attrs,
         where=f"{'confirm' if 'candidate' in row.trial.system_attrs else 'trials'}/{row.trial.number}",
-        duration=duration,
-        percent=percent,
     )
 
 
@@ -106,7 +103,6 @@ def search_note(material: Material) -> str:
         found=((f"Clips left out, {len(dropped)}", dropped), ("The check warns", prepared.warnings)),
         shown=SHOWN,
         why_cut_short=tables.why_cut_short,
-        duration=duration,
     )
 
 
