@@ -86,7 +86,7 @@ def load_base(folder: Path) -> base.StudyModel:
 
 def resized_by_stock(folder: Path, vocab: Path, scratch: Path) -> base.StudyModel:
     """The base of `folder` with the vocabulary `vocab`, as `GPTTrainer.__init__` resizes a `gpt_checkpoint`."""
-    torch.save(base.gpt_weights(base.read_weights(folder)), scratch / "gpt.pth")
+    torch.save(base.gpt_weights(base.read_weights(folder / "model.pth")), scratch / "gpt.pth")
     config = base.training_config(folder, SECONDS, 11.6, 200)
     config.model_args.tokenizer_file = str(vocab)
     config.model_args.xtts_checkpoint = ""

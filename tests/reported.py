@@ -85,7 +85,7 @@ def full_runs(runs: Mapping[str, Sequence[float]], running: int = 0, spoke: Any 
         candidate = racing(config)
         params = knobs(candidate.point)
         attributes = {
-            "candidate": candidate.to_dict(),
+            "candidate": asdict(candidate),
             "seed": seed,
             "length": "truncated" if config == "audited" else "full",
             "stop_reason": "diverged" if has_diverged else "finished",
@@ -96,7 +96,7 @@ def full_runs(runs: Mapping[str, Sequence[float]], running: int = 0, spoke: Any 
         given = {"params": params, "distributions": {n: FloatDistribution(x, x) for n, x in params.items()}}
         state = {"state": TrialState.PRUNED} if has_diverged else {"value": value}
         made.append(create_trial(**state, **given, **by_kind(attributes)))
-    waiting = {"candidate": racing("V0").to_dict(), "seed": 4, "length": "full"}
+    waiting = {"candidate": asdict(racing("V0")), "seed": 4, "length": "full"}
     made += [create_trial(state=TrialState.RUNNING, **by_kind(waiting)) for _ in range(running)]
     for number, trial in enumerate(made):
         trial.number = number
@@ -106,7 +106,7 @@ def full_runs(runs: Mapping[str, Sequence[float]], running: int = 0, spoke: Any 
 def plan_of(trials: Sequence[FrozenTrial], seeds: int) -> Plan:
     """Of a confirmation of these runs. Its rate line has fixed multiples: it is over once each of them has run."""
     documents = {t.system_attrs["candidate"]["name"]: t.system_attrs["candidate"] for t in trials}
-    stock, *configs = map(Candidate.from_dict, documents.values())
+    stock, *configs = (Candidate(**document) for document in documents.values())
     audited = tuple(config for config in configs if config.is_audited)
     rates = tuple(config.factor for config in configs if config.scaled_from)
     others = tuple(config for config in configs if not config.scaled_from and not config.is_audited)

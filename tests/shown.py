@@ -176,7 +176,7 @@ def confirmed(settings: Settings, losses: Mapping[str, Sequence[float]], over: b
     attributes["fingerprint"]["confirms"] = settings.study.name
     trials = full_runs(losses)
     plan = plan_of(trials, len(losses["V0"]) + (not over))
-    for key, value in {**attributes, "plan": plan.to_dict()}.items():
+    for key, value in {**attributes, "plan": asdict(plan)}.items():
         made.set_user_attr(key, value)
     made.add_trials(trials)
     if not over:

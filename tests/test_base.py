@@ -68,7 +68,7 @@ def test_extension_keeps_old_ids_and_rows_and_its_new_rows_are_as_loud(miniature
 
 
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:
-    return base.gpt_weights(base.read_weights(folder))
+    return base.gpt_weights(base.read_weights(folder / "model.pth"))
 
 
 def drop(name: str) -> Callable[[dict[str, torch.Tensor]], None]:

@@ -25,7 +25,7 @@ from space.hyperparameters import Hyperparameters
 from tests.conftest import ROOT, wait_until
 from tests.machines import PATIENCE, Machine
 from tests.stub_confirm import TURNING, TURNS, confirmed, keys, proven, runs_of, searched, truth
-from tests.studies import FLAT, miniature, new_study, run
+from tests.studies import FLAT, PREPARED, miniature, new_study, run
 
 
 @pytest.fixture
@@ -201,9 +201,9 @@ def test_full_runs_end_by_the_gains_since_the_base(tmp_path: Path, over: float, 
     settings = miniature(tmp_path)
     study = new_study(settings)
     values = dict(enumerate([4.5, 3.0, 3.1, 3.0 + over / 2]))
-    assert fired(study, confirm.two_increases(settings, search_findings.read(study)), values) == expected
+    assert fired(study, confirm.two_increases(settings, PREPARED), values) == expected
     off = settings.model_copy(update={"pruning": settings.pruning.model_copy(update={"two_increases": False})})
-    assert isinstance(confirm.two_increases(off, search_findings.read(study)), optuna.pruners.NopPruner)
+    assert isinstance(confirm.two_increases(off, PREPARED), optuna.pruners.NopPruner)
 
 
 # Several machines, and ends that nobody wished for

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ def test_a_study_of_the_confirmation_s_name_is_no_confirmation(settings: Setting
 )
 def test_a_plan_is_read_as_it_was_written_or_not_at_all(change: dict[str, Any]) -> None:
     plan = plan_of(full_runs({**LOWER, "audited": [2.9]}), seeds=3)
-    document = json.loads(json.dumps(plan.to_dict()))
+    document = json.loads(json.dumps(asdict(plan)))
     assert readable.plan_of({"plan": {**document, **change}}) == (None if change else plan)
 
 

@@ -2,7 +2,7 @@
 
 import io
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import optuna
@@ -13,7 +13,7 @@ from rich.console import Console
 from search.confirmation.candidates import Candidate as Racing
 from search.confirmation.plan import Plan
 from search.confirmation.runs import Runs
-from search.confirmation.verdict import Estimate, Proof, sentence, verdict
+from search.confirmation.verdict import Estimate, Proof, sentence
 from search.settings.best_config import Audit, AuditedTrial, Candidate, Confirmation, Fidelity, FullRun
 from search.show import confirmation_tables
 from search.study.recorded import by_kind
@@ -125,7 +125,7 @@ def test_progress_counts_the_runs_and_shows_the_line_before_it_is_over() -> None
     ]
     trials, configs = [], {name: Racing(name, replace(STOCK, lr=len(name) / 1e3)) for name, *_ in runs}
     for name, seed, state, value in runs:
-        attributes = {"candidate": configs[name].to_dict(), "seed": seed, "length": "full"}
+        attributes = {"candidate": asdict(configs[name]), "seed": seed, "length": "full"}
         trials.append(optuna.trial.create_trial(state=state, value=value, **by_kind(attributes)))
         trials[-1].number = len(trials) - 1
     stock, *others = configs.values()
@@ -162,7 +162,7 @@ ALONE = {"winner": "V0", "over_stock": None}
 def test_the_verdict_follows_from_the_intervals(given: dict[str, Any], expected: str, words: list[str]) -> None:
     proof = replace(Proof("trial 1", 2.2, ABOVE, ABOVE, level=0.95, configs=2, seeds=3), **given)
     text = sentence(proof)
-    assert verdict(proof.over_base, proof.over_stock) == expected
+    assert proof.verdict == expected
     assert text.lower().replace("trial 1 is ", "").startswith(expected) and all(part in text for part in words)
     if expected != "do not fine-tune":
         assert "3 seeds" in text and "0.3000 nats per audio token (95 % interval 0.1000 to 0.5000) below" in text

@@ -87,7 +87,7 @@ def test_a_confirmation_is_told_in_both_studies(small: tuple[optuna.Study, Dashb
     run(study, STEPPED, [3.5, 3.25])
     shown.confirmed(dashboard.settings, {"V0": [3.9, 3.95, 3.92], "trial <b>1</b>": [3.0, 3.06, 3.01]}, over=False)
     running = dashboard.document(2)["trials"][-1]["trial_id"]
-    dashboard.opened.set_trial_system_attr(running, "candidate", racing("V0").to_dict())
+    dashboard.opened.set_trial_system_attr(running, "candidate", asdict(racing("V0")))
     for key, value in {"seed": 1, "length": "full"}.items():
         dashboard.opened.set_trial_user_attr(running, key, value)
     proof = dashboard.refreshed(2)

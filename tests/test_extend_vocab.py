@@ -45,7 +45,7 @@ def test_old_ids_and_rows_are_kept(sources: Path, made: tuple[list[str], Path]) 
     old, new = (Tokenizer(folder / "vocab.json").tokenizer.get_vocab() for folder in (sources / "base", made[1]))
     assert {token: new[token] for token in old} == old
     assert sorted(new.values()) == list(range(len(new)))
-    before, after = base.read_weights(sources / "base"), base.read_weights(made[1])
+    before, after = base.read_weights(sources / "base" / "model.pth"), base.read_weights(made[1] / "model.pth")
     assert before.keys() == after.keys()
     for name, value in before.items():
         assert torch.equal(after[name][: len(value)] if value.ndim else after[name], value), name
@@ -129,7 +129,7 @@ def test_a_vocabulary_that_was_extended_elsewhere(sources: Path, tmp_path: Path)
     assert (config["gpt_start_text_token"], config["gpt_number_text_tokens"]) == (101, 102)
     old = Tokenizer(sources / "base" / "vocab.json").tokenizer.get_vocab()
     new = Tokenizer(folder / "vocab.json").tokenizer.get_vocab()
-    before, after = base.read_weights(sources / "base"), base.read_weights(folder)
+    before, after = base.read_weights(sources / "base" / "model.pth"), base.read_weights(folder / "model.pth")
     for name in TENSORS:
         values, rows = before[f"gpt.{name}"], after[f"gpt.{name}"]
         for token in old:
@@ -148,7 +148,7 @@ def test_a_vocabulary_that_was_extended_elsewhere(sources: Path, tmp_path: Path)
 def test_parts_are_the_tokens_that_a_new_one_is_made_of(sources: Path, tmp_path: Path) -> None:
     make(settings_of(sources), tmp_path / "base", init="parts")
     ids = Tokenizer(tmp_path / "base" / "vocab.json").tokenizer.get_vocab()
-    rows = base.read_weights(tmp_path / "base")["gpt.text_embedding.weight"]
+    rows = base.read_weights(tmp_path / "base" / "model.pth")["gpt.text_embedding.weight"]
     for token, parts in (("ልጅ", ["ል", "ጅ"]), ("ሰላም", ["ሰ", "ላ", "ም"])):
         assert torch.allclose(rows[ids[token]], rows[[ids[part] for part in parts]].mean(0), atol=1e-6)
     old_parts = Tokenizer(sources / "base" / "vocab.json").tokenizer.encode("abba").tokens

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from search.pages import confirmation_figures
 from search.pages.chart import limits
 from search.pages.dashboard_figures import to_plotly
 from search.pages.drawing import picture
-from search.show.confirmation_tables import LINE_COLUMNS, line_rows, line_sentence
+from search.show.confirmation_tables import line, line_sentence
 from search.study.recorded import by_kind
 from search.trial import StopReason
 from space.hyperparameters import Hyperparameters
@@ -41,7 +42,7 @@ FALLS = [2.8, 2.7, 2.6, 2.5, 2.4]
 def full_run(config: Candidate, losses: Sequence[float], reason: StopReason = StopReason.FINISHED) -> FrozenTrial:
     """A full run of 100 steps with the seed of the search, evaluated every 20."""
     found = [vars(e) for e in evaluations(list(losses))]
-    attributes = {"candidate": config.to_dict(), "seed": 1, "length": "full", "stop_reason": str(reason)}
+    attributes = {"candidate": asdict(config), "seed": 1, "length": "full", "stop_reason": str(reason)}
     given = by_kind({**attributes, "run": {"evaluations": found, "record": None, "error": None}})
     if reason == StopReason.DIVERGED:
         return create_trial(state=TrialState.PRUNED, **given)
@@ -109,7 +110,7 @@ def test_a_line_that_goes_on_names_what_is_to_come() -> None:
 def test_a_diverged_run_is_crossed_out_and_tells_no_sum() -> None:
     chart, found = confirmation_figures.rate_line(LINES["diverged"][0]), rate_line(LINES["diverged"][0])
     assert chart and [(each.marker, each.marked) for each in chart.series] == [("X", 1)]
-    assert dict(zip(LINE_COLUMNS, line_rows(found)[0], strict=True))["lowest"] == "diverged"
+    assert dict(zip(line(found).header, line(found).rows[0], strict=True))["lowest"] == "diverged"
     assert line_sentence(found).startswith("Runs diverged and none turned")
 
 

@@ -83,10 +83,10 @@ def fine_tuned(content: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("change", [lambda c: c["model"], lambda c: fine_tuned(c)["model"], fine_tuned])
 def test_bare_and_fine_tuned_weights_are_read(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    expected = base.read_weights(folder)
+    expected = base.read_weights(folder / "model.pth")
     change_model(folder, change)
     base_check.check(folder)
-    assert all(torch.equal(value, expected[name]) for name, value in base.read_weights(folder).items())
+    assert all(torch.equal(value, expected[name]) for name, value in base.read_weights(folder / "model.pth").items())
 
 
 class Harm:

@@ -44,7 +44,7 @@ def test_the_command_fits_into_memory(folder: Path) -> None:
     old, new = (Tokenizer(folder / name / "vocab.json").tokenizer.get_vocab() for name in ("base", "new"))
     assert {token: new[token] for token in old} == old
     assert parentage.new_rows(folder / "new") == list(range(TOKENS, len(new)))
-    before, after = base.read_weights(folder / "base"), base.read_weights(folder / "new")
+    before, after = base.read_weights(folder / "base" / "model.pth"), base.read_weights(folder / "new" / "model.pth")
     for name in TENSORS:
         assert torch.equal(after[f"gpt.{name}"][:TOKENS], before[f"gpt.{name}"])
 

@@ -160,7 +160,7 @@ def test_the_report_ranks_no_repeat_and_says_how_many_trials_lie_within_the_nois
         run(study, {**FLAT, "lr": 4e-4}, [4.0, value])
     found = read(study)
     assert [row.trial.number for row in found.completed] == [4, 5, 6, 0] and found.finished == 7
-    said = tables.verdict(found, found.completed[0], settings.search_space())
+    said = tables.verdict(found, settings.search_space())
     assert "It is 0.5000 below the stock recipe (V0, 3.4000)." in said
     assert [line for line in said if "noise" in line] == [
         "Seed noise: 3 runs of the stock recipe differ by 0.2000 (standard deviation); 2 trials, the best included,"

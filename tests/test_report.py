@@ -94,7 +94,7 @@ def test_the_verdict_says_what_speaks_against_the_winner(
 ) -> None:
     run(study, params, [loss], inert=inert)
     findings = read(study)
-    lines = tables.verdict(findings, findings.completed[0], load_preset("miniature"))
+    lines = tables.verdict(findings, load_preset("miniature"))
     assert any(line.startswith(expected) for line in lines)
     for mark in ("Do not fine-tune", "Warning", "Did not act"):
         assert any(line.startswith(mark) for line in lines) == expected.startswith(mark)

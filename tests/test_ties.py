@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState, create_trial
 
 from search.confirmation.race import race
-from search.confirmation.verdict import verdict
+from search.confirmation.verdict import Proof
 from search.study.findings import Findings, row_of
 from search.study.pruners import MedianRule, TwoIncreasePruner
 from search.ties import RESOLUTION, is_lower, is_tie, lowest, ranked, ranks
@@ -82,7 +82,8 @@ def decided(values: Mapping[str, Mapping[int, float]], configs: Sequence[str], s
         return None, None, found.dropped, found.missing
     best = found.fit.best
     over_stock = found.fit.difference("V0", best) if best != "V0" and "V0" in found.fit.means else None
-    return best, verdict(found.fit.below(4.0, best), over_stock), found.dropped, found.missing
+    proof = Proof(best, found.fit.means[best], found.fit.below(4.0, best), over_stock, found.fit.level, len(configs), 1)
+    return best, proof.verdict, found.dropped, found.missing
 
 
 @st.composite

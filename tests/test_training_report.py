@@ -29,8 +29,8 @@ def result_of(best: BestConfig) -> FullResult:
 @pytest.mark.parametrize(
     ("clip_norm", "did"),
     [
-        (POINT.clip_norm, "acted in 0 % of the steps; median norm 1 before, 1 after"),
-        (None, "no clip; median norm 1"),
+        (POINT.clip_norm, "acted in 0 % of the steps; median norm 1 before it, 1 after"),
+        (None, "off; median norm 1"),
     ],
 )
 def test_the_page_says_what_the_knobs_did(best: BestConfig, clip_norm: float | None, did: str, tmp_path: Path) -> None:
@@ -38,4 +38,4 @@ def test_the_page_says_what_the_knobs_did(best: BestConfig, clip_norm: float | N
     point = replace(best.hyperparameters, clip_norm=clip_norm)
     changed = best.model_copy(update={"hyperparameters": point})
     page = training_report.write(tmp_path, result_of(best), changed, PREPARED).read_text(encoding="utf-8")
-    assert f">{did}<" in page and page.count("<svg") == 2
+    assert f">{did}<" in page and page.count("<svg") == 3

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import click
 from rich.console import Console
 from rich.filesize import decimal
-from rich.table import Table
 
 from search.commands.options import make_console
 from search.errors import UserError
 from search.preparation.cache import KINDS, Entry, cache_directory, entries, remove
-from search.text import printable
+from search.show.styles import Table, show_table
 
 _DAY = 86_400
 
@@ -41,7 +40,7 @@ def command(names: tuple[str, ...], clear: bool, older_than: float | None) -> No
         chosen = [known[name] for name in names] or found
         _clear([entry for entry in chosen if time.time() - entry.used > unused], console)
     else:
-        console.print(_table(found))
+        show_table(console, _table(found))
         console.print(f"{cache}: {decimal(sum(entry.bytes for entry in found))} in all")
 
 
@@ -62,12 +61,9 @@ def _clear(chosen: Sequence[Entry], console: Console) -> None:
 
 
 def _table(found: Sequence[Entry]) -> Table:
-    table = Table("name", box=None, pad_edge=False)
-    table.add_column("size", justify="right", no_wrap=True)
-    table.add_column("last used", justify="right", no_wrap=True)
-    table.add_column("holds", overflow="fold")
+    rows = []
     for entry in found:
         used = "in use" if entry.in_use else time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
-        holds = KINDS[entry.kind] + (f": {printable(entry.about)}" if entry.about else "")
-        table.add_row(entry.path.name, decimal(entry.bytes), used, holds)
-    return table
+        holds = KINDS[entry.kind] + (f": {entry.about}" if entry.about else "")
+        rows.append((entry.path.name, decimal(entry.bytes), used, holds))
+    return Table("", ("name", "size", "last used", "holds"), rows, (1, 2))

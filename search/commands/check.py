@@ -3,8 +3,8 @@
 import pickle
 import sys
 import tempfile
-from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -42,7 +42,7 @@ def check(settings: Settings, stream: TextIO, measure: bool = True) -> Report:
         if measure and machine.gpus and not unusable:
             device = stack.enter_context(reserved(visible_gpus(), 1, cache / "gpus"))[0]
         written = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="check-", dir=cache))) / "report"
-        progress = _teller(stream)
+        progress = partial(_tell, stream)
         stack.callback(progress, "")
         progress("loading torch and TTS")
         request = {
@@ -74,29 +74,21 @@ def gpu_findings(launcher: Launcher, cache: Path) -> list[Finding]:
 
 def storage_findings(settings: Settings) -> list[Finding]:
     """Whether a search may do what it needs in its storage and its folder. Creates nothing; shows no password."""
-    findings = []
     try:
         refuse_closed(settings)
-        there = storage.try_out(settings)
+        is_there = storage.try_out(settings)
     except UserError as error:
-        findings.append(Finding("error", "storage", str(error), "see docs/operations.md"))
-    else:
-        if there:
-            message = f"study {settings.study.name!r} already exists in {safe_url(settings.storage_url)}"
-            findings.append(Finding("info", "storage", message, "a search with these settings continues it"))
-    return findings
+        return [Finding("error", "storage", str(error), "see docs/operations.md")]
+    message = f"study {settings.study.name!r} already exists in {safe_url(settings.storage_url)}"
+    return [Finding("info", "storage", message, "a search with these settings continues it")] if is_there else []
 
 
-def _teller(stream: TextIO) -> Callable[[str], None]:
+def _tell(stream: TextIO, text: str) -> None:
     """Writes progress to `stream`: on one line in a terminal, which an empty text clears, and as lines elsewhere."""
-
-    def tell(text: str) -> None:
-        line = (
-            f"\r\x1b[K{with_bar(printable(text))[:78]}" if stream.isatty() else f"{printable(text)}\n" if text else ""
-        )
-        print(line, end="", file=stream, flush=True)
-
-    return tell
+    if stream.isatty():
+        print(f"\r\x1b[K{with_bar(printable(text))[:78]}", end="", file=stream, flush=True)
+    elif text:
+        print(printable(text), file=stream, flush=True)
 
 
 @click.command()

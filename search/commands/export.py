@@ -19,9 +19,8 @@ from search.settings.settings import Settings
 from search.study import divergence, storage
 from search.study import findings as report
 from search.study.findings import Findings, Row
-from search.study.fingerprint import differences, fingerprint
+from search.study.fingerprint import differing_settings
 from search.text import shown
-from search.trial import Prepared
 
 FILES = {"json": "best_config.json", "coqui": "coqui_config.json"}  # in the study's folder, by format
 SHOWN = 5  # best trials named in a refusal
@@ -73,19 +72,10 @@ def _refuse_other_settings(settings: Settings, attributes: Mapping[str, Any]) ->
 
     The sources are not compared: a later commit may export an earlier one's study.
     """
-    name = settings.study.name
-    try:
-        prepared = Prepared(**attributes["prepared"])
-    except TypeError as error:
-        raise UserError(
-            f"study {name!r} was made by another release of xtts-study ({error}); export with that"
-        ) from error
-    there, here = ({**values, "code": None} for values in (attributes["fingerprint"], fingerprint(settings, prepared)))
-    differing = differences(there, here)
-    if differing:
+    if differing := differing_settings(attributes, settings, "code"):
         kept = settings.directory / "study.toml"
         remedy = f"give --settings {kept}" if kept.exists() else "give its own with --settings"
-        raise UserError(f"study {name!r} was made with other settings than these; {remedy}:", differing)
+        raise UserError(f"study {settings.study.name!r} was made with other settings than these; {remedy}:", differing)
 
 
 def save(best: BestConfig, form: str, settings: Settings, output: Path | None) -> Path:

@@ -9,12 +9,12 @@ from search.commands.options import common, load_settings, make_console
 from search.confirmation import confirm
 from search.errors import UserError
 from search.settings.settings import Settings
-from search.show.styles import show_table
+from search.show.styles import Table, show_table
 from search.study import listing
 from search.study.listing import Listed
 from search.text import duration
 
-COLUMNS = ("study", "state", "trials", "best", "machines", "last activity")
+HEADER = ("study", "state", "trials", "best", "machines", "last activity")
 
 
 @click.command()
@@ -30,7 +30,7 @@ def command(as_json: bool, **given: Any) -> None:
     if not found:
         make_console().print("The database has no study.")
     else:
-        show_table(make_console(), "Studies", COLUMNS, [_row(study, state) for study, state in found], (2, 3, 4))
+        show_table(make_console(), Table("Studies", HEADER, [_row(study, state) for study, state in found], (2, 3, 4)))
 
 
 def _row(study: Listed, state: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from search.confirmation.verdict import Estimate, searched, stock_trial
-from search.settings.best_config import BestConfig, Difference, RateLine
+from search.settings.best_config import BestConfig, Difference
 from search.study.findings import Findings, Row
 from search.trial import Evaluation
 
@@ -44,33 +44,15 @@ def _difference(found: Estimate | None) -> dict[str, Any] | None:
     return None if found is None else Difference(estimate=found.value, low=None, high=None).model_dump()
 
 
-def _rate_line(found: RateLine | None) -> dict[str, Any] | None:
-    """Which rates were tried in full, where the runs turned, and which config raced; None in files of version 3."""
-    if found is None:
-        return None
-    runs = [
-        {
-            "config": step.name,
-            "lr": step.hyperparameters.lr,
-            "lowest": step.run.value if step.run else None,
-            "at_step": step.run.best_step if step.run else None,
-            "turned": step.turned,
-        }
-        for step in found.steps
-    ]
-    return {**found.model_dump(include={"seed", "sum_of_rates", "finalist"}), "runs": runs}
-
-
 def of_confirmation(best: BestConfig, findings: Findings, path: Path) -> dict[str, Any]:
     """What was proven of the config that is exported to `path`."""
     assert best.confirmation is not None
-    fields = {"verdict", "text", "winner", "exported", "over_stock", "over_base", "seed_sd"}
+    fields = {"verdict", "text", "winner", "exported", "over_stock", "over_base", "seed_sd", "rate_line"}
     return {
         "of": "confirmation",
         "study": findings.study,
         "confirmed": best.confirmed,
         **best.confirmation.model_dump(include=fields),
-        "rate_line": _rate_line(best.confirmation.rate_line),
         "base": losses(findings.base),
         "hyperparameters": best.hyperparameters.to_dict(),
         "path": str(path.absolute()),

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from search.commands.options import common, load_settings, make_console
-from search.confirmation import confirm
+from search.confirmation import confirm, proof
 from search.errors import UserError
 from search.show import confirmation_tables, tables
 from search.study import divergence, findings, spending, storage
@@ -22,20 +22,20 @@ def command(**given: Any) -> None:
     told = storage.control_of(settings)
     if told.state != "running":
         console.print(f"{told.words}.", soft_wrap=True)
-    runs = proof = unread = None
+    runs = proven = unread = None
     try:
         runs = confirm.read(settings)
-        proof = confirm.result(runs, found, settings) if runs else None
+        proven = proof.confirmation(runs, found, settings) if runs else None
     except UserError as error:
         unread = error  # of the confirmation: the search can be shown
     tables.show_running(found, settings.search_space(), console)
-    tables.show(found, settings.search_space(), console, confirmed=proof is not None)
+    tables.show(found, settings.search_space(), console, confirmed=proven is not None)
     for line in [*spending.told(found, runs.trials if runs else ()), *to_come(settings, found, runs is not None)]:
         console.print(line)
     if why := divergence.why(found, settings):
         console.print(f"So far {why}.", soft_wrap=True)
-    if proof:
-        confirmation_tables.show(proof, found.base, console)
+    if proven:
+        confirmation_tables.show(proven, found.base, console)
     elif runs:
         confirmation_tables.show_progress(runs, console)
     if unread:

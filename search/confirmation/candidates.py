@@ -3,19 +3,22 @@
 import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from itertools import islice
-from typing import Any
 
-from search.settings.best_config import Count
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
 from search.settings.sections import STOCK
 from search.settings.settings import Settings
 from search.study.findings import Findings, Row
 from search.trial import StopReason
-from space.hyperparameters import Hyperparameters
+from space.hyperparameters import Count, Hyperparameters
+
+STORED = ConfigDict(extra="forbid", allow_inf_nan=False)  # what another release wrote otherwise is refused
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STORED)
 class Candidate:
     """A config of a confirmation, or a pruned trial that is finished to see what pruning lost."""
 
@@ -32,18 +35,20 @@ class Candidate:
     def is_audited(self) -> bool:
         return self.pruned_at is not None
 
-    def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "point": self.point.to_dict()}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Candidate":
-        return cls(**{**values, "point": Hyperparameters(**values["point"])})
-
 
 def recipes(findings: Findings, settings: Settings) -> list[Candidate]:
-    """The stock recipe as it stands, and the default of the space, fitted into it, where that trains otherwise."""
-    searched = _searched(findings, settings)
-    return list(distinct(_as_searched(name, point, searched) for name, point in _recipes(settings)))
+    """The stock recipe as it stands, and the space's default, its first baseline, where that trains otherwise.
+
+    The default is fitted into the space.
+    """
+    searched, space, stock = _searched(findings, settings), settings.search_space(), settings.stock_recipe()
+    default = space.baselines[0] if space.baselines else stock
+    params, clipped = space.to_params(default.hyperparameters)
+    name = f"{default.name} within the space" if clipped else default.name
+    both = [Candidate(STOCK, stock.hyperparameters), Candidate(name, space.from_params(params))]
+    # With the best trial of the search that ran it, if there is one.
+    ran = (next((replace(c, name=own.name) for c in searched if same(c.point, own.point)), own) for own in both)
+    return list(distinct(ran))
 
 
 def best_trials(findings: Findings, settings: Settings, known: Sequence[Candidate]) -> list[Candidate]:
@@ -59,20 +64,6 @@ def _searched(findings: Findings, settings: Settings) -> list[Candidate]:
     space = settings.search_space()
     rows = [(row.trial, row.baseline or f"trial {row.trial.number}") for row in findings.completed]
     return [Candidate(name, space.from_params(trial.params), trial.number, trial.value) for trial, name in rows]
-
-
-def _recipes(settings: Settings) -> Iterator[tuple[str, Hyperparameters]]:
-    """The stock recipe as it stands; the default of the space, which is its first baseline, fitted into it."""
-    space, stock = settings.search_space(), settings.stock_recipe()
-    yield STOCK, stock.hyperparameters
-    default = space.baselines[0] if space.baselines else stock
-    params, clipped = space.to_params(default.hyperparameters)
-    yield f"{default.name} within the space" if clipped else default.name, space.from_params(params)
-
-
-def _as_searched(name: str, point: Hyperparameters, searched: Sequence[Candidate]) -> Candidate:
-    """A recipe, with the best trial of the search that ran it, if there is one."""
-    return next((replace(c, name=name) for c in searched if same(c.point, point)), Candidate(name, point))
 
 
 def scaled(config: Candidate, factor: float) -> Candidate:

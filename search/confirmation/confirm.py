@@ -34,9 +34,8 @@ from search.study.fingerprint import differences, fingerprint
 from search.study.folder import make_folder, refuse_closed, study_lock
 from search.study.leases import Leases
 from search.study.ledger import FINISHED_STATES, Ledger
-from search.study.pruners import FirstToFire, TwoIncreasePruner
 from search.study.server import wait_for_server
-from search.trial import Prepared, StopReason
+from search.trial import Prepared
 from search.workers.budget import confirmation_budget, no_room, share
 from search.workers.cost import confirmation_costs, forecast
 from search.workers.events import Extent, View
@@ -104,7 +103,7 @@ def run(
     _refuse_other_settings(settings, prepared)
     database = storage.open_storage(settings.storage_url, settings.service.connections)
     database.on_outage = view.note
-    study, ledger = _open(settings, findings, prepared, database)
+    study, ledger = _open(settings, prepared, database)
     plan = _plan(settings, findings, study)
     budget = confirmation_budget(settings, database, prepared, devices)
     if budget:
@@ -129,7 +128,7 @@ def run(
     leases = Leases(ledger, settings.service, settings.study.max_retries, view.note, share(devices))
     supervisor = Supervisor(work, leases, settings, prepared, launcher, view, devices, target)
     supervisor.run(database.hurry)
-    found = result(work.runs, findings, settings)
+    found = proof.confirmation(work.runs, findings, settings)
     halted = supervisor.orders.halted
     refused = None
     if budget and budget.is_over and found is None and not (supervisor.stopped or halted):
@@ -149,25 +148,20 @@ def _why_open(runs: Runs, settings: Settings) -> UserError:
     )
 
 
-def _open(
-    settings: Settings, findings: Findings, prepared: Prepared, database: storage.StudyStorage
-) -> tuple[optuna.Study, Ledger]:
+def _open(settings: Settings, prepared: Prepared, database: storage.StudyStorage) -> tuple[optuna.Study, Ledger]:
     attributes = storage.attributes_of(settings, prepared)
     attributes["fingerprint"]["confirms"] = settings.study.name
     attributes["fingerprint"]["full_evaluations"] = settings.training.full_evaluations
-    pruner = two_increases(settings, findings)
+    pruner = two_increases(settings, prepared)
     study, ledger, _ = storage.open_ours(settings.study.name + CONFIRMATION, settings, database, attributes, [], pruner)
     study.sampler = optuna.samplers.RandomSampler()  # never asked: every parameter of a run is fixed
     return study, ledger
 
 
-def two_increases(settings: Settings, findings: Findings) -> optuna.pruners.BasePruner:
-    """The only rule of a full run besides the gap rule of the last one."""
-    pruning = settings.pruning
-    if not pruning.two_increases:
-        return optuna.pruners.NopPruner()
-    rule = TwoIncreasePruner(pruning.n_increases, pruning.min_delta, findings.base.mel_ce)
-    return FirstToFire({StopReason.TWO_INCREASES: rule})
+def two_increases(settings: Settings, prepared: Prepared) -> optuna.pruners.BasePruner:
+    """The search's rules without the median: all that ends a full run, besides the gap rule of the last one."""
+    pruning = settings.pruning.model_copy(update={"median": False})
+    return storage.make_pruner(settings.model_copy(update={"pruning": pruning}), prepared)
 
 
 def _refuse_other_settings(settings: Settings, prepared: Prepared) -> None:
@@ -205,7 +199,7 @@ def _plan(settings: Settings, findings: Findings, study: optuna.Study) -> Plan:
         audited=tuple(drawn[: max(0, settings.confirm.audit - len(old.audited))] if old else drawn),
     )
     plan = joined(old, new)
-    study.set_user_attr("plan", plan.to_dict())
+    study.set_user_attr("plan", asdict(plan))
     return plan
 
 
@@ -220,7 +214,7 @@ def stored(settings: Settings, is_stopped: bool) -> Result:
 def load(settings: Settings, findings: Findings) -> Confirmation | None:
     """The confirmation of the study, from its storage; None when there is none or it is not over."""
     runs = read(settings)
-    return result(runs, findings, settings) if runs else None
+    return proof.confirmation(runs, findings, settings) if runs else None
 
 
 def read(settings: Settings) -> Runs | None:
@@ -244,8 +238,3 @@ def runs_of(study: optuna.Study, settings: Settings) -> Runs | None:
             f"{what} cannot be read by this release of xtts-study; use the release that made it, or another --study"
         )
     return Runs(trials, plan)
-
-
-def result(runs: Runs, findings: Findings, settings: Settings) -> Confirmation | None:
-    """What the runs prove; None while they are not over."""
-    return proof.confirmation(runs, findings, settings, settings.study.name + CONFIRMATION)

@@ -11,15 +11,7 @@ from typing import Any
 from search.errors import UserError
 from search.files import write_text
 from search.settings import best_config
-from search.settings.best_config import (
-    BestConfig,
-    Candidate,
-    Confirmation,
-    Evidence,
-    Provenance,
-    Schedule,
-    Stopping,
-)
+from search.settings.best_config import BestConfig, Candidate, Confirmation, Evidence, Provenance
 from search.settings.knobs import beyond_coqui, run_fields
 from search.settings.settings import Settings, steps_an_epoch
 from search.sources import commit
@@ -129,7 +121,7 @@ def build(
         confirmed=confirmed,
         status=status,
         hyperparameters=point,
-        schedule=Schedule(
+        schedule=best_config.Schedule(
             horizon=horizon,
             evaluation_steps=settings.full_evaluation_steps(findings.prepared["train_clips"]),
             milestones=list(to_steps(point.milestones, horizon)),
@@ -137,7 +129,7 @@ def build(
             accumulation=training.accumulation,
             batch_size=training.batch_size,
         ),
-        stopping=Stopping(
+        stopping=best_config.Stopping(
             n_increases=pruning.n_increases if pruning.two_increases else None,
             min_delta=pruning.min_delta,
             base=findings.base.mel_ce,

@@ -1,24 +1,28 @@
 """What a confirmation works on: its configs, seeds and lengths, as its study remembers them."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Annotated, Literal
 
-from search.confirmation.candidates import Candidate
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from search.confirmation.candidates import STORED, Candidate
+from search.settings.sections import FEWEST_SEEDS, MOST_SEEDS
 from search.ties import ranked
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STORED)
 class Plan:
     """What a confirmation works on. Its study remembers it, so that every machine and page works on the same."""
 
     seed: int  # of the search and of the rate line; the race has those that follow
-    seeds: int  # of the race
+    seeds: Annotated[int, Field(ge=FEWEST_SEEDS, le=MOST_SEEDS)]  # of the race
     horizon: int  # optimizer steps of a full run
     base: float  # evaluation of the untouched base
     rates: Literal["turn"] | tuple[float, ...]
-    recipes: tuple[Candidate, ...]  # the stock recipe, and the space's default where that is another
+    # The stock recipe, and the space's default where that is another.
+    recipes: Annotated[tuple[Candidate, ...], Field(min_length=1)]
     trials: tuple[Candidate, ...]  # of the search, the best first
     audited: tuple[Candidate, ...] = ()
 
@@ -26,17 +30,6 @@ class Plan:
     def fresh(self) -> list[int]:
         """The seeds of the race, in its order."""
         return [(self.seed + i) % 2**31 for i in range(1, self.seeds + 1)]
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Plan":
-        """Raises KeyError, TypeError or ValueError for what another release wrote."""
-        kinds = ("recipes", "trials", "audited")
-        configs = {kind: tuple(Candidate.from_dict(config) for config in values[kind]) for kind in kinds}
-        rates = values["rates"] if values["rates"] == "turn" else tuple(map(float, values["rates"]))
-        return cls(**{**values, **configs, "rates": rates})
 
 
 def joined(old: Plan | None, new: Plan) -> Plan:

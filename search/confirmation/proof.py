@@ -12,14 +12,14 @@ from search.confirmation.runs import FULL, Runs, value_of
 from search.confirmation.verdict import Estimate, Proof, is_gain, sentence
 from search.settings import best_config
 from search.settings.best_config import Audit, AuditedTrial, Confirmation, Difference, FullRun, LineStep, RateLine
-from search.settings.sections import STOCK
+from search.settings.sections import CONFIRMATION, STOCK
 from search.settings.settings import Settings
 from search.study.findings import Findings, row_of
 from search.study.noise import seed_sd
 
 
-def confirmation(runs: Runs, findings: Findings, settings: Settings, name: str) -> Confirmation | None:
-    """The result of the runs. `name` is the confirmation's study.
+def confirmation(runs: Runs, findings: Findings, settings: Settings) -> Confirmation | None:
+    """The result of the runs.
 
     None while they are not over, and where there is nothing to compare: no run of the stock recipe came to an end, or
     none of another config.
@@ -36,7 +36,7 @@ def confirmation(runs: Runs, findings: Findings, settings: Settings, name: str) 
     proven = Proof(winner, fit.means[winner], fit.below(base, winner), over_stock, fit.level, ran, fit.seeds(winner))
     deviation, freedom = seed_sd(list(by_seed.values()) for by_seed in full.values())
     return Confirmation(
-        study=name,
+        study=settings.study.name + CONFIRMATION,
         verdict=proven.verdict,
         text=sentence(proven),
         winner=winner,

@@ -1,6 +1,7 @@
 """What the slots work on in a confirmation: the full runs of its rate line, then those of its race."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import optuna
@@ -21,7 +22,7 @@ from space.hyperparameters import Hyperparameters
 
 def entry(candidate: Candidate, seed: int, length: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Parameters and attributes of a run to queue."""
-    return knobs(candidate.point), {"candidate": candidate.to_dict(), "seed": seed, "length": length}
+    return knobs(candidate.point), {"candidate": asdict(candidate), "seed": seed, "length": length}
 
 
 def knobs(point: Hyperparameters) -> dict[str, float]:
@@ -91,7 +92,7 @@ class ConfirmWork:
         with taken_if_gone(), claimed_trial(self._study, trial_id) as trial:
             attributes = trial.user_attrs
             documents = self._study.get_trials(deepcopy=False)[trial.number].system_attrs
-        candidate = Candidate.from_dict(documents["candidate"])
+        candidate = Candidate(**documents["candidate"])
         with taken_if_gone():
             for name, value in knobs(candidate.point).items():
                 trial.suggest_float(name, value, value)

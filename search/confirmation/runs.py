@@ -91,7 +91,7 @@ class Runs:
         trial = next((t for t in attempts if t.state != TrialState.FAIL), attempts[-1])
         evaluations = row_of(trial).evaluations if trial.state != TrialState.FAIL else []
         return LineRun(
-            Candidate.from_dict(trial.system_attrs["candidate"]).point,
+            Candidate(**trial.system_attrs["candidate"]).point,
             self.plan.horizon,
             [e.step for e in evaluations],
             [e.mel_ce for e in evaluations],

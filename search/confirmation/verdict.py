@@ -37,13 +37,6 @@ def is_gain(over_stock: Estimate | None) -> bool:
     return over_stock is not None and (over_stock.is_above_zero or over_stock.value == math.inf)
 
 
-def verdict(over_base: Estimate, over_stock: Estimate | None) -> Verdict:
-    """The answer of a confirmation. `over_stock` is None where the stock recipe itself has the lowest mean."""
-    if not over_base.is_above_zero:
-        return "do not fine-tune"
-    return "better than the stock recipe" if is_gain(over_stock) else "no better than the stock recipe"
-
-
 @dataclass(frozen=True)
 class Proof:
     """The winner of a confirmation: how far its mean lies below the base and the stock recipe."""
@@ -58,7 +51,9 @@ class Proof:
 
     @property
     def verdict(self) -> Verdict:
-        return verdict(self.over_base, self.over_stock)
+        if not self.over_base.is_above_zero:
+            return "do not fine-tune"
+        return "better than the stock recipe" if is_gain(self.over_stock) else "no better than the stock recipe"
 
 
 def sentence(proof: Proof) -> str:
@@ -126,11 +121,9 @@ class Searched:
 
 def searched(findings: Findings) -> Searched | None:
     """The answer of a search alone; None before a trial has completed."""
-    return compared(findings, findings.completed[0]) if findings.completed else None
-
-
-def compared(findings: Findings, best: Row) -> Searched:
-    """The completed trial `best` beside the base and the stock recipe."""
+    best = next(iter(findings.completed), None)
+    if best is None:
+        return None
     assert best.trial.value is not None
     stock = stock_trial(findings)
     over_stock = Estimate(stock.best.mel_ce - best.trial.value) if stock and stock.best else None

@@ -13,13 +13,15 @@ from search.full_run.result import FullResult
 from search.settings.best_config import BestConfig, Stopping, read
 from search.settings.knobs import refuse_point
 from search.settings.settings import Settings, resolve
-from search.study.fingerprint import code_digest, differences
+from search.study.fingerprint import differences, fingerprint
 from search.trial import Prepared, TrialSpec
 
 OVERRIDABLE = (
     "data", "base", "train", "study.stall_minutes", "training.precision", "training.fused_adamw",
     "training.pin_memory", "training.eval_batch_size",
 )  # fmt: skip
+# Of the fingerprint: what the run must have in common with the search.
+INPUTS = ("data", "training clips", "eval clips", "base", "conditioning_seconds", "seed")
 
 
 @dataclass(frozen=True)
@@ -127,23 +129,14 @@ def _comparable(spec: TrialSpec, fingerprint: Mapping[str, Any]) -> dict[str, An
 
 def verify(order: Order, prepared: Prepared, view: FullRunView) -> None:
     """Raises UserError unless data and base are the search's; other code or libraries are worth a warning."""
-    here = {
-        "data": prepared.data_fingerprint,
-        "training clips": prepared.train_clips,
-        "eval clips": prepared.eval_clips,
-        "base": prepared.base_fingerprint,
-        "conditioning_seconds": list(order.settings.conditioning_seconds),
-        "seed": order.settings.study.seed,
-    }
-    there = order.best.provenance.fingerprint
-    if lines := differences({k: there.get(k) for k in here}, here):
+    there, here = order.best.provenance.fingerprint, fingerprint(order.settings, prepared)
+    if lines := differences({k: there.get(k) for k in INPUTS}, {k: here[k] for k in INPUTS}):
         raise UserError(
             f"study {order.best.study!r} searched on other data, or from another base, than this machine has; name the"
             " right ones by --set data.path=… and --set base.path=…, or search on these",
             lines,
         )
     refuse_point(order.best.hyperparameters, prepared)
-    code = {"code": code_digest(), **{f"versions.{k}": v for k, v in prepared.versions.items() if k != "python"}}
-    lines = differences({k: v for k, v in there.items() if k == "code" or k.startswith("versions.")}, code)
-    if lines:
+    code = {k for k in {**there, **here} if k == "code" or k.startswith("versions.")}
+    if lines := differences(*({k: of[k] for k in of if k in code} for of in (there, here))):
         view.note(f"warning: not what the search ran with, so numbers may differ: {'; '.join(lines)}")

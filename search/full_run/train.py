@@ -80,28 +80,22 @@ def _train(
             )
         if not is_ready(ready, small):
             view.status("making ready/")
+            asked = {"spec": spec.to_json(), "report": str(page), "small": small}
+            child = launcher.start("search.full_run.child:ready", asked, order.directory / "log.txt")
             try:
-                asked = {"spec": spec.to_json(), "report": str(page), "small": small}
-                make_ready(asked, order.directory / "log.txt", launcher, interruption, view)
+                child.result(lambda _: None, lambda: _wait(view, interruption))
             except KeyboardInterrupt:
                 return None
+            except Failed as error:
+                raise UserError(f"ready/ could not be made: {error}") from error
     return result
 
 
-def make_ready(
-    request: dict[str, Any], log: Path, launcher: Launcher, interruption: Interruption, view: FullRunView
-) -> None:
-    """Raises KeyboardInterrupt once the user wants to stop, and UserError for how it failed."""
-
-    def waiting() -> None:
-        view.refresh()
-        if interruption.asked:
-            raise KeyboardInterrupt
-
-    try:
-        launcher.start("search.full_run.child:ready", request, log).result(lambda _: None, waiting)
-    except Failed as error:
-        raise UserError(f"ready/ could not be made: {error}") from error
+def _wait(view: FullRunView, interruption: Interruption) -> None:
+    """Raises KeyboardInterrupt once the user wants to stop."""
+    view.refresh()
+    if interruption.asked:
+        raise KeyboardInterrupt
 
 
 def warn_of_verdict(best: BestConfig, view: FullRunView) -> None:

@@ -1,17 +1,16 @@
 """`training_report.html`: what a full run found, in one file that needs no other."""
 
 import csv
-import time
+from collections.abc import Sequence
 from pathlib import Path
-
-from markupsafe import Markup
 
 from search.files import write_text
 from search.full_run.result import FullResult
-from search.pages.drawing import COLOURS, DASHED, WIDE, figure, legend, to_svg
-from search.pages.notes import percent
+from search.pages.chart import BASE, Axis, Chart, Series
+from search.pages.drawing import Picture, picture
 from search.pages.page import render
 from search.settings.best_config import BestConfig
+from search.show import run_words
 from search.sources import commit
 from search.text import duration
 from search.trial import Prepared
@@ -27,47 +26,13 @@ def write(directory: Path, result: FullResult, best: BestConfig, prepared: Prepa
         best=best,
         prepared=prepared,
         trusted=best.confirmed and best.confirmation and best.confirmation.verdict == "better than the stock recipe",
-        knobs=knobs(result, best),
+        knobs=run_words.knobs(result.record, best.hyperparameters),
         provenance=provenance(result, best, prepared),
-        losses=losses_svg(result),
-        updates=updates_svg(directory / "steps.csv", best.hyperparameters.clip_norm),
-        duration=duration,
-        written=time.strftime("%Y-%m-%d %H:%M"),
+        losses=losses(result),
+        updates=updates(directory / "steps.csv", best.hyperparameters.clip_norm),
     )
     write_text(directory / NAME, page)
     return directory / NAME
-
-
-def knobs(result: FullResult, best: BestConfig) -> list[tuple[str, str, str]]:
-    """(knob, value, what it did in this run)."""
-    point, record = best.hyperparameters, result.record
-    changes = ", ".join(f"{rate:.3g} after step {int(step)}" for step, rate in record["lr_changes"])
-    steps = ", ".join(f"step {step}" for step in best.schedule.milestones)
-    clip = f"no clip; median norm {_number(record['grad_norm_before'])}"
-    if point.clip_norm is not None:
-        before, after = clip.removeprefix("no clip; "), _number(record["grad_norm_after"])
-        clip = f"acted in {percent(record['clipped_share'])} of the steps; {before} before, {after} after"
-    rows = [
-        ("lr", f"{point.lr:.3g}", f"applied from {_number(record['lr_first'])} to {_number(record['lr_last'])}"),
-        (
-            "weight_decay",
-            f"{point.weight_decay:.3g}",
-            f"shrank a decayed weight by {percent(record['cumulative_decay'])} in all",
-        ),
-        ("milestones", steps or "none", changes or "none set"),
-        ("gamma", _number(point.gamma), "the factor at each milestone"),
-        ("clip_norm", _number(point.clip_norm), clip),
-    ]
-    if point.new_rows_lr_factor != 1:
-        ratio = record.get("new_rows_update_ratio")
-        times = "an unknown number of times" if ratio is None else f"{ratio:.3g} times"
-        did = f"their updates were {times} as long as the optimizer's own"
-        rows.append(("new_rows_lr_factor", f"{point.new_rows_lr_factor:.3g}", did))
-    if point.frozen_layers:
-        did = f"{record.get('frozen_parameters', 0):,} weights had no gradient and were not trained"
-        rows.append(("frozen_layers", str(point.frozen_layers), did))
-    inert = {text.partition(":")[0]: text.partition(":")[2].strip() for text in record["inert"]}
-    return [(name, value, f"did not act: {inert[name]}" if name in inert else did) for name, value, did in rows]
 
 
 def provenance(result: FullResult, best: BestConfig, prepared: Prepared) -> list[tuple[str, str]]:
@@ -92,43 +57,33 @@ def provenance(result: FullResult, best: BestConfig, prepared: Prepared) -> list
     ]
 
 
-def losses_svg(result: FullResult) -> Markup:
+def losses(result: FullResult) -> Picture | None:
     """Eval and train probe over the steps, with the base as a line."""
-    made, (axes,) = figure(WIDE)
-    steps, blue = [e.step for e in result.evaluations], COLOURS["blue"]
-    axes.axhline(result.base.mel_ce, color=COLOURS["grey"], linestyle=DASHED, label="eval of the untouched base")
-    axes.plot(steps, [e.mel_ce for e in result.evaluations], "o-", color=blue, label="eval")
-    axes.plot(steps, [e.probe_mel_ce for e in result.evaluations], "s-", color=COLOURS["orange"], label="train probe")
-    if result.best:
-        label = f"best, step {result.best.step}"
-        axes.plot(
-            result.best.step, result.best.mel_ce, "o", markersize=13, markerfacecolor="none", color=blue, label=label
-        )
-    axes.set(xlabel="optimizer steps", ylabel="mel cross-entropy,\nnats per audio token")
-    axes.set_xlim(left=0)
-    legend(made, 4)
-    return to_svg(made)
+    steps, best = [e.step for e in result.evaluations], result.best
+    series = [
+        Series("eval", steps, [e.mel_ce for e in result.evaluations], "blue", "o", line="-"),
+        Series("train probe", steps, [e.probe_mel_ce for e in result.evaluations], "orange", "s", line="-"),
+    ]
+    if best:
+        series.append(Series(f"best, step {best.step}", [best.step], [best.mel_ce], "blue", "o", True, size=13))
+    y = Axis("mel cross-entropy,\nnats per audio token", levels={BASE: result.base.mel_ce})
+    return picture(Chart("Eval and train probe", _steps(steps), y, series))
 
 
-def updates_svg(steps_csv: Path, clip_norm: float | None) -> Markup:
+def updates(steps_csv: Path, clip_norm: float | None) -> list[Picture | None]:
     """Learning rate and gradient norm of each step, as measured at the optimizer."""
     with open(steps_csv, encoding="utf-8", newline="") as file:
         rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
-    made, (rate, norm) = figure((WIDE[0], 4.4), rows=2, sharex=True)
-    steps = [row["step"] for row in rows]
-    rate.step(steps, [row["lr"] for row in rows], where="mid", color=COLOURS["green"])
-    rate.set_ylabel("learning rate")
-    rate.yaxis.set_major_formatter("{x:.3g}")
-    rate.set_ylim(bottom=0)
-    norms = [row["norm_before"] for row in rows]
-    norm.plot(steps, norms, color=COLOURS["blue"], linewidth=0.9, label="before the clip")
-    if clip_norm is not None:
-        norm.axhline(clip_norm, color=COLOURS["orange"], linestyle=DASHED, label=f"clip, {clip_norm:.3g}")
-        norm.legend(frameon=False, labelcolor=COLOURS["text"], fontsize=8)
-    norm.set(xlabel="optimizer steps", ylabel="gradient norm, L2")
-    norm.set_xlim(left=0)
-    return to_svg(made)
+    steps, rates, norms = ([row[name] for row in rows] for name in ("step", "lr", "norm_before"))
+    rate = Series("", steps, rates, "green", line="steps")
+    norm = Series("before the clip" if clip_norm else "", steps, norms, "blue", line="-", width=0.9)
+    clip = Axis("gradient norm, L2", levels={"clip": clip_norm} if clip_norm else {}, digits=".3g")
+    highest = 1.05 * max(rates, default=1.0)
+    return [
+        picture(Chart("Learning rate", _steps(steps), Axis("learning rate", (0, highest)), [rate], height=2.2)),
+        picture(Chart("Gradient norm", _steps(steps), clip, [norm], height=2.2)),
+    ]
 
 
-def _number(value: float | None) -> str:
-    return "off" if value is None else f"{value:.3g}"
+def _steps(steps: Sequence[float]) -> Axis:
+    return Axis("optimizer steps", (0, 1.02 * max(steps, default=1)))

@@ -11,12 +11,7 @@ from search.confirmation import export
 from search.confirmation.race import Fit
 from search.confirmation.verdict import Estimate, Searched
 from search.pages.material import Material, completed
-from search.pages.next_steps import (
-    Step,
-    after_confirmation,
-    after_search,
-    without_answer,
-)
+from search.pages.next_steps import Step, after_confirmation, after_search, without_answer
 from search.settings.best_config import Candidate, Confirmation, RateLine, Verdict
 from search.settings.sections import STOCK
 from search.show import tables
@@ -66,10 +61,8 @@ def _nothing(material: Material, options: str) -> Answer:
     if cut := findings.cut_short:
         log = material.settings.directory / "trials" / str(cut[-1].trial.number) / "log.txt"
         told.append(f"Cut short: {tables.why_cut_short(cut)}; its log is {shown(log.absolute())} there.")
-    headline, sure = (
-        "There is no answer yet: no trial has completed.",
-        "A config is judged only when a trial completes.",
-    )
+    headline = "There is no answer yet: no trial has completed."
+    sure = "A config is judged only when a trial completes."
     return Answer("warning", headline, sure, told, without_answer(material, options))
 
 

@@ -38,13 +38,14 @@ class Axis:
     whole: bool = False  # its numbers
     ticks: Sequence[tuple[float, str]] = ()  # (place, name) instead of numbers
     levels: Mapping[str, float] = field(default_factory=dict)
+    digits: str = ".4f"  # of the levels
 
     def lines(self) -> Iterator[tuple[str, str, float | None]]:
         """(name, label, where it is drawn) of each level."""
         low, high = self.bounds or (-math.inf, math.inf)
         for name, value in self.levels.items():
             side = " (above)" if value > high else " (below)" if value < low else ""
-            yield name, f"{name}, {value:.4f}{side}", None if side else value
+            yield name, f"{name}, {value:{self.digits}}{side}", None if side else value
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ def race(runs: Runs, exported: str | None) -> tuple[Chart | None, Chart | None]:
     told = [f"{e.value:.4f} below: {e.interval}" for e in estimates]
     margins = [e.value for e in estimates]
     series = [Series("", margins, others, "orange", "D", size=5.5, width=2, intervals=intervals, told=told)]
-    label = f"nats below the stock recipe, {100 * fit.level:.0f} % interval"
+    label = f"nats below the stock recipe,\n{100 * fit.level:.0f} % interval"
     caption = "Where an interval lies right of 0, the config is better than the stock recipe."
     ends = [0.0, *(end for interval in intervals for end in interval)]
     x = Axis(label, limits([min(ends), max(ends)]), levels={"no difference": 0.0})

@@ -12,7 +12,6 @@ from typing import Any
 import optuna
 
 from search.confirmation import confirm
-from search.confirmation.candidates import Candidate
 from search.errors import UserError
 from search.pages.material import Material, material
 from search.pages.notes import confirmation_note, search_note, trial_note
@@ -25,7 +24,6 @@ from search.study.findings import Findings, Row
 from search.study.ledger import Ledger
 from search.study.optuna_private import study_id, trial_id
 from search.workers.events import End, Extent, View
-from space.hyperparameters import Hyperparameters
 
 ATTEMPTS = 20  # to write before another machine does
 PATIENCE = 10.0  # seconds that a refresh waits for a database that does not answer; the next trial's end tries again
@@ -76,7 +74,7 @@ class Notes:
             stocks = {_alike(row): row for row in reversed(found.judged) if _is_stock(row) and row.best}
             for row in found.rows:
                 if row.trial.state.is_finished() and not draft.has_trial_note(trial_id(row.trial)):
-                    stock, point = stocks.get(_alike(row)), point_of(row, material)
+                    stock, point = stocks.get(_alike(row)), tables.point_of(row, material.space)
                     draft.set_trial_note(trial_id(row.trial), trial_note(row, point, material, stock))
             draft.set_metric_name(METRIC)
             draft.set_study_note(search_note(material) if is_search else confirmation_note(material))
@@ -96,16 +94,6 @@ def _alike(row: Row) -> tuple[str, ...]:
     """What runs that may be compared have in common: in a confirmation seed and length; in a search, all may be."""
     attributes, is_full = row.trial.user_attrs, "candidate" in row.trial.system_attrs
     return (str(attributes.get("seed")), str(attributes.get("length"))) if is_full else ()
-
-
-def point_of(row: Row, material: Material) -> Hyperparameters | None:
-    """None for a trial whose parameters are not all known, or not of the settings' space."""
-    if not (candidate := row.trial.system_attrs.get("candidate")):
-        return tables.point_of(row, material.space)
-    try:
-        return Candidate.from_dict(candidate).point
-    except (KeyError, TypeError, ValueError):
-        return None
 
 
 class NotesWriter(View):

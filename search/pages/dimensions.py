@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
 from search.pages.chart import Axis
@@ -42,14 +42,10 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Dimension:
-    """A searched dimension. `choices` of a categorical one; its places on an axis are 0, 1, …"""
+    """A searched dimension, as the trials have it. The places of a categorical one on an axis are 0, 1, …"""
 
     name: str
-    low: float
-    high: float
-    log: bool = False
-    whole: bool = False
-    choices: tuple[Any, ...] = ()
+    values: Any  # an Optuna distribution
 
     @property
     def title(self) -> str:
@@ -58,34 +54,32 @@ class Dimension:
     @property
     def axis(self) -> Axis:
         """With the name and the unit, and a little more than the range."""
-        label, low, high = ", ".join(filter(None, NAMES.get(self.name, (self.name, "")))), self.low, self.high
-        if self.log:
+        label, values = ", ".join(filter(None, NAMES.get(self.name, (self.name, "")))), self.values
+        if isinstance(values, CategoricalDistribution):
+            names = [
+                {True: "on", False: "off"}.get(c, str(c)) if isinstance(c, bool) else str(c) for c in values.choices
+            ]
+            return Axis(label, (-0.5, len(names) - 0.5), ticks=list(enumerate(names)))
+        low, high = values.low, values.high
+        if values.log:
             edge = (high / low) ** 0.03
             return Axis(label, (low / edge, high * edge), log=True)
-        names = [{True: "on", False: "off"}.get(c, str(c)) if isinstance(c, bool) else str(c) for c in self.choices]
-        if self.whole and high - low <= 8:
-            names = [str(i) for i in range(int(low), int(high) + 1)]
-        edge = 0.5 if names else 0.03 * (high - low)
-        return Axis(label, (low - edge, high + edge), ticks=list(enumerate(names, int(low)) if names else ()))
+        if isinstance(values, IntDistribution) and high - low <= 8:
+            return Axis(label, (low - 0.5, high + 0.5), ticks=[(i, str(i)) for i in range(low, high + 1)])
+        edge = 0.03 * (high - low)
+        return Axis(label, (low - edge, high + edge))
 
     def place(self, row: Row) -> float:
         """Of a trial's value on the axis."""
-        value = row.trial.params[self.name]
-        return float(self.choices.index(value)) if self.choices else float(value)
+        return float(self.values.to_internal_repr(row.trial.params[self.name]))
 
 
 def dimensions(rows: Sequence[Row]) -> list[Dimension]:
     """Those that can differ between trials, in the order of the space; some have a value in some trials only."""
     found = {name: d for row in rows for name, d in row.trial.distributions.items() if not d.single()}
     order = list(NAMES)
-    made = []
-    for name in sorted(found, key=lambda n: (order.index(n) if n in order else 99, n)):
-        d = found[name]
-        if isinstance(d, CategoricalDistribution):
-            made.append(Dimension(name, 0, len(d.choices) - 1, choices=tuple(d.choices)))
-        elif isinstance(d, FloatDistribution | IntDistribution):
-            made.append(Dimension(name, d.low, d.high, d.log, isinstance(d, IntDistribution)))
-    return made
+    names = sorted(found, key=lambda name: (order.index(name) if name in order else len(order), name))
+    return [Dimension(name, found[name]) for name in names]
 
 
 def holding(dimension: Dimension, rows: Sequence[Row]) -> list[Row]:

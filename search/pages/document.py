@@ -3,7 +3,6 @@
 `material` loads the study, `study_page.html.j2` is the page, and this module hands over what the page cannot compute.
 """
 
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,9 @@ from search.pages.page import render
 from search.pages.sound import Sound, sound
 from search.settings.settings import safe_url
 from search.show import confirmation_tables, tables
+from search.show.styles import Table
 from search.sources import commit
-from search.text import duration
+from search.study.findings import Findings
 
 BEST = 50  # trials, or configs that spoke, in a table
 NEAR = 5  # best trials whose parameters are checked for the edges of ranges
@@ -33,7 +33,6 @@ def to_html(material: Material, options: str) -> str:
     heard, found = sound(material), material.confirmation
     return render(
         Path(__file__).with_name("study_page.html.j2"),
-        written=time.strftime("%Y-%m-%d %H:%M"),
         material=material,
         findings=material.findings,
         found=found,
@@ -42,25 +41,24 @@ def to_html(material: Material, options: str) -> str:
         sound=heard,
         quality=_quality(heard),
         line=found.rate_line if found else rate_line(material.runs) if material.runs else None,
-        ranked=confirmation_tables.ranked(material.runs) if material.runs else [],
-        best=[tables.cells(row, material.space) for row in material.findings.completed[:BEST]],
+        ranked=confirmation_tables.ranked(material.runs) if material.runs else None,
+        best=tables.trials("The best trials", material.findings.completed[:BEST], material.space),
         origin=_origin(material),
         edges=_edges(material),
-        saved=_saved(material),
+        saved=_saved(material.findings),
         search_figures=search_figures,
         picture=picture,
         confirmation_figures=confirmation_figures,
         tables=tables,
         confirmation_tables=confirmation_tables,
-        duration=duration,
         dropped=DROPPED,
         most=search_figures.SLICE,
         **_dimensions(material),
     )
 
 
-def _quality(heard: Sound) -> tuple[list[str], list[list[str]], range]:
-    """(header, rows, columns of numbers) of the table of what spoke."""
+def _quality(heard: Sound) -> Table:
+    """The table of what spoke."""
     names = ["similarity", "recorded_similarity", *(["cer", "recorded_cer"] if heard.recognisers else [])]
     words = [name.replace("cer", "CER").replace("recorded_", "recording's ") for name in names]
     header = ["means over the sentences of", *words, "did not stop by themselves"]
@@ -68,7 +66,7 @@ def _quality(heard: Sound) -> tuple[list[str], list[list[str]], range]:
     for each in heard.quality[:BEST]:
         means = ["-" if (mean := each.mean(name)) is None else f"{mean:.2f}" for name in names]
         rows.append([each.who, *means, f"{sum(s.cut for s in each.sentences)} of {len(each.sentences)}"])
-    return header, rows, range(1, len(header))
+    return Table("Quality", header, rows, range(1, len(header)))
 
 
 def _dimensions(material: Material) -> dict[str, Any]:
@@ -122,11 +120,10 @@ def _origin(material: Material) -> list[tuple[str, str]]:
     ]
 
 
-def _saved(material: Material) -> list[tuple[str, ...]]:
-    """(stopped by, trials, steps trained, steps saved), in words."""
-    findings = material.findings
-    rows = (
-        (kind.label, len(of), sum(r.steps for r in of), sum(map(findings.saved, of)))
+def _saved(findings: Findings) -> Table:
+    """By what stopped the trials."""
+    rows = [
+        (kind.label, f"{len(of):,}", f"{sum(r.steps for r in of):,}", f"{sum(map(findings.saved, of)):,}")
         for kind, of in search_figures.by_kind(findings.judged)
-    )
-    return [(label, *(f"{number:,}" for number in numbers)) for label, *numbers in rows]
+    ]
+    return Table("What pruning saved", ("stopped by", "trials", "steps trained", "steps saved"), rows, (1, 2, 3))

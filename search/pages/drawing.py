@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,16 @@ COLOURS = {
     "blue": "#0072b2", "orange": "#d55e00", "green": "#009e73", "purple": "#a8437f", "grey": "#7f7f7f",
     "text": "#123456", "page": "#fedcba",
 }  # fmt: skip
-WIDE, SMALL = (7.2, 3.3), (3.0, 2.3)  # inches; text of 8 points stays readable on a telephone and on paper
+# Of matplotlib, which nothing else in this process draws with.
+_STYLE: dict[Any, Any] = {
+    "axes.edgecolor": COLOURS["grey"], "axes.grid": True, "axes.labelcolor": COLOURS["text"], "axes.labelsize": 8.5,
+    "axes.spines.right": False, "axes.spines.top": False, "font.family": "sans-serif", "font.size": 8,
+    "grid.alpha": 0.25, "grid.color": COLOURS["grey"], "grid.linewidth": 0.6, "legend.borderaxespad": 0.1,
+    "legend.columnspacing": 1.2, "legend.fontsize": 8, "legend.frameon": False, "legend.handletextpad": 0.5,
+    "legend.labelcolor": COLOURS["text"], "svg.fonttype": "none", "svg.hashsalt": "xtts-study",
+    "text.parse_math": False, "xtick.color": COLOURS["text"], "ytick.color": COLOURS["text"],
+}  # fmt: skip
+WIDTH, SMALL = 7.2, (3.0, 2.3)  # inches; text of 8 points stays readable on a telephone and on paper
 DASHED, DOTTED = (0, (5, 3)), (0, (1, 1.5))  # of lines that are no data: the base, the stock recipe
 
 _SHAPES = re.compile(r'(?:<use [^>]*>| d="[^"]*")')  # coordinates, in points
@@ -39,18 +49,28 @@ def picture(*charts: Chart | None) -> Picture | None:
     if not there:
         return None
     ratios = {"width_ratios": (3, 2), "sharey": True} if len(there) > 1 else {}
-    made, axes = figure((WIDE[0], there[0].height), 1, len(there), **ratios)
-    for each, chart in zip(axes, there, strict=True):
-        _paint(each, chart)
-    legend(made, there[0].columns)
-    return Picture(to_svg(made), there[-1].caption)
+    made = _drawn(there, (WIDTH, there[0].height), **ratios)
+    handles = made.axes[0].get_legend_handles_labels()[0]
+    if handles:
+        made.legend(handles=handles, loc="outside upper left", ncols=there[0].columns)
+    return Picture(_to_svg(made), there[-1].caption)
 
 
 def small(chart: Chart) -> Picture:
     """Without a legend."""
-    made, (axes,) = figure(SMALL)
-    _paint(axes, chart)
-    return Picture(to_svg(made))
+    return Picture(_to_svg(_drawn([chart], SMALL)))
+
+
+def _drawn(charts: Sequence[Chart], size: tuple[float, float], **ratios: Any) -> Any:
+    """A figure of `size` inches. No display is needed for it."""
+    import matplotlib
+    from matplotlib.figure import Figure  # half a second, which only pages have
+
+    matplotlib.rcParams.update(_STYLE)
+    made = Figure(figsize=size, layout="constrained")
+    for axes, chart in zip(made.subplots(1, len(charts), squeeze=False, **ratios).flat, charts, strict=True):
+        _paint(axes, chart)
+    return made
 
 
 def _paint(axes: Any, chart: Chart) -> None:
@@ -98,46 +118,13 @@ def _scale(axes: Any, letter: str, axis: Axis) -> None:
         axes.set(**{f"{letter}lim": axis.bounds})
 
 
-def figure(size: tuple[float, float], rows: int = 1, columns: int = 1, **grid: Any) -> tuple[Any, list[Any]]:
-    """(figure of `size` inches, its axes with a faint grid and two sides). No display is needed for it."""
-    from matplotlib.figure import Figure  # half a second, which only pages have
-
-    made = Figure(figsize=size, layout="constrained")
-    axes = list(made.subplots(rows, columns, squeeze=False, **grid).flat)
-    for each in axes:
-        each.tick_params(which="both", colors=COLOURS["text"], labelsize=8)
-        each.grid(color=COLOURS["grey"], alpha=0.25, linewidth=0.6)
-        for axis in (each.xaxis, each.yaxis):
-            axis.label.set(color=COLOURS["text"], size=8.5)
-        for side, spine in each.spines.items():
-            spine.set_visible(side in ("left", "bottom"))
-            spine.set_color(COLOURS["grey"])
-    return made, axes
-
-
-def legend(made: Any, columns: int) -> None:
-    """Of the first axes; above them, where it hides no point."""
-    handles = made.axes[0].get_legend_handles_labels()[0]
-    if handles:
-        made.legend(
-            handles=handles, loc="outside upper left", ncols=columns, frameon=False, handletextpad=0.5, fontsize=8,
-            labelcolor=COLOURS["text"], columnspacing=1.2, borderaxespad=0.1,
-        )  # fmt: skip
-
-
-def to_svg(made: Any) -> Markup:
+def _to_svg(made: Any) -> Markup:
     """The figure as an SVG element in which each of COLOURS is the page's CSS variable of its name.
 
     Its text has the page's font, and no $ in it is mathematics.
     """
-    import matplotlib
-    from matplotlib.text import Text
-
-    for words in made.findobj(Text):
-        words.set_parse_math(False)
     drawn = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "xtts-study", "font.family": "sans-serif"}):
-        made.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    made.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = drawn.getvalue()
     text = text[text.index("<svg") :]
     for name, colour in COLOURS.items():

@@ -8,6 +8,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from search.show.run_words import percent
+from search.text import duration
+
 _MARKS = re.compile(r"[\\`*_\[\]<>#|~&=]")  # with a meaning in Markdown anywhere
 _LIST = re.compile(r"^(?:(\d{1,9})(?=[.)](?:\s|$))|(?=[-+.]))")  # with a meaning at the start of a line
 _JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"  # some scripts need them; marks of direction are not shown
@@ -30,7 +33,8 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"escape": escape, "code": code}
-    environment.globals["em"] = Markup("\N{EM SPACE}")  # the page puts no space between the columns of a table
+    # The page puts no space between the columns of a table.
+    environment.globals |= {"em": Markup("\N{EM SPACE}"), "duration": duration, "percent": percent}
     return environment
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from search.confirmation import confirm
+from search.confirmation import confirm, proof
 from search.confirmation.candidates import same
 from search.confirmation.proof import Runs
 from search.confirmation.race import Fit
@@ -19,8 +19,7 @@ from search.show import tables
 from search.study import findings as search_findings
 from search.study import spending, storage
 from search.study.findings import Findings, Row
-from search.study.fingerprint import differences, fingerprint
-from search.trial import Prepared
+from search.study.fingerprint import differing_settings
 from search.workers.outlook import to_come
 from space.search_space import SearchSpace
 
@@ -92,14 +91,8 @@ class Material:
     @cached_property
     def differing(self) -> list[str]:
         """The differences between the settings given and the study's, where a report depends on them."""
-        try:
-            prepared = Prepared(**self.attributes["prepared"])
-        except TypeError as error:
-            return [f"the study was made by another release of xtts-study ({error})"]
-        there, here = self.attributes["fingerprint"], fingerprint(self.settings, prepared)
         # Sources as for an export; seed and repeats are often flags of the search alone, and the study has its own.
-        aside = {"code": None, "seed": None, "repeats": None}
-        return differences({**there, **aside}, {**here, **aside})
+        return differing_settings(self.attributes, self.settings, "code", "seed", "repeats")
 
 
 def read(settings: Settings) -> Material:
@@ -110,7 +103,7 @@ def read(settings: Settings) -> Material:
 def material(settings: Settings, study: optuna.Study, runs: Runs | None) -> Material:
     """Of a study, and of the runs of its confirmation, if there are any."""
     findings = search_findings.read(study)
-    found = confirm.result(runs, findings, settings) if runs else None
+    found = proof.confirmation(runs, findings, settings) if runs else None
     return Material(settings, study.user_attrs, findings, runs, found)
 
 

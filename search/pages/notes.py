@@ -1,8 +1,6 @@
 """The notes of a study, its trials and its confirmation in Optuna's dashboard, from the templates `*_note.md.j2`."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from markupsafe import Markup
 
@@ -13,10 +11,10 @@ from search.pages.markdown import escape, render
 from search.pages.material import Material
 from search.settings.sections import Pruning
 from search.show import confirmation_tables, tables
+from search.show.run_words import knobs, short
 from search.study import recorded
 from search.study.findings import Row
 from search.study.spoken import LEFT_OUT
-from search.text import duration
 from search.trial import INTERRUPTIONS, StopReason
 from space.hyperparameters import Hyperparameters
 
@@ -54,20 +52,17 @@ def trial_note(row: Row, point: Hyperparameters | None, material: Material, stoc
         horizon=material.full_horizon if is_full else material.findings.horizon,
         record=row.record,
         label=_label(row, material),
-        tried=point.describe() if point else "  ".join(f"{k} {_short(v)}" for k, v in row.trial.params.items()),
+        tried=point.describe() if point else "  ".join(f"{k} {short(v)}" for k, v in row.trial.params.items()),
         known=known,
         reason=known or reason or row.trial.state.name.lower(),
         why=_why(known, material.settings.pruning) if known else "",
         attempt=attempt + 1 if isinstance(attempt, int) and attempt else None,
         values=sorted((value, s) for s, value in row.trial.intermediate_values.items() if math.isfinite(value)),
         is_reported=bool(row.evaluations or row.trial.intermediate_values),
-        rates=_rates(row.record) if row.record and row.record["steps"] else "",
+        knobs=knobs(row.record, point),
         means={n: means(n) for n in ("similarity", "recorded_similarity", "cer", "recorded_cer")} if means else {},
         is_silent=LEFT_OUT in row.trial.user_attrs,
         where=f"{'confirm' if 'candidate' in row.trial.system_attrs else 'trials'}/{row.trial.number}",
-        duration=duration,
-        percent=percent,
-        short=_short,
     )
 
 
@@ -94,33 +89,6 @@ def _why(reason: StopReason, rule: Pruning) -> Markup:
     return Markup(told.replace(". ", ".\\\n"))
 
 
-def _rates(record: Mapping[str, Any]) -> str:
-    """The learning rates that the optimizer applied: the first, each change, the last."""
-    changes = [f"{rate(value)} after {int(step)} steps" for step, value in record["lr_changes"]]
-    if len(changes) > 4:
-        changes = [*changes[:3], f"{len(changes) - 4} more changes", changes[-1]]
-    last = record["lr_changes"][-1][1] if changes else record["lr_first"]
-    ends = [f"{rate(record['lr_last'])} in the last"] if last != record["lr_last"] else []
-    shown = ", ".join([f"{rate(record['lr_first'])} from the first step", *changes, *ends])
-    return f"{shown}{'' if ends else ' to the last'}, step {record['steps']}"
-
-
-def rate(value: float | None) -> str:
-    """4.0e-4."""
-    if value is None or not math.isfinite(value):
-        return "none" if value is None else str(value)
-    mantissa, exponent = f"{value:.1e}".split("e")
-    return f"{mantissa}e{int(exponent)}"
-
-
-def percent(share: float | None) -> str:
-    return "an unknown share" if share is None else f"{100 * share:.3g} %"
-
-
-def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
 def search_note(material: Material) -> str:
     """The answer so far and what to do next, as a report has them, then the data, and what the check found."""
     prepared = recorded.prepared(material.findings.prepared)
@@ -135,7 +103,6 @@ def search_note(material: Material) -> str:
         found=((f"Clips left out, {len(dropped)}", dropped), ("The check warns", prepared.warnings)),
         shown=SHOWN,
         why_cut_short=tables.why_cut_short,
-        duration=duration,
     )
 
 

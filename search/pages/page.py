@@ -1,12 +1,13 @@
 """What the pages of this project share: how a template is filled in, and the style (`page.css`)."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
-from search.text import printable
+from search.text import duration, printable
 
 
 def render(template: Path, **values: Any) -> str:
@@ -18,6 +19,7 @@ def render(template: Path, **values: Any) -> str:
         undefined=jinja2.StrictUndefined,
         finalize=_plain,
     )
+    environment.globals |= {"written": time.strftime("%Y-%m-%d %H:%M"), "duration": duration}
     return environment.get_template(template.name).render(**values)
 
 

@@ -98,7 +98,6 @@ def history(material: Material, most: int | None = None) -> Chart:
     above = sum(loss(row) > top for row in rows)
     repeats = sum(row.repeat > 0 for row in rows)
     told = [
-        _settled(material),
         f"{above:,} trials lie above the figure and are drawn at its edge." if above else "",
         "A pruned trial is drawn at its lowest evaluation." if not all(map(completed, rows)) else "",
         f"Repeats of the stock recipe, {repeats:,}, are drawn, but cannot be the best." if repeats else "",
@@ -121,17 +120,6 @@ def against(material: Material, dimension: Dimension) -> Chart:
         if best and row.trial.number == best.trial.number
     ]
     return Chart(dimension.title.capitalize(), dimension.axis, y, series)
-
-
-def _settled(material: Material) -> str:
-    """How long ago the search found its best."""
-    if material.best is None:
-        return ""
-    number = material.best.trial.number
-    since = sum(row.trial.number > number for row in material.judged)
-    if not since:
-        return f"Trial {number}, the last, is the best: more trials may find a better one."
-    return f"Trial {number} is the best; {since:,} {'trials have' if since > 1 else 'trial has'} finished since."
 
 
 def curves(material: Material) -> Chart:

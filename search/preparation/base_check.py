@@ -41,7 +41,7 @@ def check(directory: Path) -> None:
     """Raises UserError unless the files of `directory` belong together: every weight there, a row for every token."""
     refuse_broken(directory)
     xtts, dvae = _shapes(directory)
-    _compare(directory, "model.pth", base.read_weights(directory), xtts)
+    _compare(directory, "model.pth", base.read_weights(directory / "model.pth"), xtts)
     with base.named(directory / "dvae.pth"):
         _compare(directory, "dvae.pth", state_dict(read_weights_file(directory / "dvae.pth")), dvae)
     with base.named(directory / "mel_stats.pth"):

@@ -62,7 +62,7 @@ def untrained(directory: Path, rows: Layout) -> list[int]:
 
 def write_model(directory: Path, target: Path, rows: Layout, language: str, init: Init, seed: int) -> None:
     """model.pth and config.json of the base in `directory` into `target`, which has the new vocab.json."""
-    weights = base.read_weights(directory)
+    weights = base.read_weights(directory / "model.pth")
     generator = torch.Generator().manual_seed(seed)
     for name in TENSORS:
         weights[f"gpt.{name}"] = extended_rows(weights[f"gpt.{name}"], rows, init, generator)

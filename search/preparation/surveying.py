@@ -177,7 +177,7 @@ def base_facts(settings: Settings, sources: Sources) -> BaseFacts:
     try:
         base_check.check(directory)
         base_check.check_limits(settings, directory)
-        shapes = {k: v.shape for k, v in base.read_weights(directory).items()}
+        shapes = {k: v.shape for k, v in base.read_weights(directory / "model.pth").items()}
     except UserError as refused:
         error = str(refused)
     config = base.training_config(directory)

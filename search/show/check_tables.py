@@ -1,6 +1,7 @@
 """A report in a terminal, at 80 columns and more; in a pipe each item is one line."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.console import Console
 from rich.table import Table
@@ -18,15 +19,14 @@ _STYLES = {"error": f"bold {styles.FAILED}", "warning": styles.WARNING, "info": 
 def show(report: Report, console: Console) -> None:
     """Prints the facts, then the findings, the worst first, then the verdict."""
     console.print(Text(f"Check of study {report.study}", style="bold"))
-    for title, header, rows in words.tables(report):
+    for table in words.tables(report):
         console.print()
-        if header:
-            name = title if len(rows) <= SHOWN_ROWS else f"{title}, {SHOWN_ROWS} of {len(rows)}"
-            numbers = [i for i, column in enumerate(header) if column not in words.WORDS]
-            styles.show_table(console, name, header, rows[:SHOWN_ROWS], numbers)
+        if table.header:
+            cut = f", {SHOWN_ROWS} of {len(table.rows)}" if len(table.rows) > SHOWN_ROWS else ""
+            styles.show_table(console, replace(table, title=f"{table.title}{cut}", rows=table.rows[:SHOWN_ROWS]))
         else:
-            console.print(Text(title, style="bold"))
-            _grid(console, [(f"  {name:<11}", Text(printable(value))) for name, value in rows])
+            console.print(Text(table.title, style="bold"))
+            _grid(console, [(f"  {name:<11}", Text(printable(value))) for name, value in table.rows])
     if report.findings:
         _title(console, "Findings")
     for finding in report.findings:

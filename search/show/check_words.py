@@ -1,30 +1,27 @@
 """The facts of a report in words and numbers, as the terminal and the page show them."""
 
-from collections.abc import Sequence
-
 from search.check.judgement import Report, plural
 from search.check.resources import gb
+from search.show.styles import Table
 from search.text import duration
 
 LENGTHS = ("", "min", "5 %", "median", "95 %", "max", "limit", "close", "above")
 SPEAKERS = ("", "train", "time", "eval", "time")
 LETTERS = ("letter", "code point", "name", "count", "clips", "an example")
-WORDS = ("", *LETTERS[:3], LETTERS[-1])  # columns that hold no numbers
-Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]  # title, header (none for pairs), rows
 
 
 def tables(report: Report) -> list[Table]:
     """Those that have rows, in their order."""
-    found: list[Table] = [
-        ("Data", (), parts(report)),
-        ("Speakers", SPEAKERS, speakers(report)),
-        ("Lengths", LENGTHS, lengths(report)),
-        ("Letters without a token", LETTERS, letters(report)),
-        ("Training", (), training(report)),
-        ("Memory of a training process", (), memory(report)),
-        ("Machine", (), machine(report)),
+    found = [
+        Table("Data", (), parts(report)),
+        Table("Speakers", SPEAKERS, speakers(report), range(1, 5)),
+        Table("Lengths", LENGTHS, lengths(report), range(1, 9)),
+        Table("Letters without a token", LETTERS, letters(report), (3, 4)),
+        Table("Training", (), training(report)),
+        Table("Memory of a training process", (), memory(report)),
+        Table("Machine", (), machine(report)),
     ]
-    return [table for table in found if table[2]]
+    return [table for table in found if table.rows]
 
 
 def letters(report: Report) -> list[tuple[str, ...]]:

@@ -11,37 +11,24 @@ from search.confirmation.proof import rate_line
 from search.confirmation.runs import FULL, Runs
 from search.settings.best_config import Audit, Candidate, Confirmation, Fidelity, LineStep, RateLine
 from search.settings.sections import CONFIRMATION
-from search.show.styles import show_table
+from search.show.styles import Table, show_table
 from search.ties import ranks
 from search.trial import Evaluation
-
-COLUMNS = ("config", "mean", "short run", "each fresh seed", "", "parameters")
-NUMBERS = (1, 2)
-LINE_COLUMNS = ("config", "learning rate", "lowest", "at step", "turned", "sum of rates until then", "")
-LINE_NUMBERS = (1, 2, 3, 5)
 
 
 def show(found: Confirmation, base: Evaluation, console: Console) -> None:
     """The rate line, the race, the verdict, the noise, and how far the search's short runs can be trusted."""
     if found.rate_line:
         _show_line(found.rate_line, console)
-    fresh = " with fresh seeds" if found.rate_line else ""
-    title = f"Confirmation of {found.study.removesuffix(CONFIRMATION)}, full runs{fresh}"
-    last = ["base", f"{base.mel_ce:.4f}", "", "", "untouched base model", ""]
-    show_table(console, title, COLUMNS, [*rows(found), last], NUMBERS, found.exported)
+    show_table(console, race(found, ["base", f"{base.mel_ce:.4f}", "", "", "untouched base model", ""]))
     console.print(Text(found.text, style="bold"))
     for line in lines(found):
         console.print(line)
 
 
 def lines(found: Confirmation) -> list[str]:
-    """Noise, fidelity and audit, in sentences."""
-    return [*method(found), *noise(found), *fidelity(found.fidelity), *audit(found.audit, found.seed_sd)]
-
-
-def method(found: Confirmation) -> list[str]:
-    """How the intervals were made."""
-    return [f"Intervals: {found.method}."]
+    """How the intervals were made, noise, fidelity and audit, in sentences."""
+    return [f"Intervals: {found.method}.", *noise(found), *fidelity(found.fidelity), *audit(found.audit, found.seed_sd)]
 
 
 def noise(found: Confirmation) -> list[str]:
@@ -73,8 +60,8 @@ def fidelity(found: Fidelity | None) -> list[str]:
     return [*told, *([found.advice[0].upper() + found.advice[1:] + "."] if found.advice else [])]
 
 
-def ranked(runs: Runs) -> list[list[str]]:
-    """(config, value and place in a short run, the same in a full run) of configs with both, the best in full first.
+def ranked(runs: Runs) -> Table:
+    """Value and place in a short run and in a full run of the configs with both, the best in full first.
 
     The full run is that of the rate line, or of the audit.
     """
@@ -84,7 +71,8 @@ def ranked(runs: Runs) -> list[list[str]]:
         [[f"{of[n]:.4f}" for n in both], [f"{1 + r}." for r in ranks([of[n] for n in both])]] for of in (short, full)
     ]
     rows = zip(both, *cells[0], *cells[1], strict=True)
-    return sorted(map(list, rows), key=lambda row: full[row[0]])
+    ordered = sorted(map(list, rows), key=lambda row: full[row[0]])
+    return Table("Short against full runs", ("config", "short run", "", "full run", ""), ordered, (1, 2, 3, 4))
 
 
 def audit(found: Audit | None, seed_sd: float | None) -> list[str]:
@@ -118,17 +106,16 @@ def show_progress(runs: Runs, console: Console) -> None:
 
 
 def _show_line(found: RateLine, console: Console) -> None:
-    show_table(console, line_title(found), LINE_COLUMNS, line_rows(found), LINE_NUMBERS, found.finalist)
+    show_table(console, line(found))
     console.print(line_sentence(found))
 
 
-def line_title(found: RateLine) -> str:
-    return f"Rate line: full runs with seed {found.seed}, the search's own"
-
-
-def line_rows(found: RateLine) -> list[list[str]]:
-    """Of LINE_COLUMNS, a full run each."""
-    return [_line_row(step, found.finalist) for step in found.steps]
+def line(found: RateLine) -> Table:
+    """A full run in each row."""
+    header = ("config", "learning rate", "lowest", "at step", "turned", "sum of rates until then", "")
+    rows = [_line_row(step, found.finalist) for step in found.steps]
+    title = f"Rate line: full runs with seed {found.seed}, the search's own"
+    return Table(title, header, rows, (1, 2, 3, 5), found.finalist)
 
 
 def _line_row(step: LineStep, finalist: str | None) -> list[str]:
@@ -169,9 +156,12 @@ def ordered(found: Confirmation) -> list[Candidate]:
     return sorted(found.candidates, key=lambda c: math.inf if c.mean is None else c.mean)
 
 
-def rows(found: Confirmation) -> list[list[str]]:
-    """Of COLUMNS, the lowest mean first."""
-    return [_row(candidate, found) for candidate in ordered(found)]
+def race(found: Confirmation, *more: list[str]) -> Table:
+    """A config in each row, the lowest mean first, then `more`."""
+    fresh = " with fresh seeds" if found.rate_line else ""
+    title = f"Confirmation of {found.study.removesuffix(CONFIRMATION)}, full runs{fresh}"
+    header = ("config", "mean", "short run", "each fresh seed", "", "parameters")
+    return Table(title, header, [*(_row(each, found) for each in ordered(found)), *more], (1, 2), found.exported)
 
 
 def _row(candidate: Candidate, found: Confirmation) -> list[str]:

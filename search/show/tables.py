@@ -2,13 +2,14 @@
 
 import datetime
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from optuna.trial import TrialState
 from rich.console import Console
 
-from search.confirmation.verdict import compared, sentences
-from search.show.styles import show_table
+from search.confirmation.candidates import Candidate
+from search.confirmation.verdict import searched, sentences
+from search.show.styles import Table, show_table
 from search.study.findings import Findings, Row
 from search.study.noise import repeats_sd
 from search.study.settling import worth
@@ -17,8 +18,6 @@ from space.hyperparameters import Hyperparameters
 from space.search_space import SearchSpace
 
 SHOWN = 5  # best trials
-COLUMNS = ("trial", "eval", "at step", "text", "gap", "stopped by", "parameters")
-NUMBERS = range(5)  # of the columns
 
 
 def show(findings: Findings, space: SearchSpace, console: Console, confirmed: bool = False) -> None:
@@ -29,13 +28,11 @@ def show(findings: Findings, space: SearchSpace, console: Console, confirmed: bo
     shown, base = findings.completed[:SHOWN], findings.base
     rest = [row for row in findings.judged if row.baseline and row.best and row not in shown]
     losses = [f"{base.mel_ce:.4f}", "0", f"{base.text_ce:.2f}", f"{base.gap:.2f}"]
-    rows = [*(cells(row, space) for row in [*shown, *rest]), ["base", *losses, "", "untouched base model"]]
-    best = str(shown[0].trial.number) if shown else None
-    show_table(console, f"Study {findings.study}", COLUMNS, rows, NUMBERS, best)
+    found = trials(f"Study {findings.study}", [*shown, *rest], space, ["base", *losses, "", "untouched base model"])
+    show_table(console, found)
     for line in [*counts(findings), *pruning(findings)]:
         console.print(printable(line))
-    lines = verdict(findings, shown[0], space, confirmed) if shown else ["No trial has completed yet."]
-    for line in lines:
+    for line in verdict(findings, space, confirmed):
         console.print(line)
 
 
@@ -82,9 +79,10 @@ def show_running(findings: Findings, space: SearchSpace, console: Console) -> No
 
 
 def point_of(row: Row, space: SearchSpace) -> Hyperparameters | None:
-    """None where the space cannot read the trial's parameters, or while they are being drawn."""
+    """Of a trial, or of a full run of a confirmation; None where it cannot be read, or while it is being drawn."""
+    candidate = row.trial.system_attrs.get("candidate")
     try:
-        return space.from_params(row.trial.params)
+        return Candidate(**candidate).point if candidate else space.from_params(row.trial.params)
     except (KeyError, TypeError, ValueError):
         return None
 
@@ -94,12 +92,14 @@ def described(row: Row, space: SearchSpace) -> str:
     return point.describe() if point else ""
 
 
-def verdict(findings: Findings, best: Row, space: SearchSpace, confirmed: bool = False) -> list[str]:
+def verdict(findings: Findings, space: SearchSpace, confirmed: bool = False) -> list[str]:
     """What the best trial means, in sentences, and what speaks against trusting it."""
-    found = compared(findings, best)
+    found = searched(findings)
+    if found is None:
+        return ["No trial has completed yet."]
     proof = "" if found.verdict == "do not fine-tune" else "; study.py confirm does it"
     unproven = f"One seed and a truncated run each: the order of close trials is not proven{proof}."
-    return [*sentences(found), *([] if confirmed else [unproven]), *doubts(findings, best, space)]
+    return [*sentences(found), *([] if confirmed else [unproven]), *doubts(findings, found.best, space)]
 
 
 def doubts(findings: Findings, best: Row, space: SearchSpace) -> list[str]:
@@ -137,8 +137,15 @@ def time_share(spent: Mapping[str, float], wall: float, slots: int) -> str:
     return f"Time: {duration(wall)} on {slots} slot{'s' if slots > 1 else ''}; {shares}, the rest {rest:.0%}"
 
 
-def cells(row: Row, space: SearchSpace) -> list[str]:
-    """A trial's row of COLUMNS."""
+def trials(title: str, rows: Sequence[Row], space: SearchSpace, *more: list[str]) -> Table:
+    """A trial in each row, the best first, then `more`."""
+    header = ("trial", "eval", "at step", "text", "gap", "stopped by", "parameters")
+    cells = [*(_cells(row, space) for row in rows), *more]
+    best = str(rows[0].trial.number) if rows and rows[0].trial.state == TrialState.COMPLETE else None
+    return Table(title, header, cells, range(5), best)
+
+
+def _cells(row: Row, space: SearchSpace) -> list[str]:
     best = row.best
     numbers = [f"{best.mel_ce:.4f}", str(best.step), f"{best.text_ce:.2f}", f"{best.gap:.2f}"] if best else ["-"] * 4
     name = f"  {row.baseline}" if row.baseline else ""

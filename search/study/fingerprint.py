@@ -47,6 +47,16 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def differing_settings(made: Mapping[str, Any], settings: Settings, *aside: str) -> list[str]:
+    """`differences` between the study with attributes `made` and one of these settings, but for what is `aside`."""
+    try:
+        prepared = Prepared(**made["prepared"])
+    except TypeError as error:
+        return [f"it was made by another release of xtts-study ({error})"]
+    pair = ({**of, **dict.fromkeys(aside)} for of in (made["fingerprint"], fingerprint(settings, prepared)))
+    return differences(*pair)
+
+
 def differing_space(there: Mapping[str, Any], settings: Settings) -> list[str]:
     """`differences` of the search space alone."""
     here = _flat({"space": settings.search_space().to_dict()})

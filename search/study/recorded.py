@@ -45,25 +45,25 @@ def part(document: object, name: str) -> Any:
 
 def evaluations(values: object) -> list[Evaluation]:
     """All of a run, or none."""
-    found = _read(_EVALUATIONS, values) or []
+    found = read(_EVALUATIONS, values) or []
     return found if all(e.step >= 0 and e.probe_mel_ce for e in found) else []  # the gap is divided by the probe's
 
 
 def record(values: object) -> dict[str, Any] | None:
     """A RunRecord's fields."""
-    found = _read(_RECORD, values)
+    found = read(_RECORD, values)
     if found is None or not all(len(change) == 2 and math.isfinite(change[0]) for change in found.lr_changes):
         return None
     return vars(found) if math.isfinite(found.setup_seconds + found.train_seconds + found.evaluation_seconds) else None
 
 
 def speech(values: object) -> Speech | None:
-    found = _read(_SPEECH, values)
+    found = read(_SPEECH, values)
     return found if found and math.isfinite(found.took) else None
 
 
 def prepared(values: object) -> Prepared | None:
-    found = _read(_PREPARED, values)
+    found = read(_PREPARED, values)
     if found is None or not evaluations([found.base_evaluation]):
         return None
     return found if math.isfinite(found.train_seconds + found.eval_seconds) else None
@@ -73,7 +73,8 @@ def _code(lone: re.Match[str]) -> str:
     return f"\\\\x{ord(lone[0]):04x}"
 
 
-def _read(adapter: TypeAdapter[T], values: object) -> T | None:
+def read(adapter: TypeAdapter[T], values: object) -> T | None:
+    """None where `values` are not of the adapter's type, to the letter."""
     try:
         return adapter.validate_json(_LONE.sub(_code, json.dumps(values, ensure_ascii=False)), strict=True)
     except ValidationError:

@@ -46,7 +46,7 @@ class StudyModel(GPTTrainer):
         self, config: GPTTrainerConfig, checkpoint_path: str, *, eval: bool = False, strict: bool = True, **_: Any
     ) -> None:
         """As stock in training, from a memory-mapped file: the stock loader holds a second copy of all weights."""
-        self.xtts.load_state_dict(_flat(_load(Path(checkpoint_path))), strict=strict)
+        self.xtts.load_state_dict(read_weights(Path(checkpoint_path)), strict=strict)
 
 
 class NoInit(TorchFunctionMode):
@@ -144,18 +144,13 @@ def trained_weights(source: Path, gpt: Weights) -> Weights:
 
     Raises AssertionError when the GPT lacks a weight of the base's.
     """
-    weights = _flat(_load(source / "model.pth"))
+    weights = read_weights(source / "model.pth")
     # A checkpoint of the first XTTS has copies of the GPT for inference, which would be loaded over the trained one.
     theirs = {k for k in weights if k.startswith("gpt.") and not k.startswith("gpt.gpt_inference.")}
     ours = {f"gpt.{k}": v for k, v in gpt.items()}
     assert theirs <= ours.keys(), f"the trained GPT lacks {sorted(theirs - ours.keys())[:3]}"
     stats = torch.load(source / "mel_stats.pth", map_location="cpu", weights_only=True)
     return {**{k: v for k, v in weights.items() if not k.startswith("gpt.")}, **ours, "mel_stats": stats}
-
-
-def read_weights(directory: Path) -> Weights:
-    """All weights of the base in `directory` as `Xtts` names them, memory-mapped. Raises UserError."""
-    return _flat(_load(directory / "model.pth"))
 
 
 def gpt_weights(state: Weights) -> Weights:
@@ -170,14 +165,16 @@ def _flat(state: Weights) -> Weights:
     return {k: v for k, v in flat.items() if k.split(".")[0] not in added}
 
 
-def _load(path: Path) -> Weights:
-    """The state dict of a base's `model.pth`, memory-mapped. A fine-tuned checkpoint, or a bare state dict, is one.
+def read_weights(path: Path) -> Weights:
+    """All weights of a base's `model.pth` as `Xtts` names them, memory-mapped. Raises UserError.
+
+    A fine-tuned checkpoint, or a bare state dict, is one.
 
     An original XTTS-v2 holds a pickled `XttsConfig`, which coqui's loader allows, and then overwrites the user's file
     without it (`Xtts._load_checkpoint`); this one leaves it alone.
     """
     with named(path):
-        return state_dict(read_weights_file(path))
+        return _flat(state_dict(read_weights_file(path)))
 
 
 def new_dvae(codes: int) -> DiscreteVAE:

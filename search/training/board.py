@@ -10,7 +10,6 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 from torch.utils.tensorboard import SummaryWriter
 
-from search.ties import lowest
 from search.training.record import Step
 from search.trial import Evaluation, StopReason, TrialSpec
 
@@ -62,7 +61,6 @@ class Board:
 
     def __init__(self, folder: Path, spec: TrialSpec, evaluations: Sequence[Evaluation]) -> None:
         """A run that goes on has made `evaluations`; what came after the last of them is forgotten."""
-        self._evaluations = list(evaluations)
         self._described: set[str] = set()
         self._writer = SummaryWriter(str(folder), purge_step=evaluations[-1].step + 1 if evaluations else 0)
         if not evaluations:
@@ -73,11 +71,10 @@ class Board:
     def step(self, number: int, step: Step) -> None:
         self._add(self._scalars(STEP, step), number)
 
-    def evaluation(self, evaluation: Evaluation) -> None:
-        """On the disk when it returns."""
-        self._evaluations.append(evaluation)
+    def evaluation(self, evaluation: Evaluation, best: Evaluation | None) -> None:
+        """With the best one so far. On the disk when it returns."""
         self._add(self._scalars(EVALUATION, evaluation), evaluation.step)
-        if best := lowest(self._evaluations):
+        if best:
             self._add(self._scalars(BEST, best), evaluation.step)
         self._writer.flush()
 

@@ -6,6 +6,7 @@ from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
+from search.ties import lowest
 from search.training.board import Board
 from search.training.record import Step
 from search.trial import Evaluation, StopReason, TrialSpec
@@ -38,7 +39,9 @@ class RunFiles:
     def write_evaluation(self, evaluation: Evaluation) -> None:
         self._evaluations.append(evaluation)
         self._write_evaluations()
-        self._board.evaluation(evaluation)  # on the disk before the state says that this evaluation was made
+        self._board.evaluation(
+            evaluation, lowest(self._evaluations)
+        )  # on the disk before the state says that this evaluation was made
 
     def write_end(self, reason: StopReason) -> None:
         self._board.end(reason, self._shown)

@@ -3,7 +3,6 @@
 import inspect
 from pathlib import Path
 
-import torch
 from TTS.tts.layers.tortoise.arch_utils import TorchMelSpectrogram
 from TTS.tts.layers.xtts.gpt import GPT
 from TTS.tts.layers.xtts.hifigan_decoder import HifiDecoder
@@ -47,7 +46,7 @@ class Trainee(base.StudyModel):
         self.xtts.tokenizer = Tokenizer(self.args.tokenizer_file)
         with base.NoInit():
             self.xtts.init_models()
-        weights = base.gpt_weights(self._base())
+        weights = base.gpt_weights(base.read_weights(Path(self.args.xtts_checkpoint)))
         # A checkpoint of the first XTTS has copies of the GPT for inference, which nothing here is made for.
         missing, _ = self.xtts.gpt.load_state_dict(weights, strict=False)
         assert not missing, f"the base lacks {missing[:3]}"
@@ -71,9 +70,6 @@ class Trainee(base.StudyModel):
             same = inspect.signature(HifiDecoder).parameters.keys() & vars(args).keys()
             given = {name: getattr(args, name) for name in same}
             vocoder = HifiDecoder(**given, ar_mel_length_compression=args.gpt_code_stride_len)
-        weights = self._base()
+        weights = base.read_weights(Path(args.xtts_checkpoint))
         vocoder.load_state_dict({k.removeprefix(VOCODER): v for k, v in weights.items() if k.startswith(VOCODER)})
         self.xtts.hifigan_decoder = vocoder.to(self.xtts.device)
-
-    def _base(self) -> dict[str, torch.Tensor]:
-        return base.read_weights(Path(self.args.xtts_checkpoint).parent)
