@@ -159,9 +159,7 @@ def test_a_search_that_is_stopped_confirms_nothing(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["confirm", "--seeds", "1"], "confirm.seeds is 1: it must be greater than or equal to 3"),
-        (["confirm", "--study", "other"], "study 'other' does not exist"),
         (["--confirm", "status"], "options go after the command: study.py status"),
-        (["--repeats", "2", "confirm"], "options go after the command: study.py confirm"),
         (["--set", "pruning.min_delta=seed_noise"], "pruning.min_delta is 'seed_noise'"),
     ],
 )

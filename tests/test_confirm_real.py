@@ -10,9 +10,9 @@ import pytest
 
 from tests.conftest import ROOT
 
-# Trials of 12 optimizer steps and full runs of 24, some seconds each.
+# Trials of 6 optimizer steps and full runs of 12, some seconds each.
 SHORT = {
-    "training.steps": 24,
+    "training.steps": 12,
     "training.truncation": 0.5,
     "training.evaluations": 2,
     "training.full_evaluations": 3,
@@ -49,7 +49,7 @@ def test_a_search_that_confirms(tmp_path: Path) -> None:
         for file in study.glob(f"{kind}/*/spec.json"):
             by_number[int(file.parent.name)] = json.loads(file.read_text())
     runs = specs["confirm"]
-    assert all((spec["horizon"], spec["evaluation_steps"]) == (24, [8, 16, 24]) for spec in runs.values())
+    assert all((spec["horizon"], spec["evaluation_steps"]) == (12, [4, 8, 12]) for spec in runs.values())
     ran = {(step["name"], 1): (step, step["run"]) for step in line["steps"]}
     for candidate in proof["candidates"]:
         assert [run["seed"] for run in candidate["runs"]] == [2, 3, 4][: len(candidate["runs"])]

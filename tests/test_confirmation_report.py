@@ -65,21 +65,6 @@ def test_the_configs_stand_in_the_order_of_their_means_above_the_base() -> None:
     assert lines[7:] == [found.text, *confirmation_tables.lines(found)]
 
 
-@pytest.mark.parametrize("width", [80, 119])
-def test_a_narrow_terminal_shows_every_name_mean_and_value(width: int) -> None:
-    values = [2.0 + seed / 10 for seed in range(5)]
-    found = made(
-        config("trial 17 at 0.25 x lr", 2.1, *values, trial=17, truncated=3.3),
-        config("trial 17", 2.3, *values[:2], trial=17, truncated=3.3, dropped_after=2),
-    )
-    lines = shown(confirmation_tables.show, found, BASE, width=width)
-    words = " ".join(" ".join(lines).split())
-    assert max(map(len, lines)) <= width and "…" not in words
-    for name, mean in (("trial 17 at 0.25 x lr", "2.1000"), ("trial 17", "2.3000"), ("base", "5.0000")):
-        assert any(line.startswith(name) and mean in line[len(name) :].split()[:1] for line in lines)
-    assert all(f"{value:.4f}" in words for value in values)
-
-
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
@@ -103,13 +88,6 @@ def test_a_narrow_terminal_shows_every_name_mean_and_value(width: int) -> None:
 def test_noise_fidelity_and_audit_in_sentences(given: dict[str, Any], expected: list[str]) -> None:
     _, *lines = confirmation_tables.lines(made(config("V0", 2.3, 2.3), **given))
     assert len(lines) == len(expected) and all(part in line for part, line in zip(expected, lines, strict=True))
-
-
-@pytest.mark.parametrize(("lost", "is_chance"), [(0.0, False), (0.1, True), (0.2, True), (0.21, False)])
-def test_a_regret_within_twice_the_noise_may_be_chance(lost: float, is_chance: bool) -> None:
-    audit = AUDIT.model_copy(update={"full_regret": lost})
-    line = confirmation_tables.lines(made(config("V0", 2.3), audit=audit, seed_sd=0.1))[-1]
-    assert line.endswith("may be chance.") == is_chance
 
 
 def test_progress_counts_the_runs_and_shows_the_line_before_it_is_over() -> None:

@@ -235,9 +235,3 @@ def test_an_odd_trial_costs_its_own_detail_at_most(small: tuple[optuna.Study, Da
         assert (f"{UNREAD}{said}." in note) if said else (UNREAD not in note), odd
     assert f"so far is trial {len(ODD)}: {3 - len(ODD) / 100:.4f} nats" in document["note"]["body"], "no repeat wins"
     assert "history" in figures_of(document)
-
-
-def test_names_that_are_no_utf_8_are_shown_as_codes(small: tuple[optuna.Study, Dashboard]) -> None:
-    study, dashboard = small
-    study.set_user_attr("prepared", {**study.user_attrs["prepared"], "warnings": ["wavs/\udcff😀.wav is silent"]})
-    assert r"wavs/\xdcff😀.wav is silent" in read(dashboard.refreshed()["note"]["body"])

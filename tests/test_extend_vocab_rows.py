@@ -163,10 +163,3 @@ def test_drawn_rows_have_the_promised_mean_and_spread() -> None:
         made = make(init, old, rows=Layout([*range(400), *[None] * 4000]))[400:]
         assert torch.allclose(made.mean(0), mean, atol=0.15)
         assert torch.allclose(made.std(0), std, rtol=0.1)
-
-
-def test_new_rows_are_seeded_and_keep_the_type() -> None:
-    old = torch.randn(3, 4).half()
-    assert make("matched", old).dtype == torch.float16
-    assert torch.equal(make("matched", old, 1), make("matched", old, 1))
-    assert not torch.equal(make("matched", old, 1), make("matched", old, 2))

@@ -12,13 +12,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.confirmation.candidates import Candidate, scaled
 from search.confirmation.plan import Plan
-from search.confirmation.proof import rate_line
 from search.confirmation.runs import Runs
 from search.pages import confirmation_figures
 from search.pages.chart import limits
 from search.pages.dashboard_figures import to_plotly
 from search.pages.drawing import picture
-from search.show.confirmation_tables import LINE_COLUMNS, line_rows, line_sentence
 from search.study.recorded import by_kind
 from search.trial import StopReason
 from space.hyperparameters import Hyperparameters
@@ -96,21 +94,6 @@ def test_runs_that_turned_lie_at_the_sum_of_rates() -> None:
     stock, half, best, band = chart.series
     assert [each.hollow for each in (stock, half, best)] == [False, True, True], "filled where it turned"
     assert [each.x[each.marked or 0] for each in (stock, half)] == pytest.approx([0.04, 0.04]) == band.x
-
-
-def test_a_line_that_goes_on_names_what_is_to_come() -> None:
-    chart = confirmation_figures.rate_line(LINES["one run"][0])
-    assert chart and "The line is not over; next: V0 at 0.4 x lr, trial 7 at 0.2 x lr." in chart.caption
-    for runs in (line_of(), line_of(full_run(STOCK, [], StopReason.DIVERGED))):  # before its first evaluation
-        assert confirmation_figures.rate_line(runs) is None
-    assert rate_line(line_of()).steps == [] and picture(None) is None
-
-
-def test_a_diverged_run_is_crossed_out_and_tells_no_sum() -> None:
-    chart, found = confirmation_figures.rate_line(LINES["diverged"][0]), rate_line(LINES["diverged"][0])
-    assert chart and [(each.marker, each.marked) for each in chart.series] == [("X", 1)]
-    assert dict(zip(LINE_COLUMNS, line_rows(found)[0], strict=True))["lowest"] == "diverged"
-    assert line_sentence(found).startswith("Runs diverged and none turned")
 
 
 def test_a_loss_axis_shows_the_bulk_and_lines_that_are_near() -> None:

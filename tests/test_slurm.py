@@ -12,7 +12,7 @@ import pytest
 from search.tools.slurm_script import script
 from tests import stub
 from tests.conftest import ROOT, wait_until
-from tests.in_process import StudyPy, in_process
+from tests.in_process import StudyPy
 from tests.machines import PATIENCE, Study
 from tests.slurm import Cluster
 
@@ -84,11 +84,6 @@ def test_exit_codes_decide_and_a_cancelled_search_is_told_once(cluster: Cluster,
 # The command
 
 URL = "postgresql://xtts@10.0.0.5:5433/xtts?sslmode=verify-ca&sslrootcert=/home/me/own%20database/server.crt"
-
-
-@pytest.fixture
-def study_py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> StudyPy:
-    return in_process(tmp_path, monkeypatch, capfd)
 
 
 def test_the_script_is_saved_with_the_search_s_own_options(

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from search.show.plain import PlainView
-from search.show.terminal import LiveView, draw, make_view, sparkline
+from search.show.terminal import LiveView, draw, make_view
 from search.trial import StopReason
 from search.workers.events import End, Extent, Start
 from search.workers.listeners import Listeners
@@ -51,19 +51,6 @@ def test_a_terminal_gets_a_live_table(width: int) -> None:
     assert ("time left" in shown) == (width > 100)
 
 
-@pytest.mark.parametrize(("min_delta", "counts"), [(0.0, True), (0.04, True), (0.06, False)])
-def test_a_rise_is_coloured_where_it_counts(min_delta: float, counts: bool) -> None:
-    terminal = Terminal(200, color_system="standard")
-    terminal.begin(Extent(10, 0, 1, 2.9, None, n_increases=2, min_delta=min_delta))
-    terminal.started(Start(0, 1, POINT, 120, None))
-    for step, value in ((12, 2.4), (24, 2.45)):
-        terminal.evaluated(0, 1, evaluation(step, value))
-    terminal.refresh()
-    shown = terminal.shown
-    assert "2.4500 ↑" in shown
-    assert ("\x1b[35m2.4500 ↑" in shown) == ("1 of 2" in shown) == counts
-
-
 @pytest.mark.parametrize(("count", "shown"), [(1, "1 of 2"), (2, "2 of 3")])
 def test_by_auto_a_trial_that_outlives_its_rises_ends_with_the_next(count: int, shown: str) -> None:
     terminal = Terminal(200)
@@ -73,18 +60,6 @@ def test_by_auto_a_trial_that_outlives_its_rises_ends_with_the_next(count: int, 
         terminal.evaluated(0, 1, evaluation(12 * i, 2.4 + 0.01 * i))
     terminal.refresh()
     assert shown in terminal.shown
-
-
-def test_nothing_is_written_while_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Terminal(120)
-    monkeypatch.setattr("search.workers.scoreboard.time.monotonic", lambda: 7.0)  # no time left counts down
-    tell(terminal)
-    before = terminal.file.getvalue()
-    terminal.refresh()
-    assert terminal.file.getvalue() == before
-    terminal.evaluated(1, 3, evaluation(36, 2.3))
-    terminal.refresh()
-    assert "36/120" in terminal.file.getvalue()[len(before) :]
 
 
 def test_a_changed_width_draws_all_anew() -> None:
@@ -154,11 +129,6 @@ def test_a_view_for_each_output(
     view = make_view(Board())
     view.close()
     assert type(view) is kind
-
-
-def test_a_course_in_signs() -> None:
-    for values, signs in (([], ""), ([2.0, 2.0], "▁▁"), ([3.0, 2.5, 2.0], "█▅▁"), (range(20), "▁▂▂▃▄▄▅▅▆▇▇█")):
-        assert sparkline(list(values)) == signs
 
 
 def test_hostile_labels_and_errors_do_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

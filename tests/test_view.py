@@ -7,7 +7,6 @@ import pytest
 
 from search.commands.output import Output
 from search.show.plain import PlainView
-from search.show.progress import with_bar
 from search.text import duration
 from search.trial import Evaluation, StopReason
 from search.workers.events import End, Extent, Start, View
@@ -149,17 +148,3 @@ def test_which_trial_is_the_best_so_far() -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("text", "filled"),
-    [
-        ("decoding audio: 0 of 340 clips", 0),
-        ("decoding audio: 85 of 340 clips, 12 s left", 5),
-        ("decoding audio: 340 of 340 clips", 20),
-        ("loading torch and TTS", None),
-        ("reading 0 of 0", None),
-    ],
-)
-def test_a_count_has_a_bar_in_a_terminal(text: str, filled: int | None) -> None:
-    assert with_bar(text) == (text if filled is None else f"{'━' * filled}{'╌' * (20 - filled)} {text}")
