@@ -199,22 +199,6 @@ def test_steps_of_an_epoch_a_trial_and_the_full_run() -> None:
     assert said(tiny, "an optimizer step draws 16 clips (batch 2 x 8), but there are 10")[0][0] == "warning"
 
 
-def test_lengths_and_their_limits() -> None:
-    rows = [row("train", f"x{i}", tokens=i) for i in range(1, 101)] + [row("eval", "y", tokens=0, reason="empty text")]
-    found = [recording(f"x{i}", seconds=i / 10) for i in range(1, 101)] + [recording("y", seconds=3600.0)]
-    made = {(d.part, d.what): d for d in report(rows, found, data__max_audio_seconds=9.0).lengths}
-    audio = made["train", "audio"]
-    assert audio.quantiles == {"min": 0.1, "5 %": 0.6, "median": 5.1, "95 %": 9.5, "max": 10.0}
-    assert (audio.clips, audio.above, audio.close, sum(audio.counts)) == (100, 10, 9, 100)
-    assert len(audio.edges) == len(audio.counts) + 1
-    long = made["eval", "audio"]  # one clip of an hour does not hide all others
-    assert (long.above, long.edges[-1], long.counts[-1], long.quantiles["max"]) == (1, 27, 1, 3600)
-    assert made["eval", "text"].quantiles == {}
-    close = [recording(r.audio_file, seconds=11.5) for r in healthy()[:60]]
-    words = "train: 30% of the clips are within a tenth of the limit of 11.6 s"
-    assert said(report(healthy(), close), words)[0][0] == "info"
-
-
 @pytest.mark.parametrize(
     ("machine", "given", "level", "words"),
     [

@@ -1,11 +1,9 @@
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from optuna.trial import TrialState
-from sqlalchemy.engine import make_url
 
 from search import __version__
 from search.settings.settings import Settings, load
@@ -13,7 +11,7 @@ from search.study import storage
 from search.study.leases import owner
 from tests.conftest import ROOT
 from tests.in_process import in_process
-from tests.postgres import ESCAPED, PASSWORD, Server
+from tests.postgres import ESCAPED, PASSWORD
 from tests.stub import PREPARED
 
 
@@ -114,24 +112,6 @@ def test_bad_input_gives_one_line_and_leaves_nothing(
 
 
 # Databases
-
-
-@pytest.mark.parametrize(
-    ("command", "change", "part"),
-    [
-        ([], {"password": "hunter2"}, "password authentication failed"),
-        (["status"], {"database": "nowhere"}, 'database "nowhere" does not exist'),
-        ([], {"query": {"sslmode": "require"}}, "server does not support SSL"),
-    ],
-    ids=["password", "database", "TLS"],
-)
-def test_a_database_that_cannot_be_used_gives_one_line_without_its_password(
-    study_py: CommandLine, server: Server, command: list[str], change: dict[str, Any], part: str
-) -> None:
-    url = make_url(server.url("postgres")).set(**change)
-    line = study_py.refused(*command, "--storage", url.render_as_string(hide_password=False))
-    assert part in line
-    assert f"xtts:***@127.0.0.1:{url.port}/" in line
 
 
 def search_a_little(settings: Settings) -> None:

@@ -109,30 +109,6 @@ def test_a_password_is_where_it_belongs(
     assert secret not in yaml.safe_dump(services, width=1000)
 
 
-@needs_compose
-def test_services_are_started_as_they_should(tmp_path: Path) -> None:
-    services = resolve(tmp_path, STUDY_UID="1234", STUDY_GID="5678")["services"]
-    worker, on_cpu = services["worker"], services["worker-cpu"]
-    devices = worker.pop("deploy")["resources"]["reservations"]["devices"]
-    assert devices == [{"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}]
-    assert on_cpu.pop("profiles") == ["cpu"]
-    assert worker == on_cpu
-    for name in OURS:
-        assert services[name]["user"] == "1234:5678"
-        assert services[name]["cap_drop"] == ["ALL"]
-    for name in ("worker", "dashboard"):
-        assert services[name]["environment"]["PGHOST"] == "postgres"
-        assert services[name]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
-    assert "database:/var/lib/postgresql/data:rw" in services["postgres"]["volumes"]
-    assert "cache:/cache:rw" in worker["volumes"]
-    assert [volume.rpartition(":")[2] for volume in services["dashboard"]["volumes"]] == ["ro"]
-    further = resolve(tmp_path, DATABASE_HOST="10.0.0.5", STUDY_ARGS="--trials 60 --study voice")["services"]
-    assert further["worker"]["environment"]["PGHOST"] == "10.0.0.5"
-    assert further["worker"]["command"].endswith("--storage postgresql:// --workers 1 --trials 60 --study voice")
-    shown = resolve(tmp_path, DASHBOARD_ARGS="--study voice --writable")["services"]["dashboard"]
-    assert shown["command"].endswith("/dashboard_password --study voice --writable")
-
-
 # The entrypoint
 
 

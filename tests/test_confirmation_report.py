@@ -5,24 +5,14 @@ import math
 from dataclasses import replace
 from typing import Any
 
-import optuna
 import pytest
-from optuna.trial import TrialState
 from rich.console import Console
 
-from search.confirmation.candidates import Candidate as Racing
-from search.confirmation.plan import Plan
-from search.confirmation.runs import Runs
 from search.confirmation.verdict import Estimate, Proof, sentence, verdict
-from search.settings.best_config import Audit, AuditedTrial, Candidate, Confirmation, Fidelity, FullRun
+from search.settings.best_config import Candidate, Confirmation, FullRun
 from search.show import confirmation_tables
-from search.study.recorded import by_kind
 from tests.studies import BASE
 from tests.test_export import STOCK, confirmation_of
-
-FIDELITY = Fidelity(configs=6, tau=0.47, low=-0.3, high=0.9, p_value=0.27, top=3, top_overlap=2, advice=None)
-PRUNED = AuditedTrial(trial=5, pruned_at=40, pruned_value=4.8, truncated=2.6, full=None)
-AUDIT = Audit(trials=[PRUNED], regret=0.7, full_regret=None)
 
 
 def shown(show: Any, *arguments: Any, width: int = 200) -> list[str]:
@@ -63,56 +53,6 @@ def test_the_configs_stand_in_the_order_of_their_means_above_the_base() -> None:
     assert all(line.split()[-len(words) :] == words for line in lines[2:6])
     assert lines[6].split() == "base 5.0000 untouched base model".split()
     assert lines[7:] == [found.text, *confirmation_tables.lines(found)]
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ({"seed_sd": None}, []),
-        ({}, ["differ by 0.1000 nats per audio token (standard deviation, 4 degrees of freedom)"]),
-        ({"seed_sd": None, "fidelity": FIDELITY}, ["tau 0.47 (95 % interval -0.30 to 0.90, p 0.27); 2 of the 3 best"]),
-        ({"seed_sd": None, "fidelity": FIDELITY}, ["Chance may order so few configs like that"]),
-        ({"seed_sd": None, "fidelity": FIDELITY.model_copy(update={"p_value": 0.04})}, ["best of the other."]),
-        ({"seed_sd": None, "fidelity": FIDELITY.model_copy(update={"configs": 3})}, ["3 configs are too few to rank"]),
-        ({"seed_sd": None, "fidelity": FIDELITY.model_copy(update={"tau": None})}, ["their values are the same"]),
-        (
-            {"seed_sd": None, "fidelity": FIDELITY.model_copy(update={"advice": "short runs rank poorly"})},
-            ["Kendall's tau 0.47", "Short runs rank poorly."],
-        ),
-        (
-            {"seed_sd": None, "audit": AUDIT},
-            ["trial 5 (4.8000 when pruned at step 40, 2.6000 at the trials' end, not known in", ": 0.7000 against"],
-        ),
-    ],
-)
-def test_noise_fidelity_and_audit_in_sentences(given: dict[str, Any], expected: list[str]) -> None:
-    _, *lines = confirmation_tables.lines(made(config("V0", 2.3, 2.3), **given))
-    assert len(lines) == len(expected) and all(part in line for part, line in zip(expected, lines, strict=True))
-
-
-def test_progress_counts_the_runs_and_shows_the_line_before_it_is_over() -> None:
-    """No run of the best trial has ended, and nothing is known of who races."""
-    complete = TrialState.COMPLETE
-    runs = [
-        ("V0", 2, complete, 2.2),
-        ("V0", 1, complete, 2.1),
-        ("[/odd]", 1, TrialState.PRUNED, None),
-        ("trial 1", 1, TrialState.FAIL, None),
-        ("trial 1", 1, TrialState.RUNNING, None),
-        ("trial 2", 1, TrialState.WAITING, None),
-    ]
-    trials, configs = [], {name: Racing(name, replace(STOCK, lr=len(name) / 1e3)) for name, *_ in runs}
-    for name, seed, state, value in runs:
-        attributes = {"candidate": configs[name].to_dict(), "seed": seed, "length": "full"}
-        trials.append(optuna.trial.create_trial(state=state, value=value, **by_kind(attributes)))
-        trials[-1].number = len(trials) - 1
-    stock, *others = configs.values()
-    found = Runs(trials, Plan(1, 3, 1000, 5.0, "turn", (stock,), tuple(others)))
-    assert (found.finalist, [config.name for config in found.racing]) == (None, ["V0"])
-    first, *lines = shown(confirmation_tables.show_progress, found)
-    assert first == "Confirmation: 3 runs finished, 1 running, 1 queued; study.py confirm joins it."
-    text = "\n".join(lines)
-    assert "[/odd]" in text and "diverged" in text and "2.2000" in text
 
 
 # The verdict

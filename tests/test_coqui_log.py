@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from search.errors import UserError
 from search.tools.corrections import EpochLosses
 from search.tools.run_folder import inspect_runs
 
@@ -130,19 +129,3 @@ def test_the_course_of_the_evals(tmp_path: Path, evals: list[float], lowest: int
     _, lines = told(tmp_path, course_of(evals))
     assert f"The lowest logged eval is that of epoch {lowest}," in lines
     assert (f"in a row at epoch {rise}." in lines) is ("in a row" in lines) is (rise is not None)
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "part"),
-    [
-        ("trainer_0_log.txt", b"", "has no epoch"),
-        ("notes.txt", b"one line\nof something else\n", "has no epoch"),
-        ("trainer_0_log.txt", b"PK\x03\x04\0\0\0\0", "is not text"),
-        ("evaluations.csv", b"a,b\n1,2\n", "cannot be read as the evaluations of a run"),
-    ],
-)
-def test_what_is_not_a_log_is_refused(tmp_path: Path, name: str, content: bytes, part: str) -> None:
-    (tmp_path / name).write_bytes(content)
-    for path in (tmp_path / name, tmp_path) if name != "notes.txt" else (tmp_path / name,):
-        with pytest.raises(UserError, match=part):
-            inspect_runs(path, None)

@@ -29,9 +29,7 @@ TEXTS = [
     "a|b \\| c\\",
     "*bold* _thin_ ~~gone~~ `code` ``more`` $x^2$",
     "1. first",
-    "12) first",
     "- item",
-    "+ item",
     "# head",
     "> quoted",
     "[x] done [^1] [a][b] <https://x.org>",
@@ -39,7 +37,6 @@ TEXTS = [
     "me@evil.example @@ a`@`b ://www.@x",
     "&lt;b&gt; &#60; &amp;",
     "===",
-    "---",
     "| a |",
 ]
 
@@ -127,24 +124,6 @@ def test_a_trial_is_shown_beside_the_stock_recipe_and_the_base() -> None:
 @pytest.mark.parametrize("reason", list(StopReason))
 def test_every_reason_is_said_in_a_sentence(reason: StopReason) -> None:
     assert f"{reason}: " in read(note(row([4.0], str(reason), TrialState.PRUNED)))
-
-
-def test_what_the_knobs_did_is_told() -> None:
-    measured = record(200, ["clip_norm: 1 was never exceeded, the longest gradient was 0.8"])
-    measured |= {"lr_first": 4e-4, "lr_changes": [[67, 2e-4], [133, 1e-4]], "lr_last": 1e-4, "clipped_share": 0.37}
-    shown = read(note(row([4.0], measured={**measured, "grad_norm_before": 2.3, "new_rows_update_ratio": 5.0})))
-    for told in (
-        "learning rate: 4.0e-4 from the first step, 2.0e-4 after 67 steps, 1.0e-4 after 133 steps to the last",
-        "gradient clip: acted in 37 % of the steps; median norm 2.3 before it, 1 after",
-        "weight decay: shrank a decayed weight by 1 % in all",
-        "new vocabulary rows: their updates were 5 times as long",
-        "did not act: clip_norm: 1 was never exceeded, the longest gradient was 0.8",
-    ):
-        assert told in shown
-    many = {**measured, "lr_changes": [[i, 1e-4 / i] for i in range(1, 40)], "lr_last": 1e-7}
-    assert "35 more changes, 2.6e-6 after 39 steps, 1.0e-7 in the last, step 200" in read(
-        note(row([4.0], measured=many))
-    )
 
 
 def test_a_run_without_an_update_has_no_rates() -> None:

@@ -62,11 +62,9 @@ def internal(cause: Exception | None) -> StorageInternalError:
 TRANSIENT = [
     wrapped(psycopg.OperationalError("connection refused")),
     wrapped(psycopg.errors.DiskFull("no space left")),
-    wrapped(psycopg.errors.SerializationFailure("could not serialize")),
     wrapped(psycopg.errors.ReadOnlySqlTransaction("cannot execute INSERT")),  # a standby that will be promoted
     wrapped(sqlite3.OperationalError("database is locked")),
     sql_errors.PendingRollbackError("can't reconnect until invalid transaction is rolled back"),
-    sql_errors.TimeoutError("QueuePool limit reached"),
     sql_errors.ProgrammingError("SELECT", {}, psycopg.ProgrammingError(), connection_invalidated=True),
 ]
 LASTING = [

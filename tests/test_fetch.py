@@ -81,20 +81,6 @@ def test_every_pinned_figure_is_in_the_docs() -> None:
         assert f"| `{file.name}` | {file.size:,} | `{file.sha256}` |" in text
 
 
-def test_a_broken_transfer_continues(hub: Hub, target: Path) -> None:
-    """Within a call, and in the next call where the hub stays away."""
-    hub.cuts = {"model.pth": [101, 203_000, 60_000], "dvae.pth": [50_000, *[0] * 9]}
-    refused(target, "does not give dvae.pth", "run the same command again")
-    assert not target.exists()
-    del hub.cuts["dvae.pth"]
-    get(target)
-    assert_complete(target)
-    assert {asked.headers["accept-encoding"] for asked in hub.log} == {"identity"}
-    assert hub.sent("model.pth") == [(0, 101), (0, 203_000), (200_000, 60_000), (260_000, 40_000)]
-    assert hub.sent("dvae.pth") == [(0, 50_000), (50_000, 20_000)]
-    assert len(hub.sent("mel_stats.pth")) == 1
-
-
 @pytest.mark.parametrize("change", [lambda d: d[:-1] + b"?", lambda d: d[:-1]])
 def test_a_file_that_differs_never_appears(hub: Hub, target: Path, change: Callable[[bytes], bytes]) -> None:
     hub.files["model.pth"] = change(FILES["model.pth"])

@@ -14,7 +14,6 @@ from search.confirmation.candidates import Candidate, scaled
 from search.confirmation.plan import Plan
 from search.confirmation.runs import Runs
 from search.pages import confirmation_figures
-from search.pages.chart import limits
 from search.pages.dashboard_figures import to_plotly
 from search.pages.drawing import picture
 from search.study.recorded import by_kind
@@ -94,15 +93,6 @@ def test_runs_that_turned_lie_at_the_sum_of_rates() -> None:
     stock, half, best, band = chart.series
     assert [each.hollow for each in (stock, half, best)] == [False, True, True], "filled where it turned"
     assert [each.x[each.marked or 0] for each in (stock, half)] == pytest.approx([0.04, 0.04]) == band.x
-
-
-def test_a_loss_axis_shows_the_bulk_and_lines_that_are_near() -> None:
-    bottom, top = limits([2.5 + i / 100 for i in range(20)] + [40.0], [5.0])
-    assert bottom < 2.5 and 2.7 < top < 3.2, "a few high values do not flatten the rest"
-    assert limits([2.5, 2.6], [2.7])[1] > 2.7
-    assert limits([2.5])[0] < 2.5 < limits([2.5])[1]
-    bottom, top = limits([2.6056, 2.6056], [2.9105, 2.6])  # one trial stands beside base and stock recipe
-    assert bottom < 2.6 and top > 2.9105
 
 
 # In the dashboard

@@ -71,18 +71,6 @@ def test_a_dash_prints_the_file_alone(run_export: Export, tmp_path: Path) -> Non
     assert sorted(tmp_path.rglob("*.json")) == before
 
 
-def test_coqui_s_config_comes_with_what_it_cannot_hold(run_export: Export, tmp_path: Path) -> None:
-    code, lines, _ = run_export("--format", "coqui")
-    assert (code, lines[0]) == (0, "Exported (not confirmed): miniature/coqui_config.json")
-    config = json.loads((tmp_path / "miniature" / "coqui_config.json").read_text(encoding="utf-8"))
-    assert (config["lr"], config["grad_clip"], config["epochs"]) == (4e-4, 2.0, 40)
-    assert config["run_description"] == lines[1] == f"Not confirmed: trial 2 {UNPROVEN}"
-    assert "TrainerArgs(grad_accum_steps=1)" in lines[2]
-    assert "40 hold the 1000 optimizer steps" in lines[3]
-    assert lines[4].endswith("docs/train_with_coqui.py miniature/coqui_config.json --grad-accum-steps 1")
-    assert run_export("--format", "coqui", "--trial", "0")[0] == 0  # its study's own is replaced
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -26,7 +26,6 @@ CODES: list[tuple[str, str, str, list[str]]] = [  # as given, as trained, level,
     ("jp", "jp", "error", ["'jp' is not a language code", "did you mean 'ja' (Japanese)?"]),
     ("kz", "kz", "error", ["did you mean 'kk' (Kazakh) or 'ru' (Russian)?"]),
     ("ge", "ge", "error", ["did you mean 'ka' (Georgian) or 'de' (German)?"]),
-    ("jp-jp", "jp", "error", ["did you mean 'ja' (Japanese)?"]),
     ("xx", "xx", "error", ["set the ISO 639 code of the language; the base knows"]),
     # Other codes of the base's languages.
     ("en-us", "en", "info", ["'en-us' (English) is trained as 'en'"]),

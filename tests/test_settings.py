@@ -153,12 +153,6 @@ def test_horizons(project: Path, training: str, clips: int, full: int, trial: in
     assert (settings.full_horizon(clips), settings.trial_horizon(clips)) == (full, trial)
 
 
-def test_a_trial_too_short_for_its_evaluations_is_refused(project: Path) -> None:
-    settings = loaded(project, "[data]\npath = 'speech'\n[training]\nsteps = 4")
-    with pytest.raises(UserError, match=r"has 4 optimizer steps, fewer than the 5 .* training.evaluations = 5"):
-        settings.trial_horizon(100)
-
-
 @pytest.mark.usefixtures("project")
 @pytest.mark.parametrize("name", ["a?b", "100%20", "{x}", "#1", "ድምፅ's voice"])
 def test_the_database_lies_in_the_study_s_folder_whatever_its_name(name: str, tmp_path: Path) -> None:

@@ -113,8 +113,6 @@ def test_the_script_is_saved_with_the_search_s_own_options(
         (["--storage", "postgresql://xtts:hunter2@db/xtts"], ["xtts:***@db", "has a password", "PGPASSFILE"]),
         (["--set", "study.storage=postgresql://xtts:hunter2@db/xtts"], ["xtts:***@db", "has a password"]),
         (["--storage", URL, "--notify", "tgram://hunter2/chat"], ["--notify", "XTTS_STUDY_NOTIFY"]),
-        (["--storage", URL, "--trials", "0"], ["study.trials is 0"]),
-        (["--storage", URL, "--bogus"], ["--bogus"]),
         (["--storage", URL, "--time", "1:00\nrm"], ["--time", "24:00:00"]),
         (["--storage", URL, "--partition", "a b"], ["--partition"]),
     ],

@@ -8,7 +8,6 @@ import optuna
 import pytest
 from scipy.stats import ttest_rel
 
-from search.confirmation import export
 from search.pages.answer import Answer, answer
 from search.pages.next_steps import options_of
 from search.settings.settings import Settings
@@ -145,17 +144,6 @@ def test_a_confirmation_that_runs_proves_nothing(settings: Settings, study: optu
     found = answer(made, "")
     assert found.sure.startswith("Not proven") and commands(found) == ["python study.py confirm"]
     assert "Confirmation: 6 runs finished, 1 running, 0 queued" in written(made)
-
-
-def test_a_file_of_an_older_confirmation_is_written_anew_first(
-    settings: Settings, study: optuna.Study, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    searched(study)
-    made = material_of(settings, study, full_runs(RACE))
-    older = material_of(settings, study, full_runs({**RACE, "V0": [2.7, 2.76, 2.71]})).confirmation
-    for there, count in ((made.confirmation, 1), (older, 2), (None, 2)):
-        monkeypatch.setattr(export, "confirmation_at", lambda *_, there=there: there)
-        assert len(answer(made, "").next) == count
 
 
 @pytest.mark.parametrize("is_new", [True, False])
