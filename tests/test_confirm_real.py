@@ -1,14 +1,12 @@
 """A search that confirms, with real training, as a user runs it."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.in_process import StudyPy
 
 # Trials of 6 optimizer steps and full runs of 12, some seconds each.
 SHORT = {
@@ -22,24 +20,23 @@ SHORT = {
 }
 
 
-def study_py(folder: Path, *arguments: str) -> list[str]:
-    """The lines that `study.py` prints; it must end well."""
+def lines(study_py: StudyPy, *arguments: str) -> list[str]:
+    """What `study.py` prints, whose runs are processes of their own; it must end well."""
     given = [word for key, value in SHORT.items() for word in ("--set", f"{key}={value}")]
-    command = [sys.executable, str(ROOT / "study.py"), *arguments, *given]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=540)
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
-    return done.stdout.splitlines()
+    code, out, err = study_py(*arguments, *given)
+    assert (code, err) == (0, ""), out + err
+    return out.splitlines()
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_search_that_confirms(tmp_path: Path) -> None:
-    output = study_py(tmp_path, "--trials", "2", "--confirm")
-    study = tmp_path / "runs" / "miniature"
+def test_a_search_that_confirms(study_py: StudyPy, tmp_path: Path) -> None:
+    output = lines(study_py, "--trials", "2", "--confirm")
+    study = tmp_path / "miniature"
     exported = json.loads((study / "best_config.json").read_text())
     proof = exported["confirmation"]
     assert exported["confirmed"] is True and exported["status"] == proof["text"]
-    assert output[-1] == "Exported (confirmed): runs/miniature/best_config.json"
-    assert proof["text"] in output and proof["text"] in study_py(tmp_path, "status")
+    assert output[-1] == "Exported (confirmed): miniature/best_config.json"
+    assert proof["text"] in output and proof["text"] in lines(study_py, "status")
     line = proof["rate_line"]
     assert [c["name"] for c in proof["candidates"]] == ["V0", line["finalist"]]
     assert (line["steps"][0]["name"], line["seed"], len(line["trials"])) == ("V0", 1, 2)

@@ -22,7 +22,7 @@ from space.hyperparameters import Hyperparameters
 from tests import dashboards
 from tests.dashboards import Dashboard, figures_of
 from tests.shown import confirmed
-from tests.studies import BASE, FLAT, STEPPED, evaluations, run
+from tests.studies import BASE, FLAT, evaluations, run
 
 # The rate line, which both draw from the same chart
 
@@ -149,23 +149,6 @@ def test_a_race_shows_all_runs_and_the_interval_to_the_stock_recipe(
     low, high = against["layout"]["xaxis"]["range"]
     assert low < 0 < trace["x"][0] - trace["error_x"]["arrayminus"][0], "it is proven better"
     assert trace["x"][0] + trace["error_x"]["array"][0] < high
-
-
-def test_trials_are_told_apart_by_why_they_stopped(small: tuple[optuna.Study, Dashboard]) -> None:
-    study, dashboard = small
-    run(study, FLAT, [4.5, 4.0, 4.1, 4.2], StopReason.TWO_INCREASES, baseline="V0")
-    run(study, {**FLAT, "lr": 5e-3}, [4.9, 4.8], StopReason.MEDIAN)
-    run(study, STEPPED, [3.5, 2.75])
-    run(study, FLAT, [2.0], attributes={"repeat": 1})
-    figures = figures_of(dashboard.refreshed())
-    traces = {trace["name"]: trace for trace in figures["history"]["data"]}
-    assert traces.keys() == {"finished (2)", "two increases (1)", "pruned by the median (1)", "best so far, 2.7500"}
-    assert traces["pruned by the median (1)"]["text"] == ["trial 1: 4.8000"]
-    rates = figures["learning-rate"]
-    *marks, circle = rates["data"]
-    assert rates["layout"]["xaxis"]["type"] == "log" and circle["x"] == [4e-4]
-    assert sorted(x for trace in marks for x in trace["x"]) == [4e-4, 1e-3, 1e-3, 5e-3]
-    assert "stock recipe (V0), 4.0000" in named(rates)
 
 
 def test_names_in_a_figure_are_text_and_figures_are_small(small: tuple[optuna.Study, Dashboard]) -> None:
