@@ -18,11 +18,13 @@ import pytest
 
 from search.preparation.places import locate
 from search.settings.settings import load
+from search.study.database import StudyStorage
 from search.study.storage import open_storage
 from search.trial import Prepared, TrialSpec, evaluation_steps
 from search.workers import child
 from search.workers.launcher import Launcher
 from space.hyperparameters import Hyperparameters
+from tests.in_process import StudyPy, in_process
 from tests.postgres import Server
 
 ROOT = Path(__file__).parent.parent
@@ -94,6 +96,14 @@ def database(server: Server) -> Iterator[str]:
         connection.execute(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)".encode())
 
 
+@pytest.fixture
+def storage(database: str) -> Iterator[StudyStorage]:
+    """A fresh PostgreSQL database, opened."""
+    opened = open_storage(database)
+    yield opened
+    opened.engine.dispose()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def either(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a fresh database: the test runs over SQLite and over PostgreSQL."""
@@ -101,6 +111,12 @@ def either(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/study.db"
     url: str = request.getfixturevalue("database")
     return url
+
+
+@pytest.fixture
+def study_py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> StudyPy:
+    """`study.py` in this process, in a folder of its own."""
+    return in_process(tmp_path, monkeypatch, capfd)
 
 
 @pytest.fixture(scope="session")

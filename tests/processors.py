@@ -14,8 +14,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-NAMES = "ties race pruners fidelity noise candidates schedule evaluation knobs"
-QUICK = [f"tests/test_{name}.py" for name in NAMES.split()]
+QUICK = [f"tests/test_{name}.py" for name in "ties race fidelity miniature evaluation".split()]
 SLOW = [f"tests/test_{name}.py" for name in "numerics parity recordings confirm".split()]
 COMPUTING = [*QUICK, *SLOW, "benchmarks/tests/test_replay.py"]
 ATEN = ["default", "avx2", "avx512"]  # ATEN_CPU_CAPABILITY

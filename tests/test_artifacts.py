@@ -14,7 +14,6 @@ from moto.server import ThreadedMotoServer
 from optuna.artifacts import FileSystemArtifactStore
 
 from search.errors import UserError
-from search.settings.bucket import parse_s3
 from search.settings.settings import Settings, load
 from search.study import artifacts
 
@@ -161,16 +160,3 @@ def test_any_other_url_is_refused_and_never_repeated(tmp_path: Path, given: str)
     assert not any(word in told for word in ("hunter2", "AKIA"))
     assert ("AWS_SECRET_ACCESS_KEY" in told) == ("@" in given)
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ("s3://my-bucket.of.sound", ("my-bucket.of.sound", None)),
-        ("s3://sound/", ("sound", None)),
-        ("s3://sound?endpoint_url=http://[::1]:9000", ("sound", "http://[::1]:9000")),
-        ("s3://sound?endpoint_url=https%3A%2F%2Fhost%2Fs3", ("sound", "https://host/s3")),
-    ],
-)
-def test_urls_of_buckets(given: str, expected: tuple[str, str | None]) -> None:
-    assert parse_s3(given) == expected

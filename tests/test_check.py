@@ -8,7 +8,6 @@ import pytest
 from search.check.judging import refuse
 from search.check.machine import Gpu
 from search.check.memory import Probe
-from search.check.split import source
 from search.check.survey import Recording, Row
 from search.errors import UserError
 from tests.surveys import BASE, GB, MACHINE, healthy, recording, report, row, said
@@ -40,7 +39,6 @@ ADDED: list[tuple[list[Row], list[Recording], str, str, list[str]]] = [
     ([row("train", "x", text="a\x1b[31m")], [], "warning", "control characters", ["x"]),
     ([row("train", "x", text="ሰላም፡፡ ፲፪ ።")], [], "", "control characters", []),
     ([row("train", "x", text="so [Stop] it")], [], "warning", "special token", ["x"]),
-    ([row("train", "x", text="so [laughs] it")], [], "", "special token", []),
     ([row("train", "/elsewhere/x.wav")], [], "warning", "outside data.path", ["/elsewhere/x.wav"]),
     (
         [row("eval", "x")], [recording("x", digest="digest of /d/clip-b1x.wav")], "warning",
@@ -60,16 +58,13 @@ ADDED: list[tuple[list[Row], list[Recording], str, str, list[str]]] = [
     ),
     ([row("eval", "x", speaker="c")], [], "warning", "1 eval speaker not in training: c", ["x (c)"]),
     (X, [recording("x", peak=0.0005, rms=0.0001)], "warning", "nothing but silence", ["x"]),
-    (X, [recording("x", peak=0.0, rms=0.0)], "", "low level", []),
     (X, [recording("x", silent=0.99)], "warning", "nothing but silence", ["x"]),
     (X, [recording("x", silent=0.7)], "warning", "silence in more than", ["x (70%)"]),
     (X, [recording("x", finite=False)], "warning", "NaN or infinite", ["x"]),
     (X, [recording("x", clipped=0.02)], "warning", "full scale", ["x (2.0%)"]),
-    (X, [recording("x", clipped=1e-5)], "", "full scale", []),
     (X, [recording("x", rms=0.002)], "warning", "low level", ["x (root mean square 0.0020)"]),
     (X, [recording("x", offset=-0.1)], "warning", "DC offset", ["x (mean -0.100)"]),
     (X, [recording("x", sample_rate=8000)], "warning", "sample rate below", ["x (8,000 Hz)"]),
-    (X, [recording("x", sample_rate=8000)], "", "below the model's rate", []),
     (X, [recording("x", sample_rate=16_000)], "info", "1 clip below the model's rate", []),
     (X, [recording("x", channels=6)], "warning", "more than two channels", ["x (6 channels)"]),
     (X, [recording("x", channels=2)], "info", "1 clip in stereo", []),
@@ -78,11 +73,8 @@ ADDED: list[tuple[list[Row], list[Recording], str, str, list[str]]] = [
         [row("train", "x", reason="audio cannot be read: no")], [recording("x", error="no", remark="is cut short")],
         "warning", "left out, with a header", ["x (is cut short)"],
     ),
-    ([row("train", "x", reason="empty text")], [recording("x", rms=0.0001)], "", "low level", []),
     ([row("train", "x", text="a" * 200)], [], "warning", "hardly be said", ["x (200 letters in 3.0 s)"]),
-    ([row("train", "x", text="a" * 900, reason="too long")], [], "", "hardly be said", []),
     ([row("train", "x", text="...?!")], [], "warning", "1 clip with a text without a letter", ["x (...?!)"]),
-    ([row("train", "x", text="...", reason="empty text")], [], "", "without a letter", []),
     ([row("train", "x", text="a")], [], "warning", "hardly be said", ["x (1 letters in 3.0 s)"]),
 ]  # fmt: skip
 
@@ -105,9 +97,7 @@ def split(train: int, held_out: int) -> list[Row]:
         (880, 120, []),
         (960, 40, [("warning", "4.0% of the clips")]),
         (930, 70, [("info", "7.0% of the clips")]),
-        (2_800, 200, []),  # a small share of enough clips
         (600, 400, [("warning", "40.0% of the clips")]),
-        (800, 200, [("info", "20.0% of the clips")]),
         (136, 19, [("warning", "only 19 clips for evaluation")]),
     ],
 )
@@ -122,17 +112,6 @@ def test_an_evaluation_of_training_clips_is_an_error() -> None:
     copies = [recording(f"e{i}x", digest=f"digest of t{i}x") for i in range(10)]
     assert said(report(split(100, 20), copies), "same audio")[0][0] == "error"
     assert said(report(split(100, 20), copies[:9]), "same audio")[0][0] == "warning"
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("/d/rec1_001.wav", "/d/rec1"), ("/d/LJ001-0002.flac", "/d/LJ001"), ("/d/a b.c 12.wav", "/d/a b.c"),
-        ("/d/_001.wav", None), ("/d/take.wav", None), ("/d/rec001.wav", None), ("/d/ድምፅ_፩_1.wav", "/d/ድምፅ_፩"),
-    ],
-)  # fmt: skip
-def test_the_recording_of_a_clip(name: str, expected: str | None) -> None:
-    assert source(name) == expected
 
 
 def recorded(train: list[str], held_out: list[str], speaker: str = "a") -> list[Row]:
@@ -220,22 +199,6 @@ def test_steps_of_an_epoch_a_trial_and_the_full_run() -> None:
     assert said(tiny, "an optimizer step draws 16 clips (batch 2 x 8), but there are 10")[0][0] == "warning"
 
 
-def test_lengths_and_their_limits() -> None:
-    rows = [row("train", f"x{i}", tokens=i) for i in range(1, 101)] + [row("eval", "y", tokens=0, reason="empty text")]
-    found = [recording(f"x{i}", seconds=i / 10) for i in range(1, 101)] + [recording("y", seconds=3600.0)]
-    made = {(d.part, d.what): d for d in report(rows, found, data__max_audio_seconds=9.0).lengths}
-    audio = made["train", "audio"]
-    assert audio.quantiles == {"min": 0.1, "5 %": 0.6, "median": 5.1, "95 %": 9.5, "max": 10.0}
-    assert (audio.clips, audio.above, audio.close, sum(audio.counts)) == (100, 10, 9, 100)
-    assert len(audio.edges) == len(audio.counts) + 1
-    long = made["eval", "audio"]  # one clip of an hour does not hide all others
-    assert (long.above, long.edges[-1], long.counts[-1], long.quantiles["max"]) == (1, 27, 1, 3600)
-    assert made["eval", "text"].quantiles == {}
-    close = [recording(r.audio_file, seconds=11.5) for r in healthy()[:60]]
-    words = "train: 30% of the clips are within a tenth of the limit of 11.6 s"
-    assert said(report(healthy(), close), words)[0][0] == "info"
-
-
 @pytest.mark.parametrize(
     ("machine", "given", "level", "words"),
     [
@@ -248,11 +211,9 @@ def test_lengths_and_their_limits() -> None:
         ({}, {"probe": Probe("X", 24 * GB, 8, None, 3, False)}, "error", "fit into the 24.0 GB of X; 3 does, measured"),
         ({"cache_free": GB // 10}, {}, "error", "cache folder /cache has 0.1 GB free"),
         ({"study_free": GB // 10}, {}, "error", "study.directory /study has 0.1 GB free"),
-        ({"cache_free": GB}, {}, "", "cache folder"),
         ({"cache_free": GB}, {"missing": ["ሰ"]}, "error", "cache folder"),  # a larger vocabulary: a copy of the base
         ({"cache_free": 7 * GB, "study_free": 7 * GB}, {"study__trials": 1_000_000}, "error", "study.directory"),
         ({}, {"study__workers": 9}, "warning", "9 slots on 8 processors"),
-        ({}, {"study__workers": 8}, "", "slots on"),
     ],
 )
 def test_whether_the_machine_suffices(machine: dict[str, Any], given: dict[str, Any], level: str, words: str) -> None:

@@ -64,15 +64,6 @@ def test_a_terminal_gets_lines_of_80_columns_and_no_signs_of_the_data_that_act(m
     assert "and 26 more" in text  # of 30 files
 
 
-def test_a_pipe_gets_a_line_for_each_thing(made: Report) -> None:
-    lines = printed(made, terminal=False).splitlines()
-    finding = next(line for line in lines if "30 clips left out" in line)
-    assert finding.split() == "warning 30 clips left out: shorter than 0.5 s".split()
-    assert not [sign for line in lines for sign in line if not sign.isprintable()]
-    assert any(LONG in line for line in lines)
-    assert "short0.wav (0.10 s)" in "\n".join(lines) and "/d/short0.wav" not in "\n".join(lines)
-
-
 def test_the_document_says_all_and_its_version(made: Report) -> None:
     text = to_json(made)
     assert text.isascii()

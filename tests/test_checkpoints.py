@@ -281,17 +281,6 @@ def test_every_layout_of_the_weights_and_of_the_claims(
     assert [(file.stat().st_mtime_ns, file.read_bytes()) for file in files] == before
 
 
-def test_a_checkpoint_stands_in_for_a_base_that_does_not_fit(stock: SimpleNamespace, tmp_path: Path) -> None:
-    """As where the vocabulary was extended, and the original weights are what config.json names."""
-    (tmp_path / "base").mkdir()
-    for name in {*base.FILES} - {"model.pth"}:
-        (tmp_path / "base" / name).symlink_to(stock.base / name)
-    found, reason = bench._whole_base(tmp_path / "base", [stock.folder / "best_model.pth"], tmp_path)
-    assert (found, reason) == (tmp_path / "base-0", "its model.pth is not on this machine")
-    with pytest.raises(UserError, match=r"model\.pth"):
-        bench._whole_base(tmp_path / "base", [], tmp_path)
-
-
 @pytest.fixture
 def our_run(make_spec: Callable[..., TrialSpec], gpt: dict[str, torch.Tensor]) -> Path:
     """A full run of `study.py train`, as it lies on the disk."""

@@ -4,20 +4,19 @@ import fcntl
 import json
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from optuna.trial import create_trial
 
-import study
 from search.settings import best_config
 from search.settings.sections import CONFIRMATION
 from search.settings.settings import Settings, load
 from search.study.storage import load_study
 from search.trial import StopReason
 from tests.conftest import ROOT
+from tests.in_process import in_process
 from tests.machines import Machine
 from tests.stub import FIFTHS
 from tests.stub_confirm import keys, runs_of, searched, truth
@@ -32,19 +31,15 @@ STUDY = (
 
 
 @pytest.fixture
-def study_py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+def study_py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
     """`study.py` in the folder of a study: (exit code, lines printed, lines of errors)."""
     stub(monkeypatch.setattr)
+    run = in_process(tmp_path, monkeypatch, capfd)
     (tmp_path / "study.toml").write_text(STUDY)
-    monkeypatch.chdir(tmp_path)
 
     def call(*arguments: str) -> tuple[int, list[str], list[str]]:
-        monkeypatch.setattr(sys, "argv", ["study.py", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            study.main()
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out.splitlines(), printed.err.splitlines()
+        code, out, err = run(*arguments)
+        return code, out.splitlines(), err.splitlines()
 
     return call
 
@@ -159,9 +154,7 @@ def test_a_search_that_is_stopped_confirms_nothing(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["confirm", "--seeds", "1"], "confirm.seeds is 1: it must be greater than or equal to 3"),
-        (["confirm", "--study", "other"], "study 'other' does not exist"),
         (["--confirm", "status"], "options go after the command: study.py status"),
-        (["--repeats", "2", "confirm"], "options go after the command: study.py confirm"),
         (["--set", "pruning.min_delta=seed_noise"], "pruning.min_delta is 'seed_noise'"),
     ],
 )

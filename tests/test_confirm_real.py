@@ -1,18 +1,16 @@
 """A search that confirms, with real training, as a user runs it."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.in_process import StudyPy
 
-# Trials of 12 optimizer steps and full runs of 24, some seconds each.
+# Trials of 6 optimizer steps and full runs of 12, some seconds each.
 SHORT = {
-    "training.steps": 24,
+    "training.steps": 12,
     "training.truncation": 0.5,
     "training.evaluations": 2,
     "training.full_evaluations": 3,
@@ -22,24 +20,23 @@ SHORT = {
 }
 
 
-def study_py(folder: Path, *arguments: str) -> list[str]:
-    """The lines that `study.py` prints; it must end well."""
+def lines(study_py: StudyPy, *arguments: str) -> list[str]:
+    """What `study.py` prints, whose runs are processes of their own; it must end well."""
     given = [word for key, value in SHORT.items() for word in ("--set", f"{key}={value}")]
-    command = [sys.executable, str(ROOT / "study.py"), *arguments, *given]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=540)
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
-    return done.stdout.splitlines()
+    code, out, err = study_py(*arguments, *given)
+    assert (code, err) == (0, ""), out + err
+    return out.splitlines()
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_search_that_confirms(tmp_path: Path) -> None:
-    output = study_py(tmp_path, "--trials", "2", "--confirm")
-    study = tmp_path / "runs" / "miniature"
+def test_a_search_that_confirms(study_py: StudyPy, tmp_path: Path) -> None:
+    output = lines(study_py, "--trials", "2", "--confirm")
+    study = tmp_path / "miniature"
     exported = json.loads((study / "best_config.json").read_text())
     proof = exported["confirmation"]
     assert exported["confirmed"] is True and exported["status"] == proof["text"]
-    assert output[-1] == "Exported (confirmed): runs/miniature/best_config.json"
-    assert proof["text"] in output and proof["text"] in study_py(tmp_path, "status")
+    assert output[-1] == "Exported (confirmed): miniature/best_config.json"
+    assert proof["text"] in output and proof["text"] in lines(study_py, "status")
     line = proof["rate_line"]
     assert [c["name"] for c in proof["candidates"]] == ["V0", line["finalist"]]
     assert (line["steps"][0]["name"], line["seed"], len(line["trials"])) == ("V0", 1, 2)
@@ -49,7 +46,7 @@ def test_a_search_that_confirms(tmp_path: Path) -> None:
         for file in study.glob(f"{kind}/*/spec.json"):
             by_number[int(file.parent.name)] = json.loads(file.read_text())
     runs = specs["confirm"]
-    assert all((spec["horizon"], spec["evaluation_steps"]) == (24, [8, 16, 24]) for spec in runs.values())
+    assert all((spec["horizon"], spec["evaluation_steps"]) == (12, [4, 8, 12]) for spec in runs.values())
     ran = {(step["name"], 1): (step, step["run"]) for step in line["steps"]}
     for candidate in proof["candidates"]:
         assert [run["seed"] for run in candidate["runs"]] == [2, 3, 4][: len(candidate["runs"])]

@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 
-from search.errors import UserError
 from search.tools.corrections import EpochLosses
 from search.tools.run_folder import inspect_runs
-from search.tools.run_log import TrainerLog, read_log
 
 # A run with accumulation 8: train .369 beside eval 5.577, as logged. Text .065 + mel 2.887 is 2.952, 8 times .369.
 NEW = """\
@@ -61,14 +59,6 @@ NEW = """\
  > BEST MODEL : C:\\runs\\GPT_XTTS_FT-October-15-2025_03+12PM-abc1234\\best_model_1010.pth
 """
 
-MILESTONES = {"lr_scheduler": "MultiStepLR", "lr_scheduler_params": {"milestones": [900_000, 2_700_000], "gamma": 0.5}}
-
-
-def log_of(tmp_path: Path, text: str) -> TrainerLog:
-    path = tmp_path / "trainer_0_log.txt"
-    path.write_text(text, encoding="utf-8")
-    return read_log(path)
-
 
 def told(tmp_path: Path, text: str | bytes, given: int | None = None, **config: Any) -> tuple[list[EpochLosses], str]:
     """The corrected epochs of a run folder with this log, and all that is said about it."""
@@ -88,18 +78,6 @@ def test_the_gap_of_fifteen_is_one_of_two(tmp_path: Path, encoding: str) -> None
     assert corrected == pytest.approx((15.11, 2.952, 1.889, 6.5, 6.41), abs=0.01)
     for part in ("eval 5.577 / train 0.369 = 15.1x", "8 accumulation steps", "2.952", "1.89x", "is 6.41 nats per text"):
         assert part in said
-
-
-def test_epochs_as_they_were_written(tmp_path: Path) -> None:
-    log = log_of(tmp_path, NEW)
-    assert [(e.index, e.micro_steps, e.best) for e in log.epochs] == [(0, None, None), (1, 1000, "best_model_1010.pth")]
-    assert (log.rates, log.batches) == ([5e-6, 5e-6], 1010)
-    assert log.epochs[1].train["loss"] == 0.369  # steps of an evaluation are not steps of training
-    long = log_of(tmp_path, NEW + f"> EPOCH: {'9' * 5000}/1\n     | > loss: {'9' * 5000} (1)\n")
-    assert [e.index for e in long.epochs] == [0, 1]
-    # Without an evaluation the trainer prints its training averages under the heading of one.
-    alone = log_of(tmp_path, NEW.replace("avg_loader_time:\x1b[92m", "avg_step_time:")).epochs[1]
-    assert (alone.eval, alone.train["loss"]) == ({}, 0.369)
 
 
 WITHOUT_COMPONENTS = "\n".join(line for line in NEW.splitlines() if "_ce:" not in line)
@@ -129,30 +107,6 @@ def test_the_accumulation_is_told_or_asked_for(
     assert ("--accumulation (grad_accum_steps" in lines) == (train is None)
 
 
-BY_EPOCH = {**MILESTONES, "scheduler_after_epoch": True}
-HALVED = NEW.replace("current_lr: 5e-06  (4.9", "current_lr: 2.5e-06  (4.9")
-BECAME_NAN = NEW.replace("(2.887)", "(nan)").replace("(0.369)", "(nan)")
-ODD = {"lr_scheduler": "MultiStepLR", "lr_scheduler_params": {"milestones": ["\x1b[2J"]}}
-
-
-@pytest.mark.parametrize(
-    ("text", "config", "said", "unsaid"),
-    [
-        (NEW, BY_EPOCH, "They count epochs (scheduler_after_epoch is true): the first is 900,000", ""),
-        (NEW, MILESTONES, "No milestone was ever reached: the rate was 5e-06 in each of 2", "count epochs"),
-        (HALVED, BY_EPOCH, "", "No milestone"),
-        (NEW, ODD, "", "milestone"),
-        (NEW, {"grad_clip": 0.0}, "The trainer clipped no gradient: grad_clip is 0.0", "milestone"),
-        (NEW, {"grad_clip": 0.5}, "leaves out the first batch of each evaluation", "clipped no gradient"),
-        (BECAME_NAN, {}, "", "as logged, eval"),
-    ],
-)  # fmt: skip
-def test_what_else_misleads(tmp_path: Path, text: str, config: dict[str, Any], said: str, unsaid: str) -> None:
-    _, lines = told(tmp_path, text, **config)
-    assert said in lines
-    assert not unsaid or unsaid not in lines
-
-
 def course_of(evals: Sequence[float]) -> str:
     """The log of a run with these evals, of its epochs from 0 on."""
     return "".join(
@@ -175,19 +129,3 @@ def test_the_course_of_the_evals(tmp_path: Path, evals: list[float], lowest: int
     _, lines = told(tmp_path, course_of(evals))
     assert f"The lowest logged eval is that of epoch {lowest}," in lines
     assert (f"in a row at epoch {rise}." in lines) is ("in a row" in lines) is (rise is not None)
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "part"),
-    [
-        ("trainer_0_log.txt", b"", "has no epoch"),
-        ("notes.txt", b"one line\nof something else\n", "has no epoch"),
-        ("trainer_0_log.txt", b"PK\x03\x04\0\0\0\0", "is not text"),
-        ("evaluations.csv", b"a,b\n1,2\n", "cannot be read as the evaluations of a run"),
-    ],
-)
-def test_what_is_not_a_log_is_refused(tmp_path: Path, name: str, content: bytes, part: str) -> None:
-    (tmp_path / name).write_bytes(content)
-    for path in (tmp_path / name, tmp_path) if name != "notes.txt" else (tmp_path / name,):
-        with pytest.raises(UserError, match=part):
-            inspect_runs(path, None)

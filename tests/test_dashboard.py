@@ -45,16 +45,6 @@ def test_every_trial_that_ended_has_a_note_and_columns(whole: dict[str, Any]) ->
     assert whole["objective_names"] == ["lowest evaluation, nats per audio token"]
 
 
-def test_sound_says_what_one_hears(whole: dict[str, Any]) -> None:
-    spoke = [trial for trial in whole["trials"] if trial["artifacts"]]
-    assert len(spoke) == 3
-    names = [f"sentence {number}, {kind}.wav" for number in (1, 2) for kind in ("model", "recording")]
-    for trial in spoke:
-        assert sorted(artifact["filename"] for artifact in trial["artifacts"]) == [*names, "voice reference.wav"]
-        assert {artifact["mimetype"] for artifact in trial["artifacts"]} == {"audio/wav"}
-        assert "Spoken with the weights of step 100" in trial["note"]["body"]
-
-
 def test_no_text_of_the_data_breaks_out_of_a_note(whole: dict[str, Any]) -> None:
     notes = [whole["note"]["body"], *(trial["note"]["body"] for trial in whole["trials"])]
     assert sum(shown.HOSTILE[:100] in read(note) for note in notes) == 4  # of the check, and of three that spoke
@@ -207,19 +197,15 @@ def with_run(**changed: Any) -> dict[str, Any]:
 ODD: list[tuple[dict[str, Any], str | None]] = [
     (with_run(evaluations=[{**e, "added": {"a": 1}} for e in EVALUATIONS], added=1), None),
     ({**with_run(record={**RECORD, "added": [1]}), "speech": {**SPEECH, "added": 1}}, None),
-    ({"run": 3}, "run"),
     (with_run(evaluations={"a": 1}), "evaluations"),
     (with_run(evaluations=[{**EVALUATIONS[0], "mel_ce": "3.5"}]), "evaluations"),
     (with_run(evaluations=[{**EVALUATIONS[0], "probe_mel_ce": 0.0}]), "evaluations"),
     (with_run(record="none", evaluations="none"), "evaluations, record"),
     (with_run(record={**RECORD, "lr_changes": [[math.nan, 1e-4]]}), "record"),
     (with_run(record={**RECORD, "lr_last": math.nan}), None),
-    (with_run(record={**RECORD, "clipped_share": None}), "record"),
     ({**with_run(), "speech": {**SPEECH, "sentences": [{**SENTENCE, "seconds": "long"}]}}, "speech"),
-    ({**with_run(), "speech": {**SPEECH, "took": math.nan}}, "speech"),
     ({**with_run(), "owner": "me", "baseline": {"a": 1}, "attempt": "y", "candidate": 3}, None),
     ({**with_run(error={"a": "b"}), "owner": {"host": ["x"]}, "stop_reason": {"why": 1}, "seed": []}, None),
-    ({}, None),
 ]
 
 
@@ -235,9 +221,3 @@ def test_an_odd_trial_costs_its_own_detail_at_most(small: tuple[optuna.Study, Da
         assert (f"{UNREAD}{said}." in note) if said else (UNREAD not in note), odd
     assert f"so far is trial {len(ODD)}: {3 - len(ODD) / 100:.4f} nats" in document["note"]["body"], "no repeat wins"
     assert "history" in figures_of(document)
-
-
-def test_names_that_are_no_utf_8_are_shown_as_codes(small: tuple[optuna.Study, Dashboard]) -> None:
-    study, dashboard = small
-    study.set_user_attr("prepared", {**study.user_attrs["prepared"], "warnings": ["wavs/\udcff😀.wav is silent"]})
-    assert r"wavs/\xdcff😀.wav is silent" in read(dashboard.refreshed()["note"]["body"])

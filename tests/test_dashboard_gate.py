@@ -55,11 +55,9 @@ def test_nothing_can_be_changed_unless_told_so(method: str) -> None:
         ({"Origin": "http://LOCALHOST:8080"}, True),
         ({}, False),
         ({"Sec-Fetch-Site": "same-site"}, False),
-        ({"Sec-Fetch-Site": "none"}, False),
         ({"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost:8080"}, False),
         ({"Origin": "http://localhost:3000"}, False),
         ({"Origin": "null"}, False),
-        ({"Origin": "http://[half"}, False),
     ],
 )
 def test_another_web_page_changes_nothing_in_a_writable_one(headers: dict[str, str], passes: bool) -> None:

@@ -23,19 +23,12 @@ from sqlalchemy import text
 from search.errors import UserError
 from search.study import database as module
 from search.study.database import StudyStorage
-from search.study.server import DatabaseLost, is_transient, reason_of
+from search.study.server import DatabaseLost, is_transient
 from search.study.storage import open_storage
 from tests.cut import Cut
 from tests.postgres import PASSWORD, Server
 
 MINIMIZE = [StudyDirection.MINIMIZE]
-
-
-@pytest.fixture
-def storage(database: str) -> Iterator[StudyStorage]:
-    opened = open_storage(database)
-    yield opened
-    opened.engine.dispose()
 
 
 def test_no_method_of_optuna_s_that_opens_a_session_is_left_without_retries() -> None:
@@ -69,11 +62,9 @@ def internal(cause: Exception | None) -> StorageInternalError:
 TRANSIENT = [
     wrapped(psycopg.OperationalError("connection refused")),
     wrapped(psycopg.errors.DiskFull("no space left")),
-    wrapped(psycopg.errors.SerializationFailure("could not serialize")),
     wrapped(psycopg.errors.ReadOnlySqlTransaction("cannot execute INSERT")),  # a standby that will be promoted
     wrapped(sqlite3.OperationalError("database is locked")),
     sql_errors.PendingRollbackError("can't reconnect until invalid transaction is rolled back"),
-    sql_errors.TimeoutError("QueuePool limit reached"),
     sql_errors.ProgrammingError("SELECT", {}, psycopg.ProgrammingError(), connection_invalidated=True),
 ]
 LASTING = [
@@ -90,17 +81,6 @@ def named(error: Exception) -> str:
 @pytest.mark.parametrize("error", [*TRANSIENT, *LASTING], ids=named)
 def test_what_may_succeed_later_is_transient(error: Exception) -> None:
     assert is_transient(error) == is_transient(internal(error)) == (error in TRANSIENT)
-
-
-@pytest.mark.parametrize(
-    ("error", "url", "reason"),
-    [
-        (ValueError("first\nsecond"), "postgresql://a@h/d", "first"),
-        (ValueError("no p/w here"), "postgresql://a:p%2Fw@h/d", "no *** here"),
-    ],
-)
-def test_a_reason_is_one_line_without_the_password(error: Exception, url: str, reason: str) -> None:
-    assert reason_of(error, url) == reason
 
 
 # A connection that is lost

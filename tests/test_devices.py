@@ -18,7 +18,6 @@ from search.settings.settings import Settings, load
 from search.trial import TrialSpec
 from search.workers import session
 from search.workers.events import View
-from search.workers.gpus import refuse_unusable
 from search.workers.launcher import Launcher
 from search.workers.session import slots
 from tests.conftest import ROOT
@@ -63,8 +62,6 @@ def test_named_devices_are_taken_as_cuda_reads_them(
         (["1"], ["H200", "T4"], None, ["1"]),  # CUDA may count the faster one first
         (["1"], ["H200", "T4"], "PCI_BUS_ID", ["GPU-1"]),
         (["2"], ["H200", "H200"], None, ["2"]),
-        (["GPU-a", "MIG-b"], ["H200", "H200"], None, ["GPU-a", "MIG-b"]),
-        ([], ["H200", "H200"], None, []),
     ],
 )
 def test_gpus_that_a_cluster_numbers_are_locked_like_others(
@@ -138,39 +135,6 @@ def test_a_promised_gpu_that_torch_cannot_use_ends_the_start(
     assert sorted(tmp_path.rglob("*")) == before, "nothing was made"
     (finding,) = gpu_findings(Launcher(), cache)
     assert (finding.level, finding.area, finding.message) == ("error", "machine", line)
-
-
-def test_nothing_is_asked_without_a_gpu_and_all_are_with_some() -> None:
-    refuse_unusable([], None)  # type: ignore[arg-type]
-    asked: list[str] = []
-
-    def call(_target: str, _request: object, *, device: str, **_: Any) -> None:
-        asked.append(device)
-
-    refuse_unusable(["0", "1"], SimpleNamespace(call=call))  # type: ignore[arg-type]
-    assert sorted(asked) == ["0", "1"]
-
-
-@pytest.mark.parametrize(
-    ("error", "told"),
-    [
-        (AssertionError("Torch not compiled with CUDA enabled"), "Torch not compiled with CUDA enabled"),
-        (RuntimeError("The NVIDIA driver is too old (found version 11040). Please update"), "(found version 11040)"),
-        (RuntimeError("CUDA error: no kernel image is available\nCompile with ..."), "no kernel image is available"),
-    ],
-)
-def test_why_torch_cannot_is_its_first_sentence(monkeypatch: pytest.MonkeyPatch, error: Exception, told: str) -> None:
-    """A build without CUDA, an old driver, and a GPU that the build has no code for."""
-    import torch
-
-    from search.training import cuda
-
-    def refused(*_: object, **__: object) -> None:
-        raise error
-
-    monkeypatch.setattr(torch, "ones", refused)
-    answer = cuda.tried()
-    assert answer and answer.startswith(f"torch {torch.__version__}: ") and answer.endswith(told)
 
 
 def test_a_run_whose_gpu_is_gone_does_not_train_on_the_cpu(make_spec: Callable[..., TrialSpec]) -> None:

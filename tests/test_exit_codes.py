@@ -5,13 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.in_process import StudyPy, in_process
+from tests.in_process import StudyPy
 from tests.machines import Machine
-
-
-@pytest.fixture
-def study_py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> StudyPy:
-    return in_process(tmp_path, monkeypatch, capfd)
 
 
 @pytest.mark.parametrize("command", ["search", "confirm", "status"])

@@ -200,22 +200,6 @@ def test_the_settings_are_whole_and_hold_nothing_secret_or_local(
     assert not [word for word in ("hunter2", "@host", str(tmp_path)) if word in export.to_json(best)]
 
 
-@pytest.mark.parametrize(
-    ("point", "expected"),
-    [
-        (Hyperparameters(1e-2, 0.01), ["lr 0.01 lies at the edge of 4e-05 to 0.01; widen the range"]),
-        (Hyperparameters(5e-6, 0.01), ["outside the search space: lr 5e-06 -> 4e-05"]),
-        (Hyperparameters(1e-3, 0.01, clip_norm=1.0), []),
-    ],
-)
-def test_a_point_at_the_edge_of_the_space_is_warned_of(
-    three: tuple[optuna.Study, Settings], point: Hyperparameters, expected: list[str]
-) -> None:
-    best = built(*three, point=point)
-    assert (best.hyperparameters, best.warnings, best.evidence) == (point, expected, None)
-    assert best.coqui_config["lr"] == point.lr
-
-
 # Confirmed or not
 
 

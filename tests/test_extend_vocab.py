@@ -2,10 +2,11 @@
 
 import hashlib
 import json
+import math
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -14,9 +15,14 @@ from TTS.tts.models.xtts import Xtts
 
 from search.errors import UserError
 from search.preparation import base_check, extension, parentage
-from search.training import base
+from search.preparation.parentage import Init
+from search.preparation.places import locate
+from search.settings.settings import load
+from search.training import base, corpus
 from search.training.new_rows import TENSORS
-from search.training.tokenizer import UNKNOWN_ID, Tokenizer, extended_vocabulary
+from search.training.tokenizer import UNKNOWN_ID, Tokenizer
+from search.trial import Prepared
+from tests.extension_figures import table
 from tests.extensions import HELD_OUT, TRAINING, make, moved_start, settings_of, write_sources
 
 
@@ -39,16 +45,6 @@ def test_the_folder_is_a_base_of_copies(sources: Path, made: tuple[list[str], Pa
     assert not any(path.is_symlink() for path in folder.iterdir())
     for name in ("LICENSE.txt", "speakers_xtts.pth", "dvae.pth", "mel_stats.pth"):
         assert (folder / name).read_bytes() == (sources / "base" / name).read_bytes()
-
-
-def test_old_ids_and_rows_are_kept(sources: Path, made: tuple[list[str], Path]) -> None:
-    old, new = (Tokenizer(folder / "vocab.json").tokenizer.get_vocab() for folder in (sources / "base", made[1]))
-    assert {token: new[token] for token in old} == old
-    assert sorted(new.values()) == list(range(len(new)))
-    before, after = base.read_weights(sources / "base" / "model.pth"), base.read_weights(made[1] / "model.pth")
-    assert before.keys() == after.keys()
-    for name, value in before.items():
-        assert torch.equal(after[name][: len(value)] if value.ndim else after[name], value), name
 
 
 def test_tag_letters_and_merges_come_in_this_order(made: tuple[list[str], Path]) -> None:
@@ -145,18 +141,6 @@ def test_a_vocabulary_that_was_extended_elsewhere(sources: Path, tmp_path: Path)
         make(settings_of(sources), tmp_path / "same", vocabulary=sources / "base" / "vocab.json")
 
 
-def test_parts_are_the_tokens_that_a_new_one_is_made_of(sources: Path, tmp_path: Path) -> None:
-    make(settings_of(sources), tmp_path / "base", init="parts")
-    ids = Tokenizer(tmp_path / "base" / "vocab.json").tokenizer.get_vocab()
-    rows = base.read_weights(tmp_path / "base" / "model.pth")["gpt.text_embedding.weight"]
-    for token, parts in (("ልጅ", ["ል", "ጅ"]), ("ሰላም", ["ሰ", "ላ", "ም"])):
-        assert torch.allclose(rows[ids[token]], rows[[ids[part] for part in parts]].mean(0), atol=1e-6)
-    old_parts = Tokenizer(sources / "base" / "vocab.json").tokenizer.encode("abba").tokens
-    token = f"{old_parts[-1]}ሰ"
-    assert torch.allclose(rows[ids[token]], rows[[ids[old_parts[-1]], ids["ሰ"]]].mean(0), atol=1e-6)
-    assert not torch.allclose(rows[ids["ል"]], rows[:98].mean(0), atol=1e-3)  # a letter is drawn
-
-
 def test_a_language_without_new_letters(sources: Path, tmp_path: Path) -> None:
     """Latin script: nothing to add under the guarantee, until the user gives it up, and is told what that means."""
     data = tmp_path / "data"
@@ -193,8 +177,24 @@ def test_notes_that_cannot_be_read(
     assert "\n" not in str(error.value)
 
 
-def test_a_longer_vocabulary_names_the_command(sources: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(sources / "base", tmp_path / "base")
-    (folder / "vocab.json").write_text(extended_vocabulary(sources / "base" / "vocab.json", ["[am]", "ሰ"]))
-    with pytest.raises(UserError, match=r"is \(98, 128\) .* study.py extend-vocab --vocabulary FILE"):
-        base_check.check(folder)
+# What it computes
+
+
+def test_english_is_computed_as_before_and_amharic_starts_near_chance(prepared: Prepared, cache: Path) -> None:
+    """The audio loss, and the text loss over the old tokens, are as before; the whole text loss is of a softmax with
+    more tokens to choose from. The figures are in docs/vocabulary.md.
+    """
+    clips = corpus.load(Path(prepared.directory) / "corpus")
+    found = table(locate(load(None, {}), cache, lambda _: None)[1], clips, count=200, clips_each=6)
+    before, chance = found["before"], math.log(317)  # 5.76 nats of text
+    for init in get_args(Init):
+        assert found[init].english_tokens == before.english_tokens
+        assert found[init].english_mel == pytest.approx(before.english_mel, abs=1e-5)
+        assert found[init].english_text_old == pytest.approx(before.english_text_old, abs=1e-5)
+    for init in ("matched", "mean", "parts"):
+        assert before.english_text < found[init].english_text < before.english_text + 0.3
+        assert math.isfinite(found[init].amharic_mel)
+        assert chance < found[init].amharic_text < 1.5 * chance
+    for init in ("stock", "coqui's resize"):
+        assert found[init].english_text > 20
+        assert found[init].amharic_text > 4 * chance

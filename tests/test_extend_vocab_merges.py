@@ -93,14 +93,3 @@ def test_nothing_is_merged_across_pieces_or_with_special_tokens(
     assert found.tokens
     for token in found.tokens:
         assert not set(token) & set("[]") and not (set(token) & set("።፲፪") and set(token) & set("ሰላም")), token
-
-
-def test_any_letters_joins_old_ones_too(old: Vocabulary, lengthen: Callable[..., Tokenizer]) -> None:
-    """For a language in Latin script; a product that has an id already counts for none."""
-    words = Counter({"thetathe": 9, "xqxq": 7, "mormor": 5})
-    letters = lengthen(list(words)).tokenizer
-    assert learn(letters, words, 50, old.ids).tokens == []
-    found = learn(letters, words, 6, ())
-    assert len(found.tokens) == 6
-    assert not set(found.tokens) & old.ids.keys()
-    assert all(set(token) <= old.letters for token in found.tokens)

@@ -79,9 +79,7 @@ def swap(one: str, other: str) -> Callable[[Content], None]:
         (swap("[STOP]", "ሰ"), r"has \[STOP\] at 99 and \[UNK\] at 1; coqui's training counts on 0 and 1"),
         (lambda c: c["model"].update(type="WordPiece"), "is not a vocabulary of tokenizers"),
         (lambda c: c["model"].update(end_of_word_suffix="</w>"), "which XTTS has: BPE end_of_word_suffix"),
-        (lambda c: c.pop("model"), "is not a vocabulary of tokenizers"),
         (lambda c: c["model"]["merges"].append(["q", "nowhere"]), "is not a vocabulary of tokenizers"),
-        (lambda c: c.update(model=3), "is not a vocabulary of tokenizers"),
     ],
 )
 def test_given_vocabularies_that_are_refused(
@@ -117,8 +115,6 @@ def test_a_hole_of_the_bases_own_is_no_mistake(old: Vocabulary, variant: Callabl
             r"1 merges join letters that the base has \(xq\)",
         ),
         (lambda c: c["model"]["merges"].reverse(), "the base's merges do not come first"),
-        (lambda c: c["model"]["merges"].pop(3), "it lacks 1 of the base's 61 merges"),
-        (lambda c: c.update(pre_tokenizer=None), "its pre_tokenizer is not the base's"),
         (
             lambda c: c["added_tokens"].append({**c["added_tokens"][0], "content": "the", "id": 102}),
             r"1 added tokens are found in any text \(the\)",
@@ -163,10 +159,3 @@ def test_drawn_rows_have_the_promised_mean_and_spread() -> None:
         made = make(init, old, rows=Layout([*range(400), *[None] * 4000]))[400:]
         assert torch.allclose(made.mean(0), mean, atol=0.15)
         assert torch.allclose(made.std(0), std, rtol=0.1)
-
-
-def test_new_rows_are_seeded_and_keep_the_type() -> None:
-    old = torch.randn(3, 4).half()
-    assert make("matched", old).dtype == torch.float16
-    assert torch.equal(make("matched", old, 1), make("matched", old, 1))
-    assert not torch.equal(make("matched", old, 1), make("matched", old, 2))

@@ -21,7 +21,7 @@ from search.errors import UserError
 from search.tools.base_files import XTTS_V2, acceptance
 from search.tools.fetch import fetch
 from tests.conftest import ROOT, wait_until
-from tests.hub import BASE, COMMIT, FILES, Hub, serving
+from tests.hub import BASE, FILES, Hub, serving
 
 TOKEN = "hf_averysecrettoken"
 BLOCK = 10_000  # bytes that the client writes at once; its own are as much larger as the real files
@@ -79,29 +79,6 @@ def test_every_pinned_figure_is_in_the_docs() -> None:
     for file in XTTS_V2.files:
         assert re.fullmatch("[0-9a-f]{64}", file.sha256)
         assert f"| `{file.name}` | {file.size:,} | `{file.sha256}` |" in text
-
-
-def test_a_download_is_whole_and_a_second_call_asks_for_nothing(hub: Hub, target: Path) -> None:
-    target.mkdir()  # an empty folder is filled
-    assert get(target) == [*FILES]
-    note = assert_complete(target)
-    assert (note["revision"], note["accepted"]) == (COMMIT, "by the test")
-    hub.log.clear()
-    assert get(target) == hub.log == []
-
-
-def test_a_broken_transfer_continues(hub: Hub, target: Path) -> None:
-    """Within a call, and in the next call where the hub stays away."""
-    hub.cuts = {"model.pth": [101, 203_000, 60_000], "dvae.pth": [50_000, *[0] * 9]}
-    refused(target, "does not give dvae.pth", "run the same command again")
-    assert not target.exists()
-    del hub.cuts["dvae.pth"]
-    get(target)
-    assert_complete(target)
-    assert {asked.headers["accept-encoding"] for asked in hub.log} == {"identity"}
-    assert hub.sent("model.pth") == [(0, 101), (0, 203_000), (200_000, 60_000), (260_000, 40_000)]
-    assert hub.sent("dvae.pth") == [(0, 50_000), (50_000, 20_000)]
-    assert len(hub.sent("mel_stats.pth")) == 1
 
 
 @pytest.mark.parametrize("change", [lambda d: d[:-1] + b"?", lambda d: d[:-1]])

@@ -13,20 +13,17 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.confirmation.candidates import Candidate, scaled
 from search.confirmation.plan import Plan
-from search.confirmation.proof import rate_line
 from search.confirmation.runs import Runs
 from search.pages import confirmation_figures
-from search.pages.chart import limits
 from search.pages.dashboard_figures import to_plotly
 from search.pages.drawing import picture
-from search.show.confirmation_tables import line, line_sentence
 from search.study.recorded import by_kind
 from search.trial import StopReason
 from space.hyperparameters import Hyperparameters
 from tests import dashboards
 from tests.dashboards import Dashboard, figures_of
 from tests.shown import confirmed
-from tests.studies import BASE, FLAT, STEPPED, evaluations, run
+from tests.studies import BASE, FLAT, evaluations, run
 
 # The rate line, which both draw from the same chart
 
@@ -99,30 +96,6 @@ def test_runs_that_turned_lie_at_the_sum_of_rates() -> None:
     assert [each.x[each.marked or 0] for each in (stock, half)] == pytest.approx([0.04, 0.04]) == band.x
 
 
-def test_a_line_that_goes_on_names_what_is_to_come() -> None:
-    chart = confirmation_figures.rate_line(LINES["one run"][0])
-    assert chart and "The line is not over; next: V0 at 0.4 x lr, trial 7 at 0.2 x lr." in chart.caption
-    for runs in (line_of(), line_of(full_run(STOCK, [], StopReason.DIVERGED))):  # before its first evaluation
-        assert confirmation_figures.rate_line(runs) is None
-    assert rate_line(line_of()).steps == [] and picture(None) is None
-
-
-def test_a_diverged_run_is_crossed_out_and_tells_no_sum() -> None:
-    chart, found = confirmation_figures.rate_line(LINES["diverged"][0]), rate_line(LINES["diverged"][0])
-    assert chart and [(each.marker, each.marked) for each in chart.series] == [("X", 1)]
-    assert dict(zip(line(found).header, line(found).rows[0], strict=True))["lowest"] == "diverged"
-    assert line_sentence(found).startswith("Runs diverged and none turned")
-
-
-def test_a_loss_axis_shows_the_bulk_and_lines_that_are_near() -> None:
-    bottom, top = limits([2.5 + i / 100 for i in range(20)] + [40.0], [5.0])
-    assert bottom < 2.5 and 2.7 < top < 3.2, "a few high values do not flatten the rest"
-    assert limits([2.5, 2.6], [2.7])[1] > 2.7
-    assert limits([2.5])[0] < 2.5 < limits([2.5])[1]
-    bottom, top = limits([2.6056, 2.6056], [2.9105, 2.6])  # one trial stands beside base and stock recipe
-    assert bottom < 2.6 and top > 2.9105
-
-
 # In the dashboard
 
 
@@ -177,23 +150,6 @@ def test_a_race_shows_all_runs_and_the_interval_to_the_stock_recipe(
     low, high = against["layout"]["xaxis"]["range"]
     assert low < 0 < trace["x"][0] - trace["error_x"]["arrayminus"][0], "it is proven better"
     assert trace["x"][0] + trace["error_x"]["array"][0] < high
-
-
-def test_trials_are_told_apart_by_why_they_stopped(small: tuple[optuna.Study, Dashboard]) -> None:
-    study, dashboard = small
-    run(study, FLAT, [4.5, 4.0, 4.1, 4.2], StopReason.TWO_INCREASES, baseline="V0")
-    run(study, {**FLAT, "lr": 5e-3}, [4.9, 4.8], StopReason.MEDIAN)
-    run(study, STEPPED, [3.5, 2.75])
-    run(study, FLAT, [2.0], attributes={"repeat": 1})
-    figures = figures_of(dashboard.refreshed())
-    traces = {trace["name"]: trace for trace in figures["history"]["data"]}
-    assert traces.keys() == {"finished (2)", "two increases (1)", "pruned by the median (1)", "best so far, 2.7500"}
-    assert traces["pruned by the median (1)"]["text"] == ["trial 1: 4.8000"]
-    rates = figures["learning-rate"]
-    *marks, circle = rates["data"]
-    assert rates["layout"]["xaxis"]["type"] == "log" and circle["x"] == [4e-4]
-    assert sorted(x for trace in marks for x in trace["x"]) == [4e-4, 1e-3, 1e-3, 5e-3]
-    assert "stock recipe (V0), 4.0000" in named(rates)
 
 
 def test_names_in_a_figure_are_text_and_figures_are_small(small: tuple[optuna.Study, Dashboard]) -> None:

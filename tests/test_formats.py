@@ -28,7 +28,6 @@ class Layout:
     header: str = ""
     footer: str = ""
     speaker: str = "{speaker}"  # as the formatter calls it
-    text: str = "{text}"
     encoding: str = "utf-8"
 
     @property
@@ -47,7 +46,6 @@ LAYOUTS = {
         "client_id\tpath\tsentence\tup_votes\n",
     ),
     "ljspeech": Layout("metadata.csv", "metadata.csv", "{id}|raw|{text}", "wavs/{id}.wav", speaker="ljspeech"),
-    "kokoro": Layout("m.csv", "m.csv", "{id}|raw|{text}", "wavs/{id}.wav", speaker="kokoro", text="{joined}"),
     "mozilla_de": Layout(
         "m.csv", "m.csv", "1_{id}.wav|{text}", "BATCH_1_FINAL/1_{id}.wav", speaker="mozilla", encoding="latin-1"
     ),
@@ -65,10 +63,6 @@ LAYOUTS = {
         "train/audio/{speaker}/9/{speaker}_9_{id}.wav", speaker="MLS_{speaker}",
     ),
     "tweb": Layout("t.txt", "t.txt", "{id}\t{text}", "{id}.wav", speaker="tweb"),
-    "nancy": Layout("prompts.data", "prompts.data", '( {id} "{text} " )', "wavn/{id}.wav", speaker="nancy"),
-    "open_bible": Layout(
-        "train", "train/{speaker}/{id}.txt", "{text}", "train/{speaker}/{id}.flac", speaker="OB_{speaker}"
-    ),
 }  # fmt: skip
 
 
@@ -80,18 +74,13 @@ def write_corpus(
     expected = {}
     for number in range(CLIPS):
         text = f"Clip {'abcdefgh'[number]} {word}."
-        clip = {
-            "id": f"{number:06}",
-            "speaker": SPEAKERS[number % 2],
-            "text": text,
-            "joined": text.replace(" ", ""),
-        }
+        clip = {"id": f"{number:06}", "speaker": SPEAKERS[number % 2], "text": text}
         table = root / layout.table.format(**clip)
         tables[table] = tables.get(table, layout.header) + layout.line.format(**clip) + "\n"
         audio = root / layout.audio.format(**clip)
         audio.parent.mkdir(parents=True, exist_ok=True)
         audio.touch()  # tables are read without a look into the audio
-        expected[audio] = (layout.speaker.format(**clip), layout.text.format(**clip))
+        expected[audio] = (layout.speaker.format(**clip), text)
     for table, content in tables.items():
         table.parent.mkdir(parents=True, exist_ok=True)
         table.write_bytes(mark + (content + layout.footer).replace("\n", end).encode(layout.encoding))

@@ -154,26 +154,23 @@ def test_the_gap_ends_a_run_and_another_rule_takes_it_on(train: Train, prepared:
     assert f"Step {result.best.step} is the best" in (output / "ready" / "training_report.html").read_text()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_child_that_is_killed_changes_nothing(
-    done: SimpleNamespace, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    done: SimpleNamespace, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After its second step, with a state saved at each; tests/test_state.py ends runs everywhere else."""
-    heard = Follower._heard
+    """After its first and second step, with a state saved at each; tests/test_state.py ends runs everywhere else."""
+    heard, ends = Follower._heard, {1: signal.SIGKILL, 2: signal.SIGTERM}
 
     def killing(follower: Follower, message: dict[str, Any]) -> None:
         heard(follower, message)
-        if message.get("step") == 2 and message["kind"] == "step":
-            os.kill(follower.child.pid, number)
+        if message["kind"] == "step" and message["step"] in ends:
+            os.kill(follower.child.pid, ends.pop(message["step"]))
 
     output = tmp_path / "out"
     with monkeypatch.context() as patch:
         patch.setattr(Follower, "_heard", killing)
-        if number == signal.SIGKILL:
-            with pytest.raises(UserError, match="the same command continues"):
-                train(done.config, output, train__save_minutes=1e-6)
-        else:
-            assert train(done.config, output, train__save_minutes=1e-6) is None
+        with pytest.raises(UserError, match="the same command continues"):
+            train(done.config, output, train__save_minutes=1e-6)
+        assert train(done.config, output, train__save_minutes=1e-6) is None
     result = train(done.config, output)
     assert result is not None and losses(result.evaluations) == losses(done.result.evaluations)
     assert (output / "steps.csv").read_text() == (done.output / "steps.csv").read_text()

@@ -71,18 +71,6 @@ def test_a_dash_prints_the_file_alone(run_export: Export, tmp_path: Path) -> Non
     assert sorted(tmp_path.rglob("*.json")) == before
 
 
-def test_coqui_s_config_comes_with_what_it_cannot_hold(run_export: Export, tmp_path: Path) -> None:
-    code, lines, _ = run_export("--format", "coqui")
-    assert (code, lines[0]) == (0, "Exported (not confirmed): miniature/coqui_config.json")
-    config = json.loads((tmp_path / "miniature" / "coqui_config.json").read_text(encoding="utf-8"))
-    assert (config["lr"], config["grad_clip"], config["epochs"]) == (4e-4, 2.0, 40)
-    assert config["run_description"] == lines[1] == f"Not confirmed: trial 2 {UNPROVEN}"
-    assert "TrainerArgs(grad_accum_steps=1)" in lines[2]
-    assert "40 hold the 1000 optimizer steps" in lines[3]
-    assert lines[4].endswith("docs/train_with_coqui.py miniature/coqui_config.json --grad-accum-steps 1")
-    assert run_export("--format", "coqui", "--trial", "0")[0] == 0  # its study's own is replaced
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -109,21 +97,6 @@ def test_what_cannot_be_exported_is_refused_in_one_line(
     assert (tmp_path / "notes.json").read_text() == '{"mine": 1}'
 
 
-def test_other_settings_than_the_study_s_are_refused_a_line_each(run_export: Export) -> None:
-    given = ["training.batch_size=8", "training.precision=bf16", "study.seed=2", "training.steps=500"]
-    code, lines, errors = run_export(*[word for entry in given for word in ("--set", entry)])
-    assert (code, lines) == (2, [])
-    assert errors[0].startswith("study.py: study 'miniature' was made with other settings than these; give ")
-    assert errors[1:] == [
-        "  seed: 1 there, 2 here",
-        "  batch_size: 4 there, 8 here",
-        "  horizon: 200 there, 100 here",
-        "  full_horizon: 1000 there, 500 here",
-        "  precision: fp32 there, bf16 here",
-    ]
-    assert "  space.lr.high: 0.01 there, 5e-05 here" in run_export("--set", "space.preset=xtts-v2")[2]
-
-
 # With a confirmation
 
 
@@ -138,14 +111,3 @@ def test_the_confirmed_config_is_the_default_and_is_not_replaced_unasked(run_exp
     assert errors[0].endswith("best_config.json is confirmed, and this export is not; name another file with --output")
     said = "Not confirmed: the study's confirmation recommends trial 2, not trial 0."
     assert run_export("--trial", "0", "--output", file)[:2] == (0, [f"Exported (not confirmed): {file}", said])
-
-
-def test_the_stock_recipe_is_exported_as_it_stands(
-    run_export: Export, confirmed: Confirmation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Where nothing is proven better, also when the search itself did not run the recipe."""
-    stock = confirmed.model_copy(update={"exported": "stock", "verdict": "no better than the stock recipe"})
-    monkeypatch.setattr(handover, "load_confirmation", lambda *_: stock)
-    assert run_export()[0] == 0
-    best = best_config.read(tmp_path / "miniature" / "best_config.json")
-    assert (best.confirmed, best.hyperparameters, best.evidence) == (True, STOCK, None)

@@ -42,17 +42,3 @@ def test_survives_json(point: Hyperparameters) -> None:
 def test_a_knob_that_cannot_act_is_refused(changed: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(changed))):
         Hyperparameters(**{**VALID, **changed})
-
-
-@pytest.mark.parametrize(
-    ("point", "line"),
-    [
-        (Hyperparameters(5e-6, 0.01, (1 / 3, 2 / 3), 0.5, 1.0), "lr 5.00e-06  wd 0.01    x0.5 at 33% 67%  clip 1"),
-        (
-            Hyperparameters(5e-6, 0.01, new_rows_lr_factor=2.5, frozen_layers=4),
-            "lr 5.00e-06  wd 0.01    flat  clip off  new rows x2.5  frozen 4",
-        ),
-    ],
-)
-def test_describe(point: Hyperparameters, line: str) -> None:
-    assert point.describe() == line

@@ -1,9 +1,7 @@
 """The pages in a real Chromium: Optuna's dashboard by our command, on PostgreSQL, and the report."""
 
-import base64
 import io
 import json
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -147,32 +145,29 @@ fetch('/api/studies/1', {method: 'DELETE', body: '{}', headers: {'Content-Type':
 """
 
 
-def test_the_page_changes_something_only_if_it_is_writable(page: str, tmp_path: Path, browser: Any) -> None:
+def test_the_page_changes_something_only_if_it_is_writable_and_opens_with_the_password_alone(
+    page: str, tmp_path: Path, browser: Any
+) -> None:
     browser.get(page)
     status, answer = browser.execute_async_script(DELETE)
     assert status == 403 and "--writable" in answer
     made = shown.study(tmp_path, 1)
-    with served_by("dashboard", made, "--writable") as writable:
-        browser.get(writable)
-        assert browser.execute_async_script(DELETE)[0] == 200
-    assert optuna.get_all_study_names(storage.open_storage(made.storage_url)) == []
-
-
-def test_a_wrong_password_is_refused_and_the_right_one_opens_the_page(settings: Settings, browser: Any) -> None:
-    with served_by("dashboard", settings, XTTS_STUDY_DASHBOARD_PASSWORD=SECRET) as page:
+    with served_by("dashboard", made, "--writable", XTTS_STUDY_DASHBOARD_PASSWORD=SECRET) as writable:
 
         def typed(password: str, path: str) -> str:
             """As into the browser's question; it keeps what was right."""
-            return page.replace("://", f"://me:{quote(password)}@").replace("/dashboard/studies/1", path)
+            return writable.replace("://", f"://me:{quote(password)}@").replace("/dashboard/studies/1", path)
 
         complaints(browser)
         browser.get(typed("open sesam", "/api/studies"))
         assert ["status of 401" in line for line in complaints(browser)] == [True] and text(browser) == ""
         browser.get(typed(SECRET, "/api/studies"))
         assert '"study_name": "miniature"' in text(browser)
-        browser.get(page)
+        browser.get(writable)
         until(browser, lambda b: "miniature (id=1)" in text(b) and "History" in text(b))
         assert SECRET not in browser.page_source
+        assert browser.execute_async_script(DELETE)[0] == 200
+    assert optuna.get_all_study_names(storage.open_storage(made.storage_url)) == []
 
 
 # The report
@@ -194,15 +189,3 @@ def test_the_report_asks_for_nothing_quotes_hostile_texts_and_plays(report: Path
     recorded, reference, *spoken = browser.find_element("class name", "sentence").find_elements("tag name", "audio")
     assert [round(play(browser, player), 1) for player in (recorded, reference, spoken[0])] == [1.0, 1.0, 1.2]
     assert unharmed(browser)
-
-
-def test_the_report_fits_any_width_and_prints(report: Path, browser: Any) -> None:
-    browser.get(report.as_uri())
-    for width in (420, 1280):
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    printed = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"])
-    assert printed.startswith(b"%PDF")
-    assert 2 <= len(re.findall(rb"/Type\s*/Page\b", printed)) <= 15

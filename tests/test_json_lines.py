@@ -135,10 +135,7 @@ def study_py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capt
         (["--trials", "many", "--json"], "'many' is not a valid integer"),
         (["confirm", "--json", "--bogus"], "--bogus"),
         (["confirm", "--study", "other", "--json"], "study 'other' does not exist"),
-        (["confirm", "--json", "--notify", "nowhere://token"], "a nowhere:// URL that Apprise cannot use"),
-        (["--json", "status"], "options go after the command: study.py status"),
         (["checkpoints", "--json"], None),  # this command and the next have no lines
-        (["status", "--bogus"], None),
         (["--trials", "0"], None),
     ],
 )

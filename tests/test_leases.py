@@ -21,7 +21,6 @@ from search.study.database import StudyStorage
 from search.study.leases import Leases, Watch, is_dead, owner
 from search.study.ledger import Lease, Ledger
 from search.study.server import DatabaseLost
-from search.study.storage import open_storage
 from tests.conftest import ROOT, wait_until
 from tests.ledgers import founded, states
 from tests.postgres import Server
@@ -151,13 +150,6 @@ def test_a_dead_process_of_this_machine_loses_its_trial_at_the_first_look(gone: 
 
 
 # The threads
-
-
-@pytest.fixture
-def storage(database: str) -> Iterator[StudyStorage]:
-    opened = open_storage(database)
-    yield opened
-    opened.engine.dispose()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import itertools
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -19,13 +19,6 @@ from search.study.storage import open_storage
 from tests.cut import Cut
 from tests.ledgers import OWNER, founded, states
 from tests.postgres import Server
-
-
-@pytest.fixture
-def storage(database: str) -> Iterator[StudyStorage]:
-    opened = open_storage(database)
-    yield opened
-    opened.engine.dispose()
 
 
 def make_ledger(storage: StudyStorage, name: str) -> Ledger:

@@ -145,19 +145,6 @@ def test_a_failure_leaves_nothing(
     assert folder(tmp_path, "prepared-a", 10).exists()
 
 
-def test_what_folders_share_is_counted_once(tmp_path: Path) -> None:
-    first = folder(tmp_path, "recordings-a", 1_000_000)
-
-    def build(target: Path) -> None:
-        os.link(first / "content", target / "content")
-
-    make_once(tmp_path / "prepared-a", build, lambda: None)
-    (tmp_path / "gpus").mkdir()  # not an entry
-    found = entries(tmp_path)
-    assert {entry.kind for entry in found} == {"recordings", "prepared"}
-    assert 1_000_000 <= sum(entry.bytes for entry in found) < 1_100_000
-
-
 def test_the_oldest_make_room(tmp_path: Path) -> None:
     for name, age in (("recordings-new", 0), ("prepared-old", 900), ("miniature-base-x", 9_000), ("prepared-mid", 90)):
         folder(tmp_path, name, 400_000, age)

@@ -25,8 +25,6 @@ RISES = [3.0, 3.1, 3.2, 3.3]  # values of the first evaluations of a trial
     ("groups", "deviation", "freedom"),
     [
         ([], None, 0),
-        ([[]], None, 0),
-        ([[1.0]], None, 0),
         ([[1.0], [2.0]], None, 0),
         ([[1.0, 1.0]], 0.0, 1),
         ([[1.0, 3.0]], math.sqrt(2), 1),

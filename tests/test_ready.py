@@ -13,7 +13,6 @@ from TTS.api import TTS
 from TTS.tts.configs.xtts_config import XttsConfig
 from TTS.tts.models.xtts import Xtts
 
-from search.full_run import speak
 from search.full_run.ready import make_ready, references
 from search.full_run.result import is_ready
 from search.preparation.prepare import prepare
@@ -22,7 +21,6 @@ from search.training.base import trained_weights
 from search.training.corpus import Clip
 from search.training.run import run_trial
 from search.training.tensor_file import read_tensors
-from search.training.tokenizer import Tokenizer
 from search.trial import Prepared, TrialSpec
 from tests.conftest import make_spec_in
 
@@ -140,14 +138,6 @@ def test_the_script_speaks_a_language_that_stock_refuses(
     runpy.run_path(str(ready / "speak.py"), run_name="__main__")
     wav, rate = soundfile.read(tmp_path / "out.wav")
     assert plausible(wav, rate)
-
-
-@pytest.mark.parametrize(
-    ("text", "language"), [("ሰላም  ለዓለም\n።", "am"), ("e\u0301A", "am-et"), ("Dr. Who owes $20", "en")]
-)
-def test_the_script_tokenises_as_the_training_did(ready: Path, text: str, language: str) -> None:
-    vocabulary = str(ready / "vocab.json")
-    assert speak.Tokenizer(vocabulary).encode(text, language) == Tokenizer(vocabulary).encode(text, language)
 
 
 def test_references_are_long_clips_of_the_speakers_in_turn() -> None:

@@ -95,9 +95,7 @@ def test_a_whisper_is_told_the_language_if_it_knows_it(language: str, told: str 
     ("understood", "text", "rate"),
     [
         ("Selam,  ALEM!", "selam alem", 0),
-        ("selam alm", "selam alem", 0.1),
         ("", "selam", 1),
-        ("aaaaaaaaaa", "bbbbb", 2),
         ("", "…", 0),
         (" Ɛ́sí,  “ọ̀wọ́”—3 ", "ɛ́sí ọ̀wọ́ 3", 0),
         ("ɛsi", "ɛ́sí", 0.5),  # the marks of letters count

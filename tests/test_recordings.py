@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,7 +31,7 @@ from search.training import corpus
 from search.training.evaluation import evaluation_sets, read_sets
 from search.training.run import build, run_trial
 from search.trial import Prepared, TrialSpec
-from tests.conftest import ROOT, as_another_user
+from tests.conftest import ROOT
 
 RATE = 22_050
 FORK = multiprocessing.get_context("fork")  # processes with torch loaded
@@ -132,25 +131,6 @@ def test_waveforms_are_those_of_coquis_loader(tmp_path: Path) -> None:
     # A remark stays with the name that it is of.
     assert [found.found[file].remark for file in files[-2:]] == ["is WAV, and is named .flac", None]
     assert found.found[files[5]].channels == 6
-
-
-def test_a_file_that_may_not_be_read_says_so() -> None:
-    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to other users
-        os.chmod(folder, 0o755)
-        locked = Path(folder) / "locked.wav"
-        soundfile.write(locked, np.sin(np.arange(RATE) / 20), RATE)
-        locked.chmod(0o000)
-
-        def refused() -> bool:
-            found, wav = recordings.decode(str(locked), RATE)
-            reason = str(recordings.usable(found, 11.6))
-            return (
-                reason.startswith("audio cannot be read: ")
-                and wav.numel() == 0
-                and not recordings.digests([str(locked)])[str(locked)]
-            )
-
-        assert as_another_user(refused)
 
 
 def test_what_is_found_in_a_recording(tmp_path: Path) -> None:

@@ -100,12 +100,6 @@ def test_the_verdict_says_what_speaks_against_the_winner(
         assert any(line.startswith(mark) for line in lines) == expected.startswith(mark)
 
 
-def test_the_time_is_shared_over_the_slots() -> None:
-    spent = {"training": 90.0, "evaluation": 18.0, "speech": 4.0}
-    line = "Time: 1 m 20 s on 2 slots; training 56%, evaluation 11%, speech 2%, the rest 30%"
-    assert tables.time_share(spent, 80, 2) == line
-
-
 # Atomic files
 
 

@@ -14,8 +14,10 @@ from pathlib import Path
 import optuna
 import psutil
 import pytest
+from click.testing import CliRunner
 from optuna.trial import FrozenTrial, TrialState
 
+from search.commands import group
 from search.trial import TrialSpec
 from search.workers.launcher import Child, Launcher
 from tests.conftest import ROOT
@@ -123,7 +125,7 @@ def test_whatever_is_killed_the_same_command_finishes_the_study(search: Search) 
 
 
 @pytest.mark.timeout(4 * PATIENCE)
-def test_a_search_from_start_to_export(search: Search) -> None:
+def test_a_search_from_start_to_export(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files, count, table, export, status and replay, as a user meets them."""
     output = search.run(*SHORT, "--trials", "3", "--set", "speech.sentences=1", "--set", "speech.share=1")
     assert output.splitlines()[0].startswith("Searching the miniature")
@@ -143,8 +145,11 @@ def test_a_search_from_start_to_export(search: Search) -> None:
         assert sum(f.stat().st_size for f in files) < 2_000_000
     assert (search.study / "trials" / str(best.number) / "speech.json").is_file()
 
-    assert "3 finished trials" in search.run("status")
-    replayed = search.run("replay", str(best.number))
+    monkeypatch.chdir(search.folder)
+    status, replayed = (
+        CliRunner().invoke(group.study, words.split()).output for words in ("status", f"replay {best.number}")
+    )
+    assert "3 finished trials" in status
     # Of a trial that a rule ended fewer were recorded than its replay makes, but at least one.
     assert re.search(r"^([1-9]\d*) of \1 recorded evaluations are the same bit for bit", replayed, re.MULTILINE)
 

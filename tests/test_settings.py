@@ -44,7 +44,6 @@ BAD_FILES = [
     ("nonsense", ["study.toml", "cannot be read"]),
     ("trials = 3", ["unknown key 'trials'", "study, data, base, training, space, pruning, confirm, train, speech"]),
     ('[study]\nname = "a.confirm"', ["study.name is 'a.confirm'", "end with .confirm"]),
-    ("[study]\ntrials = 0", ["study.trials is 0", "greater than or equal to 1"]),
     ("[study]\nname = 'a/b'", ["study.name is 'a/b'", "1 to 64 letters"]),
     ("[study]\nstorage = 'sqlite:////nowhere/study.db'", ["sqlite:////nowhere/study.db", "in a folder that exists"]),
     ("[data]\npath = 'nowhere'", ["data.path is", "my-project/nowhere", "not a folder"]),
@@ -54,10 +53,8 @@ BAD_FILES = [
     ("[base]\npath = 'speech'", ["base.path", "lacks config.json, model.pth, dvae.pth, mel_stats.pth, vocab.json"]),
     ("[training]\nprecision = 'fp16'", ["training.precision is 'fp16'", "'fp32', 'tf32' or 'bf16'"]),
     ("[data]\npath = 'speech'\n[training]\nepochs = 5\nsteps = 500", ["training: give epochs or steps, not both"]),
-    ("[space]\npreset = 'huge'", ["space.preset is 'huge'", "xtts-v2, miniature"]),
     ("[space]\nfile = 'speech'", ["space.file is", "my-project/speech", "cannot be read"]),
     ("[service]\ngrace_seconds = 29", ["service: grace_seconds is 29", "at least 3 heartbeat_seconds, which is 10"]),
-    ("[pruning]\nmin_delta = nan", ["pruning.min_delta is nan"]),
     ("[study]\nstorage = 'mysql://a:secret@h/d'", ["study.storage is 'mysql://a:***@h/d'", "sqlite or postgresql"]),
 ]
 
@@ -87,9 +84,7 @@ def test_files_of_windows_are_read(project: Path, content: bytes) -> None:
     ("section", "entry", "said"),
     [
         ("data", r'path = "C:\Users\me"', "line 2 has a backslash in double quotes; use single quotes or"),
-        ("data", r'path = "D:\new"', "does not exist; use"),
         ("data", r"path = 'C:\data'", "does not exist; use"),
-        ("base", "path = 'C:/base'", "does not exist; use"),
         ("data", "path = 'speech'\n" r"train = 'a\b.csv'", "does not exist; use"),
     ],
 )
@@ -103,7 +98,6 @@ def test_a_path_of_windows_is_refused_with_how_to_write_it(project: Path, sectio
     ("key", "value", "part"),
     [
         ("trials", 3, "'trials' is not of the form section.key=value"),
-        ("optimizer.lr", 3, "unknown key optimizer; allowed are study, data, base, training, space, pruning"),
         ("space.file", "nowhere.toml", "space.file is nowhere.toml, which does not exist"),
     ],
 )
@@ -157,12 +151,6 @@ def test_without_data_it_is_the_miniature_with_changes(project: Path) -> None:
 def test_horizons(project: Path, training: str, clips: int, full: int, trial: int) -> None:
     settings = loaded(project, f"[data]\npath = 'speech'\n[training]\n{training}")
     assert (settings.full_horizon(clips), settings.trial_horizon(clips)) == (full, trial)
-
-
-def test_a_trial_too_short_for_its_evaluations_is_refused(project: Path) -> None:
-    settings = loaded(project, "[data]\npath = 'speech'\n[training]\nsteps = 4")
-    with pytest.raises(UserError, match=r"has 4 optimizer steps, fewer than the 5 .* training.evaluations = 5"):
-        settings.trial_horizon(100)
 
 
 @pytest.mark.usefixtures("project")

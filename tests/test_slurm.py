@@ -12,7 +12,7 @@ import pytest
 from search.tools.slurm_script import script
 from tests import stub
 from tests.conftest import ROOT, wait_until
-from tests.in_process import StudyPy, in_process
+from tests.in_process import StudyPy
 from tests.machines import PATIENCE, Study
 from tests.slurm import Cluster
 
@@ -86,11 +86,6 @@ def test_exit_codes_decide_and_a_cancelled_search_is_told_once(cluster: Cluster,
 URL = "postgresql://xtts@10.0.0.5:5433/xtts?sslmode=verify-ca&sslrootcert=/home/me/own%20database/server.crt"
 
 
-@pytest.fixture
-def study_py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> StudyPy:
-    return in_process(tmp_path, monkeypatch, capfd)
-
-
 def test_the_script_is_saved_with_the_search_s_own_options(
     study_py: StudyPy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,8 +113,6 @@ def test_the_script_is_saved_with_the_search_s_own_options(
         (["--storage", "postgresql://xtts:hunter2@db/xtts"], ["xtts:***@db", "has a password", "PGPASSFILE"]),
         (["--set", "study.storage=postgresql://xtts:hunter2@db/xtts"], ["xtts:***@db", "has a password"]),
         (["--storage", URL, "--notify", "tgram://hunter2/chat"], ["--notify", "XTTS_STUDY_NOTIFY"]),
-        (["--storage", URL, "--trials", "0"], ["study.trials is 0"]),
-        (["--storage", URL, "--bogus"], ["--bogus"]),
         (["--storage", URL, "--time", "1:00\nrm"], ["--time", "24:00:00"]),
         (["--storage", URL, "--partition", "a b"], ["--partition"]),
     ],

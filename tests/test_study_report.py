@@ -6,16 +6,14 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.trial import TrialState
 from scipy.stats import ttest_rel
 
-from search.confirmation import export
 from search.pages.answer import Answer, answer
 from search.pages.next_steps import options_of
 from search.settings.settings import Settings
 from search.trial import StopReason
-from tests.reported import LOWER, RACE, V0, founded, full_runs, material_of, searched, written
-from tests.studies import FLAT, STEPPED, miniature, run, set_document
+from tests.reported import RACE, V0, founded, full_runs, material_of, searched, written
+from tests.studies import FLAT, STEPPED, miniature, run
 
 Runs_ = dict[str, list[float]]
 
@@ -58,19 +56,6 @@ def test_without_a_completed_trial_there_is_no_answer(
     assert "There is no answer yet" in written(made)
 
 
-def test_runs_that_were_cut_short_come_with_reasons_error_and_log(settings: Settings, study: optuna.Study) -> None:
-    run_ = {"evaluations": [], "record": None, "error": "no memory left <b>"}
-    for reason in (StopReason.CRASHED, StopReason.OUT_OF_MEMORY, StopReason.OUT_OF_MEMORY):
-        trial = study.ask()
-        trial.set_user_attr("stop_reason", str(reason))
-        for name, value in {"owner": {"host": "gpu-1"}, "run": run_}.items():
-            set_document(trial, name, value)
-        study.tell(trial, state=TrialState.FAIL)
-    text = written(material_of(settings, study))
-    for part in ("2 out_of_memory, 1 crashed", "trial 2 on gpu-1: no memory left &lt;b&gt;", "/trials/2/log.txt"):
-        assert part in text
-
-
 def test_an_unconfirmed_best_is_called_not_proven(settings: Settings, study: optuna.Study) -> None:
     searched(study)
     made = material_of(settings, study)
@@ -89,14 +74,6 @@ def test_an_unconfirmed_best_is_called_not_proven(settings: Settings, study: opt
     assert commands(found) == ["python study.py --study s", "python study.py confirm --study s"]
     over = settings.model_copy(update={"study": settings.study.model_copy(update={"trials": 3})})
     assert commands(answer(material_of(over, study), "")) == ["python study.py confirm"]
-
-
-def test_what_speaks_against_the_best_stands_in_the_answer(settings: Settings, study: optuna.Study) -> None:
-    run(study, FLAT, [4.0, 3.9], StopReason.MEDIAN, "V0")
-    run(study, {**FLAT, "lr": 1e-2}, [3.0], inert=["weight_decay: too small"])
-    found = answer(material_of(settings, study), "")
-    assert [line.split()[0] for line in found.told] == ["Warning:", "Did"]
-    assert found.compared[1].sure.endswith("that was stopped (median)")
 
 
 def test_what_does_not_beat_the_base_is_not_recommended(settings: Settings, study: optuna.Study) -> None:
@@ -161,31 +138,12 @@ def test_the_answer_is_the_confirmation_s(settings: Settings, study: optuna.Stud
         assert found.compared == [] and "every config diverged" in found.told[0]
 
 
-def test_a_lower_rate_that_wins_is_explained(settings: Settings, study: optuna.Study) -> None:
-    searched(study)
-    found = answer(material_of(settings, study, full_runs(LOWER)), "")
-    assert found.headline == "Use trial 1 at 0.25 x lr: it is better than the stock recipe."
-    assert any("is trial 1 with the" in line and "0.0001" in line for line in found.told)
-    assert '"lr": 0.0001,' in found.values
-
-
 def test_a_confirmation_that_runs_proves_nothing(settings: Settings, study: optuna.Study) -> None:
     searched(study)
     made = material_of(settings, study, full_runs({"V0": [2.6, 2.7], "trial 1": [2.4, 2.5]}, running=1))
     found = answer(made, "")
     assert found.sure.startswith("Not proven") and commands(found) == ["python study.py confirm"]
     assert "Confirmation: 6 runs finished, 1 running, 0 queued" in written(made)
-
-
-def test_a_file_of_an_older_confirmation_is_written_anew_first(
-    settings: Settings, study: optuna.Study, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    searched(study)
-    made = material_of(settings, study, full_runs(RACE))
-    older = material_of(settings, study, full_runs({**RACE, "V0": [2.7, 2.76, 2.71]})).confirmation
-    for there, count in ((made.confirmation, 1), (older, 2), (None, 2)):
-        monkeypatch.setattr(export, "confirmation_at", lambda *_, there=there: there)
-        assert len(answer(made, "").next) == count
 
 
 @pytest.mark.parametrize("is_new", [True, False])

@@ -11,21 +11,18 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from search.confirmation.fidelity import FEWEST_TO_RANK
-from search.pages import search_figures
 from search.pages import sound as sound_of_page
-from search.pages.dimensions import dimensions, importance
+from search.pages.dimensions import importance
 from search.pages.material import Material, read
 from search.pages.sound import sound
 from search.settings.settings import Settings
-from search.show import confirmation_tables
 from search.study import artifacts, spoken
 from search.study.findings import Row
 from search.study.spoken import Sentence, Speech
 from search.trial import StopReason
 from tests import shown
 from tests.reported import LOWER, founded, full_runs, material_of, searched, written
-from tests.studies import FLAT, STEPPED, evaluations, miniature, run
+from tests.studies import FLAT, evaluations, miniature, run
 
 
 @pytest.fixture
@@ -79,57 +76,10 @@ def test_importance_is_told_from_chance(weight: float, told: list[str]) -> None:
     assert math.isclose(sum(found.shares.values()), 1) and set(found.shares) == set(NAMES)
 
 
-def test_importance_needs_trials() -> None:
-    assert importance(rows_of(random_study(1.0, 11)), ["lr"]) is None
-    assert importance(rows_of(random_study(1.0, 12)), ["lr"]) is not None
-
-
-def test_dimensions_keep_scale_and_choices(settings: Settings, study: optuna.Study) -> None:
-    at = {"milestone_1": 0.3, "milestone_2_of_rest": 0.4, "milestone_3_of_rest": 0.4}
-    for i in range(12):
-        count = i % 4
-        milestones = {**dict(list(at.items())[:count]), **({"gamma": 0.5} if count else {}), "n_milestones": count}
-        run(study, {**FLAT, **milestones, "lr": 1e-4 * (i + 1), "weight_decay": 0.01 * (i + 1)}, [4.0 - i / 100])
-    made = material_of(settings, study)
-    known = {each.name: each for each in dimensions(made.judged)}
-    assert list(known)[:4] == ["lr", "weight_decay", "n_milestones", "milestone_1"] and list(known)[-1] == "clip"
-    assert known["lr"].axis.log and not known["gamma"].axis.log
-    assert known["clip"].axis.ticks == [(0, "off"), (1, "on")] and known["clip"].place(made.judged[0]) == 0
-
-
 # Figures of the search
 
 
-def test_the_history_shows_repeats_which_cannot_be_the_best(settings: Settings, study: optuna.Study) -> None:
-    run(study, FLAT, [4.0], attributes={"repeat": 0})
-    run(study, FLAT, [3.0], attributes={"repeat": 1})  # by luck: it does not compete
-    run(study, STEPPED, [3.5])
-    chart = search_figures.history(material_of(settings, study))
-    assert chart.series[-1].label == "best so far, 3.5000" and "Repeats of the stock recipe, 1," in chart.caption
-    assert "The best 2 of 2 completed trials" in section(material_of(settings, study), "history")
-
-
-def test_the_curves_say_how_many_runs_were_still_falling(settings: Settings, study: optuna.Study) -> None:
-    run(study, FLAT, [4.0, 3.5, 3.4])
-    run(study, FLAT, [4.0, 3.5, 3.6])
-    run(study, FLAT, [4.0, 3.5, 3.6, 3.7], StopReason.TWO_INCREASES)
-    made = material_of(settings, study)
-    chart = search_figures.curves(made)
-    assert chart.caption.startswith("1 of 2 trials that ran to their end")
-    assert not any(each.label == "median" for each in chart.series) and not section(made, "slices"), "too few for these"
-
-
 # Sections
-
-
-def test_edges_of_ranges_are_warned_of(settings: Settings, study: optuna.Study) -> None:
-    for lr in (1e-2, 9.9e-3, 9.95e-3):
-        run(study, {**FLAT, "lr": lr}, [4.0 + lr])
-    run(study, FLAT, [3.0])
-    assert "lr: 3 of the 4 best trials lie at an edge" in section(material_of(settings, study), "edges")
-    run(study, {**FLAT, "lr": 1e-2}, [2.0])
-    text = section(material_of(settings, study), "edges")
-    assert text.endswith("Warning: lr 0.01 lies at the edge of 4e-05 to 0.01; widen the range.")
 
 
 def test_what_is_not_finite_or_cannot_be_read_is_said_and_hurts_nothing(
@@ -146,27 +96,6 @@ def test_what_is_not_finite_or_cannot_be_read_is_said_and_hurts_nothing(
 
 
 # Sections of the confirmation
-
-
-def test_audit_and_regret_stand_beside_the_savings(settings: Settings, study: optuna.Study) -> None:
-    searched(study)
-    runs = {"V0": [2.6, 2.63, 2.61], "trial 1": [2.4, 2.42, 2.43], "audited": [2.9], "audited in full": [2.5]}
-    text = section(material_of(settings, study, full_runs(runs)), "pruning")
-    assert "and what it lost" in text and "160 trained, 600 without pruning: 73% saved" in text
-    assert "trial 2 (4.2000 when pruned at step 80, 2.9000 at the trials' end, 2.5000 in full)" in text
-    assert "Regret of pruning them: 0.1000" in text
-
-
-def test_short_and_full_runs_are_compared_where_both_are_known(settings: Settings, study: optuna.Study) -> None:
-    searched(study)
-    configs = {**LOWER, "audited": [2.9], "audited in full": [2.5]}
-    few = material_of(settings, study, full_runs(configs))
-    assert "3 configs are too few to rank" in section(few, "fidelity")
-    made = material_of(settings, study, full_runs({**configs, "another": [2.70]}))
-    assert made.runs and made.runs.short.keys() == {"V0", "trial 1", "another", "trial 2"}
-    assert len(made.runs.short) == FEWEST_TO_RANK and "rank 4 configs" in section(made, "fidelity")
-    rows = [row[0] for row in confirmation_tables.ranked(made.runs).rows]
-    assert rows == ["trial 2", "trial 1", "V0", "another"], "by their full runs; one at another rate had no short run"
 
 
 # Sound

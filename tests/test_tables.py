@@ -40,7 +40,7 @@ TEXTS = st.text("aé ሰ.,;|\t\"'\n", min_size=1, max_size=12).map(str.strip).fi
 CLIPS = st.lists(st.tuples(TEXTS, st.sampled_from(["anna", "ben", "Carl Orff"])), min_size=1, max_size=8)
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(st.integers(0, 2**32), CLIPS)
 def test_any_table_is_read_as_meant_or_refused_in_one_line(seed: int, rows: list[tuple[str, str]]) -> None:
     chance = random.Random(seed)
@@ -106,7 +106,6 @@ def written(rows: list[list[str]], separator: str, is_csv: bool, chance: random.
             "line 1: 'id|text|speaker': neither a header like audio_file|text|speaker_name",
         ),
         ("what|ever|this\na.wav|hello|x\n", "line 1: 'what|ever|this': a header whose names are not known"),
-        ("hello\nyou\n", "line 1: 'hello': neither a header like"),
         ("LJ1|one|one\nLJ2|two|two\n", "for lines like LJ001-0001|text|text set data.formatter to ljspeech"),
         ("a.wav|6 June|the sixth of June\nb.wav|7|the seventh\n", "3 columns and no header that says which they are"),
         (
@@ -119,10 +118,8 @@ def written(rows: list[list[str]], separator: str, is_csv: bool, chance: random.
         ("audio_file|text\na.wav|one|x\nb.wav|two|x\n", "line 2: 'a.wav|one|x': 3 columns, and 2 in the header, as in"),
         (HEADER + "gone.wav|one|x\n", "none of its 1 audio files exists"),
         ("PK\x03\x04 a workbook", "train.csv is a spreadsheet or an archive, not a table of text"),
-        ('\n[\n  {"file_name": "a.wav"}]\n', "train.csv is JSON, not a table of text"),
         ("\ufeff\n<!DOCTYPE html>", "train.csv is a web page, not a table of text"),
         ("version https://git-lfs.github.com/spec/v1\n", "train.csv is a Git LFS pointer, not a table of text; run"),
-        ("audio,text,speaker\na.wav|one|x\n", "none of its 1 audio files exists"),
     ],
 )
 def test_what_has_two_meanings_is_refused(tmp_path: Path, content: str, message: str) -> None:
@@ -153,10 +150,8 @@ def test_another_encoding_is_named_with_its_line(tmp_path: Path, content: bytes)
         (HEADER + "a.wav|one|two|x\nb.wav|two|x\n", "a text that contains '|' is read whole (line 2)"),
         (HEADER + "c|one|x\nd|two|x\n", "its files lie in wavs/ and are named without .wav"),
         (HEADER + "wavs\\c.wav|one|x\nwavs\\d.wav|two|x\n", "backslashes in the names of files are read as slashes"),
-        (HEADER + "C:\\me\\a.wav|one|x\nC:\\me\\b.wav|two|x\n", "folders in the names of files are not there"),
         (HEADER + "/gone/c.wav|one|x\n/gone/d.wav|two|x\n", "are not there, and wavs/ is read"),
         ("path\tsentence_id\tsentence\ne.mp3\t1\tone\nf.mp3\t2\ttwo\n", "its files lie in clips/ as .wav"),
-        ("sep=;\naudio;text;speaker\na.wav;one;x\nb.wav;two;x\n", "separated by semicolons; audio is"),
         ("audio,text,speaker\na.wav,one,x,\nb.wav,two,x,\n", "separated by commas; audio is"),
         (HEADER + "a.wav|one|x\nb.wav|two|x\n|three|x\n", None),
     ],
@@ -184,9 +179,7 @@ def test_what_was_assumed_is_told_and_reaches_coquis_training(
     [
         ("ljspeech", "c|one|one\nd|two|two\n", ""),
         ("ljspeech", "c|one\nd|two\n", "where the third column is empty, the text of the second is read"),
-        ("ljspeech", "c|one|\nd|two|\n", "where the third column is empty, the text of the second is read"),
         ("ljspeech", "c.wav|one|one\nd.wav|two|two\n", "so it is not added again"),
-        ("ljspeech", "wavs/c.wav|one\nwavs/d.wav|two\n", "so it is not added again"),
         ("thorsten", "c|one\nd|two\n\n", ""),
         ("kss", "wavs/c.wav|1|one\nwavs/d.wav|2|two\n", ""),
         ("common_voice", "path\tsentence_id\tsentence\nc.wav\t1\tone\nd.wav\t2\ttwo\n", "sentence is read as text"),

@@ -82,18 +82,6 @@ def test_the_curves_of_a_run_are_its_tables(make_spec: Callable[..., TrialSpec])
     assert "end_info" in board.Tags()["tensors"][-1]
 
 
-def test_the_best_so_far_is_of_one_step(tmp_path: Path) -> None:
-    """An evaluation that is not finite is shown, and is never the best."""
-    spec = spec_of(tmp_path / "run")
-    written(spec, [2.5, 2.4, 2.6, math.nan], StopReason.DIVERGED)
-    board = events(spec)
-    for name, values in {"eval (nats)": [2.5, 2.4, 2.4, 2.4], "text (nats)": [8.5, 8.4, 8.4, 8.4], "gap": [2] * 4,
-                         "at step": [2, 4, 4, 4]}.items():  # fmt: skip
-        found = scalars(board, f"evaluation, best so far/{name}")
-        assert list(found) == [2, 4, 6, 8] and list(found.values()) == pytest.approx(values), name
-    assert math.isnan(scalars(board, "evaluation/eval (nats)")[8])
-
-
 @pytest.mark.parametrize("evaluated", [0, 1])
 def test_a_run_that_goes_on_shows_each_step_once(tmp_path: Path, evaluated: int) -> None:
     """It died one step after its last evaluation, or before any; what it does then is shown, not what was before."""

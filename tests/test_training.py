@@ -88,9 +88,8 @@ def test_frozen_layers_stay_as_they_were_and_cost_no_state(make_spec: Make) -> N
     assert not any(text.startswith("frozen") for text in record.inert)
 
 
-@pytest.mark.parametrize("accumulation", [1, 3])
-def test_the_rate_is_multisteplr_at_the_promised_steps(make_spec: Make, accumulation: int) -> None:
-    milestones, gamma, horizon = (0.3, 0.5, 0.8), 0.5, 10
+def test_the_rate_is_multisteplr_at_the_promised_steps(make_spec: Make) -> None:
+    milestones, gamma, horizon, accumulation = (0.3, 0.5, 0.8), 0.5, 10, 2
     spec = make_spec(horizon, lr=1e-3, milestones=milestones, gamma=gamma, accumulation=accumulation)
     run = train(spec)
     parameter = torch.nn.Parameter(torch.zeros(1))
@@ -108,7 +107,7 @@ def test_the_rate_is_multisteplr_at_the_promised_steps(make_spec: Make, accumula
 def test_the_logged_loss_does_not_depend_on_the_accumulation(make_spec: Make) -> None:
     """The same batch k times over, before any update: its loss, whatever k."""
     logged = {}
-    for accumulation in (1, 3, 8):
+    for accumulation in (1, 8):
         spec = make_spec(1, accumulation=accumulation)
         run = build(spec)
         batch = next(run.batches)
@@ -116,7 +115,6 @@ def test_the_logged_loss_does_not_depend_on_the_accumulation(make_spec: Make) ->
         run.trainer.callbacks.on_train_epoch_start = lambda _: None
         deque(run.trainer.steps(copies(batch), 1), maxlen=0)
         logged[accumulation] = run.trainer.recorder.history[0].loss
-    assert logged[3] == pytest.approx(logged[1], rel=1e-6)
     assert logged[8] == pytest.approx(logged[1], rel=1e-6)
 
 
@@ -145,14 +143,13 @@ def test_knobs_that_did_not_act_are_named(make_spec: Make) -> None:
     assert [text.split(":")[0] for text in inert] == ["milestones", "clip_norm", "weight_decay"]
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 100])
-def test_the_evaluation_does_not_depend_on_its_batch_size(make_spec: Make, batch_size: int) -> None:
+def test_the_evaluation_does_not_depend_on_its_batch_size(make_spec: Make) -> None:
     run = build(make_spec(2))
     reference = run.evaluator(0, 0.0)
-    sets = evaluation_sets(run.model, run.corpus, 20, 1, batch_size)
-    other = Evaluator(run.model, sets)(0, 0.0)
-    for name in ("mel_ce", "text_ce", "probe_mel_ce", "probe_text_ce"):
-        assert getattr(other, name) == pytest.approx(getattr(reference, name), rel=1e-5)
+    for batch_size in (1, 3, 100):
+        other = Evaluator(run.model, evaluation_sets(run.model, run.corpus, 20, 1, batch_size))(0, 0.0)
+        for name in ("mel_ce", "text_ce", "probe_mel_ce", "probe_text_ce"):
+            assert getattr(other, name) == pytest.approx(getattr(reference, name), rel=1e-5)
 
 
 def test_an_evaluation_changes_nothing(make_spec: Make) -> None:
@@ -191,7 +188,7 @@ def test_a_loss_that_is_not_finite_never_reaches_the_weights(make_spec: Make) ->
     assert run.trainer.recorder.steps == 0
 
 
-@pytest.mark.parametrize("knobs", [{}, {"clip_norm": 1.0}, {"new_rows_lr_factor": 0.1}])
+@pytest.mark.parametrize("knobs", [{}, {"clip_norm": 1.0, "new_rows_lr_factor": 0.1}])
 def test_a_gradient_that_is_not_finite_never_reaches_the_weights(make_spec: Make, knobs: dict[str, float]) -> None:
     spec = make_spec(3, **knobs)
     run = build(spec)

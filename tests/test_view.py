@@ -7,8 +7,6 @@ import pytest
 
 from search.commands.output import Output
 from search.show.plain import PlainView
-from search.show.progress import with_bar
-from search.text import duration
 from search.trial import Evaluation, StopReason
 from search.workers.events import End, Extent, Start, View
 from search.workers.listeners import Listeners
@@ -103,11 +101,8 @@ def test_a_character_that_the_terminal_s_encoding_lacks_ends_nothing(monkeypatch
     ("told", "finished", "best"),
     [
         ([], 3, (0, 2.6)),
-        ([(4, None)], 4, (0, 2.6)),
         ([(7, (5, 2.4))], 7, (5, 2.4)),  # peers finished three, and found a better one
         ([(7, (5, 2.4)), (6, (0, 2.6))], 7, (5, 2.4)),  # numbers of a slower thread
-        ([(4, (9, 2.7))], 4, (0, 2.6)),
-        ([(10, None)], 10, (0, 2.6)),
         ([(11, None)], 11, (0, 2.6)),  # more than were asked for, as after a resumption with a lower number
     ],
 )
@@ -119,7 +114,7 @@ def test_what_all_machines_finished_is_counted(
     for counts in told:
         board.counted(*counts)
     assert board.standing[:2] == [f"{finished}/10 trials", f"best {best[1]:.4f} (trial {best[0]})"]
-    assert (board.remaining_seconds is None) == (finished not in (4, 7))
+    assert (board.remaining_seconds is None) == (finished != 7)
 
 
 def test_which_trial_is_the_best_so_far() -> None:
@@ -142,24 +137,3 @@ def test_which_trial_is_the_best_so_far() -> None:
 
 
 # Words and bars
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(12.4, "12 s"), (59.6, "1 m 00 s"), (200, "3 m 20 s"), (7500, "2 h 05 m")]
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("text", "filled"),
-    [
-        ("decoding audio: 0 of 340 clips", 0),
-        ("decoding audio: 85 of 340 clips, 12 s left", 5),
-        ("decoding audio: 340 of 340 clips", 20),
-        ("loading torch and TTS", None),
-        ("reading 0 of 0", None),
-    ],
-)
-def test_a_count_has_a_bar_in_a_terminal(text: str, filled: int | None) -> None:
-    assert with_bar(text) == (text if filled is None else f"{'━' * filled}{'╌' * (20 - filled)} {text}")
