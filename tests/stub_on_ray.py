@@ -36,6 +36,7 @@ def tell(event: str, **values: Any) -> None:
 
 def main() -> None:
     address, url, folder, *flags = sys.argv[1:]
+    trials = int(flags[flags.index("--trials") + 1]) if "--trials" in flags else 1
     view = Listeners()
     view.add(PlainView(view.board))
     logs = Path(folder).absolute() / "miniature" / "trials"
@@ -46,7 +47,7 @@ def main() -> None:
         str(logs),
     )
     with connected(address) as ray:
-        if drive(Cluster(ray, order, view, on_gpus=1, on_cpu=2), view):
+        if drive(Cluster(ray, order, view, on_gpus=1, on_cpu=2, at_once=trials, grows_by="CPU"), view):
             sys.exit(130)
 
 
