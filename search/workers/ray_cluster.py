@@ -1,4 +1,4 @@
-"""The nodes of a Ray cluster: an actor on each that the search has runs for, and what they say, as events of one view."""
+"""The nodes of a Ray cluster: an actor on each that has runs to start, and what they say, as events of one view."""
 
 import math
 import time
@@ -195,6 +195,8 @@ class Cluster:
                 seat.is_placed = True
             case {"event": "begin"}:
                 self._begun(seat, line)
+            case {"event": "note" | "status"} if seat.is_released:  # as after Ctrl-C, which nobody pressed
+                pass
             case {"event": "note", "text": text}:  # before they begin, all nodes say the same
                 self._view.note(f"{seat.name}: {text}") if seat.has_begun else self._tell_once(text)
             case {"event": "status", "text": text}:
