@@ -155,6 +155,7 @@ NVML = """
 class NVMLError(Exception): ...
 def nvmlInit(): ...
 nvmlShutdown = nvmlInit
+def nvmlDeviceGetCount(): return 2
 def nvmlDeviceGetHandleByIndex(index): return index
 def nvmlDeviceGetName(handle): return "H200"
 def nvmlDeviceGetUUID(handle): return f"GPU-{handle}"

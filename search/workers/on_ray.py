@@ -94,6 +94,7 @@ def connected(address: str | None) -> Iterator[Any]:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_SCHEDULER_EVENTS", "0")  # no lines about actors that wait for a GPU
+    os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")  # that of `ray job submit` may have a working_dir, too
     try:
         import ray
     except ImportError as error:

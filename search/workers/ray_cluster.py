@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from search.errors import BUDGET_SPENT, UserError
+from search.errors import BUDGET_SPENT, UserError, first_line
 from search.trial import Evaluation, StopReason
 from search.workers.events import End, Extent, Start, View
 from search.workers.ray_demand import Demand
@@ -178,6 +178,7 @@ class Cluster:
 
     def _lost(self, node_id: str, seat: Seat, error: Exception) -> None:
         """The node, its actor or the way to it is gone. Its trials run again elsewhere once their leases have ended."""
+        error = getattr(error, "cause", error)  # without Ray's traceback
         kind, self._deaths[node_id] = type(error).__name__, self._deaths[node_id] + 1
         for slot, number in seat.running.items():
             self._view.ended(End(slot, number, StopReason.PREEMPTED, None, f"{seat.name} is gone", competes=False))
@@ -186,7 +187,7 @@ class Cluster:
         del self._seats[node_id]
         if self._deaths[node_id] >= LIVES:
             seat.stream, seat.actor, seat.code = None, None, 1
-            seat.last = {"message": f"it died {LIVES} times ({kind}): {error}"}
+            seat.last = {"message": f"it died {LIVES} times ({kind}: {first_line(error)})"}
             self._seats[node_id] = seat
 
     def _heard(self, seat: Seat, line: dict[str, Any]) -> None:
