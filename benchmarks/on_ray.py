@@ -29,7 +29,7 @@ SMALL = {"object_store_memory": 80_000_000}
 
 
 def main() -> None:
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT)}
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_memory_monitor_refresh_ms": "0", "PYTHONPATH": str(ROOT)}
     from ray.cluster_utils import Cluster
 
     server, measured = Server(), defaultdict(list)

@@ -32,6 +32,7 @@ def cluster() -> Iterator[Any]:
     """A head that gives nothing, and two nodes. A node takes seconds to start, so tests leave those that they add."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_memory_monitor_refresh_ms", "0")  # it ends actors when other work fills this machine
         patch.setenv("PYTHONPATH", str(ROOT))  # of the nodes, which run tests/stub_on_ray.py
         patch.setenv("PGPASSWORD", PASSWORD)
         from ray.cluster_utils import Cluster

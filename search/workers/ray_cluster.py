@@ -90,18 +90,20 @@ class Cluster:
         """Starts an actor on each node that has none, as long as there are runs for it, and asks Ray for more nodes."""
         nodes = [node for node in self._ray.nodes() if node["Alive"]]
         has_gpus = any(node["Resources"].get("GPU", 0) >= 1 for node in nodes)
+        what = "GPU" if has_gpus else "CPU"  # a node without a GPU is not used, if others have some
         for node in nodes:
-            wanted = self._wanted(node["Resources"], has_gpus)
-            if wanted and node["NodeID"] not in self._seats and self._missing > 0 and not self.is_done:
+            has = int(node["Resources"].get(what, 0))
+            if has and node["NodeID"] not in self._seats and self._missing > 0 and not self.is_done:
                 self._demand.ask(0)  # it is not to take what the actor needs
-                self._seats[node["NodeID"]] = self._seat(node["NodeID"], node["NodeManagerHostname"], wanted)
-        for seat in self._active():
-            if not seat.is_placed and not seat.is_young:
+                self._seats[node["NodeID"]] = self._seat(node["NodeID"], node["NodeManagerHostname"], what, has)
+        waiting = [seat for seat in self._active() if not seat.is_placed]
+        for seat in waiting:
+            if not seat.is_young:
                 self._tell_once(f"{seat.name}: waiting for {seat.gives}, which other work on Ray may hold")
         if not self._seats:
             self._tell_once("no node of the cluster has a GPU or CPU to give; waiting for one to join")
         self._release()
-        if all(seat.is_placed or not seat.is_young for seat in self._active()):
+        if not any(seat.is_young for seat in waiting):
             self._grow("GPU" if has_gpus else self._grows_by)
 
     @property
@@ -111,7 +113,7 @@ class Cluster:
         return min(self._at_once, self._to_finish) - usable
 
     def _grow(self, by: str) -> None:
-        """Lets a cluster that scales see how much more is wanted: one GPU a node, or the CPUs of its slots."""
+        """Lets a cluster that scales see what more is wanted: for each node one GPU, or the CPUs of its slots."""
         slots = self._on_gpus or 1 if by == "GPU" else self._on_cpu
         count = 0 if self.is_done else math.ceil(max(0, self._missing) / slots)
         self._demand.ask(count, {by: 1 if by == "GPU" else slots})
@@ -124,23 +126,18 @@ class Cluster:
                 seat.is_released = True
                 seat.actor.stop.remote()
 
-    def _wanted(self, has: dict[str, float], on_gpus: bool) -> dict[str, int]:
-        """What a node's actor asks for; nothing where the node is not used: one without a GPU, if others have some."""
-        gpus, cpus = int(has.get("GPU", 0)), int(has.get("CPU", 0))
-        if on_gpus:
-            return {"num_gpus": min(self._on_gpus or gpus, gpus), "num_cpus": 0} if gpus else {}
-        return {"num_cpus": min(self._on_cpu, cpus)} if cpus else {}
-
-    def _seat(self, node_id: str, host: str, wanted: dict[str, int]) -> Seat:
+    def _seat(self, node_id: str, host: str, what: str, has: int) -> Seat:
+        """An actor on the node, which has so many GPUs or CPUs."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # an extra
 
+        slots = self._on_gpus or has if what == "GPU" else self._on_cpu
+        taken = min(slots, has)
+        resources = {"num_gpus": taken, "num_cpus": 0} if what == "GPU" else {"num_cpus": taken}
         there = NodeAffinitySchedulingStrategy(node_id, soft=False)
-        actor = self._ray.remote(Node).options(**wanted, max_concurrency=2, scheduling_strategy=there).remote()
+        actor = self._ray.remote(Node).options(**resources, max_concurrency=2, scheduling_strategy=there).remote()
         is_taken = any(seat.name == host for seat in self._seats.values())
         name = f"{host}/{node_id[-6:]}" if is_taken else host
-        gives = ", ".join(f"{count} of its {what[4:-1].upper()}s" for what, count in wanted.items() if count)
-        slots = self._on_gpus or wanted["num_gpus"] if "num_gpus" in wanted else self._on_cpu
-        return Seat(name, gives, slots, actor, actor.run.remote(self._order), time.monotonic())
+        return Seat(name, f"{taken} of its {what}s", slots, actor, actor.run.remote(self._order), time.monotonic())
 
     def stop(self) -> None:
         """Asks each node to end its runs in order; what Ray has not placed yet is taken back."""
@@ -172,9 +169,9 @@ class Cluster:
 
     def _ended(self, node_id: str, seat: Seat) -> None:
         seat.stream = seat.actor = None
-        if seat.is_released:
-            self._view.note(f"{seat.name}: nothing is left to start; its resources are Ray's again")
-            del self._seats[node_id]  # should runs fail elsewhere, it may be needed again
+        if seat.is_released:  # should runs fail elsewhere, it may be needed again
+            self._view.note(f"{seat.name}: nothing is left to start; Ray has back what it gave")
+            del self._seats[node_id]
 
     def _lost(self, node_id: str, seat: Seat, error: Exception) -> None:
         """The node, its actor or the way to it is gone. Its trials run again elsewhere once their leases have ended."""
@@ -184,11 +181,10 @@ class Cluster:
             self._view.ended(End(slot, number, StopReason.PREEMPTED, None, f"{seat.name} is gone", competes=False))
         if seat.is_placed:
             self._view.note(f"{seat.name} is gone ({kind}); what it ran starts again elsewhere")
-        del self._seats[node_id]
-        if self._deaths[node_id] >= LIVES:
-            seat.stream, seat.actor, seat.code = None, None, 1
-            seat.last = {"message": f"it died {LIVES} times ({kind}: {first_line(error)})"}
-            self._seats[node_id] = seat
+        seat.stream, seat.actor, seat.code = None, None, 1
+        seat.last = {"message": f"it died {LIVES} times ({kind}: {first_line(error)})"}
+        if self._deaths[node_id] < LIVES:
+            del self._seats[node_id]
 
     def _heard(self, seat: Seat, line: dict[str, Any]) -> None:
         match line:
@@ -253,5 +249,6 @@ def _best(line: dict[str, Any]) -> tuple[int, float] | None:
 
 def _evaluation(line: dict[str, Any]) -> Evaluation:
     """As it was before it became JSON, which has no NaN."""
-    values = {each.name: line[each.name] for each in fields(Evaluation)}
-    return Evaluation(**{name: math.nan if value is None else value for name, value in values.items()})
+    values: dict[str, Any] = {each.name: line[each.name] for each in fields(Evaluation)}
+    finite = {name: value for name, value in values.items() if value is not None}
+    return Evaluation(**dict.fromkeys(values, math.nan) | finite)
