@@ -59,6 +59,16 @@ def study_on_ray(study: Study, cluster: Any, folder: Path, *arguments: str) -> M
     return study.add(Machine([*command, *arguments], folder, PGPASSWORD=PASSWORD))
 
 
+def wait_for_demand(cluster: Any, nodes: int) -> None:
+    """Until the autoscaler would see that so many more are wanted."""
+    with connected(cluster.address) as ray:
+
+        def pending() -> int:
+            return sum(group["state"] == "PENDING" for group in ray.util.placement_group_table().values())
+
+        wait_until(lambda: pending() == nodes, PATIENCE, f"{nodes} placement groups wait")
+
+
 def reasons(study: Study) -> Counter[str]:
     return Counter(trial.user_attrs.get("stop_reason", "") for trial in study.trials())
 
@@ -79,6 +89,7 @@ def test_nodes_come_and_go_and_a_plain_machine_ends_the_study(cluster: Any, data
     with Study(database, tmp_path, trials=8) as study:
         driver = on_ray(study, cluster, folder)
         driver.wait_for(")  started ", count=4)
+        wait_for_demand(cluster, 2)  # 8 trials need four nodes
         cluster.remove_node(cluster.list_all_nodes()[1], allow_graceful=False)
         driver.wait_for(" is gone ")
         cluster.add_node(**SMALL)
@@ -88,6 +99,7 @@ def test_nodes_come_and_go_and_a_plain_machine_ends_the_study(cluster: Any, data
         driver.wait(code=130)
         assert len(re.findall(rf": 2 slots, .* logs there in {folder}/miniature/trials/NUMBER", driver.output)) == 3
         assert study.taken() == study.finished()  # nothing is left running
+        wait_for_demand(cluster, 0)
         study.start("plain", seconds=0.005).wait()
         study.assert_exact()
 
