@@ -1,5 +1,6 @@
 """`--engine ray`: a real Ray cluster of three nodes on this host, whose nodes are killed and added in mid-study."""
 
+import os
 import re
 import signal
 import socket
@@ -12,12 +13,16 @@ from typing import Any
 import psutil
 import pytest
 
+from search.devices import AllInUse, reserved
 from search.errors import UserError
+from search.preparation.cache import cache_directory
 from search.trial import StopReason
 from search.workers.on_ray import connected
 from tests.conftest import ROOT, wait_until
 from tests.in_process import StudyPy, in_process
 from tests.machines import PATIENCE, Machine, Study
+from tests.postgres import ESCAPED, PASSWORD
+from tests.stub import HOLD
 
 SMALL = {"num_cpus": 2, "object_store_memory": 80_000_000}
 
@@ -27,7 +32,9 @@ def cluster() -> Iterator[Any]:
     """A head that gives nothing, and two nodes. A node takes seconds to start, so tests leave those that they add."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_memory_monitor_refresh_ms", "0")  # it ends actors when other work fills this machine
         patch.setenv("PYTHONPATH", str(ROOT))  # of the nodes, which run tests/stub_on_ray.py
+        patch.setenv("PGPASSWORD", PASSWORD)
         from ray.cluster_utils import Cluster
 
         made = Cluster(True, head_node_args={**SMALL, "num_cpus": 0, "include_dashboard": False})
@@ -42,6 +49,24 @@ def on_ray(study: Study, cluster: Any, folder: Path, **options: Any) -> Machine:
     flags = [word for name, value in named.items() for word in (f"--{name}", str(value))]
     command = ["-m", "tests.stub_on_ray", cluster.address, study.url, ".", *flags]
     return study.add(Machine(command, folder))
+
+
+def study_on_ray(study: Study, cluster: Any, folder: Path, *arguments: str) -> Machine:
+    """study.py itself, here and on the nodes, with runs that do not train."""
+    settings = [f"--set=service.{name}={value}" for name, value in (("heartbeat_seconds", 0.5), ("grace_seconds", 60))]
+    command = ["-m", "tests.stub_on_ray", "study.py", "search", "--engine", "ray", "--ray-address", cluster.address]
+    command += ["--storage", study.url.replace(f":{ESCAPED}@", "@"), "--trials", str(study.total), *settings]
+    return study.add(Machine([*command, *arguments], folder, PGPASSWORD=PASSWORD))
+
+
+def wait_for_demand(cluster: Any, nodes: int) -> None:
+    """Until the autoscaler would see that so many more are wanted."""
+    with connected(cluster.address) as ray:
+
+        def pending() -> int:
+            return sum(group["state"] == "PENDING" for group in ray.util.placement_group_table().values())
+
+        wait_until(lambda: pending() == nodes, PATIENCE, f"{nodes} placement groups wait")
 
 
 def reasons(study: Study) -> Counter[str]:
@@ -64,6 +89,7 @@ def test_nodes_come_and_go_and_a_plain_machine_ends_the_study(cluster: Any, data
     with Study(database, tmp_path, trials=8) as study:
         driver = on_ray(study, cluster, folder)
         driver.wait_for(")  started ", count=4)
+        wait_for_demand(cluster, 2)  # 8 trials need four nodes
         cluster.remove_node(cluster.list_all_nodes()[1], allow_graceful=False)
         driver.wait_for(" is gone ")
         cluster.add_node(**SMALL)
@@ -73,8 +99,51 @@ def test_nodes_come_and_go_and_a_plain_machine_ends_the_study(cluster: Any, data
         driver.wait(code=130)
         assert len(re.findall(rf": 2 slots, .* logs there in {folder}/miniature/trials/NUMBER", driver.output)) == 3
         assert study.taken() == study.finished()  # nothing is left running
+        wait_for_demand(cluster, 0)
         study.start("plain", seconds=0.005).wait()
         study.assert_exact()
+
+
+@pytest.mark.full
+def test_people_and_the_budget_reach_all_nodes(cluster: Any, database: str, tmp_path: Path, study_py: StudyPy) -> None:
+    where = ("--storage", database)
+    (tmp_path / HOLD).write_text("1")  # each run waits after its first evaluation
+    with Study(database, tmp_path, trials=30) as study:
+
+        def search(*arguments: str) -> Machine:
+            return study_on_ray(study, cluster, tmp_path, "--workers", "2", *arguments)
+
+        driver = search()
+        driver.wait_for(")  started ", count=4)
+        assert "is paused" in study_py("pause", *where)[1]
+        driver.wait_for("the study is paused (on ", count=2)
+        driver.release()
+        wait_until(lambda: study.finished() == study.taken(), PATIENCE, "the runs go on to their ends")
+        driver.hold(1)
+        begun = driver.output.count(")  started ")
+        assert "goes on" in study_py("resume", *where)[1]
+        driver.wait_for(")  started ", count=begun + 4)
+        named = re.findall(r"trial (\d+) .* started ", driver.output)[-1]
+        driver.wait_for(f"trial {named}  step ")
+        assert "ends now" in study_py("stop", named, *where)[1]
+        driver.wait_for(f"trial {named}  stopped_by_name  best ")
+        driver.wait_for(")  started ", count=begun + 5)
+        assert "stopped at once" in study_py("stop", "--now", *where)[1]
+        driver.wait(code=3)
+        assert "Stopped, since the study was stopped at once (on " in driver.output
+        assert study.finished() == study.taken()
+        again = search()
+        again.wait(code=3)
+        assert "then run the same command again" in again.output and " started " not in again.output
+        study_py("resume", *where)
+        driver.release()
+        spent = sum(trial.user_attrs["slot_seconds"] for trial in study.trials() if trial.state.is_finished())
+        capped = search("--gpu-hours", str((spent + 12) / 3600))
+        capped.wait(code=4)
+        assert "the budget has no room for more" in capped.output
+        took = sum(trial.user_attrs["slot_seconds"] for trial in study.trials() if trial.state.is_finished())
+        assert spent < took <= spent + 13
+        assert study.finished() < 30
 
 
 @pytest.mark.full
@@ -95,17 +164,57 @@ def test_an_actor_that_dies_is_started_again(cluster: Any, database: str, tmp_pa
         study.assert_exact()
 
 
+NVML = """
+class NVMLError(Exception): ...
+def nvmlInit(): ...
+nvmlShutdown = nvmlInit
+def nvmlDeviceGetCount(): return 2
+def nvmlDeviceGetHandleByIndex(index): return index
+def nvmlDeviceGetName(handle): return "H200"
+def nvmlDeviceGetUUID(handle): return f"GPU-{handle}"
+"""
+
+
+@pytest.fixture(scope="module")
+def gpus(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Of a node that says it has two, whose driver is a double. From then on the nodes without are not used."""
+    double = tmp_path_factory.mktemp("double")
+    (double / "pynvml.py").write_text(NVML)
+    cluster.add_node(**SMALL, num_gpus=2, env_vars={"PYTHONPATH": f"{double}{os.pathsep}{ROOT}"})
+    return ["GPU-0", "GPU-1"]
+
+
+@pytest.mark.usefixtures("gpus")
 def test_only_nodes_with_gpus_run_where_there_are_any(cluster: Any, tmp_path: Path) -> None:
     """Of two GPUs Ray gives the one that is asked for. When no node is left, the last one's error is the command's."""
-    cluster.add_node(**SMALL, num_gpus=2)
     driver = Machine(["-m", "tests.stub_on_ray", cluster.address, "no-url", ".", "--refuse"], tmp_path / "ray")
     try:
         driver.wait(code=2)
     finally:
         driver.kill()
-    assert re.search("it sees '[01]'", driver.output)
+    assert re.search("it sees 'GPU-[01]'", driver.output)
     assert driver.output.count("is left out: this node is refused") == 1
     assert re.search(r"study.py: \S+: this node is refused\n  one\n  two\n$", driver.output)
+
+
+@pytest.mark.usefixtures("study_py")  # for its settings
+def test_slots_share_the_gpus_that_ray_gives(cluster: Any, gpus: list[str], database: str, tmp_path: Path) -> None:
+    """Each run sees one, by its UUID, and no other search of this machine gets it."""
+    (tmp_path / HOLD).write_text("1")
+    locks = cache_directory() / "gpus"
+    with Study(database, tmp_path, trials=9) as study:
+        driver = study_on_ray(study, cluster, tmp_path, "--workers", "4")
+        driver.wait_for(")  started ", count=4)
+        driver.wait_for("  step ", count=4)
+        assert "4 slots, with 2 of its GPUs" in driver.output
+        seen = Counter(file.read_text() for file in (tmp_path / "miniature" / "trials").glob("*/devices"))
+        assert seen == dict.fromkeys(gpus, 2)
+        with pytest.raises(AllInUse), reserved(gpus, None, locks):
+            pass
+        driver.send(signal.SIGINT)
+        driver.wait(code=130)
+        with reserved(gpus, None, locks) as free:
+            assert free == gpus
 
 
 @pytest.mark.full

@@ -12,7 +12,7 @@ from search.errors import BUDGET_SPENT
 from search.settings.settings import Settings
 from search.show import confirmation_tables
 from search.text import shown
-from search.workers.on_ray import run_on_ray
+from search.workers.on_ray import confirm_on_ray
 
 
 @click.command()
@@ -45,7 +45,7 @@ def prove(
     output.open(settings.study.name, urls)
     with output.watching(settings) as view:
         if is_on_ray(engine, ray_address):
-            is_stopped = run_on_ray("confirm", "confirm", settings, view, ray_address)
+            is_stopped = confirm_on_ray(settings, view, ray_address)
             result = confirm.stored(settings, is_stopped)
         else:
             result = confirm.confirm(settings, view, is_described)

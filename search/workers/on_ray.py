@@ -14,10 +14,11 @@ from typing import Any
 from search.errors import TryAgain, UserError
 from search.settings.settings import Settings, safe_url
 from search.sources import PROJECT, ROOT
-from search.study import findings, storage
+from search.study import findings, recorded, storage
 from search.study.folder import make_folder, refuse_closed
 from search.study.server import wait_for_server
 from search.workers.budget import no_room
+from search.workers.cost import confirmation_costs
 from search.workers.events import View
 from search.workers.interruption import Interruption
 from search.workers.ray_cluster import Cluster
@@ -31,7 +32,8 @@ OBJECT_STORE = 80_000_000  # bytes, about the least that Ray takes: nothing but 
 def search_on_ray(settings: Settings, view: View, address: str | None) -> Result:
     """As `session.search`, on the nodes of the cluster at `address`. What the time was spent on, each node knows."""
     started = time.monotonic()
-    stopped = run_on_ray("search", "trials", settings, view, address)
+    _refuse(settings, view)
+    stopped = _run("search", "trials", settings, view, address, settings.study.trials)
     study = storage.load_study(settings)
     halted = storage.control_of(settings).unless_running if stopped else None
     found, seconds = findings.read(study), time.monotonic() - started
@@ -39,26 +41,34 @@ def search_on_ray(settings: Settings, view: View, address: str | None) -> Result
     return Result(found, study.user_attrs, stopped, halted, {}, seconds, 0, over_budget)
 
 
-def run_on_ray(command: str, runs: str, settings: Settings, view: View, address: str | None) -> bool:
+def confirm_on_ray(settings: Settings, view: View, address: str | None) -> bool:
+    """Runs the confirmation on the nodes of the cluster. Whether somebody stopped it before it was over."""
+    _refuse(settings, view)
+    prepared = recorded.prepared(findings.read(storage.load_study(settings)).prepared)
+    costs = confirmation_costs(settings, prepared) if prepared else []
+    return _run("confirm", "confirm", settings, view, address, max((cost.at_once for cost in costs), default=1))
+
+
+def _run(command: str, runs: str, settings: Settings, view: View, address: str | None, at_once: int) -> bool:
     """Runs a command of study.py, whose runs lie in the folder `runs` of the study's, until all nodes have ended it.
 
-    Whether the user stopped it before. Raises UserError when no node is left that could go on.
+    Whether somebody stopped it before. Raises UserError when no node is left that could go on.
     """
-    refuse(settings)
-    refuse_closed(settings)
-    wait_for_server(settings.storage_url, 60 * settings.service.start_minutes, view.note)
-    storage.try_out(settings)
     folder = str((settings.directory / runs).absolute())
     order = Order("search.commands.group:main", [command, "--json"], settings.to_toml(), folder)
     view.status("connecting to Ray")
     with connected(address) as ray:
         make_folder(settings)
-        slots = settings.study.workers
-        return drive(Cluster(ray, order, view, slots, slots or (2 if settings.is_miniature else 1)), view)
+        slots, is_mini = settings.study.workers, settings.is_miniature
+        on_cpu, grows_by = slots or (2 if is_mini else 1), "CPU" if is_mini else "GPU"
+        return drive(Cluster(ray, order, view, slots, on_cpu, at_once, grows_by), view)
 
 
-def refuse(settings: Settings) -> None:
-    """Raises UserError for a storage that nodes cannot share, or whose password Ray would get to know."""
+def _refuse(settings: Settings, view: View) -> None:
+    """Raises UserError for a storage that nodes cannot share, or whose password Ray would get to know.
+
+    And what would be refused on a plain machine before its preparation.
+    """
     shown = safe_url(settings.storage_url)
     if settings.is_sqlite:
         raise UserError(
@@ -70,6 +80,10 @@ def refuse(settings: Settings) -> None:
             f"study.storage {shown} has a password, which --engine ray would pass through Ray; leave it out, and give"
             " it to each node as PGPASSWORD, PGPASSFILE or ~/.pgpass (docs/ray.md)"
         )
+    refuse_closed(settings)
+    wait_for_server(settings.storage_url, 60 * settings.service.start_minutes, view.note)
+    storage.refuse_stopped(settings)
+    storage.try_out(settings)
 
 
 @contextmanager
@@ -80,6 +94,7 @@ def connected(address: str | None) -> Iterator[Any]:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_SCHEDULER_EVENTS", "0")  # no lines about actors that wait for a GPU
+    os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")  # that of `ray job submit` may have a working_dir, too
     try:
         import ray
     except ImportError as error:
@@ -121,7 +136,7 @@ def refuse_silent(address: str) -> None:
 
 
 def drive(cluster: Cluster, view: View) -> bool:
-    """Whether the user stopped the nodes before they had done all."""
+    """Whether somebody stopped the nodes before they had done all."""
     looked, told = 0.0, False
     with Interruption(view.leave) as interruption:
         while not cluster.is_over(interruption.asked):
@@ -134,4 +149,4 @@ def drive(cluster: Cluster, view: View) -> bool:
                 looked = time.monotonic()
             cluster.hear(0.2)
             view.refresh()
-    return not cluster.is_done
+    return interruption.asked or not cluster.is_done
