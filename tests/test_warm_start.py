@@ -27,11 +27,9 @@ def study_py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capt
     return in_process(tmp_path, monkeypatch, capfd)
 
 
-def earlier_study(folder: Path, name: str = "first", **overrides: object) -> optuna.Study:
+def earlier_study(folder: Path, overrides: dict[str, str] | None = None) -> optuna.Study:
     """Its best trial is a baseline, then LIKED; a repeat is no trial of its own."""
-    settings = studies.miniature(
-        folder, {"study.name": name, **{k.replace("_", ".", 1): v for k, v in overrides.items()}}
-    )
+    settings = studies.miniature(folder, {"study.name": "first", **(overrides or {})})
     study = studies.new_study(settings)
     studies.run(study, FLAT, [4.5, 2.0], baseline="V0")
     studies.run(study, FLAT, [4.5, 1.0], attributes={"repeat": 1})
@@ -102,7 +100,7 @@ def test_a_study_that_was_founded_cold_stays_so(study_py: StudyPy, tmp_path: Pat
 
 
 def test_two_machines_found_one_warm_study_and_finish_it_exactly(database: str, tmp_path: Path) -> None:
-    study = earlier_study(tmp_path, study_storage=database)
+    study = earlier_study(tmp_path, {"study.storage": database})
     before = study.get_trials()
     with machines.Study(database, tmp_path, trials=12) as shared:
         both = [shared.start(name, seconds=0.01, warm="first") for name in "ab"]
@@ -135,7 +133,7 @@ def drawn(memory: warm_start.Memory, value_of_best: float) -> list[float]:
 
 def test_the_sampler_knows_earlier_trials_once_their_best_is_better_here_than_the_baselines() -> None:
     """Else it draws what it would draw cold: bit by bit."""
-    lrs = [2e-5 * 1.02**i for i in range(30)]
+    lrs = [5e-5 * 1.02**i for i in range(30)]
     trials = [
         {"study": "first", "number": i, "params": {**FLAT, "lr": lr}, "rank": (i + 0.5) / 30}
         for i, lr in enumerate(lrs)
@@ -145,4 +143,4 @@ def test_the_sampler_knows_earlier_trials_once_their_best_is_better_here_than_th
     alone = {"studies": ["first"], "left_out": 0, "trials": trials[:1]}
     warm, unlike, cold = drawn(memory, 2.0), drawn(memory, 3.5), drawn(alone, 3.5)
     assert unlike == cold
-    assert max(warm) < 1e-4 < max(cold)
+    assert max(warm) < 3e-4 < max(cold)
