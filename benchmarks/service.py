@@ -23,6 +23,7 @@ from search.study import storage
 from search.study.leases import owner
 from search.study.ledger import Ledger
 from search.study.pruners import FirstToFire
+from search.study.sampler import make_sampler
 from search.trial import StopReason, evaluation_steps
 from tests.postgres import Server
 from tests.stub import PREPARED, settings_of
@@ -124,7 +125,7 @@ def statements(server: Server, folder: Path) -> None:
 
     url = storage.parse(server.empty_database()).render_as_string(hide_password=False)
     stock = optuna.create_study(
-        storage=url, sampler=storage.make_sampler(1, 1), pruner=MedianPruner(6, STEPS[4]), direction="minimize"
+        storage=url, sampler=make_sampler(1, 1), pruner=MedianPruner(6, STEPS[4]), direction="minimize"
     )
     fill(stock, settings, 20, 0)
     run_stock(stock, settings)

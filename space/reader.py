@@ -106,6 +106,8 @@ def explained(error: ValidationError, model: type, depth: int | None = None) -> 
             return f"{place} is missing"
         case "model_type" | "dict_type" | "dataclass_type":
             message = "it must be a table"
+        case "tuple_type":
+            message = "it must be a list"
         case "string_pattern_mismatch":
             message = f"it must be {fields[name].description.partition(': ')[2]}"
         case unknown if unknown in _UNKNOWN:

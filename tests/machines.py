@@ -139,7 +139,7 @@ class Study:
             process.kill()
         assert not orphans, "a supervisor's processes outlived it"
 
-    def start(self, machine: str | None, folder: str = "", held: int | None = None, **options: float) -> Machine:
+    def start(self, machine: str | None, folder: str = "", held: int | None = None, **options: float | str) -> Machine:
         """A supervisor with stub runs; None for `machine` is this one. Options are those of `tests.stub`.
 
         Each run waits after `held` evaluations, of ten, until the machine's `release`.

@@ -131,13 +131,15 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="events as JSON lines, like study.py")
     parser.add_argument("--stopped", type=int, default=0, help="exit code when it was stopped; that of study.py is 130")
     parser.add_argument("--cap", type=float, help="slot seconds")
+    parser.add_argument("--study", default="miniature")
+    parser.add_argument("--warm", help="earlier studies, with commas")
     given = parser.parse_args()
     os.environ |= {"STUB_SECONDS": str(given.seconds), "STUB_FOLDER": str(given.folder.absolute())}
 
     from search.commands.json_lines import JsonLines, take_stdout
     from search.errors import BUDGET_SPENT
     from search.show.plain import PlainView
-    from search.study import leases, server, storage
+    from search.study import earlier, leases, server, storage
     from search.workers import budget, supervisor, work
     from search.workers.events import Extent
     from search.workers.launcher import Launcher
@@ -152,12 +154,14 @@ def main() -> None:
     if given.cap:
         capped = settings.study.model_copy(update={"gpu_hours": given.cap / 3600})
         settings = settings.model_copy(update={"study": capped})
+    own = {"name": given.study, "warm_start": tuple(given.warm.split(",")) if given.warm else ()}
+    settings = settings.model_copy(update={"study": settings.study.model_copy(update=own)})
     view = Listeners()
     view.add(JsonLines(take_stdout(), view.board, "stub") if given.json else PlainView(view.board))
     opened = storage.open_storage(settings.storage_url, settings.service.connections)
     opened.on_outage = view.note
     storage.refuse_stopped(settings)
-    study, ledger = storage.open_study(settings, PREPARED, opened)
+    study, ledger = storage.open_study(settings, PREPARED, opened, earlier.recall(settings))
     opened.patience = 60 * settings.service.outage_minutes
     view.begin(Extent(given.trials, 0, given.slots, 5.0, None))
     mine = leases.Leases(ledger, settings.service, given.retries, view.note)

@@ -18,6 +18,7 @@ from search.study import storage
 from search.study.database import StudyStorage
 from search.study.ledger import Ledger
 from search.study.pruners import FirstToFire
+from search.study.sampler import make_sampler
 from search.trial import Prepared, evaluation_steps
 from tests.stub import PREPARED
 
@@ -163,7 +164,7 @@ def test_a_claimed_trial_is_suggested_its_baseline_and_then_what_the_sampler_dra
 
 
 def first_values(seed: int, search: int) -> tuple[float, ...]:
-    study = optuna.create_study(sampler=storage.make_sampler(seed, search))
+    study = optuna.create_study(sampler=make_sampler(seed, search))
     return tuple(study.ask().suggest_float("lr", 0, 1) for _ in range(3))
 
 

@@ -23,6 +23,7 @@ from search.confirmation.rate_line import LineRun, fixed_rates, rate_line
 from search.confirmation.verdict import is_gain
 from search.settings.sections import STOCK
 from search.settings.settings import Settings
+from search.study.ledger import Entry
 from search.study.pruners import FirstToFire, TwoIncreasePruner
 from search.study.settling import is_settled
 from search.study.storage import first_trials
@@ -52,6 +53,7 @@ class Strategy:
     then_full: int = 0  # so many of the best are run in full, and the best of these is taken
     follows: bool = False  # a rate line before the race, as the project does
     until_settled: bool = False  # ends once more trials are not expected to change the winner
+    queue: tuple[Entry, ...] = ()  # tried after the baselines
     stock_factor: float = 1.0  # the stock recipe's rate is wrong by so much
 
     @property
@@ -115,6 +117,8 @@ def search(strategy: Strategy, world: World, slots: int, trials: int, seed: int)
             if attributes.get("baseline") == STOCK:
                 params = {**params, "lr": strategy.stock_factor * params["lr"]}
             study.enqueue_trial(params, attributes)
+    for params, attributes in strategy.queue:
+        study.enqueue_trial(params, attributes)
     work = ReplayedWork(study, strategy.settings, strategy.steps)
     recorded = steps_of(strategy.share)
     ended: list[Ended] = []

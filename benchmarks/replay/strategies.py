@@ -20,7 +20,8 @@ from optuna.samplers import BaseSampler, QMCSampler, RandomSampler, TPESampler
 from benchmarks.curves.corpora import FULL, SHARES, STEPS
 from benchmarks.replay.simulation import Strategy, settings_for
 from search.settings.settings import Settings
-from search.study.storage import make_pruner, make_sampler
+from search.study.sampler import make_sampler
+from search.study.storage import make_pruner
 from search.trial import Prepared
 
 DEFAULT = "the project's default"

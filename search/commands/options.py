@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LINES = "json_lines"  # the parameter that --json sets, of the commands that have lines
 FLAGS = {  # and the settings that they override
     "study": "study.name", "storage": "study.storage", "trials": "study.trials", "until_settled": "study.until_settled",
-    "gpu_hours": "study.gpu_hours", "until": "study.until",
+    "warm_start": "study.warm_start", "gpu_hours": "study.gpu_hours", "until": "study.until",
     "workers": "study.workers", "seed": "study.seed", "repeats": "study.repeats", "top": "confirm.top",
     "seeds": "confirm.seeds", "audit": "confirm.audit", "max_gap": "train.max_gap", "healthy_gap": "train.healthy_gap",
 }  # fmt: skip

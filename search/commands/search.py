@@ -13,12 +13,18 @@ if TYPE_CHECKING:
     from search.study.findings import Findings
 
 
+def _or_none(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Nothing given leaves the settings file its say."""
+    return given or None
+
+
 @click.command()
 @click.option("--trials", type=int, help="Finished trials in all (default 40); the same command resumes.")
 @click.option("--until-settled", is_flag=True, default=None, help="End once more trials are not expected to matter.")
 @click.option("--workers", type=int, help="Slots. Default: one per visible GPU; one on a CPU, two for the miniature.")
 @click.option("--seed", type=int, help="Random seed for the sampler and all runs.")
 @click.option("--repeats", type=int, help="Extra runs of the stock recipe with other seeds, to measure the noise.")
+@click.option("--warm-start", metavar="STUDY", multiple=True, callback=_or_none, help="Earlier studies to learn from.")
 @click.option("--confirm", "then_confirm", is_flag=True, help="Then find the rate in full runs, and prove the winner.")
 @running
 @telling

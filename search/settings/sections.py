@@ -1,5 +1,6 @@
 """The sections of `study.toml`: each setting with its type, bounds, default and description."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,7 @@ MINIATURE = "miniature"
 STOCK = "V0"  # the baseline that every comparison is made with
 CONFIRMATION = ".confirm"  # follows a study's name in the name of its confirmation's study
 FEWEST_SEEDS, MOST_SEEDS = 3, 20  # of the race of a confirmation
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"  # of a study
 LINE_RUNS = 4  # full runs of a rate line of the stock recipe and one trial, at most
 
 
@@ -23,6 +25,12 @@ def _no_confirmation(name: str) -> str:
     if name.endswith(CONFIRMATION):
         raise ValueError(f"names that end with {CONFIRMATION} belong to confirmations; give the study's own name")
     return name
+
+
+def _of_a_study(name: str) -> str:
+    if not re.match(NAME, name):
+        raise ValueError("it must be the name of a study of the same database")
+    return _no_confirmation(name)
 
 
 def setting(default: Any, description: str, **bounds: Any) -> Any:
@@ -44,7 +52,7 @@ class Study(Section):
         MINIATURE,
         "Name of the study and of its folder: 1 to 64 letters (a to z), digits, dots, hyphens and underscores, starting"
         " with a letter or a digit",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        pattern=NAME,
     )
     trials: int = setting(40, "Total number of finished trials (complete or pruned)", ge=1)
     until_settled: bool = setting(False, "End the search once more trials are not expected to change the winner")
@@ -56,6 +64,10 @@ class Study(Section):
     )
     until: Annotated[str, BeforeValidator(spelled_out), AfterValidator(moment)] | None = setting(
         None, 'No run goes on after this time: "2026-12-01T18:00", the next "18:00", or "+6h" from the start'
+    )
+    warm_start: tuple[Annotated[str, AfterValidator(_of_a_study)], ...] = setting(
+        (),
+        "Earlier studies whose best trials a new study tries first, and whose trials its sampler knows",
     )
     seed: int = setting(1, "Random seed for the sampler, the data split and all runs", ge=0, lt=2**31)
     directory: Path = setting(Path("runs"), "Folder in which each study has a folder of its own")
@@ -71,6 +83,12 @@ class Study(Section):
     repeats: int = setting(0, "Extra runs of the stock recipe, each with its own seed", ge=0, le=20)
     max_retries: int = setting(5, "How often a trial is run again after its run or its machine failed", ge=0)
     stall_minutes: float = setting(60.0, "Minutes of silence after which a run is ended", gt=0)
+
+    @model_validator(mode="after")
+    def _begins_with_others(self) -> "Study":
+        if self.name in self.warm_start:
+            raise ValueError(f"warm_start names {self.name!r}, the study itself; name earlier ones")
+        return self
 
 
 class Data(Section):

@@ -26,7 +26,7 @@ def show(findings: Findings, space: SearchSpace, console: Console, confirmed: bo
     `confirmed`: what a confirmation has proven is told after it.
     """
     shown, base = findings.completed[:SHOWN], findings.base
-    rest = [row for row in findings.judged if row.baseline and row.best and row not in shown]
+    rest = [row for row in findings.judged if row.name and row.best and row not in shown]
     losses = [f"{base.mel_ce:.4f}", "0", f"{base.text_ce:.2f}", f"{base.gap:.2f}"]
     found = trials(f"Study {findings.study}", [*shown, *rest], space, ["base", *losses, "", "untouched base model"])
     show_table(console, found)
@@ -148,5 +148,5 @@ def trials(title: str, rows: Sequence[Row], space: SearchSpace, *more: list[str]
 def _cells(row: Row, space: SearchSpace) -> list[str]:
     best = row.best
     numbers = [f"{best.mel_ce:.4f}", str(best.step), f"{best.text_ce:.2f}", f"{best.gap:.2f}"] if best else ["-"] * 4
-    name = f"  {row.baseline}" if row.baseline else ""
+    name = f"  {printable(row.name)}" if row.name else ""
     return [str(row.trial.number), *numbers, row.reason, described(row, space) + name]

@@ -30,6 +30,12 @@ class Row:
         return name if isinstance(name, str) else None
 
     @property
+    def name(self) -> str | None:
+        """The baseline, or the trial of an earlier study that it repeats; None for one that the sampler drew."""
+        origin = self.trial.user_attrs.get(recorded.ORIGIN)
+        return self.baseline or (f"from {origin}" if isinstance(origin, str) else None)
+
+    @property
     def repeat(self) -> int:
         """Above 0: the stock recipe with another seed, run to measure the noise."""
         number = self.trial.user_attrs.get("repeat")

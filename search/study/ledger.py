@@ -21,11 +21,12 @@ from search.study import control, rows
 from search.study.control import NOTHING_SAID, Control
 from search.study.database import StudyStorage
 from search.study.optuna_private import BEATS, STUDY_ATTRS, STUDY_SYSTEM_ATTRS, TRIALS, read_trial
-from search.study.recorded import SLOT_SECONDS
+from search.study.recorded import ORIGIN, SLOT_SECONDS
 from search.trial import StopReason
 
 FINISHED_STATES = (TrialState.COMPLETE, TrialState.PRUNED)
-KEPT = ("baseline", "repeat", "candidate", "seed", "length")  # attributes that say what a trial is: a retry has them
+# Attributes that say what a trial is: a retry has them.
+KEPT = ("baseline", ORIGIN, "repeat", "candidate", "seed", "length")
 
 Result = TypeVar("Result")
 Entry = tuple[dict[str, Any], dict[str, Any]]  # parameters and attributes of a trial to queue
@@ -80,8 +81,10 @@ class Ledger:
         self.study_id = study_id
         self._steered_by = study_id if steered_by is None else steered_by
 
-    def found(self, attributes: Mapping[str, Any], queue: Sequence[Entry]) -> dict[str, Any]:
-        """Gives a new study its attributes and queues its first trials, once.
+    def found(
+        self, attributes: Mapping[str, Any], queue: Sequence[Entry], documents: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Gives a new study its attributes, system attributes (`documents`) and its first trials in the queue, once.
 
         Returns the study's attributes, which are those of the first founder. An empty dictionary means that the study
         has trials or attributes of another tool. Each call adds one to the attribute "searches", so that no two
@@ -97,6 +100,7 @@ class Ledger:
                     return {}
                 stored = dict(attributes)
                 rows.upsert(connection, STUDY_ATTRS, key, stored)
+                rows.upsert(connection, STUDY_SYSTEM_ATTRS, key, documents or {})
                 self._add(connection, queue, 0)
             stored["searches"] = stored.get("searches", 0) + 1
             rows.upsert(connection, STUDY_ATTRS, key, {"searches": stored["searches"]})

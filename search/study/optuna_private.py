@@ -4,9 +4,10 @@ A new release of Optuna may change them. The tests of the ledger and of the stor
 """
 
 import threading
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import optuna
 from alembic.script import ScriptDirectory
@@ -148,6 +149,25 @@ class StudyCache(_CachedStorage):
             self._add_trials_to_cache(study_id, trials)
             # Newer ones stay to be read by the next full reading: there may be running ones between them.
             known.unfinished_trial_ids -= {trial._trial_id for trial in trials}
+
+
+class SeenWith:
+    """A study as a sampler is to see it: with the trials that `earlier` makes of its own ones before these.
+
+    Samplers call `_get_trials`. Everything else is the study's.
+    """
+
+    def __init__(self, study: optuna.Study, earlier: Callable[[list[FrozenTrial]], list[FrozenTrial]]) -> None:
+        self._study, self._earlier = study, earlier
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
+
+    def _get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        own = self._study._get_trials(deepcopy, states, use_cache)
+        return [*(trial for trial in self._earlier(own) if states is None or trial.state in states), *own]
 
 
 @contextmanager

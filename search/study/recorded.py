@@ -21,6 +21,7 @@ T = TypeVar("T")
 # Attributes of a trial that are documents. Optuna's dashboard shows user attributes in full, and system attributes not.
 DOCUMENTS = frozenset({"owner", "queued", "run", "speech", "candidate"})
 SLOT_SECONDS = "slot_seconds"  # attribute of a trial that has ended: how long its run held its slot
+ORIGIN = "origin"  # attribute of a trial that repeats one of an earlier study, for a warm start: "STUDY, trial N"
 ARTIFACT = "artifacts:"  # how the names of the system attributes begin by which Optuna knows a trial's files
 
 _LONE = re.compile("[\ud800-\udfff]")  # of names that are no UTF-8, which JSON is not read with

@@ -4,8 +4,7 @@ import json
 import sqlite3
 import time
 import uuid
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,16 @@ from sqlalchemy import URL, Connection, func, inspect, select, text
 
 from search.errors import Halted, UserError
 from search.settings.settings import Settings, safe_url
-from search.study import clips, control, rows
+from search.study import clips, control, rows, warm_start
 from search.study.control import NOTHING_SAID, Control
 from search.study.database import StudyStorage
 from search.study.fingerprint import differences, fingerprint
 from search.study.ledger import Ledger
 from search.study.optuna_private import STUDIES, StudyCache, claimed_trial, schema_versions, try_writing
 from search.study.pruners import FirstToFire, MedianRule, TwoIncreasePruner
+from search.study.sampler import make_sampler
 from search.study.server import DatabaseLost, connected, is_away, parse, reason_of
+from search.study.warm_start import NOTHING, Memory
 from search.trial import Prepared, StopReason, evaluation_steps
 from space.hyperparameters import Hyperparameters
 from space.search_space import SearchSpace
@@ -202,17 +203,29 @@ def load_study(settings: Settings, suffix: str = "") -> optuna.Study:
         return optuna.load_study(study_name=name, storage=StudyStorage(parse(settings.storage_url), READERS_PATIENCE))
 
 
-def open_study(settings: Settings, prepared: Prepared, storage: StudyStorage) -> tuple[optuna.Study, Ledger]:
-    """The study and the ledger of its trials; a new study gets its fingerprint and its first trials.
+def open_study(
+    settings: Settings, prepared: Prepared, storage: StudyStorage, recalled: Memory | None = None
+) -> tuple[optuna.Study, Ledger]:
+    """The study and the ledger of its trials; a new study gets its fingerprint, its first trials and what is recalled.
 
     Raises UserError, with a line for each difference, if the study was made with other settings.
     """
-    attributes = attributes_of(settings, prepared)
-    study, ledger, stored = open_ours(
-        settings.study.name, settings, storage, attributes, first_trials(settings), make_pruner(settings, prepared)
-    )
-    study.sampler = make_sampler(settings.study.seed, stored["searches"])
+    attributes, name, queue = attributes_of(settings, prepared), settings.study.name, first_trials(settings)
+    documents = {warm_start.ATTRIBUTE: recalled} if recalled else {}
+    queue += warm_start.queue(recalled or NOTHING, queue)
+    pruner = make_pruner(settings, prepared)
+    study, ledger, stored = open_ours(name, settings, storage, attributes, queue, pruner, documents)
+    memory = memory_of(ledger.study_id, storage)
+    warm_start.refuse_others(memory, settings)
+    earlier = warm_start.known(memory, settings.search_space())
+    study.sampler = make_sampler(settings.study.seed, stored["searches"], earlier)
     return study, ledger
+
+
+def memory_of(study_id: int, storage: StudyStorage) -> Memory:
+    """What the study recalls of earlier ones since it was founded."""
+    found: Memory = storage.get_study_system_attrs(study_id).get(warm_start.ATTRIBUTE, NOTHING)
+    return found
 
 
 def open_ours(
@@ -222,8 +235,9 @@ def open_ours(
     attributes: dict[str, Any],
     queue: list[tuple[dict[str, Any], dict[str, Any]]],
     pruner: BasePruner,
+    documents: Mapping[str, Any] | None = None,
 ) -> tuple[optuna.Study, Ledger, dict[str, Any]]:
-    """The study `name`, if it is new founded with `attributes` and `queue`, its ledger and its attributes.
+    """The study `name`, if it is new founded with `attributes`, `queue` and `documents`; its ledger and attributes.
 
     Raises UserError when another tool made it, or a founder whose fingerprint differs.
     """
@@ -233,7 +247,7 @@ def open_ours(
     place = safe_url(settings.storage_url)
     ledger = Ledger(storage, *map(storage.get_study_id_from_name, (name, settings.study.name)))
     foreign = study.directions != [optuna.study.StudyDirection.MINIMIZE]
-    stored = {} if foreign else ledger.found(attributes, queue)
+    stored = {} if foreign else ledger.found(attributes, queue, documents)
     if not stored:
         raise UserError(
             f"study {name!r} in {place} was not made by xtts-study; give this search another name with --study"
@@ -281,15 +295,6 @@ def suggest(study: optuna.Study, trial_id: int, space: SearchSpace) -> tuple[opt
     """A trial that the ledger claimed, and its point."""
     with claimed_trial(study, trial_id) as trial:
         return trial, space.suggest(trial)
-
-
-def make_sampler(seed: int, search: int) -> optuna.samplers.TPESampler:
-    """Multivariate TPE by groups of parameters. No two searches of a study, resumed or side by side, draw the same."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # `group`
-        return optuna.samplers.TPESampler(
-            seed=(seed + 1_000_003 * (search - 1)) % 2**32, multivariate=True, group=True, constant_liar=True
-        )
 
 
 def make_pruner(settings: Settings, prepared: Prepared) -> BasePruner:

@@ -16,11 +16,12 @@ from search.files import write_text
 from search.preparation.cache import cache_directory, in_use, make_cache_directory
 from search.settings.knobs import refuse_space
 from search.settings.settings import Settings, safe_url
-from search.study import findings, storage
+from search.study import earlier, findings, storage, warm_start
 from search.study.control import Control
 from search.study.folder import make_folder, refuse_closed, refuse_strange_folder, study_lock
 from search.study.leases import Leases
 from search.study.server import wait_for_server
+from search.study.warm_start import Memory
 from search.text import duration, printable
 from search.trial import Prepared, evaluation_steps
 from search.workers.budget import search_budget, share
@@ -53,6 +54,7 @@ def search(settings: Settings, view: View, costs: Costs = search_costs) -> "Resu
         wait_for_server(settings.storage_url, 60 * settings.service.start_minutes, view.note)
         storage.refuse_stopped(settings)
         storage.try_out(settings)  # refuses a database that is away, of another schema or without rights
+        recalled = earlier.recall(settings)
         gpus = stack.enter_context(reserved(visible_gpus(), settings.study.workers, cache_directory() / "gpus"))
         devices = slots(settings, gpus)
         launcher = Launcher()
@@ -64,7 +66,7 @@ def search(settings: Settings, view: View, costs: Costs = search_costs) -> "Resu
         make_folder(settings)
         if not exists:
             stack.enter_context(study_lock(settings))
-        supervisor, study, refused = _supervised(settings, prepared, launcher, view, devices, costs)
+        supervisor, study, refused = _supervised(settings, prepared, recalled, launcher, view, devices, costs)
         found = findings.read(study)
     halted = supervisor.orders.halted if found.finished < settings.study.trials else None
     seconds = time.monotonic() - started
@@ -75,6 +77,7 @@ def search(settings: Settings, view: View, costs: Costs = search_costs) -> "Resu
 def _supervised(
     settings: Settings,
     prepared: Prepared,
+    recalled: Memory | None,
     launcher: Launcher,
     view: View,
     devices: list[str | None],
@@ -83,7 +86,9 @@ def _supervised(
     """The supervisor, the study and why the budget has no room, once all trials have run or something ended them."""
     database = storage.open_storage(settings.storage_url, settings.service.connections)
     database.on_outage = view.note
-    study, ledger = storage.open_study(settings, prepared, database)
+    study, ledger = storage.open_study(settings, prepared, database, recalled)
+    if (memory := storage.memory_of(ledger.study_id, database))["studies"]:
+        view.note(warm_start.described(memory))
     study.set_user_attr("asked", settings.study.trials)  # for who looks at the study from elsewhere
     write_text(settings.directory / "study.toml", settings.to_toml())
     before = findings.read(study)

@@ -15,6 +15,7 @@ from search.study.divergence import is_hopeless
 from search.study.leases import Leases, machine
 from search.study.ledger import FINISHED_STATES, Claim
 from search.study.pruners import FirstToFire
+from search.study.recorded import ORIGIN
 from search.study.settling import is_settled, worth
 from search.study.storage import suggest
 from search.ties import is_lower, lowest
@@ -159,6 +160,8 @@ class SearchWork:
         """What `trial`, which was given `point`, is to run."""
         attributes = trial.user_attrs
         label = f"baseline {attributes['baseline']}" if "baseline" in attributes else None
+        if ORIGIN in attributes:
+            label = f"from {attributes[ORIGIN]}"
         if attributes.get("repeat"):
             label = f"repeat {attributes['repeat']} of the stock recipe"
         seed = attributes.get("seed", self._settings.study.seed)
