@@ -37,11 +37,11 @@ from search.study.ledger import FINISHED_STATES, Ledger
 from search.study.pruners import FirstToFire, TwoIncreasePruner
 from search.study.server import wait_for_server
 from search.trial import Prepared, StopReason
+from search.workers import outlook
 from search.workers.budget import confirmation_budget, no_room, share
-from search.workers.cost import confirmation_costs, forecast
+from search.workers.cost import confirmation_costs
 from search.workers.events import Extent, View
 from search.workers.launcher import Launcher
-from search.workers.outlook import expected
 from search.workers.session import describe, hold, prepare, slots, with_rule
 from search.workers.supervisor import Supervisor
 
@@ -106,16 +106,13 @@ def run(
     database.on_outage = view.note
     study, ledger = _open(settings, findings, prepared, database)
     plan = _plan(settings, findings, study)
-    budget = confirmation_budget(settings, database, prepared, devices)
-    if budget:
-        view.note(str(budget))
+    budget = confirmation_budget(settings, database, prepared, devices, view)
     work = ConfirmWork(study, ledger, settings, prepared, plan, view, budget)
     costs = confirmation_costs(settings, prepared)
     starts = ", ".join(c.name for c in (plan.recipes[0], *plan.trials))
     view.note(f"confirmation: full runs of {plan.horizon} steps; the rate line starts from {starts}")
-    view.note(forecast(costs, findings, len(devices)))
-    if told := expected(costs, findings, len(devices), share(devices)):
-        view.note(told)
+    gpus = share(devices)
+    outlook.tell(view, outlook.forecast(settings, costs, findings, len(devices), gpus), gpus)
     if plan.audited:
         names = ", ".join(c.name for c in plan.audited)
         view.note(f"audit of pruning: {names}, chosen at random, are run to the trials' end and in full")
@@ -126,7 +123,7 @@ def run(
     extent = Extent(most, finished, len(devices), findings.base.mel_ce, None, "run", may_end_sooner=True)
     view.begin(with_rule(extent, settings))
     database.patience = 60 * settings.service.outage_minutes
-    leases = Leases(ledger, settings.service, settings.study.max_retries, view.note, share(devices))
+    leases = Leases(ledger, settings.service, settings.study.max_retries, view.note, gpus)
     supervisor = Supervisor(work, leases, settings, prepared, launcher, view, devices, target)
     supervisor.run(database.hurry)
     found = result(work.runs, findings, settings)

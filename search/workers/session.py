@@ -23,12 +23,12 @@ from search.study.leases import Leases
 from search.study.server import wait_for_server
 from search.text import duration, printable
 from search.trial import Prepared, evaluation_steps
+from search.workers import outlook
 from search.workers.budget import search_budget, share
-from search.workers.cost import Cost, forecast, search_costs
+from search.workers.cost import Cost, search_costs
 from search.workers.events import Extent, Screen, View
 from search.workers.gpus import refuse_unusable
 from search.workers.launcher import Failed, Launcher
-from search.workers.outlook import expected
 from search.workers.supervisor import Supervisor
 from search.workers.work import SearchWork
 
@@ -93,19 +93,15 @@ def _supervised(
     def tell(finished: int) -> None:
         """What is to come, with its time as soon as trials have shown how long a step takes."""
         if parts := costs(settings, prepared, finished):
-            found = findings.read(study)
-            view.note(forecast(parts, found, len(devices)))
-            if told := expected(parts, found, len(devices), share(devices)):
-                view.note(told)
+            gpus = share(devices)
+            outlook.tell(view, outlook.forecast(settings, parts, findings.read(study), len(devices), gpus), gpus)
 
     tell(before.finished)
     extent = Extent(settings.study.trials, before.finished, len(devices), before.base.mel_ce, leader)
     view.begin(with_rule(extent, settings))
     database.patience = 60 * settings.service.outage_minutes
     leases = Leases(ledger, settings.service, settings.study.max_retries, view.note, share(devices))
-    budget = search_budget(settings, database, prepared, devices, costs(settings, prepared, before.finished))
-    if budget:
-        view.note(str(budget))
+    budget = search_budget(settings, database, prepared, devices, costs(settings, prepared, before.finished), view)
     work = SearchWork(study, settings, prepared, _once(tell, before.finished, settings.study.trials), budget)
     supervisor = Supervisor(work, leases, settings, prepared, launcher, view, devices)
     supervisor.run(database.hurry)
