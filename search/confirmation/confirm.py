@@ -26,7 +26,7 @@ from search.settings.best_config import Confirmation
 from search.settings.knobs import refuse_space
 from search.settings.sections import CONFIRMATION, STOCK
 from search.settings.settings import Settings
-from search.study import clips, divergence, storage
+from search.study import clips, divergence, listing, storage
 from search.study import findings as search_findings
 from search.study.control import Control
 from search.study.findings import Findings
@@ -122,6 +122,7 @@ def run(
     most = sum(cost.runs for cost in costs)
     extent = Extent(most, finished, len(devices), findings.base.mel_ce, None, "run", may_end_sooner=True)
     view.begin(with_rule(extent, settings))
+    study.set_user_attr(listing.ENDED, None)
     database.patience = 60 * settings.service.outage_minutes
     leases = Leases(ledger, settings.service, settings.study.max_retries, view.note, gpus)
     supervisor = Supervisor(work, leases, settings, prepared, launcher, view, devices, target)
@@ -131,6 +132,7 @@ def run(
     refused = None
     if budget and budget.is_over and found is None and not (supervisor.stopped or halted):
         refused = budget.refused
+        study.set_user_attr(listing.ENDED, listing.BUDGET)
     if found is None and not (supervisor.stopped or halted or refused):
         raise _why_open(work.runs, settings)
     return Result(found, findings, halted, refused)

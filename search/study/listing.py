@@ -15,6 +15,11 @@ from search.study.control import Control
 from search.study.ledger import FINISHED_STATES
 from search.study.optuna_private import STUDIES, STUDY_ATTRS, TRIALS
 
+# Attributes of a study for those who look at it from elsewhere.
+ASKED = "asked"  # how many trials, by the search that started last
+ENDED = "ended"  # why the search or confirmation that ended last did so before it was done: "settled", "diverged" or
+BUDGET = "budget spent"
+
 
 @dataclass(frozen=True)
 class Listed:
@@ -31,17 +36,18 @@ class Listed:
     is_ours: bool
     confirms: str | None  # the study that it confirms
     control: Control
+    ended: str | None = None  # why the last search ended before it was done
 
     @property
     def state(self) -> str:
-        """ "paused" or "stopped" by people; else "done", "running", or "idle", without a machine that runs a trial."""
+        """ "paused" or "stopped" by people; else "done", "running", why the last search ended, or "idle"."""
         if not self.is_ours:
             return "of another tool"
         if self.control.state != "running":
             return self.control.state
         if self.asked is not None and self.finished >= self.asked:
             return "done"
-        return "running" if self.machines else "idle"
+        return "running" if self.machines else (self.ended or "idle")
 
 
 def studies(settings: Settings) -> list[Listed]:
@@ -58,7 +64,7 @@ def look(connection: Connection, name: str, ids: Mapping[str, int]) -> Listed:
     """The study `name` of those with these `ids`."""
     study_id, columns = ids[name], STUDY_ATTRS.c
     query = select(columns.key, columns.value_json).where(columns.study_id == study_id)
-    wanted = query.where(columns.key.in_(("asked", "fingerprint")))
+    wanted = query.where(columns.key.in_((ASKED, ENDED, "fingerprint")))
     stored = {key: json.loads(value) for key, value in connection.execute(wanted)}
     confirms = stored.get("fingerprint", {}).get("confirms")
     said, running = rows.running(connection, study_id, ids.get(confirms or name, study_id))
@@ -70,13 +76,14 @@ def look(connection: Connection, name: str, ids: Mapping[str, int]) -> Listed:
         finished=sum(counts.get(state, 0) for state in FINISHED_STATES),
         running=len(running),
         waiting=counts.get(TrialState.WAITING, 0),
-        asked=None if confirms else stored.get("asked"),
+        asked=None if confirms else stored.get(ASKED),
         best=rows.best_of(connection, study_id),
         machines=len({owner["machine"] for owner, silent in owners if silent <= owner["grace_seconds"]}),
         silent_seconds=min([*beats, *_since_changes(connection, study_id)], default=None),
         is_ours="fingerprint" in stored,
         confirms=confirms,
         control=control.read(said),
+        ended=stored.get(ENDED),
     )
 
 

@@ -16,7 +16,7 @@ from search.files import write_text
 from search.preparation.cache import cache_directory, in_use, make_cache_directory
 from search.settings.knobs import refuse_space
 from search.settings.settings import Settings, safe_url
-from search.study import findings, storage
+from search.study import findings, listing, storage
 from search.study.control import Control
 from search.study.folder import make_folder, refuse_closed, refuse_strange_folder, study_lock
 from search.study.leases import Leases
@@ -84,7 +84,8 @@ def _supervised(
     database = storage.open_storage(settings.storage_url, settings.service.connections)
     database.on_outage = view.note
     study, ledger = storage.open_study(settings, prepared, database)
-    study.set_user_attr("asked", settings.study.trials)  # for who looks at the study from elsewhere
+    for name, value in ((listing.ASKED, settings.study.trials), (listing.ENDED, None)):
+        study.set_user_attr(name, value)
     write_text(settings.directory / "study.toml", settings.to_toml())
     before = findings.read(study)
     best = before.completed[0] if before.completed else None
@@ -105,6 +106,8 @@ def _supervised(
     work = SearchWork(study, settings, prepared, _once(tell, before.finished, settings.study.trials), budget)
     supervisor = Supervisor(work, leases, settings, prepared, launcher, view, devices)
     supervisor.run(database.hurry)
+    if work.ended:
+        study.set_user_attr(listing.ENDED, work.ended)
     return supervisor, study, budget.refused if budget and budget.is_over else None
 
 
