@@ -260,7 +260,7 @@ def test_the_cap_holds_over_machines_of_which_one_dies(database: str, tmp_path: 
     with Study(database, tmp_path, trials=3) as study:
         study.start("a", slots=1, seconds=0.02, cap=cap).wait()
         study.total = 200
-        slow = [study.start(name, slots=2, seconds=3, cap=cap) for name in "bcd"]  # a run alone takes the cap
+        slow = [study.start(name, slots=2, seconds=3, cap=cap) for name in "bcde"]  # a run alone takes the cap
         dying = slow.pop()
         dying.wait_for(" started ", count=2)
         dying.kill()
@@ -274,10 +274,10 @@ def test_the_cap_holds_over_machines_of_which_one_dies(database: str, tmp_path: 
         assert len(dead) == 2 and cut
         longest = max(max(_gaps(trials[r.trial], r.seconds)) for r in runs if r not in dead)
         spent = spending.total(runs).cpu
-        assert cap / 2 < spent <= cap + 6 * longest  # the dead count for longer until they are taken
+        assert cap / 2 < spent <= cap + 8 * longest  # the dead count for longer until they are taken
         assert {t.user_attrs["retry_of"] for t in trials if t.state.name == "WAITING"} >= set(cut[-1:])
         study.total = study.finished() + 2
-        more = study.start("e", slots=2, seconds=0.01, cap=2 * cap + 60)
+        more = study.start("f", slots=2, seconds=0.01, cap=2 * cap + 60)
         more.wait()
         assert study.finished() == study.total
 

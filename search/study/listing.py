@@ -13,7 +13,7 @@ from search.settings.settings import Settings
 from search.study import control, rows, storage
 from search.study.control import Control
 from search.study.ledger import FINISHED_STATES
-from search.study.optuna_private import STUDIES, STUDY_ATTRS, TRIALS
+from search.study.optuna_private import STUDIES, STUDY_ATTRS, STUDY_SYSTEM_ATTRS, TRIALS
 
 # Attributes of a study for those who look at it from elsewhere.
 ASKED = "asked"  # how many trials, by the search that started last
@@ -31,7 +31,7 @@ class Listed:
     waiting: int
     asked: int | None  # trials, by the search that started last; None of a confirmation
     best: tuple[int, float] | None  # number and value of a trial
-    machines: int  # that run trials, and gave a sign of life within their grace
+    machines: int  # that run trials, or wait in a pause, and gave a sign of life within their grace
     silent_seconds: float | None  # since anything happened; None: nothing did
     is_ours: bool
     confirms: str | None  # the study that it confirms
@@ -68,9 +68,12 @@ def look(connection: Connection, name: str, ids: Mapping[str, int]) -> Listed:
     stored = {key: json.loads(value) for key, value in connection.execute(wanted)}
     confirms = stored.get("fingerprint", {}).get("confirms")
     said, running = rows.running(connection, study_id, ids.get(confirms or name, study_id))
-    counts, now = rows.counts_of(connection, study_id), _clock(connection)
-    owners = [(json.loads(owner), (now - beat).total_seconds()) for _, _, beat, owner, _ in running if beat and owner]
-    beats = [(now - beat).total_seconds() for _, _, beat, _, _ in running if beat]
+    counts, now, known = rows.counts_of(connection, study_id), rows.clock(connection), STUDY_SYSTEM_ATTRS.c
+    waiting = select(known.value_json).where(known.study_id == study_id, known.key.startswith(rows.WAITS))
+    waits = list(map(json.loads, connection.scalars(waiting)))
+    signs = [(json.loads(owner), beat) for _, _, beat, owner, _ in running if beat and owner]
+    signs += [(each, datetime.fromisoformat(each["at"])) for each in waits]
+    silences = [(each["machine"], each["grace_seconds"], (now - at).total_seconds()) for each, at in signs]
     return Listed(
         name=name,
         finished=sum(counts.get(state, 0) for state in FINISHED_STATES),
@@ -78,19 +81,13 @@ def look(connection: Connection, name: str, ids: Mapping[str, int]) -> Listed:
         waiting=counts.get(TrialState.WAITING, 0),
         asked=None if confirms else stored.get(ASKED),
         best=rows.best_of(connection, study_id),
-        machines=len({owner["machine"] for owner, silent in owners if silent <= owner["grace_seconds"]}),
-        silent_seconds=min([*beats, *_since_changes(connection, study_id)], default=None),
+        machines=len({machine for machine, grace, silent in silences if silent <= grace}),
+        silent_seconds=min([*(s for *_, s in silences), *_since_changes(connection, study_id)], default=None),
         is_ours="fingerprint" in stored,
         confirms=confirms,
         control=control.read(said),
         ended=stored.get(ENDED),
     )
-
-
-def _clock(connection: Connection) -> datetime:
-    """The database's, as heartbeats are told by it."""
-    now: datetime = connection.scalar(select(func.current_timestamp()))  # type: ignore[assignment]
-    return now.replace(tzinfo=None)
 
 
 def _since_changes(connection: Connection, study_id: int) -> list[float]:
