@@ -27,9 +27,6 @@ class Amount:
     def __add__(self, other: "Amount") -> "Amount":
         return Amount(self.gpu + other.gpu, self.cpu + other.cpu)
 
-    def __sub__(self, other: "Amount") -> "Amount":
-        return Amount(self.gpu - other.gpu, self.cpu - other.cpu)
-
     def __str__(self) -> str:
         return " and ".join(self._parts) or "nothing"
 

@@ -17,7 +17,8 @@ from search.study.findings import Row, row_of
 from search.study.leases import machine
 from search.study.ledger import FINISHED_STATES, Lease, Ledger
 from search.study.optuna_private import FINISHED, StudyCache
-from search.study.spending import Amount, Held, total, wasted
+from search.study.spending import Amount, Held, total
+from search.trial import INTERRUPTIONS
 from search.workers.cost import Pace, pace
 
 
@@ -58,7 +59,7 @@ class Books:
         full, (alive, ended) = runs.get(self._confirmation, []), found[self._own]
         return Look(
             spent=total(run for those in runs.values() for run in those),
-            confirming=total(full) - wasted(full),
+            confirming=total(run for run in full if run.reason not in INTERRUPTIONS),
             running=_running(alive),
             alive=len(alive),
             begun=len(alive) + len(ended),

@@ -152,7 +152,7 @@ class Budget:
             return 0.0, 0.0
         parts = [(known.seconds(cost), min(self._slots, cost.at_once)) for cost in self._aside]
         most = self._weight * sum(seconds for seconds, _ in parts)
-        left = max(0.0, 1.0 - self._of(now.confirming) / most)
+        left = max(0.0, 1.0 - self._of(now.confirming) / most) if most else 0.0
         return left * most, left * sum(seconds / at_once for seconds, at_once in parts)
 
     def _promised(self, now: Look) -> float:
