@@ -15,10 +15,12 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import psutil
 from optuna.trial import FrozenTrial
@@ -39,7 +41,6 @@ KILLS = 6
 PAUSE = 3.0  # seconds between two kills
 HEARTBEAT = 10.0  # seconds, the default
 PATIENCE = 1800.0  # seconds that is waited for what must come
-RESULT = "| {:<38} | {:>12} | {:>12} | {:>12} |"
 
 
 @contextmanager
@@ -102,12 +103,13 @@ class Searches:
     def __init__(self, url: str, folder: Path) -> None:
         self.study = Study(url, folder, trials=10_000)
         self.machines: list[Machine] = []
-        self.lived = 0.0  # seconds, of the processes whose end was waited for
+        self.ends: dict[psutil.Process, float] = {}  # of processes that trained, by the clock
         self._url, self._folder = url, folder
 
     def start(self) -> None:
         """All train once this returns."""
         options = ["--storage", self._url, "--trials", "10000", "--workers", "1", "--set", "training.truncation=1"]
+        options += ["--set", "speech.sentences=0"]
         options += ["--set", "training.evaluations=50"]
         options += ["--set", f"service.heartbeat_seconds={HEARTBEAT}"]
         command = ["-m", "benchmarks.control", "machine"]
@@ -115,43 +117,23 @@ class Searches:
         for machine in self.machines:
             wait_until(lambda m=machine: "  step " in m.output, PATIENCE, "an evaluation")
 
-    def command(self, *words: str) -> Callable[[], None]:
-        def call() -> None:
-            done = [sys.executable, str(ROOT / "study.py"), *words, "--storage", self._url]
-            subprocess.run(done, cwd=self._folder, check=True, stdout=subprocess.DEVNULL)
+    def command(self, *words: str) -> float:
+        """Gives an order by study.py; when it said that it had."""
+        called = [sys.executable, str(ROOT / "study.py"), *words, "--storage", self._url]
+        process = subprocess.Popen(called, cwd=self._folder, stdout=subprocess.PIPE)
+        assert process.stdout and process.stdout.readline()
+        given = time.time()
+        process.communicate()
+        return given
 
-        return call
+    def all_say(self, words: str, tell: Callable[[], float]) -> list[float]:
+        """Seconds until each machine says something, from the order on."""
+        counts = {machine: machine.output.count(words) for machine in self.machines}
+        return times({each: lambda m=each: m.output.count(words) > counts[m] for each in self.machines}, tell)
 
-    def all_say(self, words: str, tell: Callable[[], None]) -> list[float]:
-        """Seconds until each machine says something, from the end of the order on."""
-        counts = [machine.output.count(words) for machine in self.machines]
-        tell()
-        began, took = time.monotonic(), dict[int, float]()
-
-        def said() -> bool:
-            for place, (machine, count) in enumerate(zip(self.machines, counts, strict=True)):
-                if place not in took and machine.output.count(words) > count:
-                    took[place] = time.monotonic() - began
-            return len(took) == len(counts)
-
-        wait_until(said, PATIENCE, words)
-        return list(took.values())
-
-    def all_end(self, tell: Callable[[], None], children: list[psutil.Process]) -> list[float]:
-        """Seconds until each of the processes that train has ended, from the end of the order on."""
-        since = {child: child.create_time() for child in children}
-        tell()
-        began, took = time.time(), dict[psutil.Process, float]()
-
-        def ended() -> bool:
-            for child in children:
-                if child not in took and not alive(child):
-                    took[child] = time.time() - began
-                    self.lived += time.time() - since[child]
-            return len(took) == len(children)
-
-        wait_until(ended, PATIENCE, "the ends of all runs")
-        return list(took.values())
+    def all_end(self, tell: Callable[[], float], children: list[psutil.Process]) -> list[float]:
+        """Seconds until each of the processes that train has ended, from the order on."""
+        return times({child: lambda c=child: not alive(c) for child in children}, tell, self.ends)
 
     def children(self) -> list[psutil.Process]:
         return [child for machine in self.machines for child in machine.children()]
@@ -161,6 +143,22 @@ class Searches:
         records = [(trial.system_attrs.get("run") or {}).get("record") for trial in self.study.trials()]
         known = [record for record in records if record and record["micro_steps"]]
         return statistics.median(record["train_seconds"] / record["micro_steps"] for record in known)
+
+
+def times(
+    conditions: Mapping[Any, Callable[[], bool]], tell: Callable[[], float], ends: dict[Any, float] | None = None
+) -> list[float]:
+    """Seconds from what `tell` returns until each condition holds; `ends` gets the times by the clock."""
+    found: dict[Any, float] = {} if ends is None else ends
+    with ThreadPoolExecutor(1) as pool:
+        order = pool.submit(tell)
+
+        def hold() -> bool:
+            found.update({each: time.time() for each, holds in conditions.items() if each not in found and holds()})
+            return order.done() and conditions.keys() <= found.keys()
+
+        wait_until(hold, PATIENCE, "an order is obeyed")
+    return [max(0.0, found[each] - order.result()) for each in conditions]
 
 
 def alive(process: psutil.Process) -> bool:
@@ -177,44 +175,45 @@ def show_orders() -> None:
         settings = miniature(folder / "page", {"study.storage": url})
         with searches.study:
             searches.start()
+            print("| seconds from the order on | first | last |\n|---|---|---|")
             with served_by("dashboard", settings, "--writable") as page:
-                rows = [*orders(searches, page)]
+                for name, took in orders(searches, page):
+                    print(f"| {name} | {min(took):.1f} | {max(took):.1f} |", flush=True)
             batch, trials = searches.batch(), searches.study.trials()
             assert_run_again_once(trials, 5)
+    print(f"heartbeat {HEARTBEAT:.0f} s, a batch {batch:.2f} s")
     held = sum(run.seconds for run in spending.ended(trials))
-    print(f"ledger {held:.2f} s, processes {searches.lived:.2f} s: {held / searches.lived - 1:+.2%}")
-    print(f"heartbeat {HEARTBEAT:.0f} s, a batch {batch:.2f} s; seconds after the order was given")
-    print(RESULT.format("order", "first", "last", "allowed"))
-    for name, took in rows:
-        print(RESULT.format(name, f"{min(took):.1f}", f"{max(took):.1f}", f"{HEARTBEAT + batch:.1f}"))
+    lived = sum(end - child.create_time() for child, end in searches.ends.items())
+    print(f"ledger {held:.1f} s, {len(searches.ends)} processes {lived:.1f} s: {held / lived - 1:+.2%}")
 
 
 def orders(searches: Searches, page: str) -> Iterator[tuple[str, list[float]]]:
     """Each order, and how long each machine took to obey."""
-    command = searches.command
+    command, all_say, all_end = searches.command, searches.all_say, searches.all_end
+    root = page.split("/dashboard")[0].rstrip("/")
 
-    def press(order: str) -> Callable[[], None]:
-        def call() -> None:
-            root = page.split("/dashboard")[0].rstrip("/")
-            sent = urllib.request.Request(f"{root}/control", f"order={order}".encode(), {"Origin": root})
-            urllib.request.urlopen(sent).close()
-
-        return call
+    def press(order: str) -> float:
+        sent = urllib.request.Request(f"{root}/control", f"order={order}".encode(), {"Origin": root})
+        urllib.request.urlopen(sent).close()
+        return time.time()
 
     paused, on = "the study is paused (", "the study goes on ("
-    yield "study.py pause: heard by all", searches.all_say(paused, command("pause"))
-    yield "study.py resume: heard by all", searches.all_say(on, command("resume"))
-    yield "Pause, on the page: heard by all", searches.all_say(paused, press("pause"))
-    yield "Resume, on the page: heard by all", searches.all_say(on, press("resume"))
+    yield "`study.py pause`: all have heard", all_say(paused, lambda: command("pause"))
+    yield "`study.py resume`: all have heard", all_say(on, lambda: command("resume"))
+    yield "*Pause* on the page: all have heard", all_say(paused, lambda: press("pause"))
+    yield "*Resume* on the page: all have heard", all_say(on, lambda: press("resume"))
     trial = max(number for machine in searches.machines for number in searches.study.running_of(machine))
     owner = next(m for m in searches.machines if trial in searches.study.running_of(m))
-    yield "study.py stop TRIAL: its process ends", searches.all_end(command("stop", str(trial)), owner.children())
-    yield "Stop now, on the page: all processes end", searches.all_end(press("stop+now"), searches.children())
+    yield "`study.py stop TRIAL`: its process has ended", all_end(lambda: command("stop", str(trial)), owner.children())
+    yield "*Stop now* on the page: all processes have ended", all_end(lambda: press("stop+now"), searches.children())
     for machine in searches.machines:
         machine.wait(PATIENCE, code=3)
-    command("resume")()
+    command("resume")
     searches.start()
-    yield "study.py stop --now: all processes end", searches.all_end(command("stop", "--now"), searches.children())
+    yield (
+        "`study.py stop --now`: all processes have ended",
+        all_end(lambda: command("stop", "--now"), searches.children()),
+    )
     for machine in searches.machines:
         machine.wait(PATIENCE, code=3)
 

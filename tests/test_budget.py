@@ -1,13 +1,17 @@
 """A study ends by its caps: which runs start, which are cut, and what is said. Runs do not train."""
 
+import json
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import optuna
 import pytest
 
+from search.commands.news import News
+from search.commands.notify import Post
 from search.errors import BUDGET_SPENT
 from search.pages import material
 from search.pages.notes import search_note
@@ -23,6 +27,7 @@ from search.workers.budget import Budget, search_budget, share
 from search.workers.cost import Cost, pace
 from search.workers.events import Standing, View
 from search.workers.outlook import expected, expected_share, forecast, to_come
+from search.workers.scoreboard import Board
 from tests.in_process import in_process
 from tests.ledgers import OWNER
 from tests.machines import Study
@@ -226,6 +231,18 @@ def test_what_is_to_come_is_told_in_hours_of_gpus_and_of_the_clock(tmp_path: Pat
     assert steps == pytest.approx((0.55 + 0.1) / 2)
 
 
+def test_a_telephone_hears_that_a_budget_ended_the_work() -> None:
+    """Of a search and of a confirmation, with what was spent and why no run starts; a stop by hand is no news."""
+    sent: list[tuple[str, ...]] = []
+    news = News(cast(Post, SimpleNamespace(send=lambda *given: sent.append(given))), Board(), "mine")
+    ended = {"of": "confirmation", "spent": {"gpu_hours": 39.5, "slot_hours": 0}, "over_budget": "the budget is spent"}
+    news.over("stopped", {**ended, "exit_code": BUDGET_SPENT})
+    news.over("stopped", {**ended, "exit_code": 130, "over_budget": None})
+    [(title, text, _)] = sent
+    assert title == "mine: confirmation ended by its budget"
+    assert text.startswith("Spent: 39.5 GPU h. Runs are missing: the budget is spent. (")
+
+
 NOON = datetime(2026, 12, 1, 12)
 
 
@@ -300,6 +317,16 @@ def test_commands_say_that_the_budget_is_spent(
     assert (code, err) == (BUDGET_SPENT, "")
     assert "Exported (not confirmed" in out and "2 runs spent " in out
     assert "Trials are missing: the budget is spent: " in out and "finished trials: 2" in out
+    code, out, _ = study_py("--json", "--trials", "3", "--gpu-hours", "1e-9")
+    found = [json.loads(line) for line in out.splitlines()]
+    why = found[-1]["over_budget"]
+    assert (code, found[-1]["of"]) == (BUDGET_SPENT, "search") and why.startswith("the budget is spent: ")
+    assert found[-1]["spent"]["slot_hours"] > 0 == found[-1]["spent"]["gpu_hours"]
+    [forecast] = [event for event in found if event["event"] == "forecast"]
+    assert [(part["part"], part["runs"]) for part in forecast["parts"]] == [("search", 1)]
+    assert forecast["parts"][0]["most"] >= forecast["parts"][0]["expected"] > 0
+    first, last = [event for event in found if event["event"] == "budget"]
+    assert (first["cap"], first["unit"], first["refused"], last["refused"]) == (1e-9, "slot h", None, why)
     code, out, _ = study_py("confirm", "--until", "2026-01-01")
     assert code == BUDGET_SPENT and "Ended before it is over: the time is over: " in out
     assert "2 runs spent " in study_py("status")[1]

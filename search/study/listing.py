@@ -70,9 +70,9 @@ def look(connection: Connection, name: str, ids: Mapping[str, int]) -> Listed:
     said, running = rows.running(connection, study_id, ids.get(confirms or name, study_id))
     counts, now, known = rows.counts_of(connection, study_id), rows.clock(connection), STUDY_SYSTEM_ATTRS.c
     waiting = select(known.value_json).where(known.study_id == study_id, known.key.startswith(rows.WAITS))
-    waits = list(map(json.loads, connection.scalars(waiting)))
-    signs = [(json.loads(owner), beat) for _, _, beat, owner, _ in running if beat and owner]
-    signs += [(each, datetime.fromisoformat(each["at"])) for each in waits]
+    told, signs = control.read(said), [(json.loads(owner), beat) for _, _, beat, owner, _ in running if beat and owner]
+    if told.state == "paused":
+        signs += [(each, datetime.fromisoformat(each["at"])) for each in map(json.loads, connection.scalars(waiting))]
     silences = [(each["machine"], each["grace_seconds"], (now - at).total_seconds()) for each, at in signs]
     return Listed(
         name=name,
@@ -85,7 +85,7 @@ def look(connection: Connection, name: str, ids: Mapping[str, int]) -> Listed:
         silent_seconds=min([*(s for *_, s in silences), *_since_changes(connection, study_id)], default=None),
         is_ours="fingerprint" in stored,
         confirms=confirms,
-        control=control.read(said),
+        control=told,
         ended=stored.get(ENDED),
     )
 
