@@ -157,9 +157,7 @@ def test_where_a_budget_stands_is_told_when_it_changes(tmp_path: Path) -> None:
         budget.claim(leases, 40)
     start, refused = view.notes
     assert start == "budget: 0.0111 of 0.0236 slot h are spent"
-    assert refused.startswith(
-        "no further trial starts now: the budget is spent: 0.0111 of 0.0236 slot h; a trial takes"
-    )
+    assert refused.startswith("no further trial starts now: the budget is spent: ")
     assert [(each.spent, each.cap, each.unit) for each in view.standings[:1]] == [(40 / 3600, 85 / 3600, "slot h")]
     assert [each.refused is not None for each in view.standings] == [False, False, True]
 
@@ -273,25 +271,24 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 
 def test_the_cap_holds_over_machines_of_which_one_dies(database: str, tmp_path: Path) -> None:
     """Runs that take longer than those before told are cut at their next evaluation; a larger cap goes on."""
-    cap = 30.0  # slot seconds
+    cap = 60.0  # slot seconds
     with Study(database, tmp_path, trials=3) as study:
         study.start("a", slots=1, seconds=0.02, cap=cap).wait()
         study.total = 200
-        slow = [study.start(name, slots=2, seconds=3, cap=cap) for name in "bcde"]  # a run alone takes the cap
-        dying = slow.pop()
-        dying.wait_for(" started ", count=2)
+        dying = study.start("b", slots=2, seconds=6, cap=cap)  # a run alone takes the cap
+        dying.wait_for(" started ")
         dying.kill()
-        for machine in slow:
+        for machine in [study.start(name, slots=2, seconds=6, cap=cap) for name in "cde"]:
             machine.wait(code=BUDGET_SPENT)
             assert "the budget is spent: " in machine.output.splitlines()[-1]
         trials = study.trials()
         runs = spending.ended(trials)
         dead = [r for r in runs if r.reason == StopReason.PREEMPTED]
         cut = [r.trial for r in runs if r.reason == StopReason.STOPPED_BY_USER]
-        assert len(dead) == 2 and cut
+        assert dead and cut
         longest = max(max(_gaps(trials[r.trial], r.seconds)) for r in runs if r not in dead)
         spent = spending.total(runs).cpu
-        assert cap / 2 < spent <= cap + 8 * longest  # the dead count for longer until they are taken
+        assert cap / 2 < spent <= cap + 6 * longest
         assert {t.user_attrs["retry_of"] for t in trials if t.state.name == "WAITING"} >= set(cut[-1:])
         study.total = study.finished() + 2
         more = study.start("f", slots=2, seconds=0.01, cap=2 * cap + 60)
@@ -324,7 +321,7 @@ def test_commands_say_that_the_budget_is_spent(
     assert found[-1]["spent"]["slot_hours"] > 0 == found[-1]["spent"]["gpu_hours"]
     [forecast] = [event for event in found if event["event"] == "forecast"]
     assert [(part["part"], part["runs"]) for part in forecast["parts"]] == [("search", 1)]
-    assert forecast["parts"][0]["most"] >= forecast["parts"][0]["expected"] > 0
+    assert forecast["parts"][0]["most"] is None, "stub runs do not tell how long they take"
     first, last = [event for event in found if event["event"] == "budget"]
     assert (first["cap"], first["unit"], first["refused"], last["refused"]) == (1e-9, "slot h", None, why)
     code, out, _ = study_py("confirm", "--until", "2026-01-01")

@@ -94,7 +94,7 @@ def _paid(found: Mapping[str, Any]) -> str:
     """What a study has cost, and why runs are missing that would have run under a larger budget."""
     amount = Amount(found["spent"]["gpu_hours"] * HOUR, found["spent"]["slot_hours"] * HOUR)
     missing = f" Runs are missing: {found['over_budget']}." if found.get("over_budget") else ""
-    return f" Spent: {amount}.{missing}"
+    return f" Spent: {amount}.{missing}" if amount != Amount() else missing
 
 
 def _side(margin: float) -> str:
