@@ -103,7 +103,6 @@ class Searches:
     def __init__(self, url: str, folder: Path) -> None:
         self.study = Study(url, folder, trials=10_000)
         self.machines: list[Machine] = []
-        self.ends: dict[psutil.Process, float] = {}  # of processes that trained, by the clock
         self._url, self._folder = url, folder
 
     def start(self) -> None:
@@ -133,7 +132,7 @@ class Searches:
 
     def all_end(self, tell: Callable[[], float], children: list[psutil.Process]) -> list[float]:
         """Seconds until each of the processes that train has ended, from the order on."""
-        return times({child: lambda c=child: not alive(c) for child in children}, tell, self.ends)
+        return times({child: lambda c=child: not alive(c) for child in children}, tell)
 
     def children(self) -> list[psutil.Process]:
         return [child for machine in self.machines for child in machine.children()]
@@ -145,11 +144,9 @@ class Searches:
         return statistics.median(record["train_seconds"] / record["micro_steps"] for record in known)
 
 
-def times(
-    conditions: Mapping[Any, Callable[[], bool]], tell: Callable[[], float], ends: dict[Any, float] | None = None
-) -> list[float]:
-    """Seconds from what `tell` returns until each condition holds; `ends` gets the times by the clock."""
-    found: dict[Any, float] = {} if ends is None else ends
+def times(conditions: Mapping[Any, Callable[[], bool]], tell: Callable[[], float]) -> list[float]:
+    """Seconds from what `tell` returns until each condition holds."""
+    found: dict[Any, float] = {}
     with ThreadPoolExecutor(1) as pool:
         order = pool.submit(tell)
 
@@ -182,9 +179,6 @@ def show_orders() -> None:
             batch, trials = searches.batch(), searches.study.trials()
             assert_run_again_once(trials, 5)
     print(f"heartbeat {HEARTBEAT:.0f} s, a batch {batch:.2f} s")
-    held = sum(run.seconds for run in spending.ended(trials))
-    lived = sum(end - child.create_time() for child, end in searches.ends.items())
-    print(f"ledger {held:.1f} s, {len(searches.ends)} processes {lived:.1f} s: {held / lived - 1:+.2%}")
 
 
 def orders(searches: Searches, page: str) -> Iterator[tuple[str, list[float]]]:
