@@ -167,7 +167,7 @@ def main() -> None:
     mine = leases.Leases(ledger, settings.service, given.retries, view.note)
     launcher = Launcher(["search.workers.child"])
     slots: list[str | None] = [None] * given.slots
-    caps = budget.search_budget(settings, opened, PREPARED, slots, [])
+    caps = budget.search_budget(settings, opened, PREPARED, slots, [], view)
     todo = work.SearchWork(study, settings, PREPARED, budget=caps)
     target = f"tests.stub:{given.run}"
     run = supervisor.Supervisor(todo, mine, settings, PREPARED, launcher, view, slots, target)

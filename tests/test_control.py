@@ -9,6 +9,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from search.errors import BUDGET_SPENT
 from search.settings.sections import CONFIRMATION, Service
 from search.study import storage
 from search.study.control import NOTHING_SAID, Control, read
@@ -78,6 +79,12 @@ def test_machines_pause_resume_and_stop_together(database: str, tmp_path: Path, 
             machine.wait_for("the study is paused (on ")
             machine.release()
         wait_until(lambda: study.finished() == 2, PATIENCE, "the runs go on to their ends")
+
+        def waiting() -> bool:
+            ours = json.loads(told(study_py, "list", "--json", *where))[1]
+            return (ours["state"], ours["running"], ours["machines"]) == ("paused", 0, 2)
+
+        wait_until(waiting, PATIENCE, "both machines wait")
         for machine in machines:
             machine.hold(HELD)
         assert "the study goes on (on " in told(study_py, "resume", *where)
@@ -234,3 +241,6 @@ def test_what_a_search_does_on_a_study_that_was_told_something(study_py: StudyPy
     (row,) = json.loads(told(study_py, "list", "--json"))
     known = {"study": "miniature", "state": "done", "finished": 3, "asked": 3, "machines": 0, "told": None}
     assert known.items() <= row.items() and row["best"]["value"] > 0
+    assert study_py("--trials", "9", "--gpu-hours", "1e-9")[0] == BUDGET_SPENT
+    assert " budget spent " in told(study_py, "list")
+    assert study_py("--trials", "4", "--workers", "1")[0] == 0 and " done " in told(study_py, "list")

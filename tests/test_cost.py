@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from search.study import findings
-from search.workers.cost import Cost, confirmation_costs, forecast, pipeline_costs, search_costs
+from search.workers.cost import Cost, confirmation_costs, pipeline_costs, search_costs
+from search.workers.outlook import at_most, forecast
 from search.workers.session import _once
 from tests.studies import PREPARED, miniature, new_study, three_trials
 
@@ -38,11 +39,11 @@ def test_what_is_left_of_a_search_and_what_follows_it_are_told_before_they_start
 
 def test_the_time_of_each_part_is_told_once_a_trial_has_shown_it(tmp_path: Path) -> None:
     text = "at most: search 4 runs, 400 steps; rate line 3 runs, 900 steps; race 2 runs, 600 steps"
-    nothing = findings.read(new_study(miniature(tmp_path)))
-    assert forecast(PARTS, None, 2) == forecast(PARTS, nothing, 2) == text
+    settings = miniature(tmp_path)
+    assert at_most(forecast(settings, PARTS, findings.read(new_study(settings)), 2, 0.0)) == text
     (tmp_path / "ran").mkdir()
     study, _ = three_trials(tmp_path / "ran")  # 1 s of set-up, 0.3 s a step, 1.2 s an evaluation
-    assert forecast(PARTS, findings.read(study), 2) == (
+    assert at_most(forecast(settings, PARTS, findings.read(study), 2, 0.0)) == (
         "at most: search 4 runs, 400 steps, 1 m 26 s; rate line 3 runs, 900 steps, 5 m 09 s;"
         " race 2 runs, 600 steps, 1 m 43 s; 8 m 18 s in all, at the pace of the trials so far"
     )

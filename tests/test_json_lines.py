@@ -18,6 +18,7 @@ import pytest
 from search.commands.json_lines import JsonLines
 from search.confirmation import confirm as confirmation
 from search.settings.settings import load
+from search.study.findings import Findings
 from search.study.storage import load_study
 from search.trial import Evaluation, StopReason
 from search.workers import session
@@ -28,6 +29,7 @@ from tests.conftest import ROOT
 from tests.in_process import StudyPy, in_process
 from tests.stub_confirm import searched
 from tests.stub_study import stub
+from tests.studies import BASE
 from tests.test_view import POINT
 
 Events = list[dict[str, Any]]
@@ -163,7 +165,8 @@ def test_a_stop_before_anything_was_found(study_py: StudyPy, monkeypatch: pytest
         raise KeyboardInterrupt
 
     monkeypatch.setattr(session, "search", interrupted)
-    monkeypatch.setattr(confirmation, "confirm", lambda *_: confirmation.Result(None, None))  # type: ignore[arg-type]
+    found = Findings("mine", [], 100, BASE, {})
+    monkeypatch.setattr(confirmation, "confirm", lambda *_: confirmation.Result(None, found))
     for arguments, said in (([], "to stdout"), (["confirm"], "study.py confirm with the same settings continues")):
         code, out, errors = study_py(*arguments, "--json")
         assert (code, [event["event"] for event in events(out)]) == (130, ["stopped"])

@@ -1,5 +1,6 @@
 """What runs cost: stored as it was, added up, and told."""
 
+import time
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,32 +18,33 @@ from search.study.spending import Amount
 from search.study.storage import open_storage
 from search.trial import StopReason
 from tests import stub
-from tests.conftest import wait_until
 from tests.ledgers import OWNER, founded, trials
-from tests.machines import PATIENCE, Study
+from tests.machines import Study
 from tests.studies import FLAT, miniature, new_study, run, set_document
 
-SECONDS = (
-    8.0  # for which the runs of the first test are held: a hundredth is more than the end of one takes to be heard
-)
+SECONDS = 2.0  # for which the runs of the first test are held
 
 
-def test_the_sum_is_what_the_processes_took(database: str, tmp_path: Path) -> None:
-    """Also of a run that crashed."""
+def test_what_a_run_held_its_slot_for_is_stored(database: str, tmp_path: Path) -> None:
+    """Also of a run that crashed: at least as long as it was held, at most from its claim to its end.
+
+    `benchmarks.control` has how near the sum is to what the processes took.
+    """
     with Study(database, tmp_path, trials=4) as study:
         machine = study.start("a", held=10, slots=4, seconds=0.001)
-        wait_until(lambda: len(machine.children()) == 4, PATIENCE, "four runs")
+        machine.wait_for("  step ", count=40)
         (machine.folder / f"{stub.CRASH}-1").touch()
-        wait_until(lambda: min(stub.age(p.pid) for p in machine.children()) > SECONDS, PATIENCE, "long runs")
+        time.sleep(SECONDS)
         machine.release()
         machine.wait()
-        found = spending.ended(study.trials())
-        walls = [float((machine.folder / f"wall-{each.trial}").read_text()) for each in found]
-    again = found.pop()  # too short to be measured so well
-    assert [each.reason for each in found] == ["finished", "crashed", "finished", "finished"]
-    assert sum(each.seconds for each in found) == pytest.approx(sum(walls[:4]), rel=0.01)
-    assert spending.wasted([*found, again]).cpu == found[1].seconds
-    assert again.seconds > walls[4]
+        ran = study.trials()
+    found = spending.ended(ran)
+    assert [each.reason for each in found] == ["finished", "crashed", *["finished"] * 3]
+    assert all(each.seconds >= SECONDS for each in found[:4])
+    for each in found:
+        start, complete = ran[each.trial].datetime_start, ran[each.trial].datetime_complete
+        assert start and complete and each.seconds < (complete - start).total_seconds()
+    assert spending.wasted(found).cpu == found[1].seconds
 
 
 HOUR = 3600.0

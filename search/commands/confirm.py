@@ -50,14 +50,18 @@ def prove(
         else:
             result = confirm.confirm(settings, view, is_described)
     console = make_console()
+    runs = confirm.read(settings)
+    trials = [*(row.trial for row in result.findings.rows), *(runs.trials if runs else ())]
+    found = {"spent": outcome.spent(trials), "over_budget": result.over_budget}
     if result.confirmation is None:
         if result.over_budget:
-            output.over("stopped", exit_code=BUDGET_SPENT)
+            output.over("stopped", exit_code=BUDGET_SPENT, of="confirmation", **found)
             console.print(f"Ended before it is over: {result.over_budget}.")
             context.exit(BUDGET_SPENT)
-        leave(context, result.halted, console, "study.py confirm with the same settings continues the confirmation", {})
+        again = "study.py confirm with the same settings continues the confirmation"
+        leave(context, result.halted, console, again, found)
     confirmation_tables.show(result.confirmation, result.findings.base, console)
     best = export.choose(settings, None)
     path = export.save(best, "json", settings, None)
-    output.over("result", **outcome.of_confirmation(best, result.findings, path))
+    output.over("result", **outcome.of_confirmation(best, result.findings, path), **found)
     console.print(f"Exported ({'confirmed' if best.confirmed else 'not confirmed'}): {shown(path)}")

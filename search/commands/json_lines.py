@@ -5,16 +5,18 @@ import os
 import select
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic_core import to_jsonable_python
 
 from search.commands.outcome import losses
+from search.study.spending import HOUR
 from search.trial import Evaluation
-from search.workers.events import End, Extent, Start, View
+from search.workers.events import End, Extent, Part, Standing, Start, View
 from search.workers.scoreboard import Board
 
 VERSION = 1  # raised when an older reader would misread a line; events and fields may be added
@@ -59,6 +61,12 @@ class JsonLines(View):
             best = _best(self._board.best)
             self._tell("ended", **fields, lowest=lowest, is_best=end.is_best, **counts, best=best)
 
+    def budget(self, standing: Standing) -> None:
+        self._tell("budget", **asdict(standing))
+
+    def forecast(self, parts: Sequence[Part], unit: str) -> None:
+        self._tell("forecast", unit=unit, parts=[_hours(part) for part in parts])
+
     def over(self, event: str, found: Mapping[str, Any]) -> None:
         self._tell(event, **found)
 
@@ -88,6 +96,13 @@ def _line(event: str, values: dict[str, Any]) -> bytes:
 
 def _best(best: tuple[int, float] | None) -> dict[str, Any] | None:
     return {"trial": best[0], "mel_ce": best[1]} if best else None
+
+
+def _hours(part: Part) -> dict[str, Any]:
+    """Its times in hours."""
+    times = {name: getattr(part, name) for name in ("most", "most_by_clock", "expected", "by_clock")}
+    hours = {name: None if seconds is None else seconds / HOUR for name, seconds in times.items()}
+    return {"part": part.name, "runs": part.runs, "steps": part.steps, **hours}
 
 
 def take_stdout() -> int:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from search.commands.notify import Kind, Post
+from search.study.spending import HOUR, Amount
 from search.text import duration
 from search.trial import StopReason
 from search.workers.events import End, View
@@ -49,9 +50,12 @@ class News(View):
         self._best = None
         match event, found.get("of"):
             case "result", "search":
-                self._send("search finished", _search(found), "success")
+                title = "search ended by its budget" if found.get("over_budget") else "search finished"
+                self._send(title, _search(found) + _paid(found), "success")
             case "result", "confirmation":
-                self._send(found["verdict"], found["text"], "success")
+                self._send(found["verdict"], f"{found['text']}{_paid(found)}", "success")
+            case "stopped", "confirmation" if found.get("over_budget"):
+                self._send("confirmation ended by its budget", _paid(found).lstrip(), "failure")
             case "result", "full run":
                 best = "Best: step {step}, eval {mel_ce:.4f}, gap {gap:.2f}. ".format(**found["best"])
                 is_failure = found["reason"] == StopReason.DIVERGED
@@ -84,6 +88,13 @@ def _search(found: Mapping[str, Any]) -> str:
     if found["over_base"]["estimate"] <= 0:
         return text + ". Do not fine-tune: no trial beats the base."
     return text + ". One seed each: study.py confirm proves it."
+
+
+def _paid(found: Mapping[str, Any]) -> str:
+    """What a study has cost, and why runs are missing that would have run under a larger budget."""
+    amount = Amount(found["spent"]["gpu_hours"] * HOUR, found["spent"]["slot_hours"] * HOUR)
+    missing = f" Runs are missing: {found['over_budget']}." if found.get("over_budget") else ""
+    return f" Spent: {amount}.{missing}" if amount != Amount() else missing
 
 
 def _side(margin: float) -> str:

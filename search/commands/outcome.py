@@ -1,11 +1,15 @@
 """What a command came to, in plain types: for scripts and for messages. Losses in nats per token."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from optuna.trial import FrozenTrial
+
 from search.confirmation.verdict import Estimate, searched, stock_trial
 from search.settings.best_config import BestConfig, Difference
+from search.study import spending
 from search.study.findings import Findings, Row
 from search.trial import Evaluation
 
@@ -30,7 +34,14 @@ def of_search(findings: Findings, total: int, path: Path | None, confirmed: bool
         "over_base": _difference(found.over_base if found else None),
         "path": str(path.absolute()) if path else None,
         "confirmed": confirmed,
+        "spent": spent(row.trial for row in findings.rows),
     }
+
+
+def spent(trials: Iterable[FrozenTrial]) -> dict[str, float]:
+    """Hours that their runs held slots: of GPUs, and of slots on CPUs."""
+    found = spending.total(spending.ended(trials))
+    return {"gpu_hours": found.gpu / spending.HOUR, "slot_hours": found.cpu / spending.HOUR}
 
 
 def _trial(row: Row | None) -> dict[str, Any] | None:

@@ -67,6 +67,7 @@ def command(context: click.Context, then_confirm: bool, engine: str, ray_address
     elif not (result.stopped or result.halted or result.over_budget):
         raise NoResult(_why_no_export(result.findings, settings))
     found = outcome.of_search(result.findings, settings.study.trials, path, confirmed)
+    found["over_budget"] = result.over_budget
     if result.stopped or result.halted:
         leave(context, result.halted, console, "the same command continues the study", found)
     output.over("result", **found)

@@ -26,7 +26,7 @@ from search.settings.best_config import Confirmation
 from search.settings.knobs import refuse_space
 from search.settings.sections import CONFIRMATION, STOCK
 from search.settings.settings import Settings
-from search.study import clips, divergence, storage
+from search.study import clips, divergence, listing, storage
 from search.study import findings as search_findings
 from search.study.control import Control
 from search.study.findings import Findings
@@ -36,11 +36,11 @@ from search.study.leases import Leases
 from search.study.ledger import FINISHED_STATES, Ledger
 from search.study.server import wait_for_server
 from search.trial import Prepared
+from search.workers import outlook
 from search.workers.budget import confirmation_budget, no_room, share
-from search.workers.cost import confirmation_costs, forecast
+from search.workers.cost import confirmation_costs
 from search.workers.events import Extent, View
 from search.workers.launcher import Launcher
-from search.workers.outlook import expected
 from search.workers.session import describe, hold, prepare, slots, with_rule
 from search.workers.supervisor import Supervisor
 
@@ -105,16 +105,13 @@ def run(
     database.on_outage = view.note
     study, ledger = _open(settings, prepared, database)
     plan = _plan(settings, findings, study)
-    budget = confirmation_budget(settings, database, prepared, devices)
-    if budget:
-        view.note(str(budget))
+    budget = confirmation_budget(settings, database, prepared, devices, view)
     work = ConfirmWork(study, ledger, settings, prepared, plan, view, budget)
     costs = confirmation_costs(settings, prepared)
     starts = ", ".join(c.name for c in (plan.recipes[0], *plan.trials))
     view.note(f"confirmation: full runs of {plan.horizon} steps; the rate line starts from {starts}")
-    view.note(forecast(costs, findings, len(devices)))
-    if told := expected(costs, findings, len(devices), share(devices)):
-        view.note(told)
+    gpus = share(devices)
+    outlook.tell(view, outlook.forecast(settings, costs, findings, len(devices), gpus), gpus)
     if plan.audited:
         names = ", ".join(c.name for c in plan.audited)
         view.note(f"audit of pruning: {names}, chosen at random, are run to the trials' end and in full")
@@ -124,8 +121,9 @@ def run(
     most = sum(cost.runs for cost in costs)
     extent = Extent(most, finished, len(devices), findings.base.mel_ce, None, "run", may_end_sooner=True)
     view.begin(with_rule(extent, settings))
+    study.set_user_attr(listing.ENDED, None)
     database.patience = 60 * settings.service.outage_minutes
-    leases = Leases(ledger, settings.service, settings.study.max_retries, view.note, share(devices))
+    leases = Leases(ledger, settings.service, settings.study.max_retries, view.note, gpus)
     supervisor = Supervisor(work, leases, settings, prepared, launcher, view, devices, target)
     supervisor.run(database.hurry)
     found = proof.confirmation(work.runs, findings, settings)
@@ -133,6 +131,7 @@ def run(
     refused = None
     if budget and budget.is_over and found is None and not (supervisor.stopped or halted):
         refused = budget.refused
+        study.set_user_attr(listing.ENDED, listing.BUDGET)
     if found is None and not (supervisor.stopped or halted or refused):
         raise _why_open(work.runs, settings)
     return Result(found, findings, halted, refused)

@@ -141,6 +141,8 @@ class Ledger:
             # A commit whose answer was lost is found again by its signature; a peer may have taken it meanwhile.
             mine = rows.claimed_by(connection, self.study_id, signature["claim"]) if again else None
             is_full = total is not None and finished + counts.get(TrialState.RUNNING, 0) >= total
+            if said.state == "paused":
+                rows.wait(connection, self.study_id, owner)
             if mine is not None or is_full or said.state != "running":
                 return Claim(mine, finished, best, said)
             if known not in (None, sum(counts.values()) - counts.get(TrialState.WAITING, 0)):

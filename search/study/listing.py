@@ -13,7 +13,12 @@ from search.settings.settings import Settings
 from search.study import control, rows, storage
 from search.study.control import Control
 from search.study.ledger import FINISHED_STATES
-from search.study.optuna_private import STUDIES, STUDY_ATTRS, TRIALS
+from search.study.optuna_private import STUDIES, STUDY_ATTRS, STUDY_SYSTEM_ATTRS, TRIALS
+
+# Attributes of a study for those who look at it from elsewhere.
+ASKED = "asked"  # how many trials, by the search that started last
+ENDED = "ended"  # why the search or confirmation that ended last did so before it was done: "settled", "diverged" or
+BUDGET = "budget spent"
 
 
 @dataclass(frozen=True)
@@ -26,22 +31,23 @@ class Listed:
     waiting: int
     asked: int | None  # trials, by the search that started last; None of a confirmation
     best: tuple[int, float] | None  # number and value of a trial
-    machines: int  # that run trials, and gave a sign of life within their grace
+    machines: int  # that run trials, or wait in a pause, and gave a sign of life within their grace
     silent_seconds: float | None  # since anything happened; None: nothing did
     is_ours: bool
     confirms: str | None  # the study that it confirms
     control: Control
+    ended: str | None = None  # why the last search ended before it was done
 
     @property
     def state(self) -> str:
-        """ "paused" or "stopped" by people; else "done", "running", or "idle", without a machine that runs a trial."""
+        """ "paused" or "stopped" by people; else "done", "running", why the last search ended, or "idle"."""
         if not self.is_ours:
             return "of another tool"
         if self.control.state != "running":
             return self.control.state
         if self.asked is not None and self.finished >= self.asked:
             return "done"
-        return "running" if self.machines else "idle"
+        return "running" if self.machines else (self.ended or "idle")
 
 
 def studies(settings: Settings) -> list[Listed]:
@@ -58,32 +64,30 @@ def look(connection: Connection, name: str, ids: Mapping[str, int]) -> Listed:
     """The study `name` of those with these `ids`."""
     study_id, columns = ids[name], STUDY_ATTRS.c
     query = select(columns.key, columns.value_json).where(columns.study_id == study_id)
-    wanted = query.where(columns.key.in_(("asked", "fingerprint")))
+    wanted = query.where(columns.key.in_((ASKED, ENDED, "fingerprint")))
     stored = {key: json.loads(value) for key, value in connection.execute(wanted)}
     confirms = stored.get("fingerprint", {}).get("confirms")
     said, running = rows.running(connection, study_id, ids.get(confirms or name, study_id))
-    counts, now = rows.counts_of(connection, study_id), _clock(connection)
-    owners = [(json.loads(owner), (now - beat).total_seconds()) for _, _, beat, owner, _ in running if beat and owner]
-    beats = [(now - beat).total_seconds() for _, _, beat, _, _ in running if beat]
+    counts, now, known = rows.counts_of(connection, study_id), rows.clock(connection), STUDY_SYSTEM_ATTRS.c
+    waiting = select(known.value_json).where(known.study_id == study_id, known.key.startswith(rows.WAITS))
+    told, signs = control.read(said), [(json.loads(owner), beat) for _, _, beat, owner, _ in running if beat and owner]
+    if told.state == "paused":
+        signs += [(each, datetime.fromisoformat(each["at"])) for each in map(json.loads, connection.scalars(waiting))]
+    silences = [(each["machine"], each["grace_seconds"], (now - at).total_seconds()) for each, at in signs]
     return Listed(
         name=name,
         finished=sum(counts.get(state, 0) for state in FINISHED_STATES),
         running=len(running),
         waiting=counts.get(TrialState.WAITING, 0),
-        asked=None if confirms else stored.get("asked"),
+        asked=None if confirms else stored.get(ASKED),
         best=rows.best_of(connection, study_id),
-        machines=len({owner["machine"] for owner, silent in owners if silent <= owner["grace_seconds"]}),
-        silent_seconds=min([*beats, *_since_changes(connection, study_id)], default=None),
+        machines=len({machine for machine, grace, silent in silences if silent <= grace}),
+        silent_seconds=min([*(s for *_, s in silences), *_since_changes(connection, study_id)], default=None),
         is_ours="fingerprint" in stored,
         confirms=confirms,
-        control=control.read(said),
+        control=told,
+        ended=stored.get(ENDED),
     )
-
-
-def _clock(connection: Connection) -> datetime:
-    """The database's, as heartbeats are told by it."""
-    now: datetime = connection.scalar(select(func.current_timestamp()))  # type: ignore[assignment]
-    return now.replace(tzinfo=None)
 
 
 def _since_changes(connection: Connection, study_id: int) -> list[float]:

@@ -21,6 +21,8 @@ from search.study.optuna_private import (
     stored_value,
 )
 
+WAITS = "waits: "  # how the names of a study's attributes begin that say which machines wait
+
 
 def lock_study(connection: Connection, study_id: int) -> bool:
     """Locks its row; False when it was deleted."""
@@ -108,6 +110,18 @@ def running(
     # PostgreSQL keeps heartbeats in the session's time zone, without its name.
     trials = [(*row[1:5], row[5].replace(tzinfo=None)) for row in found if row.trial_id is not None]
     return found[0][0] if found else None, trials
+
+
+def clock(connection: Connection) -> datetime:
+    """The database's, by which heartbeats are told."""
+    now: datetime = connection.scalar(select(func.current_timestamp()))  # type: ignore[assignment]
+    return now.replace(tzinfo=None)
+
+
+def wait(connection: Connection, study_id: int, owner: Mapping[str, Any]) -> None:
+    """Notes that a machine waits for a paused study, and runs no trial that would tell that it is there."""
+    told = {"machine": owner["machine"], "at": clock(connection).isoformat(), "grace_seconds": owner["grace_seconds"]}
+    upsert(connection, STUDY_SYSTEM_ATTRS, {"study_id": study_id}, {WAITS + owner["machine"]: told})
 
 
 def first_beat(connection: Connection, trial_id: int) -> datetime:

@@ -1,13 +1,14 @@
-"""What a study costs at most, before it is paid: optimizer steps of each part, and hours at the pace so far."""
+"""What the parts of a study cost at most, in runs and optimizer steps, and how long these take."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from search.settings.sections import LINE_RUNS, STOCK
 from search.settings.settings import Settings
-from search.study.findings import Findings
-from search.text import duration
+from search.study import spending
+from search.study.findings import Row
 from search.trial import Prepared
 
 
@@ -20,9 +21,6 @@ class Cost:
     steps: int
     evaluations: int
     at_once: int  # runs that do not wait for each other, so that so many slots share the time
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.runs:,} run{'' if self.runs == 1 else 's'}, {self.steps:,} steps"
 
 
 def search_costs(settings: Settings, prepared: Prepared, finished: int) -> list[Cost]:
@@ -60,37 +58,32 @@ def _has_another_default(settings: Settings) -> bool:
     return default.name != STOCK or bool(space.to_params(default.hyperparameters)[1])
 
 
-def forecast(costs: Sequence[Cost], findings: Findings | None, slots: int) -> str:
-    """All parts in a line. The time of each and of all, once trials have shown how long a step takes."""
-    found = pace(findings) if findings else None
-    if found is None:
-        return f"at most: {'; '.join(map(str, costs))}"
-    seconds = [found.seconds(cost) / min(slots, cost.at_once) for cost in costs]
-    parts = "; ".join(f"{cost}, {duration(each)}" for cost, each in zip(costs, seconds, strict=True))
-    whole = f"; {duration(sum(seconds))} in all" if len(costs) > 1 else ""
-    return f"at most: {parts}{whole}, at the pace of the trials so far"
-
-
 @dataclass(frozen=True)
 class Pace:
-    """Seconds, medians of a search."""
+    """Seconds of a slot, medians of runs that have ended."""
 
-    set_up: float  # of a run
+    set_up: float  # of a run: all but training and evaluation, so with the start of its process and what it speaks
     step: float  # of an optimizer step
     evaluation: float
 
-    def seconds(self, cost: Cost) -> float:
-        """Of all runs of a part, one after another, without what they speak."""
-        return self.set_up * cost.runs + self.step * cost.steps + self.evaluation * cost.evaluations
+    def seconds(self, cost: Cost, share: float = 1.0) -> float:
+        """Of all runs of a part, one after another, if they make this share of their steps."""
+        return self.set_up * cost.runs + share * (self.step * cost.steps + self.evaluation * cost.evaluations)
 
 
-def pace(findings: Findings) -> Pace | None:
+def pace(rows: Iterable[Row]) -> Pace | None:
     """None before a trial has ended."""
-    known = [(r.record, len(r.evaluations)) for r in findings.rows if r.record and r.record["steps"] and r.evaluations]
+    known = [(r, r.record, len(r.evaluations)) for r in rows if r.record and r.record["steps"] and r.evaluations]
     if not known:
         return None
     return Pace(
-        median(record["setup_seconds"] for record, _ in known),
-        median(record["train_seconds"] / record["steps"] for record, _ in known),
-        median(record["evaluation_seconds"] / count for record, count in known),
+        median(_set_up(row, record) for row, record, _ in known),
+        median(record["train_seconds"] / record["steps"] for _, record, _ in known),
+        median(record["evaluation_seconds"] / count for _, record, count in known),
     )
+
+
+def _set_up(row: Row, record: Mapping[str, Any]) -> float:
+    for held in spending.ended([row.trial]):
+        return max(0.0, held.seconds - float(record["train_seconds"]) - float(record["evaluation_seconds"]))
+    return float(record["setup_seconds"])

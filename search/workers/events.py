@@ -1,6 +1,6 @@
 """What a search tells while it runs: plain data, and the methods that are called with it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -56,6 +56,30 @@ class End:
         return self.reason in INTERRUPTIONS and self.reason != StopReason.STOPPED_BY_USER
 
 
+@dataclass(frozen=True)
+class Standing:
+    """Where a study with a cap stands."""
+
+    spent: float  # hours, of all machines
+    cap: float | None  # hours
+    unit: str  # "GPU h" or "slot h"
+    until: str | None  # ISO time
+    refused: str | None  # why no further run starts now
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a part of a study costs. Times are None before a run has shown how long one takes."""
+
+    name: str  # "search", "rate line", "race" or "audit"
+    runs: int  # at most
+    steps: int  # optimizer steps, at most
+    most: float | None = None  # seconds of slots, weighted by their share of a GPU
+    most_by_clock: float | None = None  # seconds
+    expected: float | None = None  # as `most`
+    by_clock: float | None = None  # seconds that are expected
+
+
 class Screen:
     """Hears what happens during any long work. Each method does nothing here: a listener overrides those it needs.
 
@@ -92,6 +116,12 @@ class View(Screen):
     def evaluated(self, slot: int, number: int, evaluation: Evaluation) -> None: ...
 
     def ended(self, end: End) -> None: ...
+
+    def budget(self, standing: Standing) -> None:
+        """At the start, when a run starts, and when no further one may. `note` says the same to people, but spared."""
+
+    def forecast(self, parts: Sequence[Part], unit: str) -> None:
+        """What is to come; the hours are in `unit`, "GPU h" or "slot h"."""
 
     def over(self, event: str, found: Mapping[str, Any]) -> None:
         """The last event of a command: "result", "stopped" or "error", with the fields that docs/terminal.md names."""

@@ -66,5 +66,5 @@ def _passed_on(name: str) -> Any:
     return event
 
 
-for _event in ("begin", "counted", "started", "note", "status", "refresh", "leave", "over"):
+for _event in ("begin", "counted", "started", "note", "status", "refresh", "leave", "budget", "forecast", "over"):
     setattr(Listeners, _event, _passed_on(_event))

@@ -16,7 +16,7 @@ from search.files import write_text
 from search.preparation.cache import cache_directory, in_use, make_cache_directory
 from search.settings.knobs import refuse_space
 from search.settings.settings import Settings, safe_url
-from search.study import earlier, findings, storage, warm_start
+from search.study import earlier, findings, listing, storage, warm_start
 from search.study.control import Control
 from search.study.folder import make_folder, refuse_closed, refuse_strange_folder, study_lock
 from search.study.leases import Leases
@@ -24,12 +24,12 @@ from search.study.server import wait_for_server
 from search.study.warm_start import Memory
 from search.text import duration, printable
 from search.trial import Prepared, evaluation_steps
+from search.workers import outlook
 from search.workers.budget import search_budget, share
-from search.workers.cost import Cost, forecast, search_costs
+from search.workers.cost import Cost, search_costs
 from search.workers.events import Extent, Screen, View
 from search.workers.gpus import refuse_unusable
 from search.workers.launcher import Failed, Launcher
-from search.workers.outlook import expected
 from search.workers.supervisor import Supervisor
 from search.workers.work import SearchWork
 
@@ -89,7 +89,8 @@ def _supervised(
     study, ledger = storage.open_study(settings, prepared, database, recalled)
     if (memory := storage.memory_of(ledger.study_id, database))["studies"]:
         view.note(warm_start.described(memory))
-    study.set_user_attr("asked", settings.study.trials)  # for who looks at the study from elsewhere
+    for name, value in ((listing.ASKED, settings.study.trials), (listing.ENDED, None)):
+        study.set_user_attr(name, value)
     write_text(settings.directory / "study.toml", settings.to_toml())
     before = findings.read(study)
     best = before.completed[0] if before.completed else None
@@ -98,22 +99,20 @@ def _supervised(
     def tell(finished: int) -> None:
         """What is to come, with its time as soon as trials have shown how long a step takes."""
         if parts := costs(settings, prepared, finished):
-            found = findings.read(study)
-            view.note(forecast(parts, found, len(devices)))
-            if told := expected(parts, found, len(devices), share(devices)):
-                view.note(told)
+            gpus = share(devices)
+            outlook.tell(view, outlook.forecast(settings, parts, findings.read(study), len(devices), gpus), gpus)
 
     tell(before.finished)
     extent = Extent(settings.study.trials, before.finished, len(devices), before.base.mel_ce, leader)
     view.begin(with_rule(extent, settings))
     database.patience = 60 * settings.service.outage_minutes
     leases = Leases(ledger, settings.service, settings.study.max_retries, view.note, share(devices))
-    budget = search_budget(settings, database, prepared, devices, costs(settings, prepared, before.finished))
-    if budget:
-        view.note(str(budget))
+    budget = search_budget(settings, database, prepared, devices, costs(settings, prepared, before.finished), view)
     work = SearchWork(study, settings, prepared, _once(tell, before.finished, settings.study.trials), budget)
     supervisor = Supervisor(work, leases, settings, prepared, launcher, view, devices)
     supervisor.run(database.hurry)
+    if work.ended:
+        study.set_user_attr(listing.ENDED, work.ended)
     return supervisor, study, budget.refused if budget and budget.is_over else None
 
 

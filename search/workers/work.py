@@ -14,6 +14,7 @@ from search.settings.settings import Settings
 from search.study.divergence import is_hopeless
 from search.study.leases import Leases, machine
 from search.study.ledger import FINISHED_STATES, Claim
+from search.study.listing import BUDGET
 from search.study.pruners import FirstToFire
 from search.study.recorded import ORIGIN
 from search.study.settling import is_settled, worth
@@ -125,28 +126,31 @@ class SearchWork:
         self._base = float(prepared.base_evaluation["mel_ce"])
         self._horizon = settings.trial_horizon(prepared.train_clips)
         self.worth: str | None = None
-        self._has_completed = self._is_over = False
+        self._has_completed = False
+        self.ended: str | None = None  # why the search is over before its number, as `study.py list` shows it
         self._speech_budget = SpeechBudget(settings.speech.share, machine())
         self._budget = budget
 
     def claim(self, leases: Leases) -> Claim:
         """A trial to run; none while the search is hopeless or settled, until a trial that runs has changed that."""
-        self._is_over = False
+        self.ended = None
         until_settled = self._settings.study.until_settled
         if until_settled or not self._has_completed:
             trials = self._study.get_trials(deepcopy=False)
             self._has_completed = any(trial.state == TrialState.COMPLETE for trial in trials)
-            if is_hopeless(trials) or (until_settled and is_settled(trials, self._base)):
-                self._is_over = all(trial.state != TrialState.RUNNING for trial in trials)
+            why = "diverged" if is_hopeless(trials) else None
+            why = why or ("settled" if until_settled and is_settled(trials, self._base) else None)
+            if why:
+                self.ended = why if all(trial.state != TrialState.RUNNING for trial in trials) else None
                 return Claim(None, sum(trial.state in FINISHED_STATES for trial in trials), None)
         claim = claimed(self._budget, leases, self._settings.study.trials)
-        self._is_over = self._budget is not None and self._budget.is_over
+        self.ended = BUDGET if self._budget and self._budget.is_over else None
         if self._counted:
             self._counted(claim.finished)
         return claim
 
     def is_done(self, claim: Claim) -> bool:
-        return self._is_over or claim.finished >= self._settings.study.trials
+        return self.ended is not None or claim.finished >= self._settings.study.trials
 
     def begin(self, trial_id: int) -> Job:
         """Asks the sampler. Raises Taken."""
