@@ -1,5 +1,6 @@
-"""How exactly a cap holds, and how soon machines obey: the figures of docs/budget.md and docs/operations.md.
+"""How exactly a cap and the ledger are, and how soon machines obey: figures of docs/budget.md and docs/operations.md.
 
+    python -m benchmarks.control ledger     # a real search of the miniature: what is counted, and what its runs took
     python -m benchmarks.control cap        # four machines with stub runs, which are killed and started again
     python -m benchmarks.control orders     # three real searches of the miniature, one slot each
 
@@ -17,7 +18,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ SECONDS = 5.0  # of an evaluation of a stub run, on average
 KILLS = 6
 PAUSE = 3.0  # seconds between two kills
 HEARTBEAT = 10.0  # seconds, the default
+LOOK = 0.01  # seconds between two looks at the processes
 PATIENCE = 1800.0  # seconds that is waited for what must come
 
 
@@ -92,6 +94,27 @@ def gaps(trial: FrozenTrial, seconds: float) -> list[float]:
     """Between the evaluations of a run, its start and its end."""
     told = [evaluation["seconds"] for evaluation in trial.system_attrs["run"]["evaluations"]]
     return [after - before for before, after in pairwise([0.0, *told, seconds])]
+
+
+# The ledger
+
+
+def show_ledger() -> None:
+    """What the study says that runs held their slots for, against how long their processes were there."""
+    with fresh() as (url, folder), Study(url, folder, trials=8) as study:
+        options = ["--storage", url, "--trials", "8", "--workers", "2", "--set", "training.truncation=1"]
+        machine = study.add(Machine(["-m", "benchmarks.control", "machine", "a", *options], folder / "a"))
+        lives: dict[int, float] = {}  # by process id
+        while machine.process.poll() is None:
+            with suppress(psutil.Error):
+                lives |= {child.pid: time.time() - child.create_time() for child in machine.children()}
+            time.sleep(LOOK)
+        trials = study.trials()
+        logs = [next(folder.glob(f"a/runs/*/trials/{trial.number}/log.txt")).read_text() for trial in trials]
+    counted = spending.total(spending.ended(trials)).cpu
+    took = sum(lives[int(log.split()[1])] for log in logs)
+    print(f"{len(trials)} runs: counted {counted:.2f} s; their processes were there for {took:.2f} s")
+    print(f"difference {100 * (counted - took) / took:+.2f} %")
 
 
 # Orders
@@ -224,6 +247,8 @@ def machine(name: str, arguments: list[str]) -> None:
 
 def main() -> None:
     match sys.argv[1:]:
+        case ["ledger"]:
+            show_ledger()
         case ["cap"]:
             show_cap()
         case ["orders"]:

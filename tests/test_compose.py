@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -47,6 +48,17 @@ def test_the_example_has_every_variable_with_its_default() -> None:
     for name in ("POSTGRES_PASSWORD_FILE", "XTTS_STUDY_DASHBOARD_PASSWORD_FILE"):  # examples: their defaults mean none
         del described[name]
     assert {name: defaults[name] for name in described} == described
+
+
+def test_images_are_pinned() -> None:
+    """By tags with a full version; this project's own by the version that it has."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    images = re.findall(r"image: (\S+)", COMPOSE_FILE)
+    assert f"xtts-study:{version}" in images
+    stages = re.findall(r"^FROM \S+ AS (\S+)$", DOCKERFILE, re.MULTILINE)
+    bases = [base for base in re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) if base not in stages]
+    for image in images + bases:
+        assert re.fullmatch(r"[a-z-]+:\d+\.\d+(\.\d+)?(-[a-z-]+)?(@sha256:[0-9a-f]{64})?", image)
 
 
 def test_the_image_holds_the_program_and_nothing_else() -> None:
@@ -107,6 +119,30 @@ def test_a_password_is_where_it_belongs(
     services = resolve(tmp_path, **{variable: secret})["services"]
     assert {name for name, s in services.items() if s.get("environment", {}).pop(variable, None)} == users
     assert secret not in yaml.safe_dump(services, width=1000)
+
+
+@needs_compose
+def test_services_are_started_as_they_should(tmp_path: Path) -> None:
+    services = resolve(tmp_path, STUDY_UID="1234", STUDY_GID="5678")["services"]
+    worker, on_cpu = services["worker"], services["worker-cpu"]
+    devices = worker.pop("deploy")["resources"]["reservations"]["devices"]
+    assert devices == [{"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}]
+    assert on_cpu.pop("profiles") == ["cpu"]
+    assert worker == on_cpu
+    for name in OURS:
+        assert services[name]["user"] == "1234:5678"
+        assert services[name]["cap_drop"] == ["ALL"]
+    for name in ("worker", "dashboard"):
+        assert services[name]["environment"]["PGHOST"] == "postgres"
+        assert services[name]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+    assert "database:/var/lib/postgresql/data:rw" in services["postgres"]["volumes"]
+    assert "cache:/cache:rw" in worker["volumes"]
+    assert [volume.rpartition(":")[2] for volume in services["dashboard"]["volumes"]] == ["ro"]
+    further = resolve(tmp_path, DATABASE_HOST="10.0.0.5", STUDY_ARGS="--trials 60 --study voice")["services"]
+    assert further["worker"]["environment"]["PGHOST"] == "10.0.0.5"
+    assert further["worker"]["command"].endswith("--storage postgresql:// --workers 1 --trials 60 --study voice")
+    shown = resolve(tmp_path, DASHBOARD_ARGS="--study voice --writable")["services"]["dashboard"]
+    assert shown["command"].endswith("/dashboard_password --study voice --writable")
 
 
 # The entrypoint

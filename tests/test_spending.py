@@ -28,7 +28,7 @@ SECONDS = 2.0  # for which the runs of the first test are held
 def test_what_a_run_held_its_slot_for_is_stored(database: str, tmp_path: Path) -> None:
     """Also of a run that crashed: at least as long as it was held, at most from its claim to its end.
 
-    `benchmarks.control` has how near the sum is to what the processes took.
+    `python -m benchmarks.control ledger` measures how near the sum is to what the processes took.
     """
     with Study(database, tmp_path, trials=4) as study:
         machine = study.start("a", held=10, slots=4, seconds=0.001)

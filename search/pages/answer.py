@@ -71,7 +71,7 @@ def _searched(material: Material, found: Searched, options: str) -> Answer:
     told = tables.doubts(material.findings, best, material.space)
     if material.runs is not None:
         told.append("A confirmation was started and is not over.")
-    name = f"trial {best.trial.number}" + (f" ({best.baseline})" if best.baseline else "")
+    name = f"trial {best.trial.number}" + (f" ({best.name})" if best.name else "")
     sure = f"Not proven: one run with one seed, of {horizon:,} of the {material.full_horizon:,} optimizer steps"
     compared = [Compared(f"the untouched base, {found.base:.4f}", _by(found.over_base), "one run, no interval")]
     if found.stock and found.stock.best and found.over_stock and not found.is_stock:

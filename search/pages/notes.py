@@ -77,7 +77,9 @@ def _label(row: Row, material: Material) -> Markup | str:
         return Markup(f"{escape(candidate.get('name'))}, seed {escape(seed)}, {what}")
     if row.repeat:
         return f"Repeat {row.repeat} of the stock recipe, with seed {attributes.get('seed', 'of its own')}"
-    return Markup(f"Baseline {escape(row.baseline)}") if row.baseline else ""
+    if row.baseline:
+        return Markup(f"Baseline {escape(row.baseline)}")
+    return Markup(f"Point {escape(row.name)}") if row.name else ""
 
 
 def _why(reason: StopReason, rule: Pruning) -> Markup:
