@@ -63,8 +63,7 @@ class States:
         there = self._ledger.keep(trial_id, Kept({**old, new: size}, before.current, before.step), most)
         if there is False:
             self._tell_once(
-                f"states of more than study.save_gb = {most / 1e9:g} GB together are not saved; this one has"
-                f" {size / 1e9:.2f} GB"
+                f"a state was not saved: all of them would take more than study.save_gb = {most / 1e9:g} GB"
             )
         if not there:
             return
