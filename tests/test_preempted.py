@@ -285,6 +285,25 @@ def test_a_state_moves_to_the_successor_and_is_removed_at_the_end(ledger: Ledger
     assert place.notes == []
 
 
+def test_a_trial_that_is_taken_while_its_state_is_stored_leaves_the_successor_s_alone(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, put = Place(ledger, tmp_path), artifacts.put
+    first, _ = place.claim(), place.claim()
+    place.save(first, b"old")
+
+    def taken(*given: Any) -> None:
+        monkeypatch.undo()
+        place.fail(first)
+        place.save(place.claim(), b"successor's")
+        (tmp_path / "last.pth").write_bytes(b"late")
+        put(*given)
+
+    monkeypatch.setattr(artifacts, "put", taken)
+    place.save(first, b"late")
+    assert place.there() == [b"successor's"]
+
+
 def test_whatever_dies_between_two_writes_the_store_is_clean_in_the_end(
     storage: StudyStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
