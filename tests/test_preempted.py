@@ -296,6 +296,7 @@ def test_a_trial_that_is_taken_while_its_state_is_stored_leaves_the_successor_s_
         monkeypatch.undo()
         place.fail(first)
         place.save(place.claim(), b"successor's")
+        (tmp_path / "last.pth").unlink()
         (tmp_path / "last.pth").write_bytes(b"late")
         put(*given)
 
