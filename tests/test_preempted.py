@@ -44,22 +44,21 @@ def test_a_trial_goes_on_after_sigterm_and_on_another_machine_after_a_kill(datab
     saving += ["--set", "service.heartbeat_seconds=0.5", "--set", "service.grace_seconds=2"]
     with Study(database, tmp_path, trials=1) as study:
 
-        def start(name: str, words: list[str], **environment: str) -> Machine:
-            folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
-            return study.add(Machine(["-m", "tests.on_machine", name, *words], folder, **environment))
+        def start(name: str, words: list[str], folder: str, **environment: str) -> Machine:
+            return study.add(Machine(["-m", "tests.on_machine", name, *words], tmp_path / folder, **environment))
 
-        first = start("a", saving, HOLD_AT="6")
+        first = start("a", saving, "own", HOLD_AT="6")
         wait_until((first.folder / "held").exists, PATIENCE, "step 6")
         first.send(signal.SIGTERM)
         first.wait(code=130)
         assert len(list(kept.iterdir())) == 1
-        second = start("a", saving, HOLD_AT="13")
+        second = start("a", saving, "shared", HOLD_AT="13")
         second.wait_for("trial 1: goes on from step 6 of 20")
         stored = "SELECT value_json::json ->> 'step' FROM trial_system_attributes WHERE key = 'state'"
         wait_until((second.folder / "held").exists, PATIENCE, "step 13")
         wait_until(lambda: study.sql(stored) == [("12",)], PATIENCE, "the state of step 12")
         second.kill()
-        third = start("b", saving)
+        third = start("b", saving, "shared")
         third.wait()
         assert "trial 2: goes on from step 12 of 20" in third.output
         parts = study.trials()
@@ -68,8 +67,7 @@ def test_a_trial_goes_on_after_sigterm_and_on_another_machine_after_a_kill(datab
     assert_same(parts[-1], third.folder / "runs/miniature/trials/2")
     assert parts[0].intermediate_values.items() < parts[1].intermediate_values.items()
     assert list(kept.iterdir()) == [] and not any(STATE in t.system_attrs for t in parts)
-    left = [file for machine in (first, third) for file in machine.folder.rglob("*.pth")]
-    assert left == [], "on a machine that was not killed nothing is left"
+    assert list(tmp_path.rglob("*.pth")) == [], "of the machine that was killed, too"
 
 
 def assert_same(trial: FrozenTrial, folder: Path) -> None:
@@ -277,7 +275,7 @@ def test_a_state_moves_to_the_successor_and_is_removed_at_the_end(ledger: Ledger
     assert place.there() == [b"2", b"other"]
     place.fail(again, retries=0)
     assert place.fetched(again) == b"2", "not run again: the next search removes it"
-    place.states.sweep()
+    place.states.sweep(tmp_path)
     assert place.there() == [b"other"]
     place.states.remove(other)
     assert place.there() == []
@@ -344,7 +342,7 @@ def test_whatever_dies_between_two_writes_the_store_is_clean_in_the_end(
         place.save(again, b"later", 3)
         assert place.there() == [b"later"], (saves, at)
         ledger.end(again, TrialState.COMPLETE, 1.0, {"stop_reason": "finished"}, 2)
-        place.states.sweep()
+        place.states.sweep(tmp_path)
         assert place.there() == [], (saves, at)
     assert place.notes == []
 

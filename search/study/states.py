@@ -5,6 +5,7 @@ until it is removed: so nothing is there that no attribute names, whoever dies. 
 attribute to its successor, in the same transaction.
 """
 
+import shutil
 import uuid
 from collections.abc import Callable
 from functools import cached_property
@@ -15,6 +16,7 @@ from search.settings.settings import Settings
 from search.study import artifacts
 from search.study.ledger import Ledger
 from search.study.recorded import STATE_FILE, Kept
+from search.trial import STATE_FOLDER
 
 
 class States:
@@ -85,11 +87,19 @@ class States:
         if kept.files and self._remove(*kept.files):
             self._ledger.forget_state(trial_id)
 
-    def sweep(self) -> None:
-        """Removes those of trials that ended, whose owners died before they could."""
+    def sweep(self, runs: Path) -> None:
+        """Removes those of trials that ended, whose owners died before they could.
+
+        Of their folders in `runs`, too, which machines may share; a trial's has its number.
+        """
         for trial_id, state, _ in self._ledger.states():
             if state.is_finished():
                 self.remove(trial_id)
+        if folders := list(runs.glob(f"*/{STATE_FOLDER}")):
+            running = {str(lease.number) for lease in self._ledger.look()[1]}
+            for folder in folders:
+                if folder.parent.name not in running:
+                    shutil.rmtree(folder, ignore_errors=True)
 
     @property
     def _most(self) -> float:

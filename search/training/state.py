@@ -85,7 +85,10 @@ class RunState:
         if self._run is None:
             self._save_best(evaluations)
         self._saved = time.monotonic()
-        print(f"saved the state of step {recorder.steps} in {self._saved - started:.1f} s", flush=True)
+        megabytes = self.last.stat().st_size / 1e6
+        print(
+            f"saved the state of step {recorder.steps}: {megabytes:.2f} MB in {self._saved - started:.2f} s", flush=True
+        )
 
     def restore(self) -> tuple[list[Evaluation], float]:
         """Puts model, optimizer and random state where `last.pth` left them, if there is such a file.

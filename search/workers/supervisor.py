@@ -78,7 +78,7 @@ class Supervisor:
             for index, device in enumerate(self.devices)
         ]
         with self._interruption, self._leases:
-            self._states.sweep()
+            self._states.sweep(self.work.directory)
             for thread in threads:
                 thread.start()
             told = 0.0
@@ -99,7 +99,7 @@ class Supervisor:
         if self._error:
             raise self._error
         if not self.stopped:
-            self._states.sweep()
+            self._states.sweep(self.work.directory)
 
     @property
     def _leave_after(self) -> float:
@@ -255,8 +255,10 @@ class Supervisor:
     def _count_time(self, outcome: Outcome) -> None:
         with self._changed:
             if outcome.record:
-                self.seconds["training"] += outcome.record["train_seconds"]
-                self.seconds["evaluation"] += outcome.record["evaluation_seconds"]
+                whole = outcome.record["train_seconds"] + outcome.record["evaluation_seconds"]
+                here = min(1.0, outcome.seconds / whole) if whole else 1.0  # a run that went on began elsewhere
+                self.seconds["training"] += here * outcome.record["train_seconds"]
+                self.seconds["evaluation"] += here * outcome.record["evaluation_seconds"]
             if outcome.speech:
                 self.seconds["speech"] += outcome.speech["took"]
 
