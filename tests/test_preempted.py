@@ -180,14 +180,13 @@ def test_a_state_that_is_of_no_use_costs_a_line(
     go(first, stop_at=1)
     good = state_of(first).read_bytes()
     content = tensor_file.read_tensors(state_of(first))
-    # The whole content is read before the first run replaces it.
+    longer = {**content["recorder"], "history": content["recorder"]["history"] * 3}
     spoiled: dict[str, Any] = {
         "half of it": good[: len(good) // 2],
-        "no tensors": b"not of a run",
         "a pickle that runs code": pickle.dumps(Code()),
         "another run's": {**content, "run": "1 another"},
-        "a later release's": {name: value for name, value in content.items() if name != "random"},
         "another model's": {**content, "model": dict(list(content["model"].items())[1:])},
+        "more steps than the run has": {**content, "recorder": longer, "step": 3},
         "evaluations that are none": {**content, "evaluations": [{"step": "x"}]},
     }
     for what, given in spoiled.items():

@@ -58,8 +58,8 @@ class States:
     def save(self, trial_id: int, file: Path, step: int) -> None:
         """Stores `file` as the trial's state in place of the one before."""
         before = self.of(trial_id)
-        for left in before.files.keys() - {before.current}:  # by an owner that died while it wrote or removed it
-            self._remove(left)
+        if not self._remove(*(before.files.keys() - {before.current})):  # what an owner left that died amid its save
+            return
         old = {before.current: before.files[before.current]} if before.current else {}
         new, size, most = f"{STATE_FILE}{self._settings.study.name}-{uuid.uuid4().hex}", file.stat().st_size, self._most
         there = self._ledger.keep(trial_id, Kept({**old, new: size}, before.current, before.step), most)
@@ -71,9 +71,7 @@ class States:
             return
         try:
             artifacts.put(self._store, new, file)
-        except (
-            Exception
-        ) as error:  # as above; what is left of it is removed by the next one who saves or ends the trial
+        except Exception as error:  # as above; the next save, or the trial's end, removes what is left of it
             self._tell_once(f"the state of a run was not stored ({artifacts.reason_of(error)})")
             return
         # The trial may have been taken meanwhile, by a peer who does not know whether the file came to be.

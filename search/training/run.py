@@ -163,6 +163,8 @@ class Course:
         """Restores the state, if there is one."""
         if self.state is not None:
             made, seconds = self.state.restore()
+            if len(self.history) > self.spec.horizon:
+                raise UserError(f"{self.state.last} has more steps than the run; {AGAIN}")
             self.evaluations += made
             self.started -= seconds
 

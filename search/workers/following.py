@@ -92,7 +92,7 @@ class Following:
                 evaluation = Evaluation(**values)
                 self.decided = decide(self.work, self.job, evaluation, self.evaluations)
                 self.view.evaluated(self.slot, self.job.number, evaluation)
-            case {"kind": "saved", "step": step}:
+            case {"kind": "saved", "step": step} if self.decided in (None, StopReason.STOPPED_BY_USER):
                 self.keeper.saved(step)
             case {"kind": "note", "text": text}:
                 self.view.note(f"{self._who}: {printable(text)}")
