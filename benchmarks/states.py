@@ -17,9 +17,9 @@ from search.study.recorded import SLOT_SECONDS
 from tests.conftest import ROOT
 
 SAVE_MINUTES = (None, 0.02, 1e-9)
-TRIALS = 4
+TRIALS = 3
 GIVEN = {
-    "training.steps": 200, "training.truncation": 0.5, "speech.sentences": 0,
+    "training.steps": 100, "training.truncation": 0.5, "speech.sentences": 0,
     "pruning.median": "false", "pruning.two_increases": "false",
 }  # fmt: skip
 SAVED = re.compile(r"saved the state of step \d+: ([\d.]+) MB in ([\d.]+) s")
