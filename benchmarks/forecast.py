@@ -34,7 +34,7 @@ def main() -> None:
     settings = settings.model_copy(update={"study": settings.study.model_copy(update={"trials": found.finished})})
     full: dict[str, list[Row]] = defaultdict(list)
     for row in map(findings.row_of, runs.trials):
-        is_audited = Candidate.from_dict(row.trial.system_attrs["candidate"]).is_audited
+        is_audited = Candidate(**row.trial.system_attrs["candidate"]).is_audited
         full[part_of(is_audited, row.trial.user_attrs["seed"], runs.plan.seed)].append(row)
     print("| after trials | part | expected, slot h | taken | ratio | expected, steps | taken | ratio |")
     print("|---" * 8 + "|")

@@ -195,7 +195,7 @@ def test_the_settings_are_whole_and_hold_nothing_secret_or_local(
     assert Settings.model_validate(best.settings).data.max_audio_seconds == 9.0
     assert best.settings["study"] == {
         "name": "miniature", "trials": 40, "until_settled": False, "seed": 1, "repeats": 0, "max_retries": 5,
-        "stall_minutes": 60.0,
+        "stall_minutes": 60.0, "warm_start": [],
     }  # fmt: skip
     assert not [word for word in ("hunter2", "@host", str(tmp_path)) if word in export.to_json(best)]
 

@@ -198,6 +198,7 @@ def test_only_nodes_with_gpus_run_where_there_are_any(cluster: Any, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("study_py")  # for its settings
+@pytest.mark.full
 def test_slots_share_the_gpus_that_ray_gives(cluster: Any, gpus: list[str], database: str, tmp_path: Path) -> None:
     """Each run sees one, by its UUID, and no other search of this machine gets it."""
     (tmp_path / HOLD).write_text("1")

@@ -204,6 +204,7 @@ def test_a_study_is_prepared_once_and_trained_without_its_audio(
         prepare(settings(tmp_path / "away", **{"training.steps": 4}), own_cache, said.append)
 
 
+@pytest.mark.full
 def test_two_searches_prepare_a_study_once_on_any_number_of_cores(
     speech: Path, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,7 +59,7 @@ class WarmSampler(TPESampler):
         """The trials of the earlier studies that count, with values like those of `own` trials."""
         values = {t.number: t.value for t in own if t.state == TrialState.COMPLETE and t.value is not None}
         baseline = min((values.get(t.number, inf) for t in own if "baseline" in t.user_attrs), default=inf)
-        repeated = {t.number: t.user_attrs[ORIGIN].partition(",")[0] for t in own if ORIGIN in t.user_attrs}
+        repeated = {t.number: t.user_attrs[ORIGIN].rpartition(", ")[0] for t in own if ORIGIN in t.user_attrs}
         alike = {study for number, study in repeated.items() if values.get(number, inf) < baseline}
         found = [each for each in self._earlier if each.study in alike]
         for trial, rank, _ in found:
