@@ -75,8 +75,12 @@ class Study(Section):
         None, "Database URL; default: SQLite, study.db in the study's folder"
     )
     artifacts: Annotated[str, AfterValidator(str.strip)] | None = setting(
-        None, "Folder or s3://BUCKET for recorded speech; default: artifacts in the study's folder"
+        None, "Folder or s3://BUCKET for recorded speech and saved states; default: artifacts in the study's folder"
     )
+    save_minutes: float | None = setting(
+        None, "Minutes between saved states of a run, from which it goes on elsewhere; default: none is saved", gt=0
+    )
+    save_gb: float = setting(100.0, "Most GB (1e9 bytes) that the saved states of a study's runs take", gt=0)
     workers: int | None = setting(
         None, "Runs at the same time; default: one per visible GPU, or one on a CPU", ge=1, le=64
     )
