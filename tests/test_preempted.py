@@ -41,7 +41,8 @@ def test_a_trial_goes_on_after_sigterm_and_on_another_machine_after_a_kill(datab
     command = ["--storage", database, *SHORT, "--trials", "1", "--workers", "1"]
     command += ["--set", f"space.file={tmp_path / 'space.toml'}"]
     saving = [*command, "--set", f"study.save_minutes={ALWAYS}", "--set", f"study.artifacts={kept}"]
-    saving += ["--set", "service.heartbeat_seconds=0.5", "--set", "service.grace_seconds=2"]
+    leases = ["--set", "service.heartbeat_seconds=0.5", "--set", "service.grace_seconds=2"]
+    saving += leases
     with Study(database, tmp_path, trials=1) as study:
 
         def start(name: str, words: list[str], folder: str, **environment: str) -> Machine:
@@ -58,7 +59,7 @@ def test_a_trial_goes_on_after_sigterm_and_on_another_machine_after_a_kill(datab
         wait_until((second.folder / "held").exists, PATIENCE, "step 13")
         wait_until(lambda: study.sql(stored) == [("12",)], PATIENCE, "the state of step 12")
         second.kill()
-        third = start("b", saving, "shared")
+        third = start("b", [*command, "--set", f"study.artifacts={kept}", *leases], "shared")  # which saves none itself
         third.wait()
         assert "trial 2: goes on from step 12 of 20" in third.output
         parts = study.trials()

@@ -21,7 +21,6 @@ from search.text import shown
 from search.tools.slurm_script import script
 
 KEPT = ("PGPASSFILE", "PGSERVICEFILE", "XTTS_STUDY_CACHE")  # variables that name files
-SAVE_MINUTES = 15  # between the states of a run, where the settings do not say
 
 
 class Checked(click.ParamType):
@@ -58,8 +57,7 @@ def command(context: click.Context, gpus: int, time: str | None, partition: str 
     _refuse_secrets(parsed)
     own = [sys.executable, str(Path(search.__file__).parent.parent / "study.py"), *options]
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-    if settings.study.save_minutes is None:  # its jobs are ended by the clock, and may be preempted
-        own += ["--set", f"study.save_minutes={SAVE_MINUTES}"]
+    own += settings.study.saving  # its jobs are ended by the clock, and may be preempted
     text = script(gpus, {"time": time, "partition": partition}, Path.cwd(), kept, own)
     path = settings.directory / "search.sbatch"
     try:

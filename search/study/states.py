@@ -18,6 +18,8 @@ from search.study.ledger import Ledger
 from search.study.recorded import STATE_FILE, Kept
 from search.trial import STATE_FOLDER
 
+AT_A_STOP = 1e9  # seconds between two states of a run that saves at a stop alone
+
 
 class States:
     """Saves, fetches and removes them. Its methods may be called from any thread; they raise UserError alone.
@@ -39,6 +41,10 @@ class States:
     def of(self, trial_id: int) -> Kept:
         """What the trial has in the store."""
         return next((kept for i, _, kept in self._ledger.states() if i == trial_id), Kept({}))
+
+    def seconds_of(self, trial_id: int) -> float | None:
+        """Between two states of the trial's run; None: it saves none, and has none to go on from."""
+        return AT_A_STOP if self.seconds is None and self.of(trial_id).current else self.seconds
 
     def fetch(self, trial_id: int, file: Path, go_on: Callable[[], bool]) -> bool | None:
         """Puts the trial's state at `file`. None: it has none that can be had. False: it was not to `go_on`."""

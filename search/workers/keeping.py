@@ -7,7 +7,7 @@ from pathlib import Path
 
 from search.errors import UserError
 from search.study.states import States
-from search.trial import STATE_FOLDER
+from search.trial import STATE_FOLDER, TrialSpec
 
 FILE = "last.pth"  # as search.training.state names it
 
@@ -15,10 +15,9 @@ FILE = "last.pth"  # as search.training.state names it
 class Keeper:
     """Stores what the child of one trial saves, in a thread of its own: neither child nor slot waits for the store."""
 
-    def __init__(self, states: States, trial_id: int, directory: Path) -> None:
-        """`directory` is the run's."""
-        self.is_on = states.seconds is not None
-        self._states, self._trial_id, self._folder = states, trial_id, directory / STATE_FOLDER
+    def __init__(self, states: States, trial_id: int, spec: TrialSpec) -> None:
+        self.is_on = spec.save_seconds is not None
+        self._states, self._trial_id, self._folder = states, trial_id, Path(spec.directory) / STATE_FOLDER
         self._lock = threading.Lock()
         self._step: int | None = None  # of a state that waits to be stored
         self._thread: threading.Thread | None = None

@@ -149,7 +149,7 @@ class Supervisor:
         spec = self._spec(job, device)
         self.view.started(Start(index, job.number, job.point, job.horizon, job.label))
         log = Path(spec.directory) / "log.txt"
-        keeper = Keeper(self._states, trial_id(job.trial), Path(spec.directory))
+        keeper = Keeper(self._states, trial_id(job.trial), spec)
         keeper.fetch(lambda: self._unwanted(job) is None)
         child = self._launcher.start(self._target, {"spec": spec.to_json()}, log, device)
         began = time.monotonic()  # the process is there
@@ -194,7 +194,7 @@ class Supervisor:
             evaluation_steps=job.evaluation_steps,
             prepared=self.prepared.directory,
             directory=str(directory),
-            save_seconds=self._states.seconds,
+            save_seconds=self._states.seconds_of(trial_id(job.trial)),
             keeps_best=False,
             device=device,
             sentences=job.sentences,
