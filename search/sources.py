@@ -19,6 +19,7 @@ PROJECT = ("search", "space")
 PLUMBING = {
     "search.errors", "search.files", "search.text", "search.devices", "search.preparation.cache",
     "search.settings.settings", "search.settings.sections", "search.settings.bucket", "search.settings.storage_url",
+    "search.study.recorded",
 }  # fmt: skip
 
 

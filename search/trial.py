@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 from space.hyperparameters import Hyperparameters
 
 SPEC_VERSION = 1
+STATE_FOLDER = "state"  # of a run's folder
 
 
 class Caller(Protocol):
@@ -24,6 +25,10 @@ class Caller(Protocol):
 
     def is_wanted(self) -> bool:
         """Whether somebody still waits for what comes after the training."""
+        return True
+
+    def may_go_on(self) -> bool:
+        """Whether a run that is asked to stop may be continued: then its state is worth saving."""
         return True
 
     def stop(self) -> None:
@@ -131,7 +136,8 @@ class TrialSpec:
     precision: str  # fp32, tf32 or bf16
     prepared: str  # folder of the prepared corpus and base
     directory: str  # where the run writes
-    save_seconds: float | None = None  # how often a run saves its state besides at evaluations; None: it keeps none
+    save_seconds: float | None = None  # how often a run saves its state; None: it keeps none
+    keeps_best: bool = True  # with a state: at evaluations, too, and the best model. False: only to go on elsewhere
     device: str | None = None  # CUDA_VISIBLE_DEVICES of the run; None leaves the machine's
     fused_adamw: bool = False
     pin_memory: bool = False  # of training batches, on their way to the GPU
@@ -146,6 +152,12 @@ class TrialSpec:
         """One whose batch, precision and the like are those of the settings' section, unless `fields` has them."""
         shared = ("batch_size", "accumulation", "eval_batch_size", "precision", "fused_adamw", "pin_memory")
         return cls(**{**{name: getattr(training, name) for name in shared}, **fields})
+
+    @property
+    def course(self) -> str:
+        """All by which a run's numbers differ from those of another run on the same data and base."""
+        names = ("study", "hyperparameters", "seed", "horizon", "evaluation_steps", "batch_size", "accumulation")
+        return json.dumps([asdict(self)[name] for name in (*names, "precision", "fused_adamw", "version")])
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), ensure_ascii=False, indent=2)

@@ -32,7 +32,7 @@ ROOT = Path(__file__).parent.parent
 LONG = (
     "search", "faults", "service", "in_browser", "confirm", "confirm_real", "recordings", "confirm_command", "parity",
     "train_with_coqui", "deployment", "full_run", "state", "ledger_faults", "ray", "training", "speech", "handover",
-    "slurm", "own_database", "pgbouncer", "control",
+    "preempted", "slurm", "own_database", "pgbouncer", "control",
 )  # fmt: skip
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's & ignores it, and so would whatever the tests start

@@ -202,10 +202,10 @@ class Study:
         assert len(found) <= 1
         return found[0][0] if found else None
 
-    def trials(self) -> list[FrozenTrial]:
+    def trials(self, name: str = "miniature") -> list[FrozenTrial]:
         storage = RDBStorage(parse(self.url).render_as_string(hide_password=False), skip_table_creation=True)
         try:
-            return optuna.load_study(study_name="miniature", storage=storage).get_trials()
+            return optuna.load_study(study_name=name, storage=storage).get_trials()
         finally:
             storage.engine.dispose()
 

@@ -31,6 +31,9 @@ def node() -> None:
         tell("note", text=f"it sees {os.environ['CUDA_VISIBLE_DEVICES']!r}")
         tell("error", message="this node is refused", details=["one", "two"])
         sys.exit(2)
+    if "--set" in sys.argv:
+        tell("note", text=f"it has {sys.argv[sys.argv.index('--set') + 1]}")
+        del sys.argv[sys.argv.index("--set") :]
     sys.argv += ["--machine", f"node of {os.getppid()}"]
     stub.main()
 
@@ -77,6 +80,7 @@ def main() -> None:
         [url, str(Path(folder).absolute()), "--json", "--stopped", "130", *flags],
         "",
         str(logs),
+        ("--set", "study.save_minutes=15"),
     )
     with connected(address) as ray:
         if drive(Cluster(ray, order, view, on_gpus=1, on_cpu=2, at_once=trials, grows_by="CPU"), view):

@@ -12,6 +12,7 @@ import pytest
 from moto import settings as moto_settings
 from moto.server import ThreadedMotoServer
 from optuna.artifacts import FileSystemArtifactStore
+from optuna.artifacts.exceptions import ArtifactNotFound
 
 from search.errors import UserError
 from search.settings.settings import Settings, load
@@ -118,6 +119,26 @@ def test_a_bucket_is_written_and_read_back(endpoint: str, tmp_path: Path) -> Non
     assert ids["a.wav"] == ids["b.wav"] == artifacts.artifact_id(SOUND) != ids["c.wav"]
     assert artifacts.read(bucket(tmp_path, endpoint), ids["a.wav"]) == SOUND
     assert artifacts.read(store, "gone") == artifacts.MISSING
+
+
+def test_a_file_of_any_size_goes_into_a_bucket_and_back(
+    endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In parts, one of which is in memory at a time; half of it is not read on once nobody wants it."""
+    monkeypatch.setattr(artifacts, "CHUNK", 1000)
+    store = bucket(tmp_path, endpoint)
+    there, back = tmp_path / "there", tmp_path / "back"
+    there.write_bytes(SOUND)
+    artifacts.put(store, "state-x", there)
+    assert artifacts.fetch(store, "state-x", back, lambda: True)
+    assert back.read_bytes() == SOUND
+    wanted = iter([True, False])
+    assert not artifacts.fetch(store, "state-x", back, lambda: next(wanted))
+    assert back.read_bytes() == SOUND[:1000]
+    for _ in range(2):
+        artifacts.remove(store, "state-x")
+    with pytest.raises(ArtifactNotFound):
+        artifacts.fetch(store, "state-x", back, lambda: True)
 
 
 @pytest.mark.parametrize(("wrong", "code"), [("id", "InvalidAccessKeyId"), ("secret", "SignatureDoesNotMatch")])

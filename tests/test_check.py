@@ -213,6 +213,8 @@ def test_steps_of_an_epoch_a_trial_and_the_full_run() -> None:
         ({"study_free": GB // 10}, {}, "error", "study.directory /study has 0.1 GB free"),
         ({"cache_free": GB}, {"missing": ["ሰ"]}, "error", "cache folder"),  # a larger vocabulary: a copy of the base
         ({"cache_free": 7 * GB, "study_free": 7 * GB}, {"study__trials": 1_000_000}, "error", "study.directory"),
+        ({"study_free": 10 * GB}, {"study__save_minutes": 15}, "error", "study.directory"),  # two states of 5 GB
+        ({"study_free": 10 * GB}, {}, "", "study.directory"),
         ({}, {"study__workers": 9}, "warning", "9 slots on 8 processors"),
     ],
 )

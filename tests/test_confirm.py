@@ -138,7 +138,7 @@ def test_the_line_follows_the_turns_and_train_repeats_its_winning_run(tmp_path: 
     assert won and won.seed == line.seed
     ran = TrialSpec.from_json((settings.directory / "confirm" / str(won.trial) / "spec.json").read_text())
     repeats = orders.make_order(path, tmp_path / "full", None, {}).spec(ran.prepared, ran.device)
-    own = ("number", "directory", "label", "save_seconds", "sentences", "speak_below", "recogniser")
+    own = ("number", "directory", "label", "save_seconds", "keeps_best", "sentences", "speak_below", "recogniser")
     assert replace(repeats, **{name: getattr(ran, name) for name in own}) == ran
 
     # The trial that it comes from, if asked for, is not what is recommended; a search that goes on keeps the file.

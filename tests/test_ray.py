@@ -92,12 +92,14 @@ def test_nodes_come_and_go_and_a_plain_machine_ends_the_study(cluster: Any, data
         wait_for_demand(cluster, 2)  # 8 trials need four nodes
         cluster.remove_node(cluster.list_all_nodes()[1], allow_graceful=False)
         driver.wait_for(" is gone ")
-        cluster.add_node(**SMALL)
+        cluster.add_node(**SMALL, labels={"ray.io/market-type": "spot"})  # as Ray's autoscaler labels such a node
+        driver.wait_for("it has study.save_minutes=15")
         driver.wait_for(")  started ", count=6)  # two on the new node
         wait_until(lambda: reasons(study)[StopReason.PREEMPTED] >= 2, PATIENCE, "the leases of the dead node end")
         driver.send(signal.SIGINT)
         driver.wait(code=130)
         assert len(re.findall(rf": 2 slots, .* logs there in {folder}/miniature/trials/NUMBER", driver.output)) == 3
+        assert driver.output.count("it has study.save_minutes") == 1
         assert study.taken() == study.finished()  # nothing is left running
         wait_for_demand(cluster, 0)
         study.start("plain", seconds=0.005).wait()

@@ -102,7 +102,9 @@ def test_the_script_is_saved_with_the_search_s_own_options(
     # What bash makes of the line.
     line = next(line for line in text.splitlines() if line.endswith(" &")).removesuffix(" &")
     words = subprocess.run(["bash", "-c", f"printf '%s\\n' {line}"], capture_output=True, text=True, check=True).stdout
-    assert words.splitlines() == [sys.executable, str(ROOT / "study.py"), *given]
+    saving = ["--set", "study.save_minutes=15"]  # a job that is cut short loses no run
+    assert words.splitlines() == [sys.executable, str(ROOT / "study.py"), *given, *saving]
+    assert "save_minutes=15" not in study_py("slurm", "--gpus", "8", *given, "--set", "study.save_minutes=5")[1]
     assert "# The database's host" in study_py("slurm", "--gpus", "1", "--storage", "postgresql://127.0.0.1/xtts")[1]
 
 

@@ -86,7 +86,7 @@ def test_what_a_trial_spoke_is_kept_as_optunas_artifacts(tmp_path: Path) -> None
     assert {m.mimetype for m in meta} == {"audio/wav"}
     assert len(list((settings.directory / "artifacts").iterdir())) == 4, "the same sound is stored once"
     assert trial.state == TrialState.COMPLETE and trial.value == 2.0
-    assert made.seconds == {"training": 1.0, "evaluation": 1.0, "speech": 0.5}
+    assert 0 < made.seconds["training"] == made.seconds["evaluation"] <= 1.0 and made.seconds["speech"] == 0.5
 
 
 def specs(settings: Settings, trials: list[optuna.trial.FrozenTrial]) -> list[TrialSpec]:

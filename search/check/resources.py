@@ -6,7 +6,7 @@ from math import ceil
 
 from search.check.judgement import Course, Finding, plural
 from search.check.machine import Machine
-from search.check.memory import Batch, Kind, Memory, Model, Probe, needed
+from search.check.memory import FLOAT, Batch, Kind, Memory, Model, Probe, needed
 from search.check.survey import Survey
 from search.settings.settings import Settings
 
@@ -91,7 +91,8 @@ def _computed(settings: Settings, machine: Machine, found: Memory) -> Finding:
 
 def disk(settings: Settings, survey: Survey, machine: Machine, course: Course) -> Iterator[Finding]:
     """An error when the prepared data or the trials do not fit."""
-    cache, study = cache_bytes(survey, settings.data.probe_clips), study_bytes(settings, course)
+    cache = cache_bytes(survey, settings.data.probe_clips)
+    study = study_bytes(settings, course) + states_bytes(settings, survey, machine)
     if machine.same_disk:
         cache, study = cache + study, 0
     for what, free, need, step in (
@@ -113,13 +114,24 @@ def cache_bytes(survey: Survey, probe_clips: int) -> int:
 
 
 def study_bytes(settings: Settings, course: Course) -> int:
-    """Of a search: no weights are written, only logs and curves."""
+    """Of the logs and curves of a search."""
     return settings.study.trials * (TRIAL_BYTES + STEP_BYTES * course.trial_steps)
+
+
+def states_bytes(settings: Settings, survey: Survey, machine: Machine) -> int:
+    """Of what the running trials save: weights and both averages, of each run one state and one being written."""
+    if settings.study.save_minutes is None:
+        return 0
+    return 2 * _slots(settings, machine) * 3 * FLOAT * survey.base.gpt.parameters
 
 
 def processors(settings: Settings, machine: Machine) -> Iterator[Finding]:
     """A run keeps one processor busy: it makes its batches in its own process, without loader workers."""
-    slots = settings.study.workers or len(machine.gpus) or 1
+    slots = _slots(settings, machine)
     if slots > machine.cpus:
         message = f"{slots} slots on {plural(machine.cpus, 'processor')}: runs will wait for each other"
         yield Finding("warning", "machine", message, f"set --workers to {machine.cpus} or fewer")
+
+
+def _slots(settings: Settings, machine: Machine) -> int:
+    return settings.study.workers or len(machine.gpus) or 1

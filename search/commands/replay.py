@@ -65,7 +65,8 @@ def _spec(directory: Path, study: str) -> TrialSpec:
         raise UserError(
             f"the prepared data of trial {directory.name} is gone from {spec.prepared}; run the search again to make it"
         )
-    return dataclasses.replace(spec, directory=str(directory / f"replay-{time.strftime('%Y%m%d-%H%M%S')}"))
+    folder = str(directory / f"replay-{time.strftime('%Y%m%d-%H%M%S')}")
+    return dataclasses.replace(spec, directory=folder, save_seconds=None)
 
 
 @click.command()

@@ -57,6 +57,7 @@ def command(context: click.Context, gpus: int, time: str | None, partition: str 
     _refuse_secrets(parsed)
     own = [sys.executable, str(Path(search.__file__).parent.parent / "study.py"), *options]
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    own += settings.study.saving  # its jobs are ended by the clock, and may be preempted
     text = script(gpus, {"time": time, "partition": partition}, Path.cwd(), kept, own)
     path = settings.directory / "search.sbatch"
     try:

@@ -22,7 +22,8 @@ from space.schedule import to_steps
 from space.search_space import SearchSpace
 
 OBJECTIVE = "mean mel cross-entropy over the eval set, nats per audio token"
-_LOCAL = ("storage", "directory", "workers")  # of [study]: for one machine; storage may hold a password
+# Of [study]: for one machine, or one search; storage may hold a password.
+_LOCAL = ("storage", "directory", "workers", "save_minutes", "save_gb")
 
 
 def write_best_config(

@@ -18,6 +18,7 @@ STOCK = "V0"  # the baseline that every comparison is made with
 CONFIRMATION = ".confirm"  # follows a study's name in the name of its confirmation's study
 FEWEST_SEEDS, MOST_SEEDS = 3, 20  # of the race of a confirmation
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"  # of a study
+PREEMPTED = 15.0  # minutes between saved states on a machine that may be taken away, where nothing else is set
 LINE_RUNS = 4  # full runs of a rate line of the stock recipe and one trial, at most
 
 
@@ -75,14 +76,23 @@ class Study(Section):
         None, "Database URL; default: SQLite, study.db in the study's folder"
     )
     artifacts: Annotated[str, AfterValidator(str.strip)] | None = setting(
-        None, "Folder or s3://BUCKET for recorded speech; default: artifacts in the study's folder"
+        None, "Folder or s3://BUCKET for recorded speech and saved states; default: artifacts in the study's folder"
     )
+    save_minutes: float | None = setting(
+        None, "Minutes between saved states of a run, from which it goes on elsewhere; default: none is saved", gt=0
+    )
+    save_gb: float = setting(100.0, "Most GB (1e9 bytes) that the saved states of a study's runs take", gt=0)
     workers: int | None = setting(
         None, "Runs at the same time; default: one per visible GPU, or one on a CPU", ge=1, le=64
     )
     repeats: int = setting(0, "Extra runs of the stock recipe, each with its own seed", ge=0, le=20)
     max_retries: int = setting(5, "How often a trial is run again after its run or its machine failed", ge=0)
     stall_minutes: float = setting(60.0, "Minutes of silence after which a run is ended", gt=0)
+
+    @property
+    def saving(self) -> list[str]:
+        """What to add to the command on a machine that may be taken away."""
+        return [] if self.save_minutes else ["--set", f"study.save_minutes={PREEMPTED:g}"]
 
     @model_validator(mode="after")
     def _begins_with_others(self) -> "Study":

@@ -4,8 +4,8 @@ import hashlib
 import io
 import os
 import tempfile
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,12 +16,14 @@ from optuna.artifacts import Boto3ArtifactStore, FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 
 from search.errors import UserError
+from search.files import link
 from search.settings.bucket import parse_s3
 from search.settings.settings import Settings
 from search.study.folder import refuse_closed
 from search.study.recorded import ARTIFACT
 
 MISSING = "not in the artifact store that this machine reads"
+CHUNK = 2**24  # bytes of a large artifact that are read at once
 ANSWER = 10.0  # seconds for which an S3 server may keep silent, twice
 
 
@@ -51,7 +53,8 @@ def _bucket(name: str, endpoint: str | None) -> Boto3ArtifactStore:
         response_checksum_validation="when_required",
     )
     try:
-        return Boto3ArtifactStore(name, boto3.client("s3", endpoint_url=endpoint, config=config))
+        # Without its copy in memory: a saved state has gigabytes.
+        return Boto3ArtifactStore(name, boto3.client("s3", endpoint_url=endpoint, config=config), avoid_buf_copy=True)
     except (BotoCoreError, ValueError) as error:
         raise UserError(f"study.artifacts is in bucket {name!r}, which boto3 cannot open: {error}") from error
 
@@ -73,6 +76,34 @@ def upload(store: Any, files: Sequence[Path]) -> dict[str, str]:
     for file in files:
         store.write(ids[file.name], io.BytesIO(file.read_bytes()))
     return ids
+
+
+def put(store: Any, known: str, file: Path) -> None:
+    """Stores a file of any size, whole or not at all; it may be replaced meanwhile. Raises what the store raises."""
+    if isinstance(store, Folder):
+        store.put(known, file)
+        return
+    with file.open("rb") as content:
+        store.write(known, content)
+
+
+def fetch(store: Any, known: str, file: Path, go_on: Callable[[], bool]) -> bool:
+    """Writes an artifact of any size to `file`; False if it was not to `go_on`. Raises what the store raises."""
+    if isinstance(store, Folder):
+        link(store.place(known), file)
+        return True
+    with closing(store.open_reader(known)) as reader, file.open("wb") as target:
+        while wanted := go_on():
+            if not (chunk := reader.read(CHUNK)):
+                break
+            target.write(chunk)
+    return wanted
+
+
+def remove(store: Any, known: str) -> None:
+    """Removes an artifact, if it is there. Raises what the store raises."""
+    with suppress(ArtifactNotFound):
+        store.remove(known)
 
 
 def described(ids: dict[str, str], mimetype: str) -> dict[str, dict[str, Any]]:
@@ -106,8 +137,27 @@ def reason_of(error: Exception) -> str:
 class Folder(FileSystemArtifactStore):
     """Optuna's, but that a file is there whole or not at all; ids are by content, so what is there stays."""
 
-    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+    def place(self, artifact_id: str) -> Path:
         path: Path = self._get_filepath(artifact_id)
+        return path
+
+    def put(self, artifact_id: str, file: Path) -> None:
+        """Without a copy where both lie on one file system."""
+        path = self.place(artifact_id)
+        hidden = path.with_name(f".{path.name}")
+        link(file, hidden)
+        with hidden.open("rb") as content:
+            os.fsync(content.fileno())
+        os.replace(hidden, path)
+
+    def remove(self, artifact_id: str) -> None:
+        """Also what a process left that was killed in `put`."""
+        path = self.place(artifact_id)
+        path.with_name(f".{path.name}").unlink(missing_ok=True)
+        super().remove(artifact_id)
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        path = self.place(artifact_id)
         if path.exists():
             return
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as private:

@@ -125,7 +125,7 @@ class Leases:
         note: Callable[[str], None],
         gpus: float = 0.0,
     ) -> None:
-        self._ledger = ledger
+        self.ledger = ledger
         self._owner = owner(service.grace_seconds, gpus)
         self._interval = service.heartbeat_seconds
         self._max_retries = max_retries
@@ -149,7 +149,7 @@ class Leases:
 
     def claim(self, total: int | None, known: int | None = None) -> Claim:
         """A trial to run, held from now on; see `Ledger.claim`."""
-        claim = self._ledger.claim(total, self._owner, known)
+        claim = self.ledger.claim(total, self._owner, known)
         self._hear(claim.control)
         if claim.trial_id is not None:
             with self._lock:
@@ -159,7 +159,7 @@ class Leases:
     def end(self, trial_id: int, state: TrialState, value: float | None, attributes: Mapping[str, Any]) -> int | None:
         """Ends a held trial; see `Ledger.end`."""
         try:
-            return self._ledger.end(trial_id, state, value, attributes, self._max_retries)
+            return self.ledger.end(trial_id, state, value, attributes, self._max_retries)
         finally:
             self.drop(trial_id)
 
@@ -188,7 +188,7 @@ class Leases:
         with self._lock:
             held = set(self._held)
         if held:
-            alive = self._ledger.renew(sorted(held))
+            alive = self.ledger.renew(sorted(held))
             with self._lock:
                 self._lost |= (held - alive) & self._held
 
@@ -199,12 +199,12 @@ class Leases:
                 self.control = control
 
     def _reap(self) -> None:
-        control, leases = self._ledger.look()
+        control, leases = self.ledger.look()
         self._hear(control)
         for lease in self._watch.expired(leases, time.monotonic()):
             with self._lock:
                 own = lease.trial_id in self._held
-            queued = None if own else self._ledger.expire(lease, self._max_retries)
+            queued = None if own else self.ledger.expire(lease, self._max_retries)
             if queued is not None:
                 self._note(
                     f"trial {lease.number} of {_described(lease)}; it is {'queued' if queued else 'not run'} again"

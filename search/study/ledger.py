@@ -8,7 +8,7 @@ import itertools
 import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -21,12 +21,12 @@ from search.study import control, rows
 from search.study.control import NOTHING_SAID, Control
 from search.study.database import StudyStorage
 from search.study.optuna_private import BEATS, STUDY_ATTRS, STUDY_SYSTEM_ATTRS, TRIALS, read_trial
-from search.study.recorded import ORIGIN, SLOT_SECONDS
+from search.study.recorded import ORIGIN, SLOT_SECONDS, STATE, Kept
 from search.trial import StopReason
 
 FINISHED_STATES = (TrialState.COMPLETE, TrialState.PRUNED)
-# Attributes that say what a trial is: a retry has them.
-KEPT = ("baseline", ORIGIN, "repeat", "candidate", "seed", "length")
+# Attributes that say what a trial is, and where its run can go on: a retry has them.
+KEPT = ("baseline", ORIGIN, "repeat", "candidate", "seed", "length", STATE)
 
 Result = TypeVar("Result")
 Entry = tuple[dict[str, Any], dict[str, Any]]  # parameters and attributes of a trial to queue
@@ -247,6 +247,31 @@ class Ledger:
 
         return self._alone(transaction)
 
+    def keep(self, trial_id: int, kept: Kept, most: float) -> bool | None:
+        """Writes what the store has of a trial's run; None when the trial was taken from its owner.
+
+        False, with nothing written: it and the states of all other trials would exceed `most` bytes.
+        """
+
+        def transaction(connection: Connection, _: bool) -> bool | None:
+            if rows.lock_trial(connection, trial_id) != TrialState.RUNNING:
+                return None
+            all_kept = {i: other for i, _, other in rows.states(connection, self.study_id)} | {trial_id: kept}
+            if sum(sum(each.files.values()) for each in all_kept.values()) > most:
+                return False
+            rows.set_trial(connection, trial_id, {STATE: asdict(kept)})
+            return True
+
+        return self._alone(transaction)
+
+    def states(self) -> list[tuple[int, TrialState, Kept]]:
+        """(id, state, what is kept) of each trial whose run has a saved state."""
+        return self._transact(lambda connection, _: rows.states(connection, self.study_id))
+
+    def forget_state(self, trial_id: int) -> None:
+        """Whoever calls it has removed the files."""
+        self._transact(lambda connection, _: rows.forget_state(connection, trial_id))
+
     def annotate(self, attributes: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
         """Writes system attributes of the study at once, if those in `known` still are what they were.
 
@@ -310,6 +335,7 @@ class Ledger:
         kept = {key: value for key, value in {**trial.user_attrs, **trial.system_attrs}.items() if key in KEPT}
         again = (params, {**kept, "retry_of": trial.number, "attempt": attempt})
         self._add(connection, [again], sum(rows.counts_of(connection, self.study_id).values()))
+        rows.forget_state(connection, trial_id)  # its successor has it
         return True
 
 

@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -19,15 +20,29 @@ from search.trial import Evaluation, Prepared, RunRecord
 T = TypeVar("T")
 
 # Attributes of a trial that are documents. Optuna's dashboard shows user attributes in full, and system attributes not.
-DOCUMENTS = frozenset({"owner", "queued", "run", "speech", "candidate"})
+DOCUMENTS = frozenset({"owner", "queued", "run", "speech", "candidate", "state"})
+STATE = "state"  # attribute of a trial that runs or waits: the saved state of its run
 SLOT_SECONDS = "slot_seconds"  # attribute of a trial that has ended: how long its run held its slot
 ORIGIN = "origin"  # attribute of a trial that repeats one of an earlier study, for a warm start: "STUDY, trial N"
+STATE_FILE = "state-"  # how the names of artifacts begin that are saved states
 ARTIFACT = "artifacts:"  # how the names of the system attributes begin by which Optuna knows a trial's files
 
 _LONE = re.compile("[\ud800-\udfff]")  # of names that are no UTF-8, which JSON is not read with
 
 _EVALUATIONS, _RECORD = TypeAdapter(list[Evaluation]), TypeAdapter(RunRecord)
 _SPEECH, _PREPARED = TypeAdapter(Speech), TypeAdapter(Prepared)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The saved state of a run in the artifact store, as its trial's attribute names it."""
+
+    files: dict[str, int]  # bytes of each artifact that may be there: the state, and one being written or removed
+    current: str | None = None  # the artifact that is whole; None while the first one is written
+    step: int = 0  # optimizer steps done in it, at least
+
+
+_KEPT = TypeAdapter(Kept)
 
 
 def by_kind(attributes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -68,6 +83,14 @@ def prepared(values: object) -> Prepared | None:
     if found is None or not evaluations([found.base_evaluation]):
         return None
     return found if math.isfinite(found.train_seconds + found.eval_seconds) else None
+
+
+def kept(values: object) -> Kept:
+    """Nothing where it names what is no state: whoever is done with a state removes its files."""
+    found = read(_KEPT, values)
+    if found is None or not all(name.startswith(STATE_FILE) and size >= 0 for name, size in found.files.items()):
+        return Kept({})
+    return found if found.current in (None, *found.files) else Kept({})
 
 
 def _code(lone: re.Match[str]) -> str:

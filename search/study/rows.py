@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Table, func, insert, select, update
+from sqlalchemy import Connection, Table, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from search.study import control, recorded
@@ -187,6 +187,22 @@ def set_trial(connection: Connection, trial_id: int, attributes: Mapping[str, An
     found = recorded.by_kind(attributes)
     upsert(connection, ATTRS, {"trial_id": trial_id}, found["user_attrs"])
     upsert(connection, SYSTEM_ATTRS, {"trial_id": trial_id}, found["system_attrs"])
+
+
+def states(connection: Connection, study_id: int) -> list[tuple[int, TrialState, recorded.Kept]]:
+    """(id, state, what is kept) of each trial whose run has a saved state."""
+    attribute = SYSTEM_ATTRS.c
+    query = (
+        select(TRIALS.c.trial_id, TRIALS.c.state, attribute.value_json)
+        .join(SYSTEM_ATTRS, attribute.trial_id == TRIALS.c.trial_id)
+        .where(TRIALS.c.study_id == study_id, attribute.key == recorded.STATE)
+    )
+    return [(i, state, recorded.kept(json.loads(text))) for i, state, text in connection.execute(query)]
+
+
+def forget_state(connection: Connection, trial_id: int) -> None:
+    attribute = SYSTEM_ATTRS.c
+    connection.execute(delete(SYSTEM_ATTRS).where(attribute.trial_id == trial_id, attribute.key == recorded.STATE))
 
 
 def upsert(connection: Connection, table: Table, where: Mapping[str, int], attributes: Mapping[str, Any]) -> None:

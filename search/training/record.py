@@ -65,7 +65,7 @@ class Recorder:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.history[:] = [Step(*values) for values in state["history"]]
+        self.history[:] = [Step(*map(float, values)) for values in state["history"]]
         for name in COUNTED:
             setattr(self, name, state[name])
         if self.new_rows is not None:

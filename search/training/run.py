@@ -26,10 +26,10 @@ from search.training.new_rows import NewRows
 from search.training.record import Step
 from search.training.run_files import RunFiles
 from search.training.speech import Speaker
-from search.training.state import RunState
+from search.training.state import AGAIN, RunState
 from search.training.trainee import Trainee
 from search.training.trainer import Diverged, StudyTrainer
-from search.trial import Caller, Evaluation, Prepared, RunRecord, StopReason, TrialSpec
+from search.trial import STATE_FOLDER, Caller, Evaluation, Prepared, RunRecord, StopReason, TrialSpec
 from space.hyperparameters import Hyperparameters
 
 
@@ -51,10 +51,12 @@ class Setup:
     corpus: corpus.Corpus
     model: Trainee
     prepared: Prepared
+    seconds: float  # that this took
 
 
 def build(spec: TrialSpec) -> Setup:
     """The run of `spec`, its random state seeded before the model is made. Raises UserError."""
+    started = time.monotonic()
     if spec.device is not None and not torch.cuda.is_available():  # coqui's trainer would use the CPU
         raise UserError(f"GPU {spec.device}, on which the run is to train, is gone; see what nvidia-smi says")
     prepared = Prepared.from_json((Path(spec.prepared) / "prepared.json").read_text(encoding="utf-8"))
@@ -72,7 +74,8 @@ def build(spec: TrialSpec) -> Setup:
         model, clips, prepared.probe_clips, prepared.seed, spec.eval_batch_size
     )
     dataset = PreparedDataset(config, clips.train, clips, model.xtts.tokenizer, is_eval=False)
-    return Setup(trainer, Evaluator(model, sets), training_batches(dataset, spec.batch_size), clips, model, prepared)
+    batches, seconds = training_batches(dataset, spec.batch_size), time.monotonic() - started
+    return Setup(trainer, Evaluator(model, sets), batches, clips, model, prepared, seconds)
 
 
 class NoCaller(Caller):
@@ -103,26 +106,44 @@ def run_trial(spec: TrialSpec, caller: Caller | None = None, judge: Judge = lamb
     and its files are written. Then it speaks, if the spec asks for that and the caller still wants it. With
     `spec.save_seconds` the run keeps its state and resumes it: it says the evaluations made before again, and a stop
     takes effect after the optimizer step. It then also says "step" with the optimizer steps done: before the first
-    one, and after each.
+    one, and after each. Without `spec.keeps_best` it says "saved" with the steps of each state, and "note" with a line
+    for the user: where it goes on, that its state is of no use, so that it starts anew, or that none can be saved.
     """
-    started = time.monotonic()
     caller = caller or NoCaller()
-    setup = build(spec)
-    setup_seconds = time.monotonic() - started
-    speaker = Speaker(spec, setup.model) if spec.sentences else None
-    state = None
-    if spec.save_seconds is not None:
-        state = RunState(Path(spec.directory) / "state", setup.trainer, spec.save_seconds)
-    with closing(state) if state else nullcontext():
-        course = Course(spec, setup, state, started, caller, judge, speaker)
+    course = begin(spec, caller, judge)
+    setup, speaker = course.setup, course.speaker
+    with closing(course.state) if course.state else nullcontext():
         reason = course.follow()
-    record = setup.trainer.recorder.record(spec.hyperparameters, spec.horizon, setup_seconds)
+    record = setup.trainer.recorder.record(spec.hyperparameters, spec.horizon, setup.seconds)
     write_text(Path(spec.directory) / "record.json", json.dumps(asdict(record), indent=2))
     caller.say("trained", reason=reason, record=asdict(record))
     spoken = None
     if speaker is not None and reason != StopReason.DIVERGED:
         spoken = speaker.speak(setup.corpus, setup.prepared, caller.is_wanted)
     return Ended(reason, record, course.evaluations, spoken)
+
+
+def begin(spec: TrialSpec, caller: Caller, judge: Judge) -> "Course":
+    """The run where its state left it, or at its start. Raises UserError for a state that `keeps_best`, and cannot be
+    used; one from elsewhere is removed then."""
+    started = time.monotonic()
+    setup = build(spec)
+    speaker = Speaker(spec, setup.model) if spec.sentences else None
+    state = None
+    if spec.save_seconds is not None:
+        prepared = setup.prepared
+        run = None if spec.keeps_best else f"1 {spec.course} {prepared.data_fingerprint} {prepared.base_fingerprint}"
+        state = RunState(Path(spec.directory) / STATE_FOLDER, setup.trainer, spec.save_seconds, run, speaker)
+    try:
+        return Course(spec, setup, state, started, caller, judge, speaker)
+    except UserError as error:
+        if spec.keeps_best or state is None:
+            raise
+        caller.say("note", text=f"{error.args[0].removesuffix(f'; {AGAIN}')}; it starts anew")
+        state.last.unlink()
+        state.close()
+    del setup, speaker, state  # what was half restored, before the next model takes as much memory
+    return begin(spec, caller, judge)
 
 
 @dataclass
@@ -142,6 +163,8 @@ class Course:
         """Restores the state, if there is one."""
         if self.state is not None:
             made, seconds = self.state.restore()
+            if len(self.history) > self.spec.horizon:
+                raise UserError(f"{self.state.last} has more steps than the run; {AGAIN}")
             self.evaluations += made
             self.started -= seconds
 
@@ -154,6 +177,8 @@ class Course:
         with RunFiles(self.spec, self.history, self.evaluations) as self._files:
             for evaluation in self.evaluations:
                 self.caller.say("evaluation", **asdict(evaluation))
+            if self.history and not self.spec.keeps_best:
+                self.caller.say("note", text=f"goes on from step {len(self.history)} of {self.spec.horizon}")
             self._say_step(len(self.history))
             # A rule may have fired just before the process ended.
             reason = self.judge(self.evaluations) or self._train()
@@ -174,8 +199,7 @@ class Course:
         return StopReason.FINISHED if len(self.history) == self.spec.horizon else StopReason.STOPPED_BY_USER
 
     def _show_life(self) -> bool:
-        self.caller.should_stop()  # to ask is a sign of life
-        return False
+        return self.caller.should_stop() and not self.caller.may_go_on()  # to ask is a sign of life
 
     def _say_step(self, step: int) -> None:
         if self.state is not None:
@@ -203,9 +227,21 @@ class Course:
         if self.state is not None:
             if reason is None and self.caller.should_stop():
                 reason = StopReason.STOPPED_BY_USER
-            if evaluated or reason is not None or self.state.is_due:
-                self.state.save(self.evaluations, time.monotonic() - self.started)
+            if self.spec.keeps_best:
+                if evaluated or reason is not None or self.state.is_due:
+                    self.state.save(self.evaluations, time.monotonic() - self.started)
+            elif self.caller.may_go_on() and (reason is not None or (self.state.is_due and step < self.spec.horizon)):
+                self._save_to_go_on(self.state, step)
         return reason
+
+    def _save_to_go_on(self, state: RunState, step: int) -> None:
+        """A run that cannot save goes on without."""
+        try:
+            state.save(self.evaluations, time.monotonic() - self.started)
+        except UserError as error:
+            self.caller.say("note", text=error.args[0].partition(";")[0])
+        else:
+            self.caller.say("saved", step=step)
 
 
 def run_config(spec: TrialSpec, prepared: Prepared) -> GPTTrainerConfig:

@@ -16,10 +16,18 @@ class RunFiles:
     """evaluations.csv, steps.csv and tensorboard/ of a run, complete up to the last evaluation."""
 
     def __init__(self, spec: TrialSpec, history: Sequence[Step], evaluations: Sequence[Evaluation]) -> None:
-        """Of a resumed run TensorBoard forgets what came after its last evaluation: those steps are made again."""
+        """Of a resumed run TensorBoard forgets what came after its last evaluation: those steps are made again.
+
+        A run that goes on in another folder shows there what it did before.
+        """
         self._directory = Path(spec.directory)
-        self._evaluations, self._shown = list(evaluations), evaluations[-1].step if evaluations else 0
-        self._board = Board(self._directory / "tensorboard", spec, evaluations)
+        curves = self._directory / "tensorboard"
+        there = list(evaluations) if curves.exists() else []
+        self._evaluations, self._shown = there, there[-1].step if there else 0
+        self._board = Board(curves, spec, tuple(there))
+        for evaluation in evaluations[len(there) :]:
+            self.write_steps(history[: evaluation.step])
+            self.write_evaluation(evaluation)
         self.write_steps(history[: self._shown])
         self._write_evaluations()
 

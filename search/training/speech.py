@@ -8,7 +8,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from TTS.tts.configs.xtts_config import XttsConfig
 
 from search.files import write_text
 from search.study.spoken import FOLDER, Sentence, Speech
-from search.ties import is_lower
+from search.ties import is_lower, lowest
 from search.training import base
 from search.training.corpus import Clip, Corpus, longest_first
 from search.training.recogniser import Recogniser
@@ -51,13 +51,23 @@ class Speaker:
         state = self._model.xtts.gpt.state_dict()
         self._weights = {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
 
+    def state_dict(self) -> base.Weights:
+        """The weights that it would speak with; none if the run has no evaluation that is good enough."""
+        return self._weights
+
+    def load_state_dict(self, weights: base.Weights | None, evaluations: Sequence[Evaluation]) -> None:
+        """Of a run that made `evaluations`. Where it had other words to speak, or none, its weights may be missing:
+        then it is silent unless it comes to a lower evaluation."""
+        self._best = lowest(evaluations)
+        self._weights = {name: value.clone() for name, value in (weights or {}).items()}
+
     @torch.inference_mode()
     def speak(self, clips: Corpus, prepared: Prepared, go_on: Callable[[], bool]) -> Speech | None:
         """Speaks into the folder `speech` of the run, and writes speech.json; leaves the model unfit for training.
 
         Asks `go_on()` before it begins and before each sentence. None if it did not speak a single one.
         """
-        if self._best is None or not go_on():
+        if self._best is None or not self._weights or not go_on():
             return None
         started = time.monotonic()
         self._model.add_vocoder()

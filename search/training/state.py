@@ -1,6 +1,7 @@
 """The state of a run on disk: `last.pth`, from which it goes on bit for bit, and `best.pth`, the best model so far.
 
-`best.pth` has all weights of an XTTS model, as the stock class loads them: it becomes `ready/model.pth` as it is.
+A run that may go on in another folder has `last.pth` alone, which says of which run it is. `best.pth` has all weights
+of an XTTS model, as the stock class loads them: it becomes `ready/model.pth` as it is.
 
 There is at most one of each, and it is complete. `last.pth` is written first: the step of a best evaluation is always
 the one whose state was just saved, so an outdated `best.pth` can be made again from `last.pth`.
@@ -15,26 +16,42 @@ from typing import Any
 
 import torch
 
-from search.errors import UserError
+from search.errors import UserError, first_line
 from search.files import wait_for_lock
+from search.study import recorded
 from search.ties import lowest
 from search.training import base
+from search.training.speech import Speaker
 from search.training.tensor_file import read_tensors, write_tensors
 from search.training.trainer import StudyTrainer
 from search.trial import Evaluation
 
+AGAIN = "start the run again in a new folder"
+
 
 class RunState:
-    """Saves the run of `trainer` into `directory` and restores it from there. One process at a time."""
+    """Saves the run of `trainer` into `directory` and restores it from there. One process at a time.
 
-    def __init__(self, directory: Path, trainer: StudyTrainer, save_seconds: float) -> None:
+    Args:
+        run: What the run is, if it may go on in another folder. A state of another one is refused.
+        speaker: Whose weights are part of such a run's state.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        trainer: StudyTrainer,
+        save_seconds: float,
+        run: str | None = None,
+        speaker: Speaker | None = None,
+    ) -> None:
         """Waits while another process holds the folder: a run that was told to end, and has not ended yet."""
         directory.mkdir(parents=True, exist_ok=True)
         self._lock = wait_for_lock(directory / ".lock")
         self.last, self.best = directory / "last.pth", directory / "best.pth"
         for left in directory.glob(".*.pth.*"):  # by a process that was killed while it wrote
             left.unlink()
-        self._trainer = trainer
+        self._trainer, self._run, self._speaker = trainer, run, speaker
         self._base = Path(trainer.config.model_args.xtts_checkpoint).parent
         self._save_seconds = save_seconds
         self._saved = time.monotonic()
@@ -50,7 +67,7 @@ class RunState:
 
     def save(self, evaluations: Sequence[Evaluation], seconds: float) -> None:
         """Raises UserError when the disk is full; the states before are still there."""
-        started = time.monotonic()
+        started = self._saved = time.monotonic()
         recorder, scheduler = self._trainer.recorder, self._trainer.scheduler[0]
         content = {
             "step": recorder.steps,
@@ -61,20 +78,37 @@ class RunState:
             "optimizer": self._trainer.optimizer[0].state_dict(),
             "scheduler": scheduler and scheduler.state_dict(),
             "random": random_state(),
+            "run": self._run,
+            "speaker": self._speaker and self._speaker.state_dict(),
         }
         write_tensors(content, self.last)
-        self._save_best(evaluations)
+        if self._run is None:
+            self._save_best(evaluations)
         self._saved = time.monotonic()
-        print(f"saved the state of step {recorder.steps} in {self._saved - started:.1f} s", flush=True)
+        megabytes = self.last.stat().st_size / 1e6
+        print(
+            f"saved the state of step {recorder.steps}: {megabytes:.2f} MB in {self._saved - started:.2f} s", flush=True
+        )
 
     def restore(self) -> tuple[list[Evaluation], float]:
         """Puts model, optimizer and random state where `last.pth` left them, if there is such a file.
 
-        Returns the evaluations made, and the seconds of the run, without the time in which it was not running.
+        Returns the evaluations made, and the seconds of the run, without the time in which it was not running. Raises
+        UserError for a file that is no such state; then the model may be half changed.
         """
         if not self.last.exists():
             return [], 0.0
         content = read_tensors(self.last)
+        try:
+            return self._restored(content)
+        except UserError:
+            raise
+        except Exception as error:  # whatever torch, or plain Python, says of content of another form
+            raise UserError(f"{self.last} is no state of this run ({first_line(error)}); {AGAIN}") from error
+
+    def _restored(self, content: dict[str, Any]) -> tuple[list[Evaluation], float]:
+        if self._run is not None and content["run"] != self._run:
+            raise UserError(f"{self.last} is the state of another run; {AGAIN}")
         self._gpt.load_state_dict(content["model"])
         optimizer = self._trainer.optimizer[0]
         optimizer.load_state_dict(content["optimizer"])
@@ -83,12 +117,17 @@ class RunState:
             state.update({k: v.clone() for k, v in state.items() if isinstance(v, torch.Tensor)})
         if (scheduler := self._trainer.scheduler[0]) is not None:
             scheduler.load_state_dict(content["scheduler"])
-        self._trainer.recorder.load_state_dict(content["recorder"])
-        evaluations = [Evaluation(**e) for e in content["evaluations"]]
-        self._best_step = read_tensors(self.best)["step"] if self.best.exists() else None
-        self._save_best(evaluations)
+        recorder, evaluations = self._trainer.recorder, recorded.evaluations(content["evaluations"])
+        recorder.load_state_dict(content["recorder"])
+        if recorder.steps != content["step"] or len(evaluations) != len(content["evaluations"]):
+            raise ValueError("its parts do not fit together")
+        if self._run is None:
+            self._best_step = read_tensors(self.best)["step"] if self.best.exists() else None
+            self._save_best(evaluations)
+        if self._speaker is not None:
+            self._speaker.load_state_dict(content["speaker"], evaluations)
         restore_random_state(content["random"])
-        return evaluations, content["seconds"]
+        return evaluations, float(content["seconds"])
 
     @property
     def _gpt(self) -> torch.nn.Module:
@@ -103,7 +142,7 @@ class RunState:
         if best.step != self._trainer.recorder.steps:
             raise UserError(
                 f"{self.best} is of step {self._best_step}, and the best evaluation of step {best.step}, whose weights"
-                " are in no file any more; start the run again in a new folder"
+                f" are in no file any more; {AGAIN}"
             )
         whole = base.trained_weights(self._base, self._gpt.state_dict())
         write_tensors({"step": best.step, "evaluation": asdict(best), "model": whole}, self.best)

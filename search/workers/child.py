@@ -25,7 +25,8 @@ PRELOAD = ["search.workers.preload"]
 SIGN_OF_LIFE = 10.0  # seconds between messages of a run that has nothing else to say
 SUPERVISOR_GONE = 3  # exit code
 
-STOP = b"stop"  # the run ends, and its result is not wanted
+STOP = b"stop"  # the run ends, and may go on another time: what keeps a state saves it
+DROP = b"drop"  # the run ends, and nothing of it is wanted
 FINISH = b"finish"  # the training ends; then the run speaks, if it was asked to
 
 
@@ -38,6 +39,7 @@ class Line:
     def __init__(self, connection: Connection) -> None:
         self._stop = threading.Event()
         self._abandoned = threading.Event()
+        self._final = threading.Event()
         self._alive = threading.Event()
         self._connection = connection
         self._outbox: queue.Queue[dict[str, Any] | None] = queue.Queue()
@@ -54,6 +56,10 @@ class Line:
         """Asked by the run between two sentences."""
         self._alive.set()
         return not self._abandoned.is_set()
+
+    def may_go_on(self) -> bool:
+        """Asked by a run that keeps its state."""
+        return not self._final.is_set()
 
     def stop(self) -> None:
         """Does what a stop from the supervisor does."""
@@ -88,9 +94,11 @@ class Line:
         while True:
             try:
                 word = self._connection.recv_bytes()
-                if word == STOP:
+                if word in (STOP, DROP):
                     self._abandoned.set()
-                if word in (STOP, FINISH):
+                if word in (DROP, FINISH):
+                    self._final.set()
+                if word in (STOP, DROP, FINISH):
                     self._stop.set()
             except (EOFError, OSError):
                 os._exit(SUPERVISOR_GONE)

@@ -10,8 +10,11 @@ from search.text import printable
 from search.ties import lowest
 from search.trial import FULL_RESULTS, Evaluation, StopReason
 from search.workers.events import View
+from search.workers.keeping import Keeper
 from search.workers.launcher import KILL_AFTER, Child, Message
 from search.workers.work import Job, Work, decide
+
+SAVED_AFTER = 60.0  # seconds that a child has to obey "stop" if it saves its state: after its optimizer step
 
 
 @dataclass
@@ -44,6 +47,7 @@ class Following:
     view: View
     settings: Settings
     unwanted: Callable[[Job], StopReason | None]  # why no one waits for the run any more, or None
+    keeper: Keeper
     evaluations: list[Evaluation] = field(default_factory=list)
     decided: StopReason | None = None  # by this side, why the run ends
     trained: Outcome | None = None
@@ -72,10 +76,11 @@ class Following:
         if not self.stop_sent and (unwanted or (self.decided and not self.trained)):
             # A full result may be worth hearing, what was abandoned is not.
             is_full = self.decided in FULL_RESULTS and not unwanted
-            self.child.finish() if is_full else self.child.stop()
+            is_again = self.decided == StopReason.STOPPED_BY_USER  # it goes on another time
+            self.child.finish() if is_full else self.child.stop() if is_again else self.child.drop()
             self.stop_sent = time.monotonic()
         if self.stop_sent:
-            if time.monotonic() - self.stop_sent > KILL_AFTER:
+            if time.monotonic() - self.stop_sent > (SAVED_AFTER if self.keeper.is_on else KILL_AFTER):
                 self.child.kill()
         elif self.child.silent_seconds > 60 * self.settings.study.stall_minutes:
             self.decided = self.decided or StopReason.TIMEOUT
@@ -87,9 +92,17 @@ class Following:
                 evaluation = Evaluation(**values)
                 self.decided = decide(self.work, self.job, evaluation, self.evaluations)
                 self.view.evaluated(self.slot, self.job.number, evaluation)
+            case {"kind": "saved", "step": step} if self.decided in (None, StopReason.STOPPED_BY_USER):
+                self.keeper.saved(step)
+            case {"kind": "note", "text": text}:
+                self.view.note(f"{self._who}: {printable(text)}")
             case {"kind": "trained", "reason": reason, "record": record}:
                 self.trained = self._outcome(reason, record, None)
                 self.stop_sent = 0.0
+
+    @property
+    def _who(self) -> str:
+        return f"{self.work.noun} {self.job.number}"
 
     def _outcome(self, reason: str, record: dict[str, Any] | None, error: str | None) -> Outcome:
         return Outcome(self.decided or StopReason(reason), record, error, self.evaluations)
@@ -101,10 +114,9 @@ class Following:
 
     def _spoken(self, trained: Outcome, message: Message) -> Outcome:
         """`trained` with what the run spoke."""
-        who = f"{self.work.noun} {self.job.number}"
         if message.get("error"):
-            self.view.note(f"{who} could not speak: {printable(message['error'])}; see its log.txt")
+            self.view.note(f"{self._who} could not speak: {printable(message['error'])}; see its log.txt")
         trained.speech = message.get("result", {}).get("speech")
         if trained.speech and self.settings.speech.recogniser and not trained.speech["recogniser"]:
-            self.view.note(f"{who}: speech.recogniser could not be used; see its log.txt")
+            self.view.note(f"{self._who}: speech.recogniser could not be used; see its log.txt")
         return trained

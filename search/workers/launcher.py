@@ -88,8 +88,12 @@ class Child:
         return message["result"]
 
     def stop(self) -> None:
-        """Asks the child to end its run at the next batch."""
+        """Asks the child to end its run at the next batch; one that keeps its state saves it first."""
         self._tell(child.STOP)
+
+    def drop(self) -> None:
+        """Asks the child to end its run at the next batch. Nothing of it is wanted."""
+        self._tell(child.DROP)
 
     def finish(self) -> None:
         """Asks the child to end its training at the next batch, and then to do what is left."""

@@ -55,7 +55,9 @@ def _run(command: str, runs: str, settings: Settings, view: View, address: str |
     Whether somebody stopped it before. Raises UserError when no node is left that could go on.
     """
     folder = str((settings.directory / runs).absolute())
-    order = Order("search.commands.group:main", [command, "--json"], settings.to_toml(), folder)
+    order = Order(
+        "search.commands.group:main", [command, "--json"], settings.to_toml(), folder, tuple(settings.study.saving)
+    )
     view.status("connecting to Ray")
     with connected(address) as ray:
         make_folder(settings)

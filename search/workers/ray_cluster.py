@@ -3,7 +3,7 @@
 import math
 import time
 from collections import Counter
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from search.errors import BUDGET_SPENT, UserError, first_line
@@ -14,6 +14,7 @@ from search.workers.ray_node import Node, Order
 from space.hyperparameters import Hyperparameters
 
 SLOW = 30.0  # seconds that Ray may take to give what was asked for before that is worth a line
+MARKET = "ray.io/market-type"  # the label by which Ray knows a node that may be taken away: "spot"
 LIVES = 3  # of an actor that dies on a node which lives on
 
 
@@ -95,7 +96,7 @@ class Cluster:
             has = int(node["Resources"].get(what, 0))
             if has and node["NodeID"] not in self._seats and self._missing > 0 and not self.is_done:
                 self._demand.ask(0)  # it is not to take what the actor needs
-                self._seats[node["NodeID"]] = self._seat(node["NodeID"], node["NodeManagerHostname"], what, has)
+                self._seats[node["NodeID"]] = self._seat(node, what, has)
         waiting = [seat for seat in self._active() if not seat.is_placed]
         for seat in waiting:
             if not seat.is_young:
@@ -126,10 +127,13 @@ class Cluster:
                 seat.is_released = True
                 seat.actor.stop.remote()
 
-    def _seat(self, node_id: str, host: str, what: str, has: int) -> Seat:
+    def _seat(self, node: dict[str, Any], what: str, has: int) -> Seat:
         """An actor on the node, which has so many GPUs or CPUs."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # an extra
 
+        node_id, host, order = node["NodeID"], node["NodeManagerHostname"], self._order
+        if node.get("Labels", {}).get(MARKET) == "spot":
+            order = replace(order, words=[*order.words, *order.preemptible])
         slots = self._on_gpus or has if what == "GPU" else self._on_cpu
         taken = min(slots, has)
         resources = {"num_gpus": taken, "num_cpus": 0} if what == "GPU" else {"num_cpus": taken}
@@ -137,7 +141,7 @@ class Cluster:
         actor = self._ray.remote(Node).options(**resources, max_concurrency=2, scheduling_strategy=there).remote()
         is_taken = any(seat.name == host for seat in self._seats.values())
         name = f"{host}/{node_id[-6:]}" if is_taken else host
-        return Seat(name, f"{taken} of its {what}s", slots, actor, actor.run.remote(self._order), time.monotonic())
+        return Seat(name, f"{taken} of its {what}s", slots, actor, actor.run.remote(order), time.monotonic())
 
     def stop(self) -> None:
         """Asks each node to end its runs in order; what Ray has not placed yet is taken back."""

@@ -32,6 +32,7 @@ class Order:
     words: list[str]  # its command line, without what names the settings
     settings: str  # TOML, without a password
     folder: str  # where the logs of the runs lie, by number, on the node that ran them
+    preemptible: tuple[str, ...] = ()  # further words on a node that may be taken away
 
 
 class Node:

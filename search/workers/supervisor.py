@@ -18,15 +18,18 @@ from search.study.leases import Leases
 from search.study.optuna_private import trial_id
 from search.study.recorded import SLOT_SECONDS
 from search.study.spoken import ATTRIBUTE, FOLDER, LEFT_OUT, Speech
+from search.study.states import States
 from search.trial import INTERRUPTIONS, Prepared, StopReason, TrialSpec
 from search.workers.events import End, Start, View
-from search.workers.following import Following, Outcome
+from search.workers.following import SAVED_AFTER, Following, Outcome
 from search.workers.interruption import Interruption
+from search.workers.keeping import Keeper
 from search.workers.launcher import KILL_AFTER, Launcher
 from search.workers.orders import Orders
 from search.workers.work import Job, Taken, Work, told
 
 LEAVE_AFTER = KILL_AFTER + 15.0  # seconds after a stop in which every slot can end its run and tell the database
+STORED_AFTER = 30.0  # seconds more for a run's last state to be stored: with all else less than Slurm's scripts have
 ASK_AGAIN = 1.0  # seconds between looks at the study while the running trials may make up its number
 MAX_FAILURES = 6  # runs that fail in a row, with none finished between, end the search: the fault is not the trials'
 
@@ -61,6 +64,7 @@ class Supervisor:
         self._interruption = Interruption(view.leave)
         self._error: BaseException | None = None
         self._store = artifacts.open_store(settings) if settings.speech.sentences else None
+        self._states = States(leases.ledger, settings, view.note)
         self.seconds = {"training": 0.0, "evaluation": 0.0, "speech": 0.0}  # of this search's runs, over all slots
 
     def run(self, hurry: Callable[[], None]) -> None:
@@ -74,6 +78,7 @@ class Supervisor:
             for index, device in enumerate(self.devices)
         ]
         with self._interruption, self._leases:
+            self._states.sweep(self.work.directory)
             for thread in threads:
                 thread.start()
             told = 0.0
@@ -83,15 +88,22 @@ class Supervisor:
                     self.stop()
                 if self.stopped and not told:
                     hurry()
-                    self.view.note("stopping; the runs end at their next batch (Ctrl-C again to leave at once)")
+                    when = "at their next batch" if self._states.seconds is None else "once their states are saved"
+                    self.view.note(f"stopping; the runs end {when} (Ctrl-C again to leave at once)")
                     told = time.monotonic()
-                if told and time.monotonic() - told > LEAVE_AFTER:
+                if told and time.monotonic() - told > self._leave_after:
                     self._leave()
                 self.orders.hear()
                 self.view.refresh()
                 time.sleep(0.2)
         if self._error:
             raise self._error
+        if not self.stopped:
+            self._states.sweep(self.work.directory)
+
+    @property
+    def _leave_after(self) -> float:
+        return LEAVE_AFTER + (0 if self._states.seconds is None else SAVED_AFTER - KILL_AFTER + STORED_AFTER)
 
     @property
     def stopped(self) -> bool:
@@ -137,17 +149,19 @@ class Supervisor:
         spec = self._spec(job, device)
         self.view.started(Start(index, job.number, job.point, job.horizon, job.label))
         log = Path(spec.directory) / "log.txt"
+        keeper = Keeper(self._states, trial_id(job.trial), spec)
+        keeper.fetch(lambda: self._unwanted(job) is None)
         child = self._launcher.start(self._target, {"spec": spec.to_json()}, log, device)
         began = time.monotonic()  # the process is there
         self._interruption.children.add(child)
         with closing(child):  # only then, so that its process goes while the database is told
             try:
-                followed = Following(index, child, job, self.work, self.view, self.settings, self._unwanted)
+                followed = Following(index, child, job, self.work, self.view, self.settings, self._unwanted, keeper)
                 outcome = followed.outcome()
                 outcome.seconds = time.monotonic() - began
             finally:
                 self._interruption.children.discard(child)
-            finished = self._end(job, outcome, Path(spec.directory))
+            finished = self._end(job, outcome, Path(spec.directory), keeper)
         if finished is None:
             self.view.ended(End(index, job.number, StopReason.PREEMPTED, None, "taken by another search meanwhile"))
             return
@@ -180,6 +194,8 @@ class Supervisor:
             evaluation_steps=job.evaluation_steps,
             prepared=self.prepared.directory,
             directory=str(directory),
+            save_seconds=self._states.seconds_of(trial_id(job.trial)),
+            keeps_best=False,
             device=device,
             sentences=job.sentences,
             speak_below=job.speak_below,
@@ -195,9 +211,13 @@ class Supervisor:
         key = trial_id(job.trial)
         return StopReason.PREEMPTED if self._leases.is_lost(key) else self.orders.ending(key)
 
-    def _end(self, job: Job, outcome: Outcome, directory: Path) -> int | None:
+    def _end(self, job: Job, outcome: Outcome, directory: Path, keeper: Keeper) -> int | None:
         """How many trials of the study have finished with this one; None when a peer had taken it."""
         state, value = told(outcome.reason, outcome.evaluations)
+        if state == TrialState.FAIL:  # what it saved is its successor's
+            keeper.wait(STORED_AFTER)
+            if outcome.reason != StopReason.STOPPED_BY_USER:
+                keeper.failed()
         run = {"evaluations": [vars(e) for e in outcome.evaluations], "record": outcome.record, "error": outcome.error}
         attributes: dict[str, Any] = {"stop_reason": str(outcome.reason), "run": run}
         attributes[SLOT_SECONDS] = round(outcome.seconds, 3)
@@ -216,6 +236,9 @@ class Supervisor:
         finished = self._leases.end(trial_id(job.trial), state, value, attributes)
         if outcome.speech and said and finished is not None:  # now: a slow store must not keep a result from the peers
             self._store_speech(job, outcome.speech, directory)
+        if state != TrialState.FAIL and finished is not None:
+            keeper.ended()
+        keeper.close()
         return finished
 
     def _store_speech(self, job: Job, spoken: dict[str, Any], directory: Path) -> None:
@@ -232,8 +255,10 @@ class Supervisor:
     def _count_time(self, outcome: Outcome) -> None:
         with self._changed:
             if outcome.record:
-                self.seconds["training"] += outcome.record["train_seconds"]
-                self.seconds["evaluation"] += outcome.record["evaluation_seconds"]
+                whole = outcome.record["train_seconds"] + outcome.record["evaluation_seconds"]
+                here = min(1.0, outcome.seconds / whole) if whole else 1.0  # a run that went on began elsewhere
+                self.seconds["training"] += here * outcome.record["train_seconds"]
+                self.seconds["evaluation"] += here * outcome.record["evaluation_seconds"]
             if outcome.speech:
                 self.seconds["speech"] += outcome.speech["took"]
 
@@ -264,9 +289,9 @@ class Supervisor:
         """When a database keeps its connections and says nothing, no call to it returns: leaves without the slots."""
         self._interruption.kill_children()
         raise self._error or TryAgain(
-            f"not all slots ended within {LEAVE_AFTER:.0f} s of the stop, most likely since study.storage does not"
-            " answer; what was measured last may be missing there; see that the server runs, then run the same command"
-            " again"
+            f"not all slots ended within {self._leave_after:.0f} s of the stop, most likely since study.storage does"
+            " not answer; what was measured last may be missing there; see that the server runs, then run the same"
+            " command again"
         )
 
 
