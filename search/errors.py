@@ -57,10 +57,15 @@ def named_full_disk(what: str, next_step: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        for cause in causes(error):
-            if isinstance(cause, OSError) and cause.errno in FULL:
-                raise UserError(f"{what} ({cause.strerror}); {next_step}") from error
+        if (full := of_full_disk(error)) is not None:
+            raise UserError(f"{what} ({full.strerror}); {next_step}") from error
         raise
+
+
+def of_full_disk(error: BaseException) -> OSError | None:
+    """The system's error behind `error`, where a disk is full."""
+    found = (cause for cause in causes(error) if isinstance(cause, OSError) and cause.errno in FULL)
+    return next(found, None)
 
 
 def first_line(error: BaseException) -> str:

@@ -20,8 +20,7 @@ from typing import Any
 
 from search.sources import commit
 from tests.chaos import faults
-from tests.chaos.rounds import NoTarget, Round
-from tests.postgres import Server
+from tests.chaos.rounds import JumpingServer, NoTarget, Round
 
 PER_ROUND = 20  # faults
 PER_FAULT = {"plain": 3.0, "ray": 6.0}  # seconds on two busy cores, about
@@ -84,7 +83,7 @@ def run(engine: str, wanted: int, seed: int, only: list[str] | None = None) -> d
     for name, why in left_out.items():
         print(f"left out: {name}: {why}")
     print(f"{wanted} faults of {len(kinds)} kinds, about {wanted * PER_FAULT[engine] / 60:.0f} minutes", flush=True)
-    server, began = Server(), time.monotonic()
+    server, began = JumpingServer(), time.monotonic()
     survived: Counter[str] = Counter()
     total: Counter[str] = Counter()
     failed: list[int] = []

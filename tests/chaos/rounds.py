@@ -26,7 +26,7 @@ from tests.postgres import ESCAPED, PASSWORD, Server
 MARK = "CHAOS_ROUND"  # in the environment of all processes of a round, however they are found
 CALM = 3.0  # seconds that a fault is waited with where nothing is evaluated any more
 DISK = 16  # MB of a small one
-FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)  # of Debian's libfaketime
 PLAIN = "tests.chaos.search"
 SUPERVISORS = (PLAIN, "search.workers.ray_node")
 OPTIONS = {
@@ -40,6 +40,24 @@ OPTIONS = {
 }
 
 
+class JumpingServer(Server):
+    """A server whose clock is what the file `clock` says: "+90" is ahead by so many seconds."""
+
+    @property
+    def clock(self) -> Path:
+        return self.directory / "clock"
+
+    def as_user(self) -> dict[str, Any]:
+        if FAKETIME is None:
+            return super().as_user()
+        if not self.clock.exists():
+            self.clock.write_text("+0")
+            self.clock.chmod(0o644)
+        jumping = {"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(self.clock), "FAKETIME_NO_CACHE": "1"}
+        jumping |= {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}
+        return super().as_user() | {"env": os.environ | jumping}
+
+
 class NoTarget(Exception):
     """There is nothing that the fault could happen to."""
 
@@ -49,7 +67,7 @@ class Round:
 
     SECONDS = "0.05"  # of an evaluation, on average
 
-    def __init__(self, server: Server, folder: Path, seed: int, trials: int) -> None:
+    def __init__(self, server: JumpingServer, folder: Path, seed: int, trials: int) -> None:
         self.server, self.folder, self.seed = server, folder, seed
         self.draw = random.Random(seed)
         direct = server.empty_database()
@@ -86,7 +104,6 @@ class Round:
         folder = self.folder / name
         (folder / "runs").mkdir(parents=True)
         (folder / "temporary").mkdir()
-        (folder / "clock").write_text("+0")
         if name in "ac" and can_mount():
             options = ("mount", "-t", "tmpfs", "-o", f"size={DISK}m", "tmpfs", str(folder / "runs"))
             subprocess.run(options, check=True)
@@ -100,9 +117,6 @@ class Round:
         found = {MARK: str(self.folder), MACHINE: "one" if name in "ab" else name, "STUB_SECONDS": self.SECONDS}
         found |= {"STUB_FOLDER": str(folder), "TMPDIR": str(folder / "temporary"), "PGCONNECT_TIMEOUT": "10"}
         found["XTTS_STUDY_CACHE"] = str(self.folder / "cache")
-        if name in "bd" and FAKETIME:
-            found |= {"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(folder / "clock")}
-            found |= {"FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}
         return found
 
     def launch(self, name: str) -> None:
@@ -188,11 +202,10 @@ class Round:
         while self.undone:
             self.undo()
         until = time.monotonic() + PATIENCE
-        while any(machine.process.poll() is None for machine in self.machines.values()) or not self.is_finished():
+        while any(machine.process.poll() != 0 for machine in self.machines.values()) or not self.is_finished():
             assert time.monotonic() < until, f"stuck:\n{self.tails()}"
             self.revive()
             time.sleep(0.2)
-        self.revive()
 
     def tails(self) -> str:
         return "\n".join(f"{name}: {machine.output[-1500:]}" for name, machine in self.machines.items())

@@ -26,7 +26,7 @@ class Misbehaving:
 
     def __init__(self, line: Any) -> None:
         self._line = line
-        self.should_stop, self.is_wanted = line.should_stop, line.is_wanted
+        self.should_stop, self.is_wanted, self.may_go_on = line.should_stop, line.is_wanted, line.may_go_on
 
     def say(self, kind: str, **values: Any) -> None:
         file = Path(os.environ["STUB_FOLDER"]) / ORDER
