@@ -110,7 +110,7 @@ def _run(output: Output) -> int:
         if (full := of_full_disk(error)) is None:
             output.over("error", message=f"a fault of this program: {type(error).__name__}", details=[])
             raise
-        named = full.filename or "what it prints"
+        named = full.filename or "a file of this machine"
         failure = TryAgain(f"{named} cannot be written ({full.strerror}); free space, then run the same command again")
     message, *details = map(without_passwords, (str(failure), *failure.details))
     complain(message, *details)

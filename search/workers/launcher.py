@@ -146,7 +146,10 @@ class Launcher:
 
     # A fork server that ends meanwhile is made anew; a child that it still started loses its pipe, and leaves.
     @retry(
-        retry=retry_if_exception_type((EOFError, OSError)), stop=stop_after_attempt(5), wait=wait_fixed(0.2), reraise=True
+        retry=retry_if_exception_type((EOFError, OSError)),
+        stop=stop_after_attempt(5),
+        wait=wait_fixed(0.2),
+        reraise=True,
     )
     def start(self, target: str, request: Mapping[str, Any], log: Path, device: str | None = None) -> Child:
         """`target`, "module:function", as function(caller, **request) in a process of its own, which sees one GPU.

@@ -56,7 +56,8 @@ def play(round: Round, kinds: dict[str, faults.Fault], order: list[tuple[str, in
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    raw = argparse.RawTextHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__, formatter_class=raw)
     parser.add_argument("--faults", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1, help="of the first round; the next has the next")
     parser.add_argument("--engine", choices=list(PER_FAULT), default="plain")
@@ -98,11 +99,13 @@ def run(engine: str, wanted: int, seed: int, only: list[str] | None = None) -> d
                 shutil.rmtree(folder.parent)
             except Exception:
                 traceback.print_exc()
+                shutil.copy(server.log, folder)
                 failed.append(seed)
                 print(f"FAILED: python -m tests.chaos --engine {engine} --seed {seed} --faults {count}; see {folder}")
             total += round.happened
             seconds = time.monotonic() - began
-            print(f"seed {seed}: {total.total()} of {wanted} faults in {seconds:.0f} s, {len(failed)} rounds failed", flush=True)
+            done = f"{total.total()} of {wanted} faults in {seconds:.0f} s"
+            print(f"seed {seed}: {done}, {len(failed)} rounds failed", flush=True)
             seed += 1
             if server.is_down:
                 server.start()

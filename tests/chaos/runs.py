@@ -87,6 +87,5 @@ def nonsense(line: Any) -> None:
 
 
 ORDERS: dict[str, Callable[[Any], None]] = {
-    each.__name__: each
-    for each in (too_much_memory, killed, hanging, stopped, printing, shouting, noise, nonsense)
+    each.__name__: each for each in (too_much_memory, killed, hanging, stopped, printing, shouting, noise, nonsense)
 }
