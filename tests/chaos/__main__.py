@@ -116,8 +116,8 @@ def run(engine: str, wanted: int, seed: int, only: list[str] | None = None) -> d
     for kind in kinds:
         print(f"{kind:34} {total[kind]:7} {survived[kind]:9}")
     return {
-        "engine": engine, "commit": commit(), "seconds": time.monotonic() - began, "failed": failed, "last_seed": seed - 1,
-        "faults": dict(total), "survived": dict(survived), "left_out": left_out,
+        "engine": engine, "commit": commit(), "seconds": time.monotonic() - began, "failed": failed,
+        "last_seed": seed - 1, "faults": dict(total), "survived": dict(survived), "left_out": left_out,
     }  # fmt: skip
 
 
