@@ -1,6 +1,6 @@
 """Bad input by the thousand: each parser ends in one clear line or reads what was meant. `make fuzz` is the long form.
 
-Examples that are right are cut, spliced and broken, as bytes. An input may take five seconds of this process's own time.
+Examples that are right are cut, spliced and broken, as bytes. An input may take five seconds of processor time.
 """
 
 import io
@@ -48,7 +48,8 @@ CONFIG = b'{"grad_clip": 0, "model_args": {"gpt_loss_text_ce_weight": 0.01}, "da
 
 # Pieces that break parsers: numbers, marks, letters of control, encodings, and depth.
 BITS = [
-    b"7", b"0.5", b"nan", b"-inf", b"1e400", b"9" * 5000, b"-1", b"0", b"true", b"null", b'""', b"{}", b"[]", b"[[[", b'"', b"'",
+    b"7", b"0.5", b"nan", b"-inf", b"1e400", b"9" * 5000, b"-1", b"0", b"true", b"null", b'""', b"{}", b"[]", b"[[[",
+    b'"', b"'",
     b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\r\n", b"\r", b"\n", b"\t", b"|", b";", b"\xed\xa0\x80", b"\x1b[31m",
     "\u202e".encode(), "\u2028".encode(), b'"\\u001b[2J" = 1\n', b'"\\u202e" = 1\n', b"a.b.c = 1\n", b"x" * 3000,
     b"[" * DEEP, b'{"a":' * DEEP, b"a=" + b"[" * DEEP, b"=", b"{value = 1}", b"1979-05-27T07:32:00Z",
