@@ -3,13 +3,15 @@
 PYTHON ?=
 TRIALS ?= 40
 ARGS ?=
+FAULTS ?= 2000
+SEED ?= 1
 # Further packages: ja, zh for texts of these languages, database for PostgreSQL's programs, ray for Ray.
 EXTRAS ?=
 BIN := .venv/bin
 # Twice the number of processors: many tests wait for processes, clocks and a database.
 WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) '*' 2)
 
-.PHONY: study test fuzz test-processors check test-full experiments bench screenshots schema miniature-weights lock clean
+.PHONY: study test fuzz test-processors chaos check test-full experiments bench screenshots schema miniature-weights lock clean
 
 study: .venv/.runtime $(EXTRAS:%=.venv/.extra-%)
 	$(BIN)/python study.py --trials $(TRIALS) $(ARGS)
@@ -18,13 +20,16 @@ test: .venv/.development
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --maxprocesses=4 --dist=loadfile $(ARGS)
 
 # Bad input by the thousand: 5,000 inputs for each parser, and how many were refused and accepted.
-SEED ?= 1
 fuzz: .venv/.development
 	$(BIN)/python -m pytest tests/test_fuzz.py -s --timeout=0 --hypothesis-profile=fuzz --hypothesis-seed=$(SEED) $(ARGS)
 
 # The tests that compute, under the kernels of other processors: an hour and more; `--quick` is part of CI.
 test-processors: .venv/.development
 	$(BIN)/python -m tests.processors $(ARGS)
+
+# Faults by the thousand, on real processes and a real PostgreSQL: an hour and more (docs/reliability.md).
+chaos: .venv/.development
+	$(BIN)/python -m tests.chaos --faults $(FAULTS) --seed $(SEED) $(ARGS)
 
 # Lint, format, types, and the direction of imports.
 check: .venv/.development

@@ -8,7 +8,7 @@ import click
 from search import __version__
 from search.commands.options import LINES
 from search.commands.output import Output
-from search.errors import Halted, UserError
+from search.errors import Halted, TryAgain, UserError, of_full_disk
 from search.text import complain, without_passwords, without_urls
 
 READER_GONE = 141  # what a shell shows for a program that SIGPIPE ended
@@ -107,8 +107,11 @@ def _run(output: Output) -> int:
     except UserError as error:
         failure = error
     except Exception as error:
-        output.over("error", message=f"a fault of this program: {type(error).__name__}", details=[])
-        raise
+        if (full := of_full_disk(error)) is None:
+            output.over("error", message=f"a fault of this program: {type(error).__name__}", details=[])
+            raise
+        named = full.filename or "a file of this machine"
+        failure = TryAgain(f"{named} cannot be written ({full.strerror}); free space, then run the same command again")
     message, *details = map(without_passwords, (str(failure), *failure.details))
     complain(message, *details)
     if isinstance(failure, Halted):

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from search.settings.settings import Settings
 from search.text import printable
 from search.ties import lowest
@@ -33,6 +35,17 @@ class Outcome:
         return lowest(self.evaluations)
 
 
+@dataclass(frozen=True)
+class Said:
+    """What a child tells of its end."""
+
+    reason: StopReason
+    record: dict[str, Any] | None = None
+
+
+EVALUATION, SAID = TypeAdapter(Evaluation), TypeAdapter(Said)
+
+
 @dataclass
 class Following:
     """One run, from its child's first word to its last.
@@ -59,12 +72,13 @@ class Following:
         try:
             for message in self.child.messages(self._look):
                 self._heard(message)
-        except EOFError as gone:
+            return self._spoken(self.trained, message) if self.trained else self._ended(message)
+        except (EOFError, ValidationError) as error:
+            gone = error if isinstance(error, EOFError) else self.child.distrusted()
             if self.trained:
                 return self.trained
-            reason, error = self.decided or StopReason.CRASHED, None if self.decided else str(gone)
-            return Outcome(reason, None, error, self.evaluations)
-        return self._spoken(self.trained, message) if self.trained else self._ended(message)
+            reason, why = self.decided or StopReason.CRASHED, None if self.decided else str(gone)
+            return Outcome(reason, None, why, self.evaluations)
 
     def _look(self) -> None:
         """Stops the child once its run is decided or unwanted, and kills it if it is stuck or does not obey."""
@@ -89,28 +103,28 @@ class Following:
     def _heard(self, message: Message) -> None:
         match message:
             case {"kind": "evaluation", **values} if self.decided is None:
-                evaluation = Evaluation(**values)
+                evaluation = EVALUATION.validate_python(values)
                 self.decided = decide(self.work, self.job, evaluation, self.evaluations)
                 self.view.evaluated(self.slot, self.job.number, evaluation)
             case {"kind": "saved", "step": step} if self.decided in (None, StopReason.STOPPED_BY_USER):
                 self.keeper.saved(step)
             case {"kind": "note", "text": text}:
                 self.view.note(f"{self._who}: {printable(text)}")
-            case {"kind": "trained", "reason": reason, "record": record}:
-                self.trained = self._outcome(reason, record, None)
+            case {"kind": "trained"}:
+                self.trained = self._outcome(SAID.validate_python(message), None)
                 self.stop_sent = 0.0
 
     @property
     def _who(self) -> str:
         return f"{self.work.noun} {self.job.number}"
 
-    def _outcome(self, reason: str, record: dict[str, Any] | None, error: str | None) -> Outcome:
-        return Outcome(self.decided or StopReason(reason), record, error, self.evaluations)
+    def _outcome(self, said: Said, error: str | None) -> Outcome:
+        return Outcome(self.decided or said.reason, said.record, error, self.evaluations)
 
     def _ended(self, message: Message) -> Outcome:
         """Of a run that was not trained to its end."""
-        result = message.get("result", message)
-        return self._outcome(result["reason"], result.get("record"), message.get("error"))
+        said = SAID.validate_python(message.get("result", message))
+        return self._outcome(said, message.get("error"))
 
     def _spoken(self, trained: Outcome, message: Message) -> Outcome:
         """`trained` with what the run spoke."""
