@@ -15,7 +15,7 @@ class UserError(ValueError):
     """Bad input: the message names the field, the value, what is allowed and the next step.
 
     Args:
-        message: One line. Line ends become blanks, and characters that no terminal prints their codes. A long one is cut.
+        message: One line. Line ends become blanks, what no terminal prints its code, and a long one is cut.
         details: Further lines, one per difference or problem.
     """
 
