@@ -11,13 +11,17 @@ BIN := .venv/bin
 # Twice the number of processors: many tests wait for processes, clocks and a database.
 WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) '*' 2)
 
-.PHONY: study test test-processors chaos check test-full experiments bench screenshots schema miniature-weights lock clean
+.PHONY: study test fuzz test-processors chaos check test-full experiments bench screenshots schema miniature-weights lock clean
 
 study: .venv/.runtime $(EXTRAS:%=.venv/.extra-%)
 	$(BIN)/python study.py --trials $(TRIALS) $(ARGS)
 
 test: .venv/.development
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --maxprocesses=4 --dist=loadfile $(ARGS)
+
+# Bad input by the thousand: 5,000 inputs for each parser, and how many were refused and accepted.
+fuzz: .venv/.development
+	$(BIN)/python -m pytest tests/test_fuzz.py -s --timeout=0 --hypothesis-profile=fuzz --hypothesis-seed=$(SEED) $(ARGS)
 
 # The tests that compute, under the kernels of other processors: an hour and more; `--quick` is part of CI.
 test-processors: .venv/.development

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from search.preparation.places import locate
@@ -34,6 +35,8 @@ LONG = (
     "parity", "train_with_coqui", "deployment", "full_run", "state", "ledger_faults", "ray", "training", "speech", "handover",
     "preempted", "slurm", "own_database", "pgbouncer", "control",
 )  # fmt: skip
+
+hypothesis.settings.register_profile("fuzz", max_examples=5000, print_blob=True)  # make fuzz
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's & ignores it, and so would whatever the tests start
     signal.signal(signal.SIGINT, signal.default_int_handler)
