@@ -31,9 +31,9 @@ from tests.postgres import Server
 ROOT = Path(__file__).parent.parent
 # Files that take half a minute and more begin first, so that no worker is left alone with one at the end.
 LONG = (
-    "search", "faults", "service", "in_browser", "confirm", "confirm_real", "recordings", "confirm_command", "parity",
-    "train_with_coqui", "deployment", "full_run", "state", "ledger_faults", "ray", "training", "speech", "handover",
-    "preempted", "slurm", "own_database", "pgbouncer", "control",
+    "search", "chaos", "faults", "service", "in_browser", "confirm", "confirm_real", "recordings", "confirm_command",
+    "parity", "train_with_coqui", "deployment", "full_run", "state", "ledger_faults", "ray", "training", "speech",
+    "handover", "preempted", "slurm", "own_database", "pgbouncer", "control",
 )  # fmt: skip
 
 hypothesis.settings.register_profile("fuzz", max_examples=5000, print_blob=True)  # make fuzz

@@ -26,6 +26,11 @@ PER_ROUND = 20  # faults
 PER_FAULT = {"plain": 3.0, "ray": 6.0}  # seconds on two busy cores, about
 
 
+def trials_of(faults: int) -> int:
+    """So many last for as long as these faults, and are more than the baselines, which are queued at once."""
+    return max(8, 2 * faults)
+
+
 def schedule(seed: int, kinds: list[str], count: int) -> list[tuple[str, int]]:
     """(kind, evaluations before it) of a round's faults: each kind before any comes again, over rounds in a row."""
     start = (seed - 1) * PER_ROUND
@@ -92,7 +97,7 @@ def run(engine: str, wanted: int, seed: int, only: list[str] | None = None) -> d
         while total.total() < wanted:
             count = min(PER_ROUND, wanted - total.total())
             folder = Path(tempfile.mkdtemp(prefix="xtts-study-chaos-")) / "round"
-            round = make(server, folder, seed, trials=2 * count)
+            round = make(server, folder, seed, trials=trials_of(count))
             order = schedule(seed, list(kinds), count)
             try:
                 survived += play(round, kinds, order)
@@ -116,8 +121,8 @@ def run(engine: str, wanted: int, seed: int, only: list[str] | None = None) -> d
     for kind in kinds:
         print(f"{kind:34} {total[kind]:7} {survived[kind]:9}")
     return {
-        "engine": engine, "commit": commit(), "seconds": time.monotonic() - began, "failed": failed, "last_seed": seed - 1,
-        "faults": dict(total), "survived": dict(survived), "left_out": left_out,
+        "engine": engine, "commit": commit(), "seconds": time.monotonic() - began, "failed": failed,
+        "last_seed": seed - 1, "faults": dict(total), "survived": dict(survived), "left_out": left_out,
     }  # fmt: skip
 
 

@@ -138,7 +138,7 @@ def ordered(order: str) -> Fault:
     return fault
 
 
-def other_settings(round: Round, draw: random.Random) -> None:
+def other_settings(round: Round, _draw: random.Random) -> None:
     """A search with other settings is refused, whatever else happens, and changes nothing."""
     if round.server.is_down or round.proxy.is_silent or round.evaluations() == 0:
         raise NoTarget

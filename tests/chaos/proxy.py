@@ -71,20 +71,18 @@ class Proxy:
         to_client.close()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_answer: bool) -> None:
-        while data := await reader.read(CHUNK):
-            await asyncio.sleep(self.delay)
-            while self.is_silent:
-                await asyncio.sleep(0.05)
-            if is_answer and self._loses_answer:
-                self._loses_answer = False
-                writer.write(data[: len(data) // 2])
+        """Passes what comes, and its end: an orderly one, or a reset."""
+        try:
+            while data := await reader.read(CHUNK):
+                await asyncio.sleep(self.delay)
+                while self.is_silent:
+                    await asyncio.sleep(0.05)
+                if is_answer and self._loses_answer:
+                    self._loses_answer = False
+                    writer.write(data[: len(data) // 2])
+                    break
+                writer.write(data)
                 await writer.drain()
-                for pair in self._pairs:
-                    if writer in pair:
-                        pair[0].close()  # what it was told so far arrives
-                        pair[1].transport.abort()
-                return
-            writer.write(data)
-            await writer.drain()
-        if writer.can_write_eof():
             writer.write_eof()
+        except OSError:
+            writer.transport.abort()

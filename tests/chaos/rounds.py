@@ -69,6 +69,7 @@ class Round:
 
     def __init__(self, server: JumpingServer, folder: Path, seed: int, trials: int) -> None:
         self.server, self.folder, self.seed = server, folder, seed
+        self.mark = str(folder)
         self.draw = random.Random(seed)
         direct = server.empty_database()
         self.proxy = Proxy(server.port)
@@ -92,7 +93,7 @@ class Round:
 
     def __exit__(self, *_: object) -> None:
         self.proxy.close()
-        for process in self.processes():
+        for process in self.mine():
             process.kill()
         for machine in self.machines.values():
             machine.process.wait()
@@ -148,11 +149,15 @@ class Round:
         found = []
         for process in psutil.process_iter():
             try:
-                if process.environ().get(MARK) == str(self.folder) and role in (role_of(process), ""):
+                if process.environ().get(MARK) == self.mark and role in (role_of(process), ""):
                     found.append((process.create_time(), process.pid, process))
             except psutil.Error:
                 continue  # it has gone, or is a zombie
         return [process for *_, process in sorted(found, key=lambda entry: entry[:2])]
+
+    def mine(self) -> list[psutil.Process]:
+        """All that a round must not leave."""
+        return self.processes()
 
     def pick(self, draw: random.Random, role: str) -> psutil.Process:
         return one_of(draw, self.processes(role))
@@ -216,7 +221,7 @@ class Round:
         for name, machine in self.machines.items():
             self.judge_end(name, machine)
         trials = self.study.assert_exact(baselines=None)
-        wait_until(lambda: not self.processes(), PATIENCE, f"the end of {self.processes()}")
+        wait_until(lambda: not self.mine(), PATIENCE, f"the end of {self.mine()}")
         self.assert_no_file_left()
         done = [t for t in trials if t.state == TrialState.COMPLETE]
         best = min(done, key=lambda trial: trial.value or math.inf)
@@ -242,7 +247,7 @@ def role_of(process: psutil.Process) -> str:
     if "multiprocessing.forkserver" in line:
         parent = process.parent()
         return "run" if parent and "multiprocessing.forkserver" in " ".join(parent.cmdline()) else "server"
-    return "supervisor" if "resource_tracker" not in line and any(name in line for name in SUPERVISORS) else "other"
+    return "supervisor" if any(name in line for name in SUPERVISORS) else "other"
 
 
 def one_of(draw: random.Random, targets: list[Any]) -> Any:

@@ -6,22 +6,31 @@ import tomllib
 from functools import partial
 from pathlib import Path
 
-from search.commands.group import main as study_py
-from search.study import leases
-from search.workers import on_ray, session
-from search.workers.ray_node import Order
-from tests import stub_study
-
 MACHINE = "CHAOS_MACHINE"  # in the environment: a name instead of this machine's; its peers cannot see its processes
 
 
 def main() -> None:
+    try:
+        prepare()
+    except KeyboardInterrupt:  # study.py imports as much, but within its own net
+        sys.exit(130)
+    from search.commands.group import main as study_py
+
+    study_py()
+
+
+def prepare() -> None:
+    """Puts the runs, the machine's name and this module in place."""
+    from search.study import leases
+    from search.workers import on_ray, session
+    from search.workers.ray_node import Order
+    from tests import stub_study
+
     if name := os.environ.get(MACHINE):
         leases.machine = lambda: name
     on_ray.Order = lambda _, *rest: Order("tests.chaos.search:node", *rest)  # type: ignore[assignment,misc]
     stub_study.stub()
     session.Supervisor = partial(session.Supervisor, target="tests.chaos.runs:run")  # type: ignore[assignment,misc]
-    study_py()
 
 
 def node() -> None:
