@@ -5,14 +5,19 @@ Examples that are right are cut, spliced and broken, as bytes. An input may take
 
 import io
 import json
+import math
+import multiprocessing
 import os
 import pickle
+import re
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -23,64 +28,44 @@ from search.commands import enqueue, notify
 from search.commands.options import overrides
 from search.confirmation import export
 from search.errors import UserError
-from search.preparation import tables, vocabulary
+from search.preparation import base_check, tables, vocabulary
+from search.preparation.base_check import config_for
+from search.preparation.parentage import new_rows
 from search.settings import best_config
 from search.settings.sections import Data
 from search.settings.settings import load, resolve
-from search.study import findings
+from search.study import findings, recorded
+from search.text import without_passwords
 from search.tools import checkpoint_tables
 from search.tools.run_folder import inspect_runs
 from search.training import base
 from search.training.tensor_file import read_tensors
+from search.trial import StopReason
+from search.workers.following import Following
+from search.workers.launcher import Child
 from tests.conftest import ROOT
-from tests.studies import three_trials
+from tests.fuzzing import SECRET, TOKENS, bytes_of, json_of, toml_of
+from tests.studies import PREPARED, three_trials
 from tests.test_coqui_log import NEW
 
-CANARY = "hunter2"
 CPU_SECONDS = 5.0  # of an input; other processes do not count
 DEEP = 5000  # more levels than Python's stack has
-EXAMPLE = (ROOT / "study.example.toml").read_bytes()
+EXAMPLE = re.sub(rb"(?m)^#(\w+ = )", rb"\1", (ROOT / "study.example.toml").read_bytes())
+STUDIES = (
+    load(None, {}).to_toml().encode(),
+    b'[study]\nname = "a"\ntrials = 3\ngpu_hours = 1.5\nuntil = "+6h"\n'
+    b"[training]\nsteps = 100\n[confirm]\nrates = [0.5]\n",
+    b'[data]\npath = "."\ntrain = "train.csv"\n[base]\npath = "."\n'
+    b'[space]\npreset = "xtts-v2"\n[speech]\nsentences = 2\n',
+    f'[study]\nstorage = "postgresql://me:{SECRET}@host/xtts?sslmode=require"\nartifacts = "s3://bucket"\n'.encode(),
+)
 SPACE = (ROOT / "space" / "presets" / "xtts-v2.toml").read_bytes()
 POINTS = b"[[points]]\nlr = 1e-4\nweight_decay = 0.1\nmilestones = [0.3, 0.6]\ngamma = 0.5\nclip_norm = 1.0\n"
 TABLE = 'audio_file|text|speaker_name\nwavs/a.wav|ሰላም, all|anna\nwavs/b.wav|"two"|ben\nwavs/c.wav|x|ben\n'.encode()
+TABLES = [TABLE, TABLE.replace(b"|", b"\t"), TABLE.replace(b"|", b","), TABLE.decode().encode("utf-16")]
+LOGS = [NEW.encode(), NEW.encode().replace(b"\n", b"\r\n"), NEW.encode("utf-16")]
 CSV = b"step,mel_ce,text_ce,probe_mel_ce,probe_text_ce\n0,3.5,5,3.4,5\n10,3.1,4.9,3.0,4.8\n"
 CONFIG = b'{"grad_clip": 0, "model_args": {"gpt_loss_text_ce_weight": 0.01}, "datasets": [{"path": "a"}], "lr": 5e-6}'
-
-# Pieces that break parsers: numbers, marks, letters of control, encodings, and depth.
-BITS = [
-    b"7", b"0.5", b"nan", b"-inf", b"1e400", b"9" * 5000, b"-1", b"0", b"true", b"null", b'""', b"{}", b"[]", b"[[[",
-    b'"', b"'",
-    b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\r\n", b"\r", b"\n", b"\t", b"|", b";", b"\xed\xa0\x80", b"\x1b[31m",
-    "\u202e".encode(), "\u2028".encode(), b'"\\u001b[2J" = 1\n', b'"\\u202e" = 1\n', b"a.b.c = 1\n", b"x" * 3000,
-    b"[" * DEEP, b'{"a":' * DEEP, b"a=" + b"[" * DEEP, b"=", b"{value = 1}", b"1979-05-27T07:32:00Z",
-]  # fmt: skip
-EDITS = st.lists(
-    st.tuples(st.floats(0, 1), st.integers(0, 40), st.sampled_from(BITS) | st.binary(max_size=6)), max_size=4
-)
-
-
-def broken(*valid: bytes) -> st.SearchStrategy[bytes]:
-    """Each of `valid` with some places overwritten, perhaps cut; or bytes of any kind, or a value that is replaced."""
-
-    def edited(content: bytes, edits: list[tuple[float, int, bytes]], keep: float) -> bytes:
-        for place, width, bit in edits:
-            at = int(place * len(content))
-            content = content[:at] + bit + content[at + width :]
-        return content[: int(keep * len(content))] if keep < 0.5 else content
-
-    def revalued(content: bytes, place: float, bit: bytes) -> bytes:
-        lines = content.split(b"\n")
-        at = int(place * (len(lines) - 1))
-        key, equals, old = lines[at].lstrip(b"# ").partition(b":" if content[:1] == b"{" else b"=")
-        comma = b"," if old.endswith(b",") else b""
-        lines[at] = key + equals + b" " + bit + comma if equals else bit
-        return b"\n".join(lines)
-
-    some = st.sampled_from(valid)
-    places, bits = st.floats(0, 1), st.sampled_from(BITS)
-    return (
-        st.builds(edited, some, EDITS, places) | st.builds(revalued, some, places, bits) | st.binary(max_size=60) | some
-    )
 
 
 @contextmanager
@@ -107,9 +92,9 @@ def outcome(parser: str, read: Callable[[], Any]) -> Any:
         with limited():
             result = read()
     except UserError as error:
-        told = str(error)
+        told = without_passwords(str(error))  # as it is printed
         assert told and told.isprintable(), ascii(told)
-        assert CANARY not in told, told
+        assert SECRET not in told, told
         counts["refused"] += 1
         return None
     counts["accepted"] += 1
@@ -143,7 +128,7 @@ fuzz = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @fuzz
-@given(broken(EXAMPLE, b"[study]\nname = 'a'\ntrials = 4\n[training]\nepochs = 3\n[confirm]\nrates = [0.5]\n"))
+@given(toml_of(*STUDIES))
 @example(b"a = " + b"[" * DEEP)
 @example(b"[study]\ntrials = " + b"9" * 5000)
 @example(b'[study]\n"\\u001b[2J" = 1')
@@ -156,7 +141,7 @@ def test_study_toml(place: Path, content: bytes) -> None:
 
 
 @fuzz
-@given(broken(SPACE))
+@given(toml_of(SPACE))
 def test_space_file(place: Path, content: bytes) -> None:
     path = put(place / "space.toml", content)
     if found := outcome("space file", lambda: resolve({}, {"space.file": str(path)}, None)):
@@ -167,7 +152,7 @@ def test_space_file(place: Path, content: bytes) -> None:
 
 
 @fuzz
-@given(broken(POINTS))
+@given(toml_of(POINTS))
 def test_points(place: Path, content: bytes) -> None:
     path = put(place / "points.toml", content)
     for point in outcome("points", lambda: enqueue.read(path)) or []:
@@ -185,7 +170,8 @@ KEYS = st.sampled_from(["study.trials", "study.name", "data.path", "space.file",
 
 @fuzz
 @given(
-    st.builds("{}={}".format, KEYS, st.sampled_from(BITS).map(lambda b: b.decode("latin-1")) | st.text()) | st.text()
+    st.builds("{}={}".format, KEYS, st.sampled_from(TOKENS).map(lambda token: token.decode("latin-1")) | st.text())
+    | st.text()
 )
 @example("study.trials=" + "[" * DEEP)
 @example("study.trials=" + "9" * 5000)
@@ -195,7 +181,7 @@ def test_set(entry: str) -> None:
 
 
 @fuzz
-@given(broken(TABLE, TABLE.replace(b"|", b"\t"), TABLE.replace(b"|", b",")), st.sampled_from(["coqui", "ljspeech"]))
+@given(bytes_of(TABLES), st.sampled_from(["coqui", "ljspeech"]))
 def test_table(place: Path, content: bytes, formatter: str) -> None:
     for name in "abc":
         put(place / "data" / "wavs" / f"{name}.wav", b"")
@@ -209,7 +195,7 @@ def test_table(place: Path, content: bytes, formatter: str) -> None:
 @fuzz
 @given(st.data())
 def test_best_config(place: Path, exported: bytes, data: st.DataObject) -> None:
-    path = put(place / "best_config.json", data.draw(broken(exported)))
+    path = put(place / "best_config.json", data.draw(json_of(exported)))
     if found := outcome("best_config.json", lambda: best_config.read(path)):
         assert best_config.read(put(path, export.to_json(found).encode())) == found
 
@@ -220,7 +206,7 @@ def test_best_config_that_is_deep_or_has_an_escape_is_refused(place: Path, conte
 
 
 @fuzz
-@given(broken(NEW.encode()), broken(CONFIG), st.none() | st.integers(1, 64))
+@given(bytes_of(LOGS), json_of(CONFIG), st.none() | st.integers(1, 64))
 def test_coqui_run(place: Path, log: bytes, config: bytes, given_accumulation: int | None) -> None:
     put(place / "run" / "trainer_0_log.txt", log)
     put(place / "run" / "config.json", config)
@@ -230,7 +216,7 @@ def test_coqui_run(place: Path, log: bytes, config: bytes, given_accumulation: i
 
 
 @fuzz
-@given(broken(CSV))
+@given(bytes_of([CSV]))
 def test_evaluations(place: Path, content: bytes) -> None:
     put(place / "ours" / "evaluations.csv", content)
     if found := outcome("evaluations.csv", lambda: inspect_runs(place / "ours", None)):
@@ -260,7 +246,7 @@ WEIGHTS = [
 
 
 @fuzz
-@given(broken(*WEIGHTS))
+@given(bytes_of(WEIGHTS))
 @example(WEIGHTS[2])
 @example(WEIGHTS[3])
 def test_weights(place: Path, content: bytes) -> None:
@@ -273,14 +259,14 @@ def test_weights(place: Path, content: bytes) -> None:
 @fuzz
 @given(st.data())
 def test_vocabulary(place: Path, miniature: Path, data: st.DataObject) -> None:
-    content = data.draw(broken((miniature / "vocab.json").read_bytes()))
+    content = data.draw(json_of((miniature / "vocab.json").read_bytes()))
     found = outcome("vocab.json", lambda: vocabulary.read(put(place / "vocab.json", content), "base.path"))
     assert found is None or found.rows >= len(set(found.ids.values()))
 
 
 SCHEMES = st.sampled_from(["postgresql", "sqlite", "s3", "mysql", "json", "tgram", "mailto", "x"])
 PARTS = st.text("@:/?#[]%&=+ '\"\\\n\x1b\u202e\0a1ሀ", max_size=8)
-URLS = st.builds("{}://me:{}{}{}@{}".format, SCHEMES, PARTS, st.just(CANARY), PARTS, PARTS)
+URLS = st.builds("{}://me:{}{}{}@{}".format, SCHEMES, PARTS, st.just(SECRET), PARTS, PARTS)
 
 
 @fuzz
@@ -290,5 +276,82 @@ def test_urls(url: str) -> None:
     """All of these hold a password; the study's settings show none, taken or refused."""
     for key in ("study.storage", "study.artifacts", "data.path", "study.name"):
         if found := outcome(key, lambda key=key: resolve({}, {key: url}, None)):
-            assert CANARY not in found.to_toml()
+            assert SECRET not in found.to_toml()
     outcome("--notify", lambda: notify._open(url))
+
+
+@fuzz
+@given(json_of(b'{"version": 1, "tokens": 80, "new_rows": [70, 71], "letters": ["a"]}'))
+def test_extension(place: Path, content: bytes) -> None:
+    put(place / "extended" / "extension.json", content)
+    if found := outcome("extension.json", lambda: new_rows(place / "extended")):
+        assert all(row >= 0 for row in found)
+
+
+@fuzz
+@given(st.data())
+def test_base_folder(place: Path, miniature: Path, data: st.DataObject) -> None:
+    """One file of a base is spoiled, or another one of its files."""
+    name = data.draw(st.sampled_from(["config.json", "vocab.json", "mel_stats.pth", "dvae.pth", "model.pth"]))
+    seeds = [(miniature / each).read_bytes()[:100_000] for each in ("config.json", "vocab.json", "mel_stats.pth")]
+    folder = place / "base"
+    folder.mkdir(exist_ok=True)
+    for file in miniature.iterdir():
+        (folder / file.name).unlink(missing_ok=True)
+        (folder / file.name).symlink_to(file)
+    (folder / name).unlink()
+    put(folder / name, data.draw(json_of(seeds[0]) if name == "config.json" else bytes_of(seeds)))
+    outcome("folder of a base", lambda: base_check.refuse_broken(folder))
+    outcome("config.json of a base", lambda: config_for(resolve({}, {}, None), folder))
+
+
+PREPARED_JSON = PREPARED.to_json().encode()
+RUN = (
+    b'{"evaluations": [{"step": 4, "mel_ce": 2.5, "text_ce": 1, "probe_mel_ce": 2.4, "probe_text_ce": 1}], "record": 0}'
+)
+KEPT = b'{"files": {"state-x": 5}, "current": "state-x", "step": 3}'
+
+
+@fuzz
+@given(json_of(RUN, KEPT, PREPARED_JSON))
+def test_attributes(content: bytes) -> None:
+    """What stands in the study's database, to which many may write, is read as something, or as nothing."""
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        return  # the database holds JSON
+
+    def read() -> None:
+        run = {name: recorded.part(value, name) for name in ("evaluations", "record")}
+        assert all(type(each.mel_ce) is float for each in recorded.evaluations(run["evaluations"]))
+        recorded.record(run["record"])
+        recorded.speech(value)
+        recorded.prepared(value)
+        assert all(name.startswith(recorded.STATE_FILE) for name in recorded.kept(value).files)
+
+    outcome("attributes", read)
+
+
+MESSAGES = (
+    b'{"kind": "evaluation", "step": 4, "mel_ce": 2.5, "text_ce": 1.0, "probe_mel_ce": 2.4, "probe_text_ce": 1.0}',
+    b'{"kind": "trained", "reason": "finished", "record": {}}', b'{"kind": "note", "text": "a"}', b'{"kind": "alive"}',
+    b'{"kind": "saved", "step": 3}', b'{"kind": "end", "result": {"reason": "finished", "record": {}}}',
+)  # fmt: skip
+
+
+@fuzz
+@given(st.lists(json_of(*MESSAGES), min_size=1, max_size=4))
+def test_messages_of_a_child(messages: list[bytes]) -> None:
+    """Whatever comes through its pipe, its run ends for a reason, and its evaluations are numbers."""
+    ours, theirs = multiprocessing.Pipe()
+    for message in messages:
+        theirs.send_bytes(message[:20_000])
+    theirs.close()
+    process: Any = SimpleNamespace(exitcode=1, pid=0, join=lambda *_: None, kill=lambda: None, is_alive=lambda: False)
+    child = Child(process, ours, Path("log.txt"))
+    anything: Any = MagicMock()
+    anything.fired.return_value = None
+    wanted = SimpleNamespace(study=SimpleNamespace(stall_minutes=60.0), speech=SimpleNamespace(recogniser=None))
+    following = Following(0, child, anything, anything, anything, wanted, lambda _: None, anything)  # type: ignore[arg-type]
+    ended = outcome("messages of a child", following.outcome)
+    assert ended.reason in StopReason and all(math.isfinite(each.mel_ce) for each in ended.evaluations)

@@ -157,12 +157,15 @@ _OF_WINDOWS = re.compile(r"\\|(?<![A-Za-z])[A-Za-z]:/|[\x00-\x1f]")  # \n of "C:
 
 
 def _change_paths(values: Mapping[str, dict[str, Any]], change: Callable[[Path], Path]) -> None:
-    """Applies `change` to every setting that is a path: not to URLs, nor to the miniature's name."""
+    """Applies `change` to every setting that is a path: not to URLs, nor to the miniature's name. Raises UserError."""
     for section, key in _PATHS:
         value = values.get(section, {}).get(key)
         is_miniature = value == MINIATURE and section in ("data", "base")
         if isinstance(value, str) and "://" not in value and not is_miniature:
-            values[section][key] = str(change(Path(value)))
+            try:
+                values[section][key] = str(change(Path(value)))
+            except (ValueError, OSError, RuntimeError) as error:  # NUL, a loop of links, the home of nobody
+                raise UserError(f"{section}.{key} is {value!r}, which cannot be a path: {error}") from error
 
 
 def load(path: Path | None, overrides: Mapping[str, Any], shows: bool = False) -> Settings:

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from search.settings.settings import Settings
+from search.study import recorded
 from search.text import printable
 from search.ties import lowest
 from search.trial import FULL_RESULTS, Evaluation, StopReason
@@ -106,9 +107,9 @@ class Following:
                 evaluation = EVALUATION.validate_python(values)
                 self.decided = decide(self.work, self.job, evaluation, self.evaluations)
                 self.view.evaluated(self.slot, self.job.number, evaluation)
-            case {"kind": "saved", "step": step} if self.decided in (None, StopReason.STOPPED_BY_USER):
+            case {"kind": "saved", "step": int(step)} if self.decided in (None, StopReason.STOPPED_BY_USER):
                 self.keeper.saved(step)
-            case {"kind": "note", "text": text}:
+            case {"kind": "note", "text": str(text)}:
                 self.view.note(f"{self._who}: {printable(text)}")
             case {"kind": "trained"}:
                 self.trained = self._outcome(SAID.validate_python(message), None)
@@ -129,8 +130,9 @@ class Following:
     def _spoken(self, trained: Outcome, message: Message) -> Outcome:
         """`trained` with what the run spoke."""
         if message.get("error"):
-            self.view.note(f"{self._who} could not speak: {printable(message['error'])}; see its log.txt")
-        trained.speech = message.get("result", {}).get("speech")
+            self.view.note(f"{self._who} could not speak: {printable(str(message['error']))}; see its log.txt")
+        speech = recorded.part(message.get("result"), "speech")
+        trained.speech = speech if recorded.speech(speech) else None
         if trained.speech and self.settings.speech.recogniser and not trained.speech["recogniser"]:
             self.view.note(f"{self._who}: speech.recogniser could not be used; see its log.txt")
         return trained
