@@ -15,6 +15,7 @@ from tests.postgres import ESCAPED, PASSWORD
 
 NODE = {"num_cpus": 2, "object_store_memory": 80_000_000}
 DRIVER = "driver"
+OURS = f"cluster of {os.getpid()}"
 _made: list[Any] = []  # the cluster
 
 
@@ -22,7 +23,7 @@ def cluster() -> Any:
     """Made at its first use: a head that gives nothing, and two nodes."""
     if not _made:
         os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_memory_monitor_refresh_ms": "0"}
-        os.environ |= {"PYTHONPATH": str(ROOT), "PGPASSWORD": PASSWORD, "STUB_SECONDS": Round.SECONDS, MARK: "ray"}
+        os.environ |= {"PYTHONPATH": str(ROOT), "PGPASSWORD": PASSWORD, "STUB_SECONDS": Round.SECONDS, MARK: OURS}
         from ray.cluster_utils import Cluster
 
         _made.append(Cluster(True, head_node_args={**NODE, "num_cpus": 0, "include_dashboard": False}))
@@ -42,7 +43,7 @@ class RayRound(Round):
     def __init__(self, server: JumpingServer, folder: Any, seed: int, trials: int) -> None:
         cluster()
         super().__init__(server, folder, seed, trials)
-        self.mark, self.names = "ray", [DRIVER]
+        self.mark, self.names = OURS, [DRIVER]
 
     def command(self, name: str) -> list[str]:
         _, *words = super().command(name)
@@ -51,7 +52,7 @@ class RayRound(Round):
         return [PLAIN, *words, *ray, f"--set=study.directory={self.folder / name / 'runs'}"]
 
     def environment(self, name: str) -> dict[str, str]:
-        return super().environment(name) | {MARK: "ray"}
+        return super().environment(name) | {MARK: OURS}
 
     def mine(self) -> list[psutil.Process]:
         """The cluster stays for the next round."""
