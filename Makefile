@@ -11,7 +11,8 @@ BIN := .venv/bin
 # Twice the number of processors: many tests wait for processes, clocks and a database.
 WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) '*' 2)
 
-.PHONY: study test fuzz test-processors chaos check test-full experiments bench screenshots schema miniature-weights lock clean
+.PHONY: study test fuzz test-processors chaos check audit test-full experiments bench screenshots schema \
+	miniature-weights lock clean
 
 study: .venv/.runtime $(EXTRAS:%=.venv/.extra-%)
 	$(BIN)/python study.py --trials $(TRIALS) $(ARGS)
@@ -31,12 +32,22 @@ test-processors: .venv/.development
 chaos: .venv/.development
 	$(BIN)/python -m tests.chaos --faults $(FAULTS) --seed $(SEED) $(ARGS)
 
-# Lint, format, types, and the direction of imports.
+# Lint, format, types, the direction of imports, and a scan for secrets of the files that git does not ignore. The scan
+# asks nobody; --redact keeps what it finds out of CI's log.
 check: .venv/.development
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/kingfisher scan . $(patsubst %,--exclude '%',$(shell cat .gitignore)) \
+		--git-history=none --no-validate --no-update-check --redact --quiet
+
+# Known vulnerabilities of all that the lock files name. It asks PyPI, so it is no part of `check`; what PyPI does not
+# know makes it fail (--strict) instead of passing unaudited.
+audit: .venv/.uv
+	for lock in requirements/*.txt; do \
+		$(BIN)/uv tool run pip-audit@2.10.1 --strict --disable-pip --require-hashes -r $$lock || exit 1; \
+	done
 
 # A full-size base with random weights, two optimizer steps on a CPU: 13 GB of memory, some minutes.
 test-full: .venv/.development

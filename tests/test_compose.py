@@ -129,9 +129,13 @@ def test_services_are_started_as_they_should(tmp_path: Path) -> None:
     assert devices == [{"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}]
     assert on_cpu.pop("profiles") == ["cpu"]
     assert worker == on_cpu
-    for name in OURS:
-        assert services[name]["user"] == "1234:5678"
-        assert services[name]["cap_drop"] == ["ALL"]
+    for name, service in services.items():
+        assert service["user"] == ("postgres" if name == "postgres" else "1234:5678")
+        assert (service["cap_drop"], service["security_opt"]) == (["ALL"], ["no-new-privileges:true"])
+        assert not service.keys() & {"privileged", "cap_add", "network_mode", "pid", "ipc", "userns_mode"}
+    read_only = {name: service["tmpfs"] for name, service in services.items() if service.get("read_only")}
+    assert read_only == {"postgres": ["/tmp", "/run/postgresql"], "dashboard": ["/tmp"], "tensorboard": ["/tmp"]}
+    assert services["postgres"]["group_add"] == ["5678"]  # of the file with the password
     for name in ("worker", "dashboard"):
         assert services[name]["environment"]["PGHOST"] == "postgres"
         assert services[name]["depends_on"] == {"postgres": {"condition": "service_healthy"}}

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from search.workers.supervisor import LEAVE_AFTER
+from search.workers.following import SAVED_AFTER
+from search.workers.launcher import KILL_AFTER
+from search.workers.supervisor import LEAVE_AFTER, STORED_AFTER
 from tests.deployment import DASHBOARD_PASSWORD, Deployment, needs_compose, page
 from tests.postgres import ESCAPED, PASSWORD, PATIENCE, Server
 
@@ -55,7 +57,8 @@ def test_every_command_does_its_work(deployment: Deployment) -> None:
         assert not any(password.encode() in command for password in (PASSWORD, DASHBOARD_PASSWORD))
     assert deployment.stop(stopped, service) == 130, deployment.output
     # By when a search has left, whatever hangs.
-    assert int(service["stop_grace_period"].removesuffix("s")) > LEAVE_AFTER
+    longest = LEAVE_AFTER - KILL_AFTER + SAVED_AFTER + STORED_AFTER  # with a state that is saved
+    assert int(service["stop_grace_period"].removesuffix("s")) > longest
     deployment.stop(dashboard, viewed)
 
     tensorboard, viewed = deployment.start("tensorboard")
