@@ -1,7 +1,9 @@
 """The command line: which commands there are, and how the process ends."""
 
+import _thread
 import sys
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -80,6 +82,7 @@ def study() -> None:
 def main() -> None:
     """One clear line for what is not a fault of this program; the exit codes are in docs/operations.md."""
     output = Output()
+    sys.unraisablehook = _keep_interrupt
     try:
         code = _run(output)
     except (BrokenPipeError, SystemExit):  # the reader of our output has gone; click makes an exit of it
@@ -89,6 +92,14 @@ def main() -> None:
     if code == READER_GONE:
         sys.stderr.close()  # or Python would complain that it cannot flush stdout
     sys.exit(code)
+
+
+def _keep_interrupt(lost: Any) -> None:
+    """A Ctrl-C that comes while Python collects garbage would be told and forgotten: it comes again."""
+    if issubclass(lost.exc_type, KeyboardInterrupt):
+        _thread.interrupt_main()
+    else:
+        sys.__unraisablehook__(lost)
 
 
 def _run(output: Output) -> int:
