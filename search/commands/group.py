@@ -2,6 +2,7 @@
 
 import _thread
 import sys
+import threading
 from importlib import import_module
 from typing import Any
 
@@ -97,7 +98,7 @@ def main() -> None:
 def _keep_interrupt(lost: Any) -> None:
     """A Ctrl-C that comes while Python collects garbage would be told and forgotten: it comes again."""
     if issubclass(lost.exc_type, KeyboardInterrupt):
-        _thread.interrupt_main()
+        threading.Timer(0.1, _thread.interrupt_main).start()  # not at once: within this function it would be lost, too
     else:
         sys.__unraisablehook__(lost)
 
