@@ -1,6 +1,6 @@
 """The command line: which commands there are, and how the process ends."""
 
-import _thread
+import signal
 import sys
 import threading
 from importlib import import_module
@@ -98,7 +98,11 @@ def main() -> None:
 def _keep_interrupt(lost: Any) -> None:
     """A Ctrl-C that comes while Python collects garbage would be told and forgotten: it comes again."""
     if issubclass(lost.exc_type, KeyboardInterrupt):
-        threading.Timer(0.1, _thread.interrupt_main).start()  # not at once: within this function it would be lost, too
+        here = threading.main_thread().ident
+        again = threading.Timer(
+            0.1, signal.pthread_kill, [here, signal.SIGINT]
+        )  # at once it would be lost in here, too
+        again.start()
     else:
         sys.__unraisablehook__(lost)
 
