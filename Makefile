@@ -3,13 +3,16 @@
 PYTHON ?=
 TRIALS ?= 40
 ARGS ?=
+FAULTS ?= 2000
+SEED ?= 1
 # Further packages: ja, zh for texts of these languages, database for PostgreSQL's programs, ray for Ray.
 EXTRAS ?=
 BIN := .venv/bin
 # Twice the number of processors: many tests wait for processes, clocks and a database.
 WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) '*' 2)
 
-.PHONY: study test test-processors check audit test-full experiments bench screenshots schema miniature-weights lock clean
+.PHONY: study test fuzz test-processors chaos check audit test-full experiments bench screenshots schema \
+	miniature-weights lock clean
 
 study: .venv/.runtime $(EXTRAS:%=.venv/.extra-%)
 	$(BIN)/python study.py --trials $(TRIALS) $(ARGS)
@@ -17,9 +20,17 @@ study: .venv/.runtime $(EXTRAS:%=.venv/.extra-%)
 test: .venv/.development
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --maxprocesses=4 --dist=loadfile $(ARGS)
 
+# Bad input by the thousand: 5,000 inputs for each parser, and how many were refused and accepted.
+fuzz: .venv/.development
+	$(BIN)/python -m pytest tests/test_fuzz.py -s --timeout=0 --hypothesis-profile=fuzz --hypothesis-seed=$(SEED) $(ARGS)
+
 # The tests that compute, under the kernels of other processors: an hour and more; `--quick` is part of CI.
 test-processors: .venv/.development
 	$(BIN)/python -m tests.processors $(ARGS)
+
+# Faults by the thousand, on real processes and a real PostgreSQL: an hour and more (docs/reliability.md).
+chaos: .venv/.development
+	$(BIN)/python -m tests.chaos --faults $(FAULTS) --seed $(SEED) $(ARGS)
 
 # Lint, format, types, the direction of imports, and a scan for secrets of the files that git does not ignore. The scan
 # asks nobody; --redact keeps what it finds out of CI's log.

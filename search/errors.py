@@ -4,6 +4,9 @@ import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from search.text import printable
+
+LONGEST = 1000  # characters of a line for people, which may quote a value of any length
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # what a disk that is full, or a quota that is used up, says
 BUDGET_SPENT = 4  # runs are missing, and the study's budget has no room for them; a larger one goes on
 
@@ -12,15 +15,21 @@ class UserError(ValueError):
     """Bad input: the message names the field, the value, what is allowed and the next step.
 
     Args:
-        message: One line.
+        message: One line. Line ends become blanks, what no terminal prints its code, and a long one is cut.
         details: Further lines, one per difference or problem.
     """
 
     exit_code = 2  # the same command would fail again
 
     def __init__(self, message: str, details: Sequence[str] = ()) -> None:
-        super().__init__(message)
-        self.details = tuple(details)
+        super().__init__(_one_line(message))
+        self.details = tuple(map(_one_line, details))
+
+
+def _one_line(text: str) -> str:
+    """Of a long one the middle is left out: its end is advice."""
+    told = printable(" ".join(text.splitlines()))
+    return told if len(told) <= LONGEST else f"{told[: LONGEST // 2]} … {told[-LONGEST // 2 :]}"
 
 
 class NoResult(UserError):
@@ -57,10 +66,15 @@ def named_full_disk(what: str, next_step: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        for cause in causes(error):
-            if isinstance(cause, OSError) and cause.errno in FULL:
-                raise UserError(f"{what} ({cause.strerror}); {next_step}") from error
+        if (full := of_full_disk(error)) is not None:
+            raise UserError(f"{what} ({full.strerror}); {next_step}") from error
         raise
+
+
+def of_full_disk(error: BaseException) -> OSError | None:
+    """The system's error behind `error`, where a disk is full."""
+    found = (cause for cause in causes(error) if isinstance(cause, OSError) and cause.errno in FULL)
+    return next(found, None)
 
 
 def first_line(error: BaseException) -> str:

@@ -5,6 +5,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+_SCHEME = "[a-z][a-z0-9+.-]{0,40}"  # of a URL; without a limit, a word of 100,000 letters takes minutes
+
 
 def printable(text: str) -> str:
     """`text` with every character that is not printed (escapes, line ends, marks of direction) written as its code."""
@@ -18,15 +20,20 @@ def without_urls(text: str) -> str:
     A secret may contain blanks, brackets and quotes: a URL ends at the last of the quotes that it is in, or with the
     text.
     """
-    scheme = r"[a-z][a-z0-9+.-]*://"
+    scheme = rf"{_SCHEME}://"
     pattern = rf"""((['"]){scheme}).*(?=\2)|({scheme}).*"""
     text = re.sub(pattern, lambda found: f"{found[1] or found[3]}…", text, flags=re.IGNORECASE | re.DOTALL)
-    return re.sub(r"(?<=\w:)(?=\S).*@|(?<=password=).*", "…", text, flags=re.IGNORECASE | re.DOTALL)
+    text = re.sub(r"(?<=password=).*", "…", text, flags=re.IGNORECASE | re.DOTALL)
+    before, at, after = text.rpartition("@")
+    found = re.search(r"(?<=\w:)(?=\S)", before + at)
+    return f"{before[: found.start()]}…{after}" if at and found else text
 
 
 def without_passwords(text: str) -> str:
     """`text` with *** from the first colon after a URL's scheme to the last @ of the text."""
-    return re.sub(r"([a-z][a-z0-9+.-]*:/{1,2}[^:@]*):.*@", r"\1:***@", text, flags=re.IGNORECASE | re.DOTALL)
+    before, at, after = text.rpartition("@")
+    found = re.search(rf"{_SCHEME}:/{{1,2}}[^:@]*:", before, flags=re.IGNORECASE)
+    return f"{before[: found.end()]}***@{after}" if at and found else text
 
 
 def duration(seconds: float) -> str:

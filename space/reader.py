@@ -80,6 +80,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 def _toml(text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError("its lists or tables are nested too deeply") from error
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"at line (\d+)", str(error))
         if found and "\\" in text.split("\n")[int(found[1]) - 1]:

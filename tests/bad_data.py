@@ -56,6 +56,8 @@ DEFECTS = (
     Planted("no speaker", "no_speaker.wav", "without a speaker"),
     Planted("a path that leaves the folder", "../outside.wav", "outside data.path"),
     Planted("cannot be read", "locked.wav", "cannot be read"),
+    Planted("a pipe", "pipe.wav", "cannot be read"),
+    Planted("a device that never ends", "device.wav", "cannot be read"),
     Planted("a speaker only of eval", "eval/stranger.wav", "not in training"),
 )
 
@@ -91,9 +93,20 @@ def _broken(folder: Path) -> list[tuple[str, str, str]]:
     os.symlink(folder / "nowhere.wav", folder / "dangling.wav")
     # 44 bytes of header, of which the last four are the length of the audio: half a second and a bit more of 2 s.
     (folder / "lying.wav").write_bytes(whole[:40] + struct.pack("<I", 2 * 14_000) + whole[44:])
+    os.mkfifo(folder / "pipe.wav")
+    (folder / "device.wav").symlink_to("/dev/zero")
     (folder / "locked.wav").symlink_to("/proc/self/mem")  # root may read everything else
-    names = ("missing.wav", "truncated.wav", "truncated.flac", "empty.wav", "no_samples.wav", "text.wav", "folder.wav")
-    return [(name, sentence(50 + i), "a") for i, name in enumerate((*names, "dangling.wav", "lying.wav", "locked.wav"))]
+    names: tuple[str, ...] = (
+        "missing.wav",
+        "truncated.wav",
+        "truncated.flac",
+        "empty.wav",
+        "no_samples.wav",
+        "text.wav",
+        "folder.wav",
+    )
+    names += ("dangling.wav", "lying.wav", "locked.wav", "pipe.wav", "device.wav")
+    return [(name, sentence(50 + i), "a") for i, name in enumerate(names)]
 
 
 def _odd(folder: Path) -> list[tuple[str, str, str]]:

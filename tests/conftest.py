@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from search.preparation.places import locate
@@ -30,10 +31,12 @@ from tests.postgres import Server
 ROOT = Path(__file__).parent.parent
 # Files that take half a minute and more begin first, so that no worker is left alone with one at the end.
 LONG = (
-    "search", "faults", "service", "in_browser", "confirm", "confirm_real", "recordings", "confirm_command", "parity",
-    "train_with_coqui", "deployment", "full_run", "state", "ledger_faults", "ray", "training", "speech", "handover",
-    "preempted", "slurm", "own_database", "pgbouncer", "control",
+    "search", "chaos", "faults", "service", "in_browser", "confirm", "confirm_real", "recordings", "confirm_command",
+    "parity", "train_with_coqui", "deployment", "full_run", "state", "ledger_faults", "ray", "training", "speech",
+    "handover", "preempted", "slurm", "own_database", "pgbouncer", "control",
 )  # fmt: skip
+
+hypothesis.settings.register_profile("fuzz", max_examples=5000, print_blob=True)  # make fuzz
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's & ignores it, and so would whatever the tests start
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -134,6 +134,10 @@ class Server:
         self._process.send_signal(mode)
         self._process.wait(timeout=PATIENCE)
 
+    @property
+    def is_down(self) -> bool:
+        return self._process is None or self._process.poll() is not None
+
     def remove(self) -> None:
         if self._process and self._process.poll() is None:
             self.stop(signal.SIGQUIT)

@@ -57,8 +57,8 @@ def test_every_command_does_its_work(deployment: Deployment) -> None:
         assert not any(password.encode() in command for password in (PASSWORD, DASHBOARD_PASSWORD))
     assert deployment.stop(stopped, service) == 130, deployment.output
     # By when a search has left, whatever hangs.
-    leaves = LEAVE_AFTER - KILL_AFTER + SAVED_AFTER + STORED_AFTER  # of a search that stores states
-    assert int(service["stop_grace_period"].removesuffix("s")) > leaves
+    longest = LEAVE_AFTER - KILL_AFTER + SAVED_AFTER + STORED_AFTER  # with a state that is saved
+    assert int(service["stop_grace_period"].removesuffix("s")) > longest
     deployment.stop(dashboard, viewed)
 
     tensorboard, viewed = deployment.start("tensorboard")

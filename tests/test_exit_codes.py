@@ -1,10 +1,13 @@
 """What a scheduler learns from the exit code: never, look at it, or try again. docs/operations.md has the table."""
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.in_process import StudyPy
 from tests.machines import Machine
 
@@ -33,3 +36,25 @@ def test_runs_that_keep_failing_end_the_search(tmp_path: Path) -> None:
     assert machine.process.returncode == 1, machine.output
     last = machine.output.splitlines()[-1]
     assert last.startswith("study.py: 6 runs in a row ended as crashed (") and last.endswith("same command again")
+
+
+CTRL_C_AMID_GARBAGE = """
+import os, signal, time, weakref
+from search.commands import group
+class Thing: pass
+def collected(_):
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)
+def command(**_):
+    thing = Thing()
+    kept = weakref.ref(thing, collected)
+    del thing
+    time.sleep(60)
+group.study = command
+group.main()
+"""
+
+
+def test_ctrl_c_is_not_lost_while_garbage_is_collected() -> None:
+    done = subprocess.run([sys.executable, "-c", CTRL_C_AMID_GARBAGE], cwd=ROOT, capture_output=True, timeout=50)
+    assert (done.returncode, done.stderr) == (130, b"")

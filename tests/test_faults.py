@@ -3,7 +3,6 @@
 No test relies on the speed of the machine: runs are held where a test wants them, and what is waited for is a state.
 """
 
-import random
 import signal
 import time
 from datetime import UTC, datetime
@@ -32,38 +31,6 @@ def wait_for_successors(study: Study, numbers: list[int]) -> list[datetime]:
 
 
 # The database
-
-
-def test_backends_are_terminated_and_the_server_restarts(server: Server, database: str, tmp_path: Path) -> None:
-    """No supervisor ends, no trial is orphaned, lost or doubled, no acknowledged value is missing."""
-    with Study(database, tmp_path, trials=40) as study:
-        machines = [study.start(name, held=0, slots=2, seconds=0.15, grace=NEVER) for name in "abcd"]
-        for machine in machines:
-            machine.wait_for(" started ", count=2)
-        for machine in machines:
-            machine.release()
-        cuts = killed = 0
-        while cuts < 15 and study.finished() < 20:
-            known = study.evaluations()  # a cut costs all that was under way: on a slow machine the next one waits
-            wait_until(lambda known=known: study.evaluations() > known, PATIENCE, "an evaluation between two cuts")
-            killed += server.end_connections()
-            cuts += 1
-            time.sleep(0.2)
-        for machine in machines:
-            machine.assert_runs()
-        after_storm = study.finished()
-        with outage(server):  # "fast"
-            pass
-        wait_until(lambda: study.finished() >= after_storm + 8, PATIENCE, "trials finish after a restart")
-        with outage(server, signal.SIGQUIT):  # "immediate": a crash
-            pass
-        assert study.finished() < study.total, "too few trials to be disturbed to the end"
-        for machine in machines:
-            machine.wait()
-        trials = study.assert_exact()
-        assert not [t.number for t in trials if t.state == TrialState.FAIL]
-        assert killed > 30
-        print(f"\n{killed} connections ended in {cuts} cuts under 8 slots, {after_storm} of 40 trials finished by then")
 
 
 def test_runs_go_on_while_the_database_is_away(server: Server, database: str, tmp_path: Path) -> None:
@@ -230,31 +197,3 @@ def test_a_stopped_process_keeps_the_lock_on_the_study_for_seconds_only(database
         trials = study.assert_exact()
         assert [t.number for t in trials if t.state == TrialState.FAIL] == [0, 1, 2]
         print(f"\na stopped process kept the study's lock for {seconds:.1f} s; limit {idle} s")
-
-
-def test_supervisors_are_killed_at_random(database: str, tmp_path: Path) -> None:
-    """Also while they take the trials of those killed before. Each is started again at once."""
-    draw = random.Random(5)
-    options = {"slots": 2, "seconds": 0.15, "heartbeat": 0.3, "grace": 1.0}
-    with Study(database, tmp_path, trials=20, retries=1) as study:
-        machines = {name: study.start(name, **options) for name in "abc"}
-
-        def at_work() -> list[str]:
-            return [name for name in machines if study.running_of(machines[name])]
-
-        kills = 0
-        for kill in range(6):
-            wait_until(lambda: at_work() or study.finished() == study.total, PATIENCE, "a machine at work")
-            time.sleep(draw.uniform(0, 0.7))
-            among = list(machines) if kill % 3 == 2 else at_work()  # some are killed while they start
-            if among and machines[name := draw.choice(among)].process.poll() is None:
-                machines[name].kill()
-                kills += 1
-                machines[name] = study.start(name, **options)
-        for machine in machines.values():
-            machine.wait()
-        trials = study.assert_exact(baselines=None)
-        failed = [t for t in trials if t.state == TrialState.FAIL]
-        assert failed, "nothing was cut short: the test tests nothing"
-        attempts = max(t.user_attrs.get("attempt", 0) for t in trials)
-        print(f"\n{kills} kills survived, {len(failed)} trials failed by them, at most {attempts} attempts a trial")

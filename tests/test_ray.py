@@ -18,6 +18,7 @@ from search.errors import UserError
 from search.preparation.cache import cache_directory
 from search.trial import StopReason
 from search.workers.on_ray import connected
+from search.workers.ray_node import end_of_log
 from tests.conftest import ROOT, wait_until
 from tests.in_process import StudyPy, in_process
 from tests.machines import PATIENCE, Machine, Study
@@ -248,6 +249,15 @@ def test_what_cannot_run_on_ray_is_refused(study_py: StudyPy, command: str, argu
     code, out, err = study_py(command, *arguments)
     assert (code, err.count("\n")) == (2, 1)
     assert told in err and "hunter2" not in out + err
+
+
+def test_a_log_of_any_size_reaches_the_terminal_as_letters(tmp_path: Path) -> None:
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "log.txt").write_text("x" * 10_000_000 + "\n\x1b]0;owned\x07\nlast")
+    first, *others = end_of_log(tmp_path, 7)
+    assert others == ["\\x1b]0;owned\\x07", "last"]
+    assert set(first) == {"x"} and len(first) < 2000
+    assert end_of_log(tmp_path, 8) == []
 
 
 def test_a_cluster_that_is_not_there_is_told_in_a_line(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,10 @@ BAD_FILES = [
     ("trials = 3", ["unknown key 'trials'", "study, data, base, training, space, pruning, confirm, train, speech"]),
     ('[study]\nname = "a.confirm"', ["study.name is 'a.confirm'", "end with .confirm"]),
     ("[study]\nname = 'a/b'", ["study.name is 'a/b'", "1 to 64 letters"]),
+    *(
+        (f"[study]\nname = {name}", ["study.name is", "1 to 64 letters"])
+        for name in (r'"../../x"', r'"<b>x"', r'"\u001b[31m"', r'"x\u0000"', '"{0}%s"', '"x\\n"')
+    ),
     ("[study]\nstorage = 'sqlite:////nowhere/study.db'", ["sqlite:////nowhere/study.db", "in a folder that exists"]),
     ("[data]\npath = 'nowhere'", ["data.path is", "my-project/nowhere", "not a folder"]),
     ("[data]\npath = 'speech'\ntrain = 'all.csv'", ["data.train is 'all.csv'", "all.csv does not exist; tables in"]),

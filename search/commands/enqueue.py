@@ -8,6 +8,7 @@ import click
 from search.commands.options import common, load_settings
 from search.errors import UserError
 from search.study import steering
+from space.hyperparameters import Hyperparameters
 from space.reader import load_points
 
 
@@ -21,12 +22,7 @@ def command(params: Path, **given: Any) -> None:
     clip_norm.
     """
     settings = load_settings(given, shows=True)
-    try:
-        points = load_points(params)
-    except OSError as error:
-        raise UserError(f"{params} cannot be read ({error.strerror}); name a TOML file of points") from error
-    except ValueError as error:
-        raise UserError(f"{params}: {error}; nothing was queued") from error
+    points = read(params)
     ledger, attributes, trials = steering.open_ledger(settings)
     numbers = ledger.enqueue(steering.params_of(points, settings, attributes))
     named = f"trial{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
@@ -37,3 +33,13 @@ def command(params: Path, **given: Any) -> None:
         click.echo(
             f"the last search was to end after {asked} trials; one with --trials {needed} runs all that is queued"
         )
+
+
+def read(path: Path) -> list[Hyperparameters]:
+    """The points of a file. Raises UserError."""
+    try:
+        return load_points(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); name a TOML file of points") from error
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; nothing was queued") from error

@@ -1,14 +1,17 @@
 """The command line: which commands there are, and how the process ends."""
 
+import signal
 import sys
+import threading
 from importlib import import_module
+from typing import Any
 
 import click
 
 from search import __version__
 from search.commands.options import LINES
 from search.commands.output import Output
-from search.errors import Halted, UserError
+from search.errors import Halted, TryAgain, UserError, of_full_disk
 from search.text import complain, without_passwords, without_urls
 
 READER_GONE = 141  # what a shell shows for a program that SIGPIPE ended
@@ -80,6 +83,7 @@ def study() -> None:
 def main() -> None:
     """One clear line for what is not a fault of this program; the exit codes are in docs/operations.md."""
     output = Output()
+    sys.unraisablehook = _keep_interrupt
     try:
         code = _run(output)
     except (BrokenPipeError, SystemExit):  # the reader of our output has gone; click makes an exit of it
@@ -89,6 +93,18 @@ def main() -> None:
     if code == READER_GONE:
         sys.stderr.close()  # or Python would complain that it cannot flush stdout
     sys.exit(code)
+
+
+def _keep_interrupt(lost: Any) -> None:
+    """A Ctrl-C that comes while Python collects garbage would be told and forgotten: it comes again."""
+    if issubclass(lost.exc_type, KeyboardInterrupt):
+        here = threading.main_thread().ident
+        again = threading.Timer(
+            0.1, signal.pthread_kill, [here, signal.SIGINT]
+        )  # at once it would be lost in here, too
+        again.start()
+    else:
+        sys.__unraisablehook__(lost)
 
 
 def _run(output: Output) -> int:
@@ -107,8 +123,11 @@ def _run(output: Output) -> int:
     except UserError as error:
         failure = error
     except Exception as error:
-        output.over("error", message=f"a fault of this program: {type(error).__name__}", details=[])
-        raise
+        if (full := of_full_disk(error)) is None:
+            output.over("error", message=f"a fault of this program: {type(error).__name__}", details=[])
+            raise
+        named = full.filename or "a file of this machine"
+        failure = TryAgain(f"{named} cannot be written ({full.strerror}); free space, then run the same command again")
     message, *details = map(without_passwords, (str(failure), *failure.details))
     complain(message, *details)
     if isinstance(failure, Halted):

@@ -122,7 +122,7 @@ def overrides(given: dict[str, Any]) -> dict[str, Any]:
             raise UserError(f"--set {without_urls(repr(entry))} is not of the form section.key=value")
         try:
             found[key.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):  # no TOML, a number of thousands of digits, or nested too deeply
             found[key.strip()] = value  # a bare word is a string
     return {**found, **{FLAGS[name]: value for name, value in given.items() if name in FLAGS and value is not None}}
 

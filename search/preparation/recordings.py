@@ -46,10 +46,17 @@ def digests(paths: Sequence[str]) -> dict[str, str]:
 def file_digest(path: Path) -> bytes:
     """SHA-256 of a file's bytes; empty if it cannot be read."""
     try:
+        if is_endless(path):
+            return b""
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError:
         return b""
+
+
+def is_endless(path: Path) -> bool:
+    """Whether reading may never end, as of a pipe or /dev/zero, which a stranger's table may name."""
+    return path.exists() and not (path.is_file() or path.is_dir())
 
 
 def decode(path: str, rate: int) -> tuple[Recording, torch.Tensor]:
@@ -58,6 +65,8 @@ def decode(path: str, rate: int) -> tuple[Recording, torch.Tensor]:
     A file that cannot be decoded gives a Recording with the error, and no sample.
     """
     try:
+        if is_endless(Path(path)):
+            raise OSError("it is no file, but a pipe or a device")
         stored, stored_rate = torchaudio.load(path)
     except MemoryError:
         raise
@@ -117,7 +126,7 @@ def expected_seconds(paths: Iterable[str], longest_seconds: float) -> float:
 
     def look(path: str) -> float:
         try:
-            seconds = float(soundfile.info(path).duration)
+            seconds = 0.0 if is_endless(Path(path)) else float(soundfile.info(path).duration)
         except Exception:  # as in `decode`, which says why
             return 0.0
         return seconds if seconds <= longest_seconds else 0.0

@@ -29,7 +29,7 @@ def _no_confirmation(name: str) -> str:
 
 
 def _of_a_study(name: str) -> str:
-    if not re.match(NAME, name):
+    if not re.fullmatch(NAME, name):  # `$` admits a line end
         raise ValueError("it must be the name of a study of the same database")
     return _no_confirmation(name)
 

@@ -1,6 +1,10 @@
-"""Settings: `study.toml` and flags, validated before anything is created."""
+"""Settings: `study.toml` and flags, validated before anything is created.
+
+Whether a path exists is asked of `os.path`: pathlib raises OSError for a name that is too long.
+"""
 
 import functools
+import os
 import re
 from collections.abc import Callable, Mapping
 from math import ceil
@@ -153,12 +157,15 @@ _OF_WINDOWS = re.compile(r"\\|(?<![A-Za-z])[A-Za-z]:/|[\x00-\x1f]")  # \n of "C:
 
 
 def _change_paths(values: Mapping[str, dict[str, Any]], change: Callable[[Path], Path]) -> None:
-    """Applies `change` to every setting that is a path: not to URLs, nor to the miniature's name."""
+    """Applies `change` to every setting that is a path: not to URLs, nor to the miniature's name. Raises UserError."""
     for section, key in _PATHS:
         value = values.get(section, {}).get(key)
         is_miniature = value == MINIATURE and section in ("data", "base")
         if isinstance(value, str) and "://" not in value and not is_miniature:
-            values[section][key] = str(change(Path(value)))
+            try:
+                values[section][key] = str(change(Path(value)))
+            except (ValueError, OSError, RuntimeError) as error:  # NUL, a loop of links, the home of nobody
+                raise UserError(f"{section}.{key} is {value!r}, which cannot be a path: {error}") from error
 
 
 def load(path: Path | None, overrides: Mapping[str, Any], shows: bool = False) -> Settings:
@@ -195,7 +202,7 @@ def resolve(
             if isinstance(value, str) and "://" in value:
                 if (section, key) not in _URLS:
                     raise UserError(f"{section}.{key} is a URL; only study.storage and study.artifacts may be one")
-            elif (section, key) in _FILES and _OF_WINDOWS.search(str(value)) and not Path(value).exists():
+            elif (section, key) in _FILES and _OF_WINDOWS.search(str(value)) and not os.path.exists(value):
                 raise UserError(f"{section}.{key} is {shown}, which does not exist; use forward slashes. {WINDOWS}")
     for section, one, other in _EXCLUSIVE:
         if {one, other} <= values.get(section, {}).keys():
@@ -208,7 +215,7 @@ def resolve(
     if not shows:
         _check_inputs(settings)
     for place in (settings.directory, *settings.directory.parents):
-        if place.exists() and not place.is_dir():
+        if os.path.exists(place) and not os.path.isdir(place):
             directory = settings.study.directory
             raise UserError(f"study.directory is {directory}, but {place} is a file; name another folder")
     if settings.study.storage is not None:
@@ -249,7 +256,7 @@ def _over(below: Mapping[str, Mapping[str, Any]], above: Mapping[str, Mapping[st
 def _check_inputs(settings: Settings) -> None:
     data, base, recogniser = settings.data, settings.base, settings.speech.recogniser
     for section, folder in (("data", data.path), ("base", base.path)):
-        if folder != MINIATURE and not Path(folder).is_dir():
+        if folder != MINIATURE and not os.path.isdir(folder):
             step = 'name another, or "miniature"'
             raise UserError(f"{section}.path is {printable(str(folder))}, which is not a folder; {step}")
     for key, name in (("train", data.train), ("eval", data.eval)):
@@ -257,7 +264,7 @@ def _check_inputs(settings: Settings) -> None:
             refuse_absent(Path(data.path), name, f"data.{key}")
     if base.path != MINIATURE:
         _check_base(Path(base.path))
-    if recogniser is not None and not (recogniser / "config.json").is_file():
+    if recogniser is not None and not os.path.isfile(recogniser / "config.json"):
         raise UserError(
             f"speech.recogniser is {recogniser}, which is not a folder with a config.json; name a folder with a speech"
             " recogniser for transformers (nothing is downloaded), or leave it out"
@@ -269,7 +276,7 @@ def _check_inputs(settings: Settings) -> None:
 
 def refuse_absent(root: Path, table: str, key: str) -> None:
     """Raises UserError for a table that is not in the folder of the data, with those that are."""
-    if not (root / table).exists():
+    if not os.path.exists(root / table):
         tables = sorted(p.name for p in root.glob("*") if p.suffix in (".csv", ".tsv", ".txt"))
         step = f"tables in this folder: {', '.join(tables[:10]) or 'none'}"
         raise UserError(f"{key} is {table!r}, but {root / table} does not exist; {step}")

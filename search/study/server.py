@@ -20,9 +20,12 @@ IDLE_IN_TRANSACTION = 15.0  # seconds
 PSYCOPG = "postgresql+psycopg"
 NUMBERS = {"prepare_threshold", "connect_timeout", "tcp_user_timeout"}  # options of the driver
 NUMBERS |= {"keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"}
-_LATER = re.compile(  # what a server with no connection left says, and PgBouncer of a server that is away
-    "FATAL: *(sorry, too many clients|too many connections|remaining connection slots|no more connections allowed)"
-    "|query_wait_timeout|server_login_retry|pgbouncer cannot connect to server"
+_LATER = (
+    re.compile(  # what a server with no connection left says, PgBouncer of one that is away, libpq of a torn network
+        "FATAL: *(sorry, too many clients|too many connections|remaining connection slots|no more connections allowed)"
+        "|query_wait_timeout|server_login_retry|pgbouncer cannot connect to server"
+        "|server closed the connection unexpectedly|(receive|send) data (from|to) server|lost synchronization"
+    )
 )
 ASK_AGAIN = 1.0  # seconds between two looks at a server that is starting
 
@@ -158,7 +161,7 @@ def is_away(error: BaseException, url: URL) -> bool:
     from psycopg.conninfo import make_conninfo
 
     tried = cause.orig
-    if _LATER.search(str(tried)):
+    if _LATER.search(str(tried)) or cause.connection_invalidated:  # it had answered before
         return True
     if not isinstance(tried, errors.ConnectionTimeout) and (not isinstance(tried, Error) or tried.pgconn is None):
         return False

@@ -64,7 +64,7 @@ def accumulation(log: TrainerLog, given: int | None) -> tuple[int | None, str]:
 def text_weight(config: Config) -> float:
     """What the trainer multiplied the text loss by before it logged it."""
     value = config.get("model_args", {}).get("gpt_loss_text_ce_weight", TEXT_WEIGHT)
-    return float(value) if isinstance(value, int | float) and value > 0 else TEXT_WEIGHT
+    return float(value) if isinstance(value, int | float) and 0 < value < 1e9 else TEXT_WEIGHT
 
 
 def corrected(epoch: Epoch, steps: int | None, weight: float) -> EpochLosses:

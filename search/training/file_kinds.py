@@ -41,9 +41,13 @@ def refuse_no_weights(path: Path) -> None:
     """Raises WrongKind for a file that cannot hold weights in torch's format."""
     start = _start_of(path)
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if not any(name.endswith("data.pkl") for name in archive.namelist()):
-                raise _wrong(_PACKED, path)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+        except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+            raise _wrong("damaged", path) from error
+        if not any(name.endswith("data.pkl") for name in names):
+            raise _wrong(_PACKED, path)
     elif start.startswith(b"PK"):  # the directory of a ZIP archive is at its end
         raise _wrong("cut short", path)
     elif not start.startswith(b"\x80"):  # of a pickle

@@ -24,6 +24,7 @@ from search.trial import StopReason
 PRELOAD = ["search.workers.preload"]
 SIGN_OF_LIFE = 10.0  # seconds between messages of a run that has nothing else to say
 SUPERVISOR_GONE = 3  # exit code
+LONGEST_ERROR = 500  # characters
 
 STOP = b"stop"  # the run ends, and may go on another time: what keeps a state saves it
 DROP = b"drop"  # the run ends, and nothing of it is wanted
@@ -109,8 +110,13 @@ def main(target: str, request: Mapping[str, Any], log: str, device: str | None, 
 
     In between, the function says what it likes. Its output and its traceback go to the file `log`.
     """
-    detach(Path(log), device)
     line = Line(connection)
+    try:
+        detach(Path(log), device)
+    except OSError as error:  # such as a full disk; there is no log to tell it to
+        line.say("end", reason=StopReason.CRASHED, error=in_a_line(error))
+        line.close()
+        return
     line.say("started", preloaded=PRELOAD[0] in sys.modules)
     line.say("end", **ended(target, line, request))
     line.close()
@@ -136,8 +142,8 @@ def ended(target: str, line: Line, request: Mapping[str, Any]) -> dict[str, Any]
 
 
 def in_a_line(error: BaseException) -> str:
-    """Its kind and the first line of what it says."""
-    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
+    """Its kind and the first line of what it says; not more than fits the table of trials."""
+    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])[:LONGEST_ERROR]
 
 
 def detach(log: Path, device: str | None) -> None:

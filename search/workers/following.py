@@ -5,7 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from search.settings.settings import Settings
+from search.study import recorded
 from search.text import printable
 from search.ties import lowest
 from search.trial import FULL_RESULTS, Evaluation, StopReason
@@ -31,6 +34,17 @@ class Outcome:
     @property
     def best(self) -> Evaluation | None:
         return lowest(self.evaluations)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a child tells of its end."""
+
+    reason: StopReason
+    record: dict[str, Any] | None = None
+
+
+EVALUATION, SAID = TypeAdapter(Evaluation), TypeAdapter(Said)
 
 
 @dataclass
@@ -59,12 +73,13 @@ class Following:
         try:
             for message in self.child.messages(self._look):
                 self._heard(message)
-        except EOFError as gone:
+            return self._spoken(self.trained, message) if self.trained else self._ended(message)
+        except (EOFError, ValidationError) as error:
+            gone = error if isinstance(error, EOFError) else self.child.distrusted()
             if self.trained:
                 return self.trained
-            reason, error = self.decided or StopReason.CRASHED, None if self.decided else str(gone)
-            return Outcome(reason, None, error, self.evaluations)
-        return self._spoken(self.trained, message) if self.trained else self._ended(message)
+            reason, why = self.decided or StopReason.CRASHED, None if self.decided else str(gone)
+            return Outcome(reason, None, why, self.evaluations)
 
     def _look(self) -> None:
         """Stops the child once its run is decided or unwanted, and kills it if it is stuck or does not obey."""
@@ -89,34 +104,35 @@ class Following:
     def _heard(self, message: Message) -> None:
         match message:
             case {"kind": "evaluation", **values} if self.decided is None:
-                evaluation = Evaluation(**values)
+                evaluation = EVALUATION.validate_python(values)
                 self.decided = decide(self.work, self.job, evaluation, self.evaluations)
                 self.view.evaluated(self.slot, self.job.number, evaluation)
-            case {"kind": "saved", "step": step} if self.decided in (None, StopReason.STOPPED_BY_USER):
+            case {"kind": "saved", "step": int(step)} if self.decided in (None, StopReason.STOPPED_BY_USER):
                 self.keeper.saved(step)
-            case {"kind": "note", "text": text}:
+            case {"kind": "note", "text": str(text)}:
                 self.view.note(f"{self._who}: {printable(text)}")
-            case {"kind": "trained", "reason": reason, "record": record}:
-                self.trained = self._outcome(reason, record, None)
+            case {"kind": "trained"}:
+                self.trained = self._outcome(SAID.validate_python(message), None)
                 self.stop_sent = 0.0
 
     @property
     def _who(self) -> str:
         return f"{self.work.noun} {self.job.number}"
 
-    def _outcome(self, reason: str, record: dict[str, Any] | None, error: str | None) -> Outcome:
-        return Outcome(self.decided or StopReason(reason), record, error, self.evaluations)
+    def _outcome(self, said: Said, error: str | None) -> Outcome:
+        return Outcome(self.decided or said.reason, said.record, error, self.evaluations)
 
     def _ended(self, message: Message) -> Outcome:
         """Of a run that was not trained to its end."""
-        result = message.get("result", message)
-        return self._outcome(result["reason"], result.get("record"), message.get("error"))
+        said = SAID.validate_python(message.get("result", message))
+        return self._outcome(said, message.get("error"))
 
     def _spoken(self, trained: Outcome, message: Message) -> Outcome:
         """`trained` with what the run spoke."""
         if message.get("error"):
-            self.view.note(f"{self._who} could not speak: {printable(message['error'])}; see its log.txt")
-        trained.speech = message.get("result", {}).get("speech")
+            self.view.note(f"{self._who} could not speak: {printable(str(message['error']))}; see its log.txt")
+        speech = recorded.part(message.get("result"), "speech")
+        trained.speech = speech if recorded.speech(speech) else None
         if trained.speech and self.settings.speech.recogniser and not trained.speech["recogniser"]:
             self.view.note(f"{self._who}: speech.recogniser could not be used; see its log.txt")
         return trained

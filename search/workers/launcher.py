@@ -3,6 +3,8 @@
 import json
 import multiprocessing
 import os
+import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,13 +12,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
+
 from search.errors import UserError
 from search.preparation.cache import make_cache_directory
 from search.workers import child
 
 ROOT = Path(__file__).parents[2]
 POLL = 0.2  # seconds between two looks at what else there is to do while a child is silent
-KILL_AFTER = 30.0  # seconds that a child has to obey "stop"
+KILL_AFTER = 30.0  # seconds that a child has to obey "stop", and to end a message that it began
+LONGEST = 2**28  # bytes of a message
 MAIN_NEEDS = ["search.commands.group"]  # what study.py imports at once
 
 Message = dict[str, Any]
@@ -48,12 +53,25 @@ class Child:
             if not self._connection.poll(timeout):
                 self.silent_seconds = time.monotonic() - self._heard
                 return None
-            message: Message = json.loads(self._connection.recv_bytes())
-        except (EOFError, OSError) as error:
+            message: Message = json.loads(self._connection.recv_bytes(LONGEST))
+            if not isinstance(message, dict) or not isinstance(message.get("kind"), str):
+                raise ValueError("no message")
+        except (EOFError, ConnectionError) as error:
             self._process.join(KILL_AFTER)
             raise EOFError(f"the process ended with exit code {self._process.exitcode}") from error
+        except (
+            ValueError,
+            RecursionError,
+            OSError,
+        ) as error:  # other bytes in the pipe, or a message that does not come to its end
+            raise self.distrusted() from error
         self._heard, self.silent_seconds = time.monotonic(), 0.0
         return message
+
+    def distrusted(self) -> EOFError:
+        """What is raised of a child that said what makes no sense. It is killed."""
+        self.kill()
+        return EOFError("what the process sent is no message")
 
     def messages(self, waiting: Callable[[], None]) -> Iterator[Message]:
         """All that the child says, up to its "end". Calls `waiting` before each look. Raises EOFError."""
@@ -130,12 +148,21 @@ class Launcher:
         # what it imports preloaded a child starts in 6 ms of CPU time instead of 24 (measured).
         self._context.set_forkserver_preload(["__main__", *MAIN_NEEDS, *preload])
 
+    # A fork server that ends meanwhile is made anew; a child that it still started loses its pipe, and leaves.
+    @retry(
+        retry=retry_if_exception_type((EOFError, OSError)),
+        stop=stop_after_attempt(5),
+        wait=wait_fixed(0.2),
+        reraise=True,
+    )
     def start(self, target: str, request: Mapping[str, Any], log: Path, device: str | None = None) -> Child:
         """`target`, "module:function", as function(caller, **request) in a process of its own, which sees one GPU.
 
         `request` is plain data. What the process prints goes to `log`.
         """
         ours, theirs = self._context.Pipe()
+        with socket.socket(fileno=os.dup(ours.fileno())) as end:  # a slot waits for no message for ever
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(KILL_AFTER), 0))
         arguments = (target, request, str(log), device, theirs)
         process = self._context.Process(target=child.main, args=arguments, daemon=True)
         process.start()

@@ -34,6 +34,8 @@ def search_on_ray(settings: Settings, view: View, address: str | None) -> Result
     started = time.monotonic()
     _refuse(settings, view)
     stopped = _run("search", "trials", settings, view, address, settings.study.trials)
+    if stopped and not storage.exists(settings):
+        raise KeyboardInterrupt  # before a node had made it
     study = storage.load_study(settings)
     halted = storage.control_of(settings).unless_running if stopped else None
     found, seconds = findings.read(study), time.monotonic() - started

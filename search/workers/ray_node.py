@@ -19,8 +19,9 @@ from typing import Any
 
 from search.devices import VARIABLE, by_uuid
 from search.sources import PROJECT, ROOT
+from search.text import printable
 
-LAST_LINES = 5  # of the log of a run that failed
+LAST_LINES, LAST_BYTES = 5, 2000  # of the log of a run that failed
 _PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
@@ -67,7 +68,7 @@ class Node:
             assert self._process.stdout is not None
             for text in self._process.stdout:
                 line = json.loads(text)
-                yield {**line, "log": _end_of_log(order, line["trial"])} if _has_failed(line) else line
+                yield {**line, "log": end_of_log(Path(order.folder), line["trial"])} if _has_failed(line) else line
             code = self._process.wait()
             if code < 0 and not self._is_stopped:
                 raise ChildProcessError(f"signal {-code} ended the search")
@@ -91,13 +92,15 @@ def _has_failed(line: dict[str, Any]) -> bool:
     return line["event"] == "ended" and line["reason"] in ("crashed", "out_of_memory", "timeout")
 
 
-def _end_of_log(order: Order, number: int) -> list[str]:
-    """Its last lines; none where it cannot be read."""
+def end_of_log(folder: Path, number: int) -> list[str]:
+    """The last lines of a trial's log, fit for a terminal; none where it cannot be read."""
     try:
-        text = (Path(order.folder) / str(number) / "log.txt").read_text(encoding="utf-8", errors="replace")
+        with (folder / str(number) / "log.txt").open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - LAST_BYTES))  # a run may have written gigabytes
+            text = log.read().decode(errors="replace")
     except OSError:
         return []
-    return text.splitlines()[-LAST_LINES:]
+    return [printable(line) for line in text.splitlines()[-LAST_LINES:]]
 
 
 def main() -> None:
