@@ -50,7 +50,7 @@ def shown(path: Path) -> str:
 
 
 def complain(text: str, *details: str) -> None:
-    """Prints one line for people to stderr, and a further line for each detail. They may quote anything."""
-    lines = [printable(f"study.py: {' '.join(text.split())}"), *(printable(f"  {line}") for line in details)]
+    """Prints one line for people to stderr, and a further line for each detail."""
+    lines = [f"study.py: {' '.join(text.split())}", *(f"  {line}" for line in details)]
     with suppress(OSError):  # where stderr is gone, nobody can be told
         print(*lines, sep="\n", file=sys.stderr, flush=True)
