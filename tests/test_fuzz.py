@@ -182,6 +182,7 @@ def test_set(entry: str) -> None:
 
 @fuzz
 @given(bytes_of(TABLES), st.sampled_from(["coqui", "ljspeech"]))
+@example(b"|", "coqui")
 def test_table(place: Path, content: bytes, formatter: str) -> None:
     for name in "abc":
         put(place / "data" / "wavs" / f"{name}.wav", b"")

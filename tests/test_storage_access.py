@@ -10,17 +10,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from search.commands import check
 from search.errors import UserError
 from search.settings.settings import Settings, load
 from search.study import storage
 from search.study.folder import refuse_closed
-from search.study.server import DatabaseLost, connected, wait_for_server
+from search.study.server import DatabaseLost, connected, is_away, parse, wait_for_server
 from search.workers import session
 from search.workers.events import View
 from tests.conftest import as_another_user
@@ -341,3 +342,12 @@ def test_a_look_at_an_empty_server_creates_nothing(server: Server, tmp_path: Pat
     url = server.empty_database()
     assert not storage.exists(miniature(tmp_path, {"study.storage": url}))
     assert tables(executing(url), url) == []
+
+
+@pytest.mark.parametrize("ended", [psycopg.errors.AdminShutdown, psycopg.errors.IdleInTransactionSessionTimeout])
+def test_a_connection_that_the_server_ended_may_be_tried_again(ended: type[psycopg.Error]) -> None:
+    """Also of a process that was stopped in a transaction, which psycopg calls an internal error."""
+    url = parse("postgresql://h/d")
+    assert is_away(DBAPIError("", {}, ended("gone")), url)
+    other = psycopg.errors.UndefinedTable("none")
+    assert not is_away(DBAPIError("", {}, other), url)

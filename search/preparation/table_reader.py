@@ -89,7 +89,7 @@ def _layout(lines: Sequence[str], where: str, assumed: list[str]) -> _Layout:
             return _Layout(separator, columns, len(names), names)
     for separator in "|\t":  # not those that prose has, too: a comma may then part columns or words
         rows = [row.cells for row in split_rows(lines, separator)[0]]
-        if 2 * sum(len(cells) > 1 and is_audio(cells[0].strip(" ")) for cells in rows) >= len(rows):
+        if rows and 2 * sum(len(cells) > 1 and is_audio(cells[0].strip(" ")) for cells in rows) >= len(rows):
             return _without_header(rows, separator, shown, where, assumed)
     raise UserError(
         f"{shown}: neither a header like {WANTED} nor a clip like wavs/a.wav|what is said|speaker; for lines like"

@@ -220,7 +220,8 @@ def read(path: Path) -> BestConfig:
     """Raises UserError in one line for a file that is none, of another version, or changed by hand into nonsense."""
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-        json.dumps(content, allow_nan=False)  # Python reads NaN, and 1e999 as infinity
+        # Python reads NaN, 1e999 as infinity, and halves of a surrogate pair, which no file can hold.
+        json.dumps(content, allow_nan=False, ensure_ascii=False).encode()
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(f"{path} cannot be read as a best_config.json: {reason}") from error

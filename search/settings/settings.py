@@ -202,7 +202,7 @@ def resolve(
             if isinstance(value, str) and "://" in value:
                 if (section, key) not in _URLS:
                     raise UserError(f"{section}.{key} is a URL; only study.storage and study.artifacts may be one")
-            elif (section, key) in _FILES and _OF_WINDOWS.search(str(value)) and not os.path.exists(value):
+            elif (section, key) in _FILES and _OF_WINDOWS.search(str(value)) and not os.path.exists(str(value)):
                 raise UserError(f"{section}.{key} is {shown}, which does not exist; use forward slashes. {WINDOWS}")
     for section, one, other in _EXCLUSIVE:
         if {one, other} <= values.get(section, {}).keys():

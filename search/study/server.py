@@ -20,13 +20,13 @@ IDLE_IN_TRANSACTION = 15.0  # seconds
 PSYCOPG = "postgresql+psycopg"
 NUMBERS = {"prepare_threshold", "connect_timeout", "tcp_user_timeout"}  # options of the driver
 NUMBERS |= {"keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"}
-_LATER = (
-    re.compile(  # what a server with no connection left says, PgBouncer of one that is away, libpq of a torn network
-        "FATAL: *(sorry, too many clients|too many connections|remaining connection slots|no more connections allowed)"
-        "|query_wait_timeout|server_login_retry|pgbouncer cannot connect to server"
-        "|server closed the connection unexpectedly|(receive|send) data (from|to) server|lost synchronization"
-    )
+# What a server with no connection left says, PgBouncer of one that is away, and libpq of a torn network.
+_LATER = re.compile(
+    "FATAL: *(sorry, too many clients|too many connections|remaining connection slots|no more connections allowed)"
+    "|query_wait_timeout|server_login_retry|pgbouncer cannot connect to server"
+    "|server closed the connection unexpectedly|(receive|send) data (from|to) server|lost synchronization"
 )
+_ENDED = {"57P01", "57P02", "25P03"}  # SQLSTATE of connections that a server ends: shutdown, crash, idle too long
 ASK_AGAIN = 1.0  # seconds between two looks at a server that is starting
 
 
@@ -155,7 +155,11 @@ def is_away(error: BaseException, url: URL) -> bool:
     for which the driver never had a connection; and for a server that accepts connections, only not this one.
     """
     cause = cause_of(error)
-    if url.drivername != PSYCOPG or not isinstance(cause, sql_errors.OperationalError):
+    if url.drivername != PSYCOPG or not isinstance(cause, sql_errors.DBAPIError):
+        return False
+    if getattr(cause.orig, "sqlstate", None) in _ENDED:
+        return True
+    if not isinstance(cause, sql_errors.OperationalError):
         return False
     from psycopg import Error, errors, pq
     from psycopg.conninfo import make_conninfo
