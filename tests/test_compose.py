@@ -140,6 +140,7 @@ def test_services_are_started_as_they_should(tmp_path: Path) -> None:
         assert services[name]["environment"]["PGHOST"] == "postgres"
         assert services[name]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
     assert "database:/var/lib/postgresql/data:rw" in services["postgres"]["volumes"]
+    assert services["postgres"]["environment"]["POSTGRES_INITDB_ARGS"] == "--auth-host=scram-sha-256"
     assert "cache:/cache:rw" in worker["volumes"]
     assert [volume.rpartition(":")[2] for volume in services["dashboard"]["volumes"]] == ["ro"]
     further = resolve(tmp_path, DATABASE_HOST="10.0.0.5", STUDY_ARGS="--trials 60 --study voice")["services"]

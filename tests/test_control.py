@@ -12,8 +12,9 @@ from optuna.trial import TrialState
 from search.errors import BUDGET_SPENT
 from search.settings.sections import CONFIRMATION, Service
 from search.study import storage
-from search.study.control import NOTHING_SAID, Control, read
+from search.study.control import ATTRIBUTE, NOTHING_SAID, Control, read
 from search.study.leases import Leases
+from search.study.listing import ASKED, ENDED
 from tests import studies
 from tests.conftest import wait_until
 from tests.in_process import StudyPy, in_process
@@ -208,6 +209,30 @@ def test_what_another_release_told_is_passed_over(words: str) -> None:
 
 
 # Exit codes, and what is shown
+
+
+def test_what_somebody_wrote_into_the_database_does_nothing_to_a_terminal(study_py: StudyPy, tmp_path: Path) -> None:
+    """Nor does it hide the other studies."""
+    harmful = "\x1b]0;harmed\x07\x1b[31m[red]<b>{0}%s\n../x\u202e"
+    settings = studies.miniature(tmp_path)
+    study = studies.new_study(settings)
+    studies.run(study, studies.FLAT, [4.5, 4.25])
+    trial = study.ask()
+    for name in ("baseline", "stop_reason", harmful):
+        trial.set_user_attr(name, harmful)
+    study.tell(trial, 4.1)
+    opened = storage.open_storage(settings.storage_url)
+    opened.set_study_system_attr(1, ATTRIBUTE, {"state": "paused", "place": harmful, "at": harmful})
+    for number, odd in enumerate([[1], {"confirms": [2]}, {"confirms": "../../x"}]):
+        other = optuna.create_study(study_name=f"{harmful}{number}", storage=opened)
+        other.set_user_attr("fingerprint", odd)
+        for name in (ASKED, ENDED):
+            other.set_user_attr(name, odd)
+    where = ("--storage", settings.storage_url)
+    shown = [told(study_py, "list", *where), told(study_py, "status", *where), refused(study_py, "stop", "1", *where)]
+    assert all("\\x1b]0;harmed\\x07\\x1b[31m[red]" in text for text in shown)
+    assert all(line.isprintable() for text in shown for line in text.splitlines())
+    assert "../x" in refused(study_py, "status", "--study", "../x", *where)
 
 
 def last_event(out: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from search.errors import Halted
+from search.text import printable
 
 ATTRIBUTE = "control"  # of the study, a system attribute
 
@@ -40,7 +41,7 @@ class Control:
     @property
     def words(self) -> str:
         """The state in a line, with what lifts it."""
-        said = f" ({self.place}, {self.at})" if self.place else ""
+        said = printable(f" ({self.place}, {self.at})") if self.place else ""
         match self.state:
             case "paused":
                 return f"the study is paused{said}: no new trial starts; study.py resume lets it go on"

@@ -14,6 +14,7 @@ from search.study import control, rows, storage
 from search.study.control import Control
 from search.study.ledger import FINISHED_STATES
 from search.study.optuna_private import STUDIES, STUDY_ATTRS, STUDY_SYSTEM_ATTRS, TRIALS
+from search.study.recorded import part
 
 # Attributes of a study for those who look at it from elsewhere.
 ASKED = "asked"  # how many trials, by the search that started last
@@ -66,7 +67,9 @@ def look(connection: Connection, name: str, ids: Mapping[str, int]) -> Listed:
     query = select(columns.key, columns.value_json).where(columns.study_id == study_id)
     wanted = query.where(columns.key.in_((ASKED, ENDED, "fingerprint")))
     stored = {key: json.loads(value) for key, value in connection.execute(wanted)}
-    confirms = stored.get("fingerprint", {}).get("confirms")
+    fingerprint, asked, ended = (stored.get(key) for key in ("fingerprint", ASKED, ENDED))  # of other tools: anything
+    confirms = part(fingerprint, "confirms")
+    confirms = confirms if isinstance(confirms, str) else None
     said, running = rows.running(connection, study_id, ids.get(confirms or name, study_id))
     counts, now, known = rows.counts_of(connection, study_id), rows.clock(connection), STUDY_SYSTEM_ATTRS.c
     waiting = select(known.value_json).where(known.study_id == study_id, known.key.startswith(rows.WAITS))
@@ -79,14 +82,14 @@ def look(connection: Connection, name: str, ids: Mapping[str, int]) -> Listed:
         finished=sum(counts.get(state, 0) for state in FINISHED_STATES),
         running=len(running),
         waiting=counts.get(TrialState.WAITING, 0),
-        asked=None if confirms else stored.get(ASKED),
+        asked=asked if isinstance(asked, int) and not confirms else None,
         best=rows.best_of(connection, study_id),
         machines=len({machine for machine, grace, silent in silences if silent <= grace}),
         silent_seconds=min([*(s for *_, s in silences), *_since_changes(connection, study_id)], default=None),
-        is_ours="fingerprint" in stored,
+        is_ours=isinstance(fingerprint, dict),
         confirms=confirms,
         control=told,
-        ended=stored.get(ENDED),
+        ended=ended if isinstance(ended, str) else None,
     )
 
 
