@@ -93,8 +93,8 @@ class Evaluation(_Json):
 
     @property
     def gap(self) -> float:
-        """Eval / train probe, both in eval mode: 1 is no gap."""
-        return self.mel_ce / self.probe_mel_ce
+        """Eval / train probe, both in eval mode: 1 is no gap; infinite where the probe has no loss."""
+        return self.mel_ce / self.probe_mel_ce if self.probe_mel_ce else math.inf
 
 
 @dataclass(frozen=True)

@@ -218,6 +218,7 @@ def test_coqui_run(place: Path, log: bytes, config: bytes, given_accumulation: i
 
 @fuzz
 @given(bytes_of([CSV]))
+@example(CSV.replace(b"3.4,", b"0,"))
 def test_evaluations(place: Path, content: bytes) -> None:
     put(place / "ours" / "evaluations.csv", content)
     if found := outcome("evaluations.csv", lambda: inspect_runs(place / "ours", None)):

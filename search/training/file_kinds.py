@@ -40,18 +40,25 @@ def read_json(path: Path) -> Any:
 def refuse_no_weights(path: Path) -> None:
     """Raises WrongKind for a file that cannot hold weights in torch's format."""
     start = _start_of(path)
-    if zipfile.is_zipfile(path):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                names = archive.namelist()
-        except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-            raise _wrong("damaged", path) from error
+    names = _packed(path)
+    if names is not None:
         if not any(name.endswith("data.pkl") for name in names):
             raise _wrong(_PACKED, path)
     elif start.startswith(b"PK"):  # the directory of a ZIP archive is at its end
         raise _wrong("cut short", path)
     elif not start.startswith(b"\x80"):  # of a pickle
         raise _wrong(kind_of(start) or "no file of torch", path)
+
+
+def _packed(path: Path) -> list[str] | None:
+    """Names of the files in a ZIP archive; None where it is none. Raises WrongKind for a damaged one."""
+    try:
+        if not zipfile.is_zipfile(path):
+            return None
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise _wrong("damaged", path) from error
 
 
 def _start_of(path: Path) -> bytes:
