@@ -19,6 +19,7 @@ from search.check.survey import PARTS, Row, Survey
 from search.errors import UserError
 from search.preparation.prepare import prepare
 from search.preparation.probe import refuse_base
+from search.preparation.recordings import is_endless
 from search.preparation.surveying import make_survey
 from search.settings.settings import Settings, load
 from search.training import base
@@ -80,6 +81,7 @@ def stock_keeps(settings: Settings, survey: Survey, part: str) -> Counter[tuple[
             "speaker_name": row.speaker,
         }
         for row in survey.part(part, used=False)
+        if not is_endless(Path(row.audio_file))  # which it would read for ever
     ]
     tokenizer = VoiceBpeTokenizer(directory / "vocab.json")
     logging.disable(logging.ERROR)
