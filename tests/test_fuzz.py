@@ -124,7 +124,9 @@ def put(path: Path, content: bytes) -> Path:
     return path
 
 
-fuzz = settings(deadline=None, suppress_health_check=list(HealthCheck))
+SHORT = 40  # inputs a parser in `make test`
+COUNT = settings.default.max_examples if settings.default.max_examples > 100 else SHORT
+fuzz = settings(max_examples=COUNT, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @fuzz
