@@ -128,7 +128,7 @@ class Run(Child):
     def stop(self) -> None:
         self._stopped.set()
 
-    finish = kill = stop
+    drop = finish = kill = stop
 
     def close(self) -> None:
         pass

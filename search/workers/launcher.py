@@ -59,11 +59,7 @@ class Child:
         except (EOFError, ConnectionError) as error:
             self._process.join(KILL_AFTER)
             raise EOFError(f"the process ended with exit code {self._process.exitcode}") from error
-        except (
-            ValueError,
-            RecursionError,
-            OSError,
-        ) as error:  # other bytes in the pipe, or a message that does not come to its end
+        except (ValueError, RecursionError, OSError) as error:  # other bytes, or a message without its end
             raise self.distrusted() from error
         self._heard, self.silent_seconds = time.monotonic(), 0.0
         return message
