@@ -57,7 +57,7 @@ def _packed(path: Path) -> list[str] | None:
             return None
         with zipfile.ZipFile(path) as archive:
             return archive.namelist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:  # the second: of a later ZIP version
         raise _wrong("damaged", path) from error
 
 
