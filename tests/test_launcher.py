@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from search.errors import UserError
@@ -15,7 +17,8 @@ from search.workers import supervisor, work
 from search.workers.events import View
 from search.workers.launcher import Child, Failed, Launcher
 from tests import stub
-from tests.conftest import ROOT
+from tests.conftest import ROOT, wait_until
+from tests.machines import PATIENCE
 
 
 def tell_of_an_odd_name(caller: Caller) -> str:
@@ -33,6 +36,28 @@ def refuse(_caller: Caller) -> None:
 
 def fail(_caller: Caller) -> None:
     raise ValueError("a fault\nof two lines")
+
+
+def hang(caller: Caller) -> None:
+    caller.say("hanging")
+    time.sleep(3600)
+
+
+def test_a_child_without_its_fork_server_can_be_killed(tmp_path: Path) -> None:
+    """A hanging one would hold its slot for ever."""
+    launcher = Launcher([])
+    child = launcher.start("tests.test_launcher:hang", {}, tmp_path / "log.txt")
+    while (child.receive(PATIENCE) or {})["kind"] != "hanging":
+        pass
+    hanging = psutil.Process(child.pid)
+    server = hanging.parent()
+    assert server is not None
+    server.kill()
+    wait_until(lambda: hanging.ppid() != server.pid, PATIENCE, "its end")
+    assert launcher.call("tests.test_launcher:told", {}) == "told"  # a new one; the old process is looked at meanwhile
+    child.kill()
+    hanging.wait(PATIENCE)
+    child.close()
 
 
 def test_a_call_returns_and_a_name_that_is_no_text_silences_no_child(cache: Path) -> None:

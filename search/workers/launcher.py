@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from search.errors import UserError
@@ -40,6 +41,7 @@ class Child:
 
     def __init__(self, process: Any, connection: Any, log: Path) -> None:
         self._process, self._connection, self._log = process, connection, log
+        self._seen = psutil.Process(process.pid) if psutil.pid_exists(process.pid) else None
         self._heard = time.monotonic()
         self.silent_seconds = 0.0  # up to the last look, if that found nothing to read
 
@@ -118,14 +120,17 @@ class Child:
             self._connection.send_bytes(word)
 
     def kill(self) -> None:
-        self._process.kill()
+        """Also if its fork server has gone: multiprocessing takes that for the process's own end, and sends nothing."""
+        with suppress(psutil.NoSuchProcess):
+            if self._seen:
+                self._seen.kill()
 
     def close(self) -> None:
         """Waits for the process and frees the pipe; kills what does not end."""
         self._connection.close()
         self._process.join(KILL_AFTER)
         if self._process.is_alive():
-            self._process.kill()
+            self.kill()
             self._process.join()
         self._process.close()
 
