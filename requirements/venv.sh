@@ -5,6 +5,7 @@ set -eu
 fits='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
 versions="Python 3.11, 3.12 or 3.13"
 stop() { echo "$1" >&2; exit 2; }
+[ ! -L .venv ] || stop ".venv is a link to another folder, which make would empty; remove the link"
 version() { "$1" -c 'import platform; print(platform.python_version())' 2> /dev/null || echo "not there"; }
 
 found=

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,18 @@ def test_how_a_call_fails(cache: Path) -> None:
     [log] = cache.glob("test_launcher-fail-*.log")
     assert "of two lines" in log.read_text()
     log.unlink()
+
+
+@pytest.mark.parametrize(("bytes_", "is_short"), [(75, True), (76, False)])
+def test_a_folder_for_sockets_that_is_too_deep_is_refused(bytes_: int, is_short: bool) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        deep = Path(folder, "x" * (bytes_ - len(folder) - 1))
+        deep.mkdir()
+        code = "from search.workers.launcher import Launcher as L; print(L([]).call('tests.test_launcher:told', {}))"
+        environment = {**os.environ, "TMPDIR": str(deep)}
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert ("told" in done.stdout) == is_short, done.stderr
+    assert ("UserError: TMPDIR is" in done.stderr) != is_short
 
 
 def test_modules_in_the_users_folder_are_not_imported(tmp_path: Path) -> None:

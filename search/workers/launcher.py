@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import socket
 import struct
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 POLL = 0.2  # seconds between two looks at what else there is to do while a child is silent
 KILL_AFTER = 30.0  # seconds that a child has to obey "stop", and to end a message that it began
 LONGEST = 2**28  # bytes of a message
+LONGEST_TMPDIR = 75  # bytes: multiprocessing's "/pymp-xxxxxxxx/listener-xxxxxxxx" follows, and a socket's path has 107
 MAIN_NEEDS = ["search.commands.group"]  # what study.py imports at once
 
 Message = dict[str, Any]
@@ -139,6 +141,9 @@ class Launcher:
     """The fork server of one supervisor. Starting it costs the import of `preload`, torch and TTS, once."""
 
     def __init__(self, preload: Sequence[str] = child.PRELOAD) -> None:
+        if len(os.fsencode(tempfile.gettempdir())) > LONGEST_TMPDIR:
+            longest = f"at most {LONGEST_TMPDIR} bytes long, since sockets lie under it; name another one"
+            raise UserError(f"TMPDIR is {tempfile.gettempdir()}, which must be {longest}")
         # The server looks for the modules that it preloads in its own path, which lacks this checkout when the working
         # folder is another, and passes over what it does not find: each child would import torch.
         os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import psutil
+from optuna import delete_study
+from optuna.exceptions import StorageInternalError
 
 from tests.chaos import runs
 from tests.chaos.rounds import FAKETIME, NoTarget, Round, can_mount, one_of, send
-from tests.machines import Machine
+from tests.conftest import wait_until
+from tests.machines import PATIENCE, Machine
 
 Fault = Callable[[Round, random.Random], None]
 KILL, TERM, INT, STOP, CONT = signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGSTOP, signal.SIGCONT
@@ -156,6 +159,33 @@ def other_settings(round: Round, _draw: random.Random) -> None:
     assert not (folder / "runs/miniature/trials").exists() and " started " not in other.output
 
 
+def study_deleted(round: Round, _draw: random.Random) -> None:
+    """Another study of the database, while it is searched. Its search says so; those of the round notice nothing."""
+    if round.server.is_down or round.proxy.is_silent:
+        raise NoTarget
+    folder = round.folder / f"deleted-{len(list(round.folder.glob('deleted-*')))}"
+    command = [*round.command("deleted"), "--study", folder.name, "--trials", "10000"]
+    environment = {**round.environment("deleted"), "STUB_FOLDER": str(folder), "TMPDIR": str(round.folder)}
+    victim = round.study.add(Machine(["-m", *command], folder, **environment))
+    wait_until(lambda: " started " in victim.output or victim.process.poll() is not None, PATIENCE, "a trial")
+
+    def is_gone() -> bool:
+        """Optuna's own deletion fails where its search adds a row meanwhile."""
+        try:
+            delete_study(study_name=folder.name, storage=round.study.url)
+        except KeyError:
+            return True
+        except StorageInternalError:
+            return False
+        return True
+
+    wait_until(is_gone, PATIENCE, "the deletion")
+    victim.process.wait(PATIENCE)
+    assert "Traceback" not in victim.output, victim.output
+    is_told = victim.process.returncode == 2 and "the study was deleted from" in victim.output
+    assert is_told or victim.process.returncode == 75, victim.output
+
+
 KINDS: dict[str, Fault] = {
     "run killed": signalled("run", KILL),
     "run terminated": signalled("run", TERM),
@@ -182,6 +212,7 @@ PLAIN_KINDS: dict[str, Fault] = {
     "disk full": full_disk,
     "clock jumped": clock_jump,
     "other settings": other_settings,
+    "study deleted": study_deleted,
 }
 
 
